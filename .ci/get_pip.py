@@ -1,0 +1,15 @@
+"""Installs pip into the running virtual environment where Python came without ensurepip: pip's wheel from PyPI can run itself."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+with urllib.request.urlopen("https://pypi.org/pypi/pip/json", timeout=60) as page:
+    wheel = next(file for file in json.load(page)["urls"] if file["packagetype"] == "bdist_wheel")
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, wheel["filename"])
+    urllib.request.urlretrieve(wheel["url"], path)
+    subprocess.run([sys.executable, os.path.join(path, "pip"), "install", "--quiet", path], check=True)

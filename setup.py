@@ -1,0 +1,55 @@
+"""Packaging: the three folders of this repository install as `fastneg`, `fastneg.kernels` and `fastneg.recipes`."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+VERSION = next(line.split('"')[1] for line in (ROOT / "fastneg/version.py").read_text().splitlines() if line.startswith("__version__"))
+
+DALI = "2.0"
+TRAIN = ["torchvision>=0.21", "fire>=0.7", "tqdm>=4.66", "pillow>=10", "tensorboard>=2.16", "matplotlib>=3.8", "jinja2>=3.1"]
+FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
+BENCH = ["info-nce-pytorch>=0.1.4", "cut-cross-entropy>=25.1", "liger-kernel>=0.5", "inf-cl>=1.3", "matplotlib>=3.8"]
+EXTRAS = {
+    "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],
+    "cuda13": [*TRAIN, f"nvidia-dali-cuda130>={DALI}"],
+    "ffcv": FFCV,
+    "bench": BENCH,
+    "all": [*TRAIN, f"nvidia-dali-cuda120>={DALI}", *FFCV, *BENCH],
+    "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "info-nce-pytorch>=0.1.4", "scikit-learn>=1.4", "safetensors>=0.4"],
+}
+
+setup(
+    name="fastneg",
+    version=VERSION,
+    description="Fast contrastive pre-training of vision encoders with non-semantic negatives",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    package_dir={"fastneg": "fastneg", "fastneg.kernels": "kernels", "fastneg.recipes": "recipes"},
+    packages=[
+        "fastneg",
+        "fastneg.data",
+        "fastneg.evaluation",
+        "fastneg.kernels",
+        "fastneg.methods",
+        "fastneg.negatives",
+        "fastneg.recipes",
+        "fastneg.training",
+    ],
+    package_data={"fastneg": ["py.typed"], "fastneg.evaluation": ["*.html.jinja"]},
+    install_requires=["torch>=2.6", "numpy>=1.26"],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["fastneg = fastneg.recipes.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
