@@ -1,0 +1,350 @@
+"""What every command takes: one frozen dataclass each, a docstring under each field, checked when it is built.
+
+A config that exists is valid: types, ranges and choices are checked in `__post_init__`, so no work starts on a wrong one.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import os
+import textwrap
+import types
+import typing
+from dataclasses import dataclass
+from functools import cache
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: names the field, the value that came and what was expected."""
+
+
+def option(default, *, choices=None, at_least=None, above=None, at_most=None, below=None):
+    """A dataclass field with the bounds that `Config` checks."""
+    bounds = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    return dataclasses.field(default=default, metadata={name: bound for name, bound in bounds.items() if bound is not None})
+
+
+class Config:
+    """Checks each field of a dataclass against its annotation and its bounds."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = _fit(field.name, getattr(self, field.name), _types(type(self))[field.name])
+            object.__setattr__(self, field.name, value)
+            if value is not None:
+                _check_bounds(field.name, value, field.metadata)
+
+    def replace(self, **changes):
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self):
+        """The fields as plain JSON types."""
+        return dataclasses.asdict(self)
+
+
+@cache
+def _types(cls):
+    return typing.get_type_hints(cls)
+
+
+def _fit(name, value, expected):
+    """`value` as the annotated type: an int serves where a float is due; nothing else is converted."""
+    options = typing.get_args(expected) if typing.get_origin(expected) in (typing.Union, types.UnionType) else (expected,)
+    for kind in options:
+        origin = typing.get_origin(kind) or kind
+        if origin is tuple and isinstance(value, (tuple, list)):
+            element = typing.get_args(kind)[0]
+            return tuple(_fit(name, item, element) for item in value)
+        if origin is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, bool) != (origin is bool):
+            continue
+        if isinstance(value, origin):
+            return value
+    if str in options and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if bool in options and isinstance(value, str):
+        raise ConfigError(f"--{name} is the text {value!r}: write --{name} True or --{name} False.")
+    wanted = " or ".join("nothing" if kind is type(None) else _type_name(kind) for kind in options)
+    raise ConfigError(f"--{name} is {value!r} ({type(value).__name__}): {wanted} was expected.")
+
+
+def _type_name(kind):
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+    return names.get(kind, "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind)))
+
+
+def _check_bounds(name, value, bounds):
+    rules = {
+        "choices": (lambda bound: value in bound, lambda bound: "one of " + ", ".join(map(str, bound))),
+        "at_least": (lambda bound: value >= bound, lambda bound: f"at least {bound}"),
+        "above": (lambda bound: value > bound, lambda bound: f"more than {bound}"),
+        "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
+        "below": (lambda bound: value < bound, lambda bound: f"less than {bound}"),
+    }
+    for rule, bound in bounds.items():
+        holds, wording = rules[rule]
+        if not holds(bound):  # a NaN fails every comparison, so it is refused wherever there is a bound
+            raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
+
+
+@cache
+def field_docs(cls):
+    """{field: its docstring}, read from the source: the text under each field is the one place where it is explained."""
+    docs = {}
+    for parent in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(parent):
+            body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0].body
+            for statement, following in itertools.pairwise(body):
+                if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                    docs[statement.target.id] = inspect.cleandoc(following.value.value)
+    return docs
+
+
+def default_workers():
+    """Processes or threads that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class EncodeConfig(Config):
+    """Encode a folder of images into one .beton file; JPEG bytes pass through untouched."""
+
+    src: str
+    """The images: SRC/<class>/*.jpg, or SRC/<split>/<class>/*.jpg."""
+    out: str
+    """The .beton file to write; OUT.json beside it holds the classes and what was done."""
+    split: str | None = None
+    """The folder below SRC to take (train, val)."""
+    subset: str | None = None
+    """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are encoded."""
+    max_side: int | None = option(None, at_least=1)
+    """Images with a longer side in pixels are scaled down to it and encoded again; the others stay untouched."""
+    quality: int = option(90, at_least=1, at_most=100)
+    """JPEG quality of the images that must be encoded again."""
+    writer: str = option("passthrough", choices=("passthrough", "ffcv"))
+    """passthrough: our writer of FFCV's format; ffcv: FFCV's own DatasetWriter, which encodes every image again."""
+    ffcv_mode: str = option("proportion", choices=("raw", "jpg", "smart", "proportion"))
+    """FFCV's write_mode (with --writer ffcv)."""
+    on_error: str = option("stop", choices=("stop", "skip"))
+    """What an unreadable image does: stop the job, or be listed and skipped."""
+    seed: int = option(0, at_least=0)
+    """Samples are written in an order shuffled with this seed, so that neighbours on disk mix classes."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one a core."""
+
+
+@dataclass(frozen=True)
+class VerifyConfig(Config):
+    """Check every sample of a .beton file: its CRC32 and a full decode. Exit code 1 if any is bad."""
+
+    file: str
+    """The .beton file."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one a core."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig(Config):
+    """Pre-train an encoder with contrastive learning and non-semantic negatives."""
+
+    data: str = ""
+    """The .beton file to train on."""
+    out: str = ""
+    """The run folder: config, metrics, checkpoints, TensorBoard events."""
+
+    method: str = option("moco", choices=("moco",))
+    """The contrastive method."""
+    backbone: str = "resnet50"
+    """A torchvision classification model by name, or resnet_tiny (0.3 M parameters, for CPUs)."""
+    feature_dim: int = option(128, at_least=2)
+    """Dimension of the normalised features that the loss compares."""
+    temperature: float = option(0.2, above=0.0)
+    """Softmax temperature T."""
+    queue_size: int = option(16384, at_least=1)
+    """Keys in the queue, K."""
+    key_momentum: float = option(0.999, at_least=0.0, below=1.0)
+    """The key encoder follows the query encoder with this momentum each step."""
+    negatives: str = option("patch", choices=("none", "patch"))
+    """Non-semantic negatives: patch (tiles of the query view), or none (plain MoCo)."""
+    negatives_per_query: int = option(1, at_least=1, at_most=64)
+    """Non-semantic negatives of each query, M."""
+    alpha: float = option(2.0, at_least=0.0)
+    """Scale of the similarity to the non-semantic negatives, inside the exponent: alpha q·t / T."""
+    patch_min: int = option(16, at_least=1)
+    """Smallest patch side in pixels of a patch negative."""
+    patch_max: int = option(72, at_least=1)
+    """Largest patch side in pixels of a patch negative."""
+    bn: str = option("split", choices=("split", "none"))
+    """How batch normalisation is kept from leaking the answer: split (statistics over groups, key batch permuted), or none."""
+    bn_splits: int = option(4, at_least=1)
+    """Groups of the batch on each device with their own batch statistics (with --bn split)."""
+
+    image_size: int = option(224, at_least=16)
+    """Side in pixels of each view."""
+    eval_resize: int | None = option(None, at_least=16)
+    """Side in pixels to which the shorter side is resized for evaluation, before the central crop; default image_size × 256/224."""
+    crop_min: float = option(0.2, above=0.0, at_most=1.0)
+    """Smallest share of the image's area that a random crop takes."""
+    crop_max: float = option(1.0, above=0.0, at_most=1.0)
+    """Largest share of the image's area that a random crop takes."""
+    augmentation: str = option("moco_v2", choices=("moco_v2", "moco_v2_small", "crop_flip"))
+    """The recipe of random changes that makes each view."""
+
+    epochs: int = option(200, at_least=1)
+    """Passes over the data."""
+    batch_size: int = option(128, at_least=1)
+    """Images a step over all processes."""
+    lr: float = option(0.03, above=0.0)
+    """Learning rate at the start, for this batch size (no scaling is applied)."""
+    lr_schedule: str = option("cosine_epoch", choices=("cosine_epoch", "cosine_step"))
+    """Cosine decay to 0, set anew each epoch (as published) or each step."""
+    sgd_momentum: float = option(0.9, at_least=0.0, below=1.0)
+    """Momentum of SGD."""
+    weight_decay: float = option(1e-4, at_least=0.0)
+    """L2 penalty of SGD, on all parameters."""
+    seed: int = option(0, at_least=0)
+    """Seeds the initial weights, the order, the views and, each from a stream of its own, the negatives."""
+
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    precision: str = option("auto", choices=("auto", "fp32", "bf16"))
+    """auto: bfloat16 autocast on CUDA, float32 on the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads of each process; 0: its share of the cores."""
+    check_crc: bool = False
+    """Check each sample's CRC32 while training: catches silent damage on disk, costs one more pass over the bytes."""
+
+    log_every: int = option(10, at_least=1)
+    """Steps between lines of metrics.jsonl."""
+    checkpoint_every: int = option(1, at_least=1)
+    """Epochs between checkpoints; the end of the run and a stop by signal always write one."""
+    keep_checkpoints: int = option(3, at_least=1)
+    """Newest checkpoints kept."""
+    resume: str = option("auto", choices=("auto", "never"))
+    """auto: go on from the newest checkpoint in the run folder, if any; never: refuse a folder that has one."""
+    probe: str = option("crops", choices=("crops", "features"))
+    """The linear probe that `fastneg linear` takes by default: on augmented crops (as published) or on stored features (fast)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.patch_min > self.patch_max:
+            raise ConfigError(f"--patch_min is {self.patch_min}, above --patch_max {self.patch_max}.")
+        if self.negatives == "patch" and self.patch_max > self.image_size:
+            raise ConfigError(f"--patch_max is {self.patch_max}: a patch cannot be larger than --image_size {self.image_size}.")
+        if self.eval_resize is not None and self.eval_resize < self.image_size:
+            raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
+        if self.crop_min > self.crop_max:
+            raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
+
+
+@dataclass(frozen=True)
+class LinearConfig(Config):
+    """Train a linear classifier on the frozen encoder of a run and report its accuracy after the last epoch."""
+
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    train: str
+    """The labelled .beton file to train the classifier on."""
+    val: str
+    """The labelled .beton file to report accuracy on."""
+    mode: str = option("auto", choices=("auto", "crops", "features"))
+    """crops: SGD on augmented crops, as published; features: SGD on features stored once; auto: what the run's preset names."""
+    epochs: int | None = option(None, at_least=1)
+    """Passes over the training set; default 60 with crops, 100 with features."""
+    lr: float | None = option(None, above=0.0)
+    """Learning rate; default 10, ×0.1 at 1/2, 2/3 and 5/6 of the epochs."""
+    batch_size: int = option(128, at_least=1)
+    """Images a step."""
+    weight_decay: float = option(0.0, at_least=0.0)
+    """L2 penalty on the classifier."""
+    seed: int = option(0, at_least=0)
+    """Seeds the classifier's order and crops."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
+class KnnConfig(Config):
+    """Classify by the weighted votes of the nearest training features."""
+
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    train: str
+    """The labelled .beton file whose features vote."""
+    val: str
+    """The labelled .beton file to classify."""
+    k: int = option(200, at_least=1)
+    """Neighbours that vote."""
+    temperature: float = option(0.07, above=0.0)
+    """A neighbour of cosine similarity s weighs exp(s / temperature)."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Config):
+    """Evaluate a run's linear classifier on further test sets: accuracy, corruption accuracy, shape bias."""
+
+    run: str
+    """The run folder; `fastneg linear` must have been run on it."""
+    sets: str
+    """NAME=PATH[,NAME=PATH…]: labelled .beton files. A file with a texture field is a cue-conflict set: shape bias is reported too."""
+    corruptions: str = option("off", choices=("off", "on"))
+    """on: also evaluate the first set under corruptions at five severities."""
+    arg_max: str = option("all", choices=("all", "present"))
+    """all: over every class of the classifier; present: over the classes that occur in the set."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
+class ReportConfig(Config):
+    """Write one self-contained HTML page about one or more runs."""
+
+    runs: tuple[str, ...]
+    """The run folders to show side by side."""
+    out: str = "report.html"
+    """The file to write."""
+
+
+@dataclass(frozen=True)
+class DemoConfig(Config):
+    """The whole road on the built-in data set: make it, encode, pre-train, probe, evaluate, report."""
+
+    out: str = "demo-run"
+    """The folder for the images, .beton files, the run and report.html."""
+    size: str = option("small", choices=("tiny", "small"))
+    """small: a few minutes on two cores; tiny: seconds, to see that everything works."""
+    seed: int = option(0, at_least=0)
+    """Seeds the data set and the training."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+
+
+@dataclass(frozen=True)
+class BenchConfig(Config):
+    """Measure one part against its alternatives in the same run."""
+
+    name: str = option("all", choices=("loader", "patch_shuffle", "info_nce", "compile", "all"))
+    """What to measure."""
+    json: str | None = None
+    """Also write the rows to this file, one JSON object a line."""
+
+
+@dataclass(frozen=True)
+class PresetsConfig(Config):
+    """List the presets with their settings."""
+
+    all: bool = False
+    """Show every field, not only those that differ from the defaults."""

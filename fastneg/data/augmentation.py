@@ -1,0 +1,119 @@
+"""The random views as data: which changes a recipe makes, and the numbers drawn for each image.
+
+All randomness of the data path is drawn here, on the host, from (seed, epoch, iteration), for the whole batch over all processes, and
+passed on as arrays. So a view does not depend on the device, on the number of processes or on where a run was resumed.
+Legend: N images, V views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One recipe, in torchvision's terms and order: crop, colour jitter, grayscale, blur, flip."""
+
+    brightness: float = 0.0
+    """Factor from U(1 - brightness, 1 + brightness)."""
+    contrast: float = 0.0
+    """Factor likewise. The pivot is mid-gray (128), not the image's mean gray as in torchvision."""
+    saturation: float = 0.0
+    """Factor likewise."""
+    hue: float = 0.0
+    """Turn from U(-hue, hue), in whole turns of the colour circle (a rotation in YIQ, not in HSV as in torchvision)."""
+    jitter_p: float = 0.0
+    """Probability of the four changes above."""
+    gray_p: float = 0.0
+    """Probability of losing all colour."""
+    blur_p: float = 0.0
+    """Probability of a Gaussian blur."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Its standard deviation in pixels of the view, drawn uniformly."""
+    flip_p: float = 0.5
+    """Probability of a horizontal flip."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Aspect ratio of the crop, width over height, drawn log-uniformly."""
+
+
+AUGMENTATIONS = {
+    "crop_flip": Augmentation(),
+    "moco_v2": Augmentation(0.4, 0.4, 0.4, 0.1, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
+    # At 64 px a blur of sigma 2 hides what a blur of sigma 7 hides at 224 px: recipes for small images leave it out.
+    "moco_v2_small": Augmentation(0.4, 0.4, 0.4, 0.1, jitter_p=0.8, gray_p=0.2),
+}
+
+
+def batch_generator(seed, epoch, iteration):
+    """The generator of one batch's views: independent of every other batch's, and found without drawing those before."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 1, epoch, iteration])))
+
+
+def draw_view(recipe, sizes, crop_area, generator):
+    """The random numbers of one view of each image.
+
+    Args:
+        recipe: an `Augmentation`.
+        sizes: (N, 2) height and width of each image in pixels.
+        crop_area: (smallest, largest) share of the image's area.
+        generator: numpy Generator.
+    Returns:
+        dict of arrays: roi_start, roi_end (N, 2) float32 row and column in pixels; twist, blur (N,) bool; brightness, contrast,
+        saturation, hue (degrees), sigma (N,) float32; mirror (N,) int32.
+    """
+    count = len(sizes)
+    start, end = draw_crops(sizes, crop_area, recipe.ratio, generator)
+    jitter, gray, blur, mirror = (generator.random(count) < p for p in (recipe.jitter_p, recipe.gray_p, recipe.blur_p, recipe.flip_p))
+    factors = {
+        name: generator.uniform(1 - getattr(recipe, name), 1 + getattr(recipe, name), count)
+        for name in ("brightness", "contrast", "saturation")
+    }
+    view = {name: np.where(jitter, factor, 1.0).astype(np.float32) for name, factor in factors.items()}
+    view["hue"] = np.where(jitter, 360.0 * generator.uniform(-recipe.hue, recipe.hue, count), 0.0).astype(np.float32)
+    # Hue and saturation leave the luma alone, so grayscale after the jitter is the jitter with saturation 0.
+    view["saturation"][gray] = 0.0
+    view.update(roi_start=start, roi_end=end, twist=jitter | gray, blur=blur, mirror=mirror.astype(np.int32))
+    view["sigma"] = generator.uniform(*recipe.blur_sigma, count).astype(np.float32)
+    return view
+
+
+def draw_crops(sizes, area, ratio, generator, attempts=10):
+    """Windows of torchvision's RandomResizedCrop: ten tries, then the largest central window whose ratio is within bounds.
+
+    Returns:
+        start, end: (N, 2) float32, row and column in pixels; the end is exclusive.
+    """
+    height, width = sizes[:, :1].astype(np.float64), sizes[:, 1:].astype(np.float64)
+    shape = (len(sizes), attempts)
+    target = height * width * generator.uniform(*area, shape)
+    aspect = np.exp(generator.uniform(np.log(ratio[0]), np.log(ratio[1]), shape))
+    tried_w, tried_h = np.round(np.sqrt(target * aspect)), np.round(np.sqrt(target / aspect))
+    fits = (tried_w > 0) & (tried_w <= width) & (tried_h > 0) & (tried_h <= height)
+    first = fits.argmax(1)
+    rows = np.arange(len(sizes))
+    crop_w, crop_h = tried_w[rows, first], tried_h[rows, first]
+    height, width, found = height[:, 0], width[:, 0], fits.any(1)
+    crop_w = np.where(found, crop_w, np.where(width > height * ratio[1], np.round(height * ratio[1]), width))
+    crop_h = np.where(found, crop_h, np.where(width < height * ratio[0], np.round(width / ratio[0]), height))
+    place = generator.random((2, len(sizes)))
+    top = np.where(found, np.floor(place[0] * (height - crop_h + 1)), (height - crop_h) // 2)
+    left = np.where(found, np.floor(place[1] * (width - crop_w + 1)), (width - crop_w) // 2)
+    start = np.stack([top, left], 1).astype(np.float32)
+    return start, start + np.stack([crop_h, crop_w], 1).astype(np.float32)
+
+
+def eval_window(sizes, image_size, resize):
+    """The window that "resize the shorter side to `resize`, then cut the central `image_size`²" shows, in pixels of the image.
+
+    Returns:
+        start, end: (N, 2) float32, row and column; the end is exclusive.
+    """
+    sizes = sizes.astype(np.float64)
+    side = image_size / resize * sizes.min(1, keepdims=True)
+    start = (sizes - side) / 2
+    return start.astype(np.float32), (start + side).astype(np.float32)

@@ -1,0 +1,59 @@
+"""The trained encoder of a run folder, ready for evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from fastneg.config import PretrainConfig
+from fastneg.encoders import build_backbone
+from fastneg.training import checkpoint
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    backbone: nn.Module
+    """The query encoder without its projector: (N, 3, H, W) → (N, F); in eval mode, frozen, on the device."""
+    feature_dim: int
+    """F."""
+    config: PretrainConfig
+    checkpoint: str
+    """File name of the checkpoint."""
+    digest: str
+    """SHA-256 of the weights."""
+
+
+def load_run(run, device="cpu"):
+    """The backbone of the newest readable checkpoint of a run.
+
+    Raises:
+        CheckpointError: the folder holds none.
+    """
+    found = checkpoint.load_newest(run)
+    if found is None:
+        raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+    path, state = found
+    config = PretrainConfig(**state["config"])
+    backbone, width = build_backbone(config.backbone)
+    prefix = "query_encoder.backbone."
+    backbone.load_state_dict({name[len(prefix) :]: value for name, value in state["method"].items() if name.startswith(prefix)})
+    return LoadedRun(backbone.eval().requires_grad_(False).to(device), width, config, path.name, weights_digest(backbone))
+
+
+def weights_digest(module):
+    """SHA-256 over the names and bytes of a module's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def append_result(run, row):
+    """Add one line to RUN/evaluation.jsonl; a later line of the same kind and set replaces an earlier one for every reader."""
+    with open(Path(run) / "evaluation.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")

@@ -1,0 +1,106 @@
+"""MoCo v2 with non-semantic negatives.
+
+Legend: N batch of this process, M non-semantic negatives per query, K queue, D feature dimension.
+Source: He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297; Ge et al. 2021, arXiv:2110.14189.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fastneg.encoders import Encoder, momentum_update, split_batch_norm
+from fastneg.kernels.info_nce import info_nce
+from fastneg.methods.output import MethodOutput
+
+
+class MoCo(nn.Module):
+    """Query encoder, momentum key encoder and a queue of past keys.
+
+    The loss of query i is the cross-entropy of its positive key against the queue and its own non-semantic negatives t:
+    logits q·k/T, q·queue/T and alpha·q·t/T. Keys and negatives receive no gradient. A step is `forward`, backward, optimizer step,
+    then `after_step`, which moves the key encoder and puts the keys into the queue.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.temperature, self.alpha, self.key_momentum = config.temperature, config.alpha, config.key_momentum
+        self.query_encoder = Encoder(config.backbone, config.feature_dim)
+        self.splits = config.bn_splits if config.bn == "split" else 1
+        if not split_batch_norm(self.query_encoder, self.splits):
+            self.splits = 1  # nothing can leak through statistics that do not exist (vision transformers, ConvNeXt)
+        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        queue = torch.randn(config.queue_size, config.feature_dim, generator=torch.Generator().manual_seed(config.seed))
+        self.register_buffer("queue", F.normalize(queue, dim=1))
+        self.pointer = 0
+
+    def forward(self, query_view, key_view, negatives=None, generator=None):
+        """Loss and statistics of one step.
+
+        Args:
+            query_view, key_view: (N, 3, H, W).
+            negatives: (N, M, 3, H, W) non-semantic negatives, or None.
+            generator: CPU torch.Generator that draws the order of the key batches, or None for the default one.
+        Returns:
+            `MethodOutput`; its `keys` (N, D) go to `after_step`.
+        """
+        query = self.query_encoder(query_view)
+        with torch.no_grad():
+            keys = self._encode_keys(key_view, generator)
+            extra = None
+            if negatives is not None:
+                # A pass for each: negatives and keys differ in their statistics, and sharing them would change the result.
+                extra = torch.stack([self._encode_keys(images, generator) for images in negatives.unbind(1)], 1)
+        private = {} if extra is None else {"extra_negatives": extra, "extra_scale": self.alpha}
+        result = info_nce(query, keys, self.queue, temperature=self.temperature, return_stats=True, **private)
+        with torch.no_grad():
+            stats = {
+                "loss": result.loss.detach(),
+                "acc1": 100 * result.acc1,
+                "acc5": 100 * result.acc5,
+                "positive_similarity": (query * keys).sum(1).mean(),
+                "queue_similarity": query.mean(0) @ self.queue.mean(0),
+            }
+            if extra is not None:
+                stats["negative_similarity"] = torch.einsum("nd,nmd->nm", query, extra).mean()
+        return MethodOutput(result.loss, keys, stats)
+
+    def _encode_keys(self, images, generator):
+        if self.splits == 1:
+            return self.key_encoder(images)
+        order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
+        features = self.key_encoder(images[order])
+        return torch.empty_like(features).index_copy_(0, order, features)
+
+    @torch.no_grad()
+    def after_step(self, keys):
+        """Move the key encoder towards the query encoder and enqueue the keys.
+
+        Args:
+            keys: (any number, D): the keys of all processes, in the order of the global batch.
+        """
+        momentum_update(self.key_encoder, self.query_encoder, self.key_momentum)
+        self.pointer = enqueue(self.queue, keys, self.pointer)
+
+    def get_extra_state(self):
+        return {"pointer": self.pointer}
+
+    def set_extra_state(self, state):
+        self.pointer = int(state["pointer"])
+
+
+def enqueue(queue, keys, pointer):
+    """Write keys (B, D) into the queue (K, D) from row `pointer` on, wrapping around; returns the next pointer.
+
+    Of more than K keys the last K stay, where they would have landed one by one.
+    """
+    size = len(queue)
+    surplus = max(0, len(keys) - size)
+    keys, pointer = keys[surplus:], (pointer + surplus) % size
+    room = min(len(keys), size - pointer)
+    queue[pointer : pointer + room] = keys[:room]
+    queue[: len(keys) - room] = keys[room:]
+    return (pointer + len(keys)) % size

@@ -1,0 +1,16 @@
+"""What a method returns for a step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+
+class MethodOutput(NamedTuple):
+    loss: torch.Tensor
+    """() float32, to call backward on."""
+    keys: torch.Tensor
+    """(N, D) features to hand to `after_step`, detached."""
+    stats: dict[str, torch.Tensor]
+    """0-d tensors on the device: reading them is the only thing that waits for it."""

@@ -1,0 +1,78 @@
+"""Checkpoints: whole or absent, the newest ones kept, read without running any code they might hold."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+FORMAT = 1
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is missing, damaged, or of another run."""
+
+
+def save(run, step, state, keep):
+    """Write RUN/checkpoints/step-<step>.pt through a temporary name, then drop all but the newest `keep`; returns the path."""
+    folder = Path(run) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:09d}.pt"
+    write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+    for old in paths(run)[:-keep]:
+        old.unlink()
+    return path
+
+
+def write_atomically(path, write):
+    """Call write(file) on a temporary file and rename it: a file with the final name is whole."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def paths(run):
+    """The checkpoints of a run, oldest first."""
+    return sorted((Path(run) / "checkpoints").glob("step-*.pt"))
+
+
+def load(path, device="cpu"):
+    """The state of one checkpoint; CheckpointError if it cannot be read."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {state.get('format')}, this version of fastneg reads {FORMAT}.")
+    return state
+
+
+def load_newest(run, device="cpu", report=print):
+    """(path, state) of the newest checkpoint that can be read, or None where there is none; damaged ones are reported.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none can be read.
+    """
+    candidates = paths(run)[::-1]
+    for path in candidates:
+        try:
+            return path, load(path, device)
+        except CheckpointError as error:
+            report(f"{error} Trying the one before.")
+    if candidates:
+        raise CheckpointError(f"None of the {len(candidates)} checkpoints in {run} can be read.")
+    return None

@@ -1,0 +1,85 @@
+"""One process or many: what torchrun and SLURM say, and the collectives the step needs."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+TIMEOUT = datetime.timedelta(minutes=10)
+"""A collective that waits longer ends the process: a rank that died never leaves the others hanging."""
+
+
+@dataclass(frozen=True)
+class World:
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self):
+        return self.rank == 0
+
+
+def start(device="auto"):
+    """Join the process group that torchrun (or srun) describes, if any; returns the `World`.
+
+    Args:
+        device: "auto" (CUDA where there is a device), "cpu" or "cuda".
+    Raises:
+        RuntimeError: CUDA was asked for and there is none.
+    """
+    env = os.environ
+    rank = int(env.get("RANK", env.get("SLURM_PROCID", 0)))
+    size = int(env.get("WORLD_SIZE", env.get("SLURM_NTASKS", 1) if "MASTER_ADDR" in env else 1))
+    local = int(env.get("LOCAL_RANK", env.get("SLURM_LOCALID", 0)))
+    chosen = choose_device(device, local)
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size, timeout=TIMEOUT)
+    return World(rank if size > 1 else 0, size, chosen)
+
+
+def choose_device(device, local_rank=0):
+    """The torch.device that "auto", "cpu" or "cuda" stands for here; it becomes the current one."""
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise RuntimeError("--device is cuda, but torch sees no CUDA device here: use --device cpu, or install the CUDA driver.")
+    if device == "cpu" or not available:
+        return torch.device("cpu")
+    chosen = torch.device("cuda", local_rank)
+    torch.cuda.set_device(chosen)
+    return chosen
+
+
+def stop():
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def gather(rows, world):
+    """(n, …) of each process → (n · size, …) in the order of ranks."""
+    if world.size == 1:
+        return rows
+    out = rows.new_empty((world.size * len(rows), *rows.shape[1:]))
+    dist.all_gather_into_tensor(out, rows.contiguous())
+    return out
+
+
+def average(values, world):
+    """Mean of a tensor over the processes."""
+    if world.size > 1:
+        dist.all_reduce(values)
+        values /= world.size
+    return values
+
+
+def any_rank(flag, world):
+    """Whether any process says True; waits for all of them."""
+    if world.size == 1:
+        return flag
+    value = torch.tensor([float(flag)], device=world.device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value.item())

@@ -1,0 +1,168 @@
+"""What a run tells: metrics.jsonl, TensorBoard events, a progress bar on a terminal and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+
+class Meter:
+    """Collects 0-d device tensors; reading them is the only wait for the device."""
+
+    def __init__(self):
+        self._rows = []
+
+    def add(self, stats):
+        self._rows.append(stats)
+
+    def read(self, reduce):
+        """Means since the last reading, as floats; `reduce` averages a tensor over processes."""
+        names = list(self._rows[0])
+        means = torch.stack([torch.stack([row[name].float() for row in self._rows]).mean() for name in names])
+        self._rows.clear()
+        return dict(zip(names, reduce(means).tolist(), strict=True))
+
+
+class Clock:
+    """Wall time of a stretch of steps, and the host's share of it spent waiting for data."""
+
+    def __init__(self):
+        self.start()
+
+    def start(self):
+        self._begin, self._waited, self._images = time.perf_counter(), 0.0, 0
+
+    def wait(self, batches):
+        """Yield from an iterator, counting the time until each item is there."""
+        batches = iter(batches)
+        while True:
+            began = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - began
+            yield batch
+
+    def count(self, images):
+        self._images += images
+
+    def read(self):
+        elapsed = time.perf_counter() - self._begin
+        rates = {"images_per_s": self._images / elapsed, "data_wait_share": self._waited / elapsed}
+        self.start()
+        return rates
+
+
+class RunLog:
+    """Writes a run's figures; on all processes but the first it does nothing."""
+
+    def __init__(self, run, total_steps, enabled=True):
+        self.enabled, self.run = enabled, Path(run)
+        self._tensorboard = self._bar = self._file = None
+        self._total = total_steps
+        self._printed = 0.0
+        if enabled:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._tensorboard = SummaryWriter(self.run / "tensorboard")
+            self._file = open(self.run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 (open for the length of the run)
+
+    def begin(self, step):
+        """Start showing progress from a step on."""
+        if self.enabled and sys.stderr.isatty():
+            self._bar = tqdm(total=self._total, initial=step, unit="step", dynamic_ncols=True)
+
+    def row(self, kind, step, figures):
+        """One line of metrics.jsonl, and one point of each figure in TensorBoard."""
+        if not self.enabled:
+            return
+        self._file.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
+        self._file.flush()
+        if kind == "train":
+            for name, value in figures.items():
+                self._tensorboard.add_scalar(f"train/{name}", value, step)
+            self._show(step, figures)
+
+    def _show(self, step, figures):
+        rates = f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
+        text = f"loss {figures['loss']:.3f} · acc1 {figures['acc1']:.1f}% · {rates}"
+        if self._bar is not None:
+            self._bar.set_description_str(f"epoch {figures['epoch']}")
+            self._bar.set_postfix_str(text)
+            self._bar.update(step - self._bar.n)
+        elif time.monotonic() - self._printed > 10 or step == self._total:
+            self._printed = time.monotonic()
+            print(f"step {step}/{self._total} · epoch {figures['epoch']} · {text}", flush=True)
+
+    def say(self, text):
+        """A line for a person."""
+        if self.enabled:
+            tqdm.write(text) if self._bar is not None else print(text, flush=True)
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+        if self.enabled:
+            self._file.close()
+            self._tensorboard.close()
+
+
+def drop_rows_after(run, step):
+    """Cut from metrics.jsonl what an interrupted run logged after its last checkpoint, and a line it left unfinished."""
+    path = Path(run) / "metrics.jsonl"
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except json.JSONDecodeError:
+            continue
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def environment(device):
+    """What a figure depends on beside the config: versions, device, cores, commit, command."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("fastneg", "torch", "torchvision", "triton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "numpy"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    cuda = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if cuda else f"{platform.processor() or platform.machine()} CPU",
+        "cores": len(os.sched_getaffinity(0)),
+        "commit": _commit(),
+        "command": " ".join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _commit():
+    """The commit of the checkout that runs, with a mark where it was changed; None outside a checkout."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed package may lie in somebody else's repository
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,269 @@
+"""The training loop: batches, negatives, method, optimizer, log, checkpoint.
+
+Every random choice of a step comes from (seed, epoch, iteration), so a run that was stopped anywhere and resumed repeats the one that
+was not, bit for bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from fastneg.config import default_workers
+from fastneg.data.beton import BetonReader
+from fastneg.data.dali import TrainLoader
+from fastneg.methods import METHODS
+from fastneg.negatives import NEGATIVES
+from fastneg.training import checkpoint, distributed
+from fastneg.training.gallery import write_gallery
+from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
+from fastneg.training.optim import GuardedSGD, learning_rate
+
+MAY_CHANGE = {
+    "data",
+    "out",
+    "epochs",
+    "device",
+    "threads",
+    "check_crc",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "resume",
+    "probe",
+}
+"""Fields in which a resumed run may differ from the one it goes on from."""
+
+
+class TrainingError(Exception):
+    """A run that cannot start or go on, for a reason that its user can mend."""
+
+
+@dataclass(frozen=True)
+class Result:
+    run: Path
+    step: int
+    finished: bool
+    """False when a signal stopped the run; its checkpoint is written."""
+    signal: int | None = None
+
+
+def pretrain(config, stop_after=None):
+    """Train as the config says.
+
+    Args:
+        config: `PretrainConfig` with data and out.
+        stop_after: leave as if by SIGTERM after this many steps of this call.
+    Returns:
+        `Result`.
+    Raises:
+        TrainingError, CheckpointError, BetonError: each says what to do.
+    """
+    world = distributed.start(config.device)
+    try:
+        with _Signals() as signals, contextlib.ExitStack() as stack:
+            return _Trainer(config, world, stack).run(signals, stop_after)
+    finally:
+        distributed.stop()
+
+
+class _Trainer:
+    def __init__(self, config, world, stack):
+        self.config, self.world, self.device = config, world, world.device
+        if config.batch_size % world.size:
+            raise TrainingError(f"--batch_size is {config.batch_size}: it must divide by the {world.size} processes.")
+        local = config.batch_size // world.size
+        if config.bn == "split" and local % config.bn_splits:
+            raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide the batch of each process, {local}.")
+        self.run_folder = Path(config.out)
+        self.reader = stack.enter_context(BetonReader(config.data))
+        if len(self.reader) < config.batch_size:
+            raise TrainingError(
+                f"{config.data} holds {len(self.reader)} images: at least one batch of {config.batch_size} (--batch_size) was expected."
+            )
+        found = self._find_checkpoint()
+        torch.manual_seed(config.seed)
+        self.method = METHODS[config.method](config).to(self.device)
+        if self.device.type == "cuda":
+            self.method = self.method.to(memory_format=torch.channels_last)
+        self.optimizer = GuardedSGD((p for p in self.method.parameters() if p.requires_grad), config)
+        self.model = self.method
+        if world.size > 1:
+            self.model = DistributedDataParallel(self.method, broadcast_buffers=False, gradient_as_bucket_view=True)
+        self.loader = TrainLoader(
+            self.reader,
+            config.batch_size,
+            config.image_size,
+            augmentation=config.augmentation,
+            crop_area=(config.crop_min, config.crop_max),
+            device=self.device,
+            seed=config.seed,
+            rank=world.rank,
+            world_size=world.size,
+            threads=config.threads or max(1, default_workers() // world.size),
+            check_crc=config.check_crc,
+        )
+        stack.callback(self.loader.close)
+        self.iterations = len(self.loader)
+        self.step = self._restore(*found) if found else 0
+        self.autocast = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
+        self.negatives = NEGATIVES.get(config.negatives)
+        self.draws = torch.Generator(self.device)
+        self.orders = torch.Generator()
+        if world.first:
+            self._write_settings()
+        self.log = RunLog(self.run_folder, config.epochs * self.iterations, enabled=world.first)
+        stack.callback(self.log.close)
+
+    # What a run folder holds already
+
+    def _find_checkpoint(self):
+        if self.config.resume == "never":
+            if checkpoint.paths(self.run_folder):
+                raise TrainingError(
+                    f"{self.run_folder} already holds checkpoints: choose another --out, or go on from them with --resume auto."
+                )
+            return None
+        return checkpoint.load_newest(self.run_folder, report=print if self.world.first else lambda text: None)
+
+    def _restore(self, path, state):
+        before, now = state["config"], json.loads(json.dumps(self.config.as_dict()))
+        differing = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
+        if differing:
+            listing = ", ".join(f"{name} {before.get(name)!r} → {now[name]!r}" for name in differing)
+            raise TrainingError(f"{path} is of a run with other settings ({listing}): keep them, or choose another --out.")
+        if state["samples"] != len(self.reader):
+            raise TrainingError(
+                f"{path} was trained on {state['samples']} samples, {self.config.data} holds {len(self.reader)}: the order would not go on."
+            )
+        if state["world_size"] != self.world.size and state["step"] % self.iterations:
+            raise TrainingError(
+                f"{path} was written within an epoch by {state['world_size']} processes, here are {self.world.size}: start as many."
+            )
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.world.first:
+            drop_rows_after(self.run_folder, state["step"])
+            print(f"Resuming from {path} (step {state['step']}).", flush=True)
+        return state["step"]
+
+    def _write_settings(self):
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        for name, content in (("config", self.config.as_dict()), ("environment", environment(self.device))):
+            text = json.dumps(content, indent=2) + "\n"
+            checkpoint.write_atomically(self.run_folder / f"{name}.json", lambda file, text=text: file.write(text.encode()))
+
+    def save(self):
+        """Write a checkpoint of this moment (the first process alone)."""
+        if self.world.first:
+            state = {
+                "step": self.step,
+                "epoch": self.step / self.iterations,
+                "method": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "config": json.loads(json.dumps(self.config.as_dict())),
+                "samples": len(self.reader),
+                "world_size": self.world.size,
+            }
+            checkpoint.save(self.run_folder, self.step, state, self.config.keep_checkpoints)
+
+    # The loop
+
+    def run(self, signals, stop_after=None):
+        config, total = self.config, self.config.epochs * self.iterations
+        if self.step >= total:
+            self.log.say(f"{self.run_folder} is finished: {self.step} steps of {total}.")
+            return Result(self.run_folder, self.step, finished=True)
+        self.log.row("start", self.step, {"total_steps": total, "samples": len(self.reader), "processes": self.world.size})
+        self.log.begin(self.step)
+        meter, clock, last = Meter(), Clock(), self.step + (stop_after or total)
+        self.model.train()
+        for epoch in range(self.step // self.iterations, config.epochs):
+            batches = self.loader.epoch(epoch, start=self.step % self.iterations)
+            with contextlib.closing(batches):
+                for batch in clock.wait(batches):
+                    lr = learning_rate(config, epoch, self.step % self.iterations, self.iterations)
+                    meter.add(self.train_step(batch, lr))
+                    self.step += 1
+                    clock.count(config.batch_size)
+                    logging = self.step % config.log_every == 0 or self.step == total
+                    if logging:
+                        self._log(epoch, lr, meter, clock)
+                    # Processes must agree to stop, which waits for the device: where there are several, only when logging does so anyway.
+                    stopping = signals.received is not None or self.step >= last
+                    if logging or self.world.size == 1:
+                        stopping = distributed.any_rank(stopping, self.world)
+                        if stopping and self.step < total:
+                            return self._leave(signals)
+            if (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs:
+                self._refuse_bad_weights()
+                self.save()
+        return Result(self.run_folder, self.step, finished=True)
+
+    def train_step(self, batch, lr):
+        """One step on a `ViewBatch`; returns its statistics, still on the device."""
+        seed = _mix(self.config.seed, self.step, self.world.rank)
+        self.draws.manual_seed(seed)
+        self.orders.manual_seed(seed)
+        negatives = self.negatives(batch, self.config, self.draws) if self.negatives else None
+        if self.step == 0 and self.world.first:
+            write_gallery(self.run_folder, self.reader, batch, negatives)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            output = self.model(batch.query, batch.key, negatives, self.orders)
+        output.loss.backward()
+        norm = self.optimizer.step(lr)
+        self.method.after_step(distributed.gather(output.keys, self.world))
+        return {**output.stats, "gradient_norm": norm}
+
+    def _log(self, epoch, lr, meter, clock):
+        figures = meter.read(lambda values: distributed.average(values, self.world))
+        self._refuse_bad_weights()
+        self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures, **clock.read()})
+
+    def _refuse_bad_weights(self):
+        if self.optimizer.bad.item():
+            raise TrainingError(
+                f"The loss or its gradient was not finite at or shortly before step {self.step}: no step was applied since, "
+                f"and the checkpoints in {self.run_folder} are from before. Lower --lr, or raise --temperature."
+            )
+
+    def _leave(self, signals):
+        self._refuse_bad_weights()
+        self.save()
+        self.log.say(f"Stopped at step {self.step}; the same command goes on from here.")
+        return Result(self.run_folder, self.step, finished=False, signal=signals.received)
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT while the block runs; a second one does what it does elsewhere."""
+
+    def __init__(self):
+        self.received = None
+        self._before = {}
+
+    def __enter__(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # not in the main thread: then the caller's handlers stay
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.received = number
+        signal.signal(number, self._before[number])
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _mix(seed, step, rank):
+    """One 63-bit seed from three numbers: the streams of different steps and processes do not overlap."""
+    import numpy as np
+
+    return int(np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)[0] >> 1)

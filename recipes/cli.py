@@ -1,0 +1,210 @@
+"""The command line. Fire only builds a config, which checks itself; the work starts after. Exit codes: 0 done, 1 the job failed, 2 the
+command line was wrong; 128 + signal where a signal stopped a training that a second call would finish."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import inspect
+import io
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastneg import config as configs
+from fastneg.config import ConfigError, PretrainConfig, ReportConfig, field_docs
+from fastneg.recipes.presets import PRESETS
+from fastneg.version import __version__
+
+
+@dataclass(frozen=True)
+class Command:
+    build: Callable
+    """Makes the config from the command line's values."""
+    config: type
+    """The class of that config; its fields are the flags."""
+    run: str
+    """module:function of fastneg.recipes, imported only when the config stands."""
+    positional: tuple[str, ...] = ()
+    """Fields that may be given without their names."""
+
+
+def _pretrain(preset, **overrides):
+    near = difflib.get_close_matches(str(preset), PRESETS, 1)
+    if preset not in PRESETS:
+        raise ConfigError(
+            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected" + (f"; did you mean {near[0]}?" if near else ".")
+        )
+    config = PRESETS[preset]().replace(**overrides)
+    for name, meaning in (("data", "the .beton file to train on"), ("out", "the folder of the run")):
+        if not getattr(config, name):
+            raise ConfigError(f"--{name} is missing: {meaning}.")
+    return config
+
+
+def _report(*runs, out="report.html"):
+    if not runs:
+        raise ConfigError("report needs at least one run folder: fastneg report RUN [RUN…] --out report.html.")
+    return ReportConfig(runs=tuple(map(str, runs)), out=out)
+
+
+COMMANDS = {
+    "demo": Command(configs.DemoConfig, configs.DemoConfig, "demo:run_demo"),
+    "encode": Command(configs.EncodeConfig, configs.EncodeConfig, "encode:run_encode", ("src", "out")),
+    "verify": Command(configs.VerifyConfig, configs.VerifyConfig, "encode:run_verify", ("file",)),
+    "pretrain": Command(_pretrain, PretrainConfig, "pretrain:run_pretrain"),
+    "linear": Command(configs.LinearConfig, configs.LinearConfig, "linear:run_linear"),
+    "knn": Command(configs.KnnConfig, configs.KnnConfig, "knn:run_knn"),
+    "evaluate": Command(configs.EvaluateConfig, configs.EvaluateConfig, "evaluate:run_evaluate"),
+    "report": Command(_report, ReportConfig, "report:run_report", ("runs",)),
+    "bench": Command(configs.BenchConfig, configs.BenchConfig, "bench:run_bench", ("name",)),
+    "presets": Command(configs.PresetsConfig, configs.PresetsConfig, "show_presets:run_presets"),
+}
+
+
+def main(arguments=None):
+    """Run one command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, *rest = arguments
+    try:
+        if name not in COMMANDS:
+            raise ConfigError(f"There is no command {name!r}{_nearest(name, COMMANDS)} Commands: {', '.join(COMMANDS)}.")
+        if "-h" in rest or "--help" in rest:
+            print(help_text(name))
+            return 0
+        config = build_config(name, rest)
+    except ConfigError as error:
+        print(f"fastneg: {error}", file=sys.stderr)
+        return 2
+    module, function = COMMANDS[name].run.split(":")
+    from fastneg.recipes.failures import job_failures
+
+    try:
+        return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
+    except job_failures() as error:
+        print(f"fastneg {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"fastneg {name}: interrupted.", file=sys.stderr)
+        return 130
+
+
+def build_config(name, arguments):
+    """The config of a command from its arguments; ConfigError if they are wrong."""
+    command = COMMANDS[name]
+    flags = _flags(command)
+    for argument in arguments:
+        if argument == "--":
+            raise ConfigError("'--' has no meaning here.")
+        if argument.startswith("-") and not re.match(r"-[\d.]", argument):
+            flag = argument.lstrip("-").split("=", 1)[0].replace("-", "_")
+            if flag not in flags:
+                raise ConfigError(f"{name} has no flag --{flag}{_nearest(flag, flags, '--')} fastneg {name} --help lists them.")
+    return _fire(name, command, arguments)
+
+
+def _fire(name, command, arguments):
+    import fire
+
+    built = []
+
+    def build(*values, **flags):
+        built.append(command.build(*values, **flags))
+        return _Built()
+
+    build.__signature__ = _signature(command)
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            fire.Fire({name: build}, command=[name, *arguments], name="fastneg", serialize=lambda _: None)
+    except fire.core.FireExit as stopped:
+        said = re.search(r"ERROR:\S* (.*)", errors.getvalue())
+        reason = said.group(1) if said else f"the arguments do not fit ({stopped.code})"
+        raise ConfigError(f"{name}: {reason.strip()} Usage: {usage(name)}") from None
+    return built[0]
+
+
+def _signature(command):
+    """The builder's parameters, of which only the positional ones may come without their names."""
+    signature = inspect.signature(command.build)
+    if command.build is not command.config:
+        return signature
+    parameters = [p if p.name in command.positional else p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values()]
+    return signature.replace(parameters=parameters)
+
+
+class _Built:
+    """What Fire is given back: nothing that leftover words of a command line could be looked up in."""
+
+    __slots__ = ()
+
+
+def _flags(command):
+    fields = {field.name for field in dataclasses.fields(command.config)} - {"runs"}
+    return fields | ({"preset"} if command.config is PretrainConfig else set())
+
+
+def _nearest(word, known, prefix=""):
+    near = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    return f"; did you mean {prefix}{near[0]}?" if near else "."
+
+
+def usage(name):
+    """One line: how the command is called."""
+    command = COMMANDS[name]
+    words = ["RUN [RUN…]" if field == "runs" else field.upper() for field in command.positional]
+    required = (
+        []
+        if command.config is PretrainConfig
+        else [
+            f"--{field.name} {field.name.upper()}"
+            for field in dataclasses.fields(command.config)
+            if field.default is dataclasses.MISSING and field.name not in command.positional
+        ]
+    )
+    if command.config is PretrainConfig:
+        required = ["--preset NAME", "--data X.beton", "--out RUN"]
+    return " ".join(["fastneg", name, *words, *required, "[--<flag> VALUE …]"])
+
+
+def overview():
+    """What `fastneg --help` prints."""
+    lines = [f"  {name:<10}{inspect.getdoc(command.config).splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"fastneg {__version__}: contrastive pre-training with non-semantic negatives",
+            "",
+            *lines,
+            "",
+            "fastneg COMMAND --help explains one.",
+        ]
+    )
+
+
+def help_text(name):
+    """What `fastneg COMMAND --help` prints: each field with its default, its bounds and its docstring."""
+    command = COMMANDS[name]
+    lines = [inspect.getdoc(command.config), "", f"Usage: {usage(name)}", ""]
+    if command.config is PretrainConfig:
+        lines += [f"  --preset  one of {', '.join(PRESETS)}; the defaults below are those of moco_patch_in100", ""]
+    docs = field_docs(command.config)
+    for field in dataclasses.fields(command.config):
+        default = "" if field.default in (dataclasses.MISSING, "", None) else f" = {field.default}"
+        bounds = "; ".join(
+            f"{rule.replace('_', ' ')} {' | '.join(map(str, bound)) if rule == 'choices' else bound}"
+            for rule, bound in field.metadata.items()
+        )
+        label = field.name.upper() if field.name in command.positional else f"--{field.name}"
+        lines.append(f"  {label}{default}" + (f"  ({bounds})" if bounds else ""))
+        lines += textwrap.wrap(docs.get(field.name, ""), 100, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)

@@ -1,0 +1,29 @@
+"""fastneg encode and fastneg verify."""
+
+from __future__ import annotations
+
+from fastneg.data.encode import encode
+from fastneg.data.verify import verify
+
+
+def run_encode(config):
+    """Encode and print what was done; 1 if images had to be skipped."""
+    summary = encode(config)
+    changed = ", ".join(f"{count} {reason}" for reason, count in summary["re_encoded"].items()) or "none"
+    print(
+        f"{config.out}: {summary['images']} images, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
+        f"{summary['passed_through']} passed through untouched, encoded again: {changed}; skipped: {len(summary['skipped'])}."
+    )
+    for skipped in summary["skipped"]:
+        print(f"  skipped {skipped}")
+    return 1 if summary["skipped"] else 0
+
+
+def run_verify(config):
+    """Check every sample; 1 if any is bad."""
+    result = verify(config)
+    checked = "CRC32 and decode" if result["checked_crc"] else "decode (the file holds no checksums)"
+    print(f"{config.file}: {result['samples']} samples, {len(result['bad'])} bad; checked: {checked}.")
+    for bad in result["bad"]:
+        print(f"  sample {bad['index']} {bad['name'] or ''}: {bad['reason']}")
+    return 1 if result["bad"] else 0

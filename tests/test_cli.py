@@ -1,0 +1,108 @@
+"""The command line: a config is built whole or the program stops with exit code 2 before any work starts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fastneg.config import ConfigError, PretrainConfig
+from fastneg.recipes.cli import COMMANDS, build_config, help_text, main
+from fastneg.recipes.presets import PRESETS
+
+
+def test_flags_reach_the_config():
+    config = build_config(
+        "pretrain", ["--preset", "tiny_cpu", "--data", "a.beton", "--out=runs/1", "--lr", "1e-3", "--batch-size", "64", "--check_crc"]
+    )
+    assert config == PRESETS["tiny_cpu"]().replace(data="a.beton", out="runs/1", lr=1e-3, batch_size=64, check_crc=True)
+
+
+def test_positional_arguments():
+    config = build_config("encode", ["photos", "x.beton", "--max_side", "500"])
+    assert (config.src, config.out, config.max_side) == ("photos", "x.beton", 500)
+    assert build_config("report", ["a", "b", "--out", "r.html"]).runs == ("a", "b")
+    assert build_config("evaluate", ["--run", "r", "--sets", "a=/x/a.beton,b=/x/b.beton"]).sets == "a=/x/a.beton,b=/x/b.beton"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pretrian"], "did you mean pretrain?"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--tempurature", "1"], "did you mean --temperature?"),
+        (["pretrain", "--preset", "tiny_cpi", "--data", "x", "--out", "y"], "did you mean tiny_cpu?"),
+        (["pretrain", "--preset", "tiny_cpu", "--out", "y"], "--data is missing"),
+        (["pretrain", "--data", "x", "--out", "y"], "preset"),
+        (
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--check_crc", "false"],
+            "write --check_crc True or --check_crc False",
+        ),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--lr", "fast"], "a number was expected"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "1.5"], "a whole number was expected"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "0"], "at least 1"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--negatives", "patches"], "one of none, patch"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"], "cannot be larger than --image_size"),
+        (["encode", "photos"], "out"),
+        (["encode", "photos", "x.beton", "train"], "train"),
+        (["verify", "x.beton", "as_dict"], "as_dict"),
+        (["report"], "at least one run"),
+        (["linear", "--run", "r", "--train", "a", "--val", "b", "--", "--trace"], "no meaning"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_and_says_what_is_wrong(arguments, said, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert not captured.out
+
+
+def test_a_failed_job_exits_1(capsys, tmp_path):
+    assert main(["verify", str(tmp_path / "absent.beton")]) == 1
+    assert "absent.beton" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_field(name, capsys):
+    import dataclasses
+
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.strip() == help_text(name)
+    for field in dataclasses.fields(COMMANDS[name].config):
+        assert field.name in text or field.name.upper() in text
+
+
+def test_overview_and_version(capsys):
+    assert main([]) == 0
+    assert "pretrain" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+
+
+def test_presets_are_listed(capsys):
+    assert main(["presets"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in PRESETS)
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastneg", "pretrain", "--wrong"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert "--wrong" in done.stderr
+
+
+def test_the_published_settings():
+    patch, ifm = PRESETS["moco_patch_in100"](), PRESETS["moco_patch_ifm_in100"]()
+    assert (patch.lr, patch.batch_size, patch.queue_size, patch.key_momentum, patch.alpha) == (0.03, 128, 16384, 0.999, 2.0)
+    assert (ifm.lr, ifm.batch_size, ifm.queue_size, ifm.key_momentum, ifm.alpha) == (0.8, 512, 16384, 0.99, 2.0)
+    for config in (patch, ifm):
+        assert (config.epochs, config.weight_decay, config.temperature, config.feature_dim) == (200, 1e-4, 0.2, 128)
+        assert (config.patch_min, config.patch_max, config.image_size, config.lr_schedule) == (16, 72, 224, "cosine_epoch")
+
+
+def test_replace_checks_again():
+    with pytest.raises(ConfigError, match=r"less than 1"):
+        PretrainConfig().replace(key_momentum=1.0)
+    with pytest.raises(ConfigError, match="at least"):
+        PretrainConfig().replace(alpha=float("nan"))

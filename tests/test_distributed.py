@@ -1,0 +1,76 @@
+"""Several processes mean what one process with the whole batch means: weights, queue and losses after several steps."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from fastneg.training.distributed import any_rank, average, choose_device, gather, start
+
+WORKER = """
+import sys, torch
+from torch.nn.parallel import DistributedDataParallel
+from fastneg.methods.moco import MoCo
+from fastneg.recipes.presets import tiny_cpu
+from fastneg.training import distributed
+from fastneg.training.optim import GuardedSGD
+
+torch.set_num_threads(1)
+world = distributed.start("cpu")
+config = tiny_cpu().replace(bn="none", queue_size=20, feature_dim=16, batch_size=8)
+torch.manual_seed(0)
+method = MoCo(config).eval()  # running statistics: batch statistics are each process's own by design
+optimizer = GuardedSGD((p for p in method.parameters() if p.requires_grad), config)
+model = DistributedDataParallel(method, broadcast_buffers=False) if world.size > 1 else method
+data = torch.Generator().manual_seed(1)
+losses = []
+for _ in range(4):
+    query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32)))
+    mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
+    output = model(query[mine], key[mine], negatives[mine])
+    output.loss.backward()
+    optimizer.step(0.05)
+    method.after_step(distributed.gather(output.keys, world))
+    losses.append(distributed.average(output.loss.detach().clone(), world))
+if world.first:
+    torch.save({"losses": torch.stack(losses), "pointer": method.pointer, **method.state_dict()}, sys.argv[1])
+assert distributed.any_rank(world.rank == world.size - 1, world)
+distributed.stop()
+"""
+
+
+def train(tmp_path, processes):
+    worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
+    worker.write_text(textwrap.dedent(WORKER))
+    command = [sys.executable, str(worker), str(out)]
+    if processes > 1:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(worker), str(out)]
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return torch.load(out, weights_only=True)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_together_do_what_one_does(tmp_path, processes):
+    one, many = train(tmp_path, 1), train(tmp_path, processes)
+    assert one["pointer"] == many["pointer"] == 4 * 8 % 20
+    for name, value in one.items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(many[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_alone_the_collectives_do_nothing(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    world = start("cpu")
+    rows = torch.randn(3, 2)
+    assert world.first and world.size == 1
+    assert gather(rows, world) is rows and average(rows, world) is rows and any_rank(True, world) and not any_rank(False, world)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_there_is_refused():
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        choose_device("cuda")
+    assert choose_device("auto").type == "cpu"

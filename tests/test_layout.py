@@ -1,0 +1,96 @@
+"""The folder tree is the architecture: imports point down only, and the drop-in loss needs torch alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {"fastneg": ROOT / "fastneg", "fastneg.kernels": ROOT / "kernels", "fastneg.recipes": ROOT / "recipes"}
+MODULES = {
+    ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+    for package, folder in PACKAGES.items()
+    for path in sorted(folder.rglob("*.py"))
+}
+BELOW = {  # what each part may import of fastneg, beside itself
+    "fastneg.version": set(),
+    "fastneg.config": set(),
+    "fastneg.kernels": set(),
+    "fastneg.losses": {"fastneg.kernels"},
+    "fastneg.negatives": {"fastneg.kernels"},
+    "fastneg.encoders": set(),
+    "fastneg.data": {"fastneg.config"},
+    "fastneg.methods": {"fastneg.encoders", "fastneg.kernels", "fastneg.losses", "fastneg.negatives"},
+    "fastneg.training": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.methods", "fastneg.negatives"},
+    "fastneg.evaluation": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.training"},
+    "fastneg": {"fastneg.kernels", "fastneg.losses", "fastneg.negatives", "fastneg.version"},
+    "fastneg.__main__": {"fastneg.recipes"},
+}
+
+
+def part(module):
+    return max(
+        (name for name in [*BELOW, "fastneg.recipes"] if module == name or (name != "fastneg" and module.startswith(name + "."))),
+        key=len,
+        default=None,
+    )
+
+
+def imports(module):
+    path = MODULES[module]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            base = (
+                ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module
+            )
+            for alias in node.names:  # a name imported from a package may be a module of it
+                whole = f"{base}.{alias.name}"
+                yield whole if whole in MODULES else base
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    own = part(module)
+    assert own is not None, f"{module} has no place in the layout: give it one in BELOW"
+    if own == "fastneg.recipes":
+        return
+    for name in imports(module):
+        if name.split(".")[0] == "fastneg":
+            target = part(name)
+            assert target == own or target in BELOW[own], f"{module} imports {name}"
+
+
+def test_only_the_entry_points_import_recipes():
+    for module in MODULES:
+        if part(module) not in ("fastneg.recipes", "fastneg.__main__"):
+            assert not [name for name in imports(module) if name.startswith("fastneg.recipes")]
+
+
+HEAVY = ("nvidia.dali", "ffcv", "fire", "triton", "torchvision", "PIL", "tqdm", "tensorboard", "matplotlib")
+
+
+def loaded(package):
+    code = f"import sys, {package}; print(*[name for name in {HEAVY} if name in sys.modules])"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout.split())
+
+
+@pytest.mark.parametrize("package", ["fastneg", "fastneg.data"])
+def test_the_drop_in_loss_and_the_reader_need_torch_and_numpy_alone(package):
+    assert loaded(package) == loaded("torch")
+
+
+def test_one_test_file_per_module():
+    """Each module's name appears as tests/test_<name>.py, or in a test file of the part it belongs to."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py") if path.name != "test_layout.py"}
+    for module, path in MODULES.items():
+        if path.name in ("__init__.py", "__main__.py") or path.stat().st_size == 0:
+            continue
+        name = module.rsplit(".", 1)[1]
+        assert f"test_{name}.py" in texts or any(module in text for text in texts.values()), f"nothing tests {module}"

@@ -1,0 +1,76 @@
+"""Figures are means over the steps since the last reading, and survive an interruption in order."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
+
+
+def test_meter_reads_means_and_forgets():
+    meter = Meter()
+    for value in (1.0, 2.0, 6.0):
+        meter.add({"loss": torch.tensor(value), "acc1": torch.tensor(10 * value, dtype=torch.float64)})
+    assert meter.read(lambda values: values) == {"loss": 3.0, "acc1": 30.0}
+    meter.add({"loss": torch.tensor(4.0)})
+    assert meter.read(lambda values: values * 2) == {"loss": 8.0}
+
+
+def test_clock_tells_waiting_from_working():
+    def slow():
+        for item in range(3):
+            time.sleep(0.05)
+            yield item
+
+    clock = Clock()
+    seen = []
+    for item in clock.wait(slow()):
+        seen.append(item)
+        clock.count(10)
+        time.sleep(0.05)
+    figures = clock.read()
+    assert seen == [0, 1, 2]
+    assert figures["data_wait_share"] == pytest.approx(0.5, abs=0.15)
+    assert 50 < figures["images_per_s"] < 30 / 0.3
+    assert clock.read()["images_per_s"] == 0
+
+
+def test_rows_after_a_checkpoint_and_half_lines_are_dropped(tmp_path):
+    lines = [json.dumps({"kind": "train", "step": step}) for step in (10, 20, 30)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "tra')
+    drop_rows_after(tmp_path, 20)
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == lines[:2]
+    drop_rows_after(tmp_path / "elsewhere", 20)
+
+
+def test_the_log_writes_json_lines_and_tensorboard_events(tmp_path, capsys):
+    log = RunLog(tmp_path, total_steps=10)
+    log.begin(0)
+    figures = {"epoch": 0, "loss": 1.5, "acc1": 20.0, "images_per_s": 100.0, "data_wait_share": 0.25}
+    log.row("train", 10, figures)
+    log.close()
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
+        {"kind": "train", "step": 10, **figures}
+    ]
+    assert capsys.readouterr().out == "step 10/10 · epoch 0 · loss 1.500 · acc1 20.0% · 100 images/s · data wait 25%\n"
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert events.Scalars("train/loss")[0].value == 1.5 and events.Scalars("train/loss")[0].step == 10
+
+
+def test_other_processes_write_nothing(tmp_path):
+    log = RunLog(tmp_path / "run", total_steps=10, enabled=False)
+    log.row("train", 10, {"loss": 1.0})
+    log.say("nothing")
+    log.close()
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_environment_names_what_a_figure_depends_on():
+    found = environment(torch.device("cpu"))
+    assert torch.__version__.startswith(found["versions"]["torch"]) and found["cores"] >= 1
+    assert found["commit"] is None or len(found["commit"]) >= 12
