@@ -18,3 +18,40 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def photo(rng, height, width):
+    """(height, width, 3) uint8 with structure at several scales, so that JPEG, crops and colours all have something to show."""
+    import numpy as np
+    from PIL import Image
+
+    coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    fine = rng.integers(-30, 30, (height, width, 3))
+    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    return np.clip(smooth + fine, 0, 255).astype(np.uint8)
+
+
+def jpeg(pixels, quality=92):
+    """JPEG bytes of an (H, W, 3) uint8 array."""
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def beton(tmp_path_factory):
+    """A labelled .beton file of 40 JPEG photos of different sizes, written by our writer."""
+    import numpy as np
+
+    from fastneg.data.beton import BetonWriter
+
+    path, rng = tmp_path_factory.mktemp("data") / "photos.beton", np.random.default_rng(0)
+    with BetonWriter(path, classes=["a", "b", "c", "d"]) as writer:
+        for i in range(40):
+            height, width = rng.integers(40, 120, 2)
+            writer.add(jpeg(photo(rng, height, width)), height, width, label=i % 4)
+    return path

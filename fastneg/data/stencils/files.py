@@ -1,0 +1,93 @@
+"""Sets of stencils as JPEG bytes, class folders or a .beton file."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from fastneg.data.stencils.render import CLASSES, check_set, render
+
+QUALITY = 92
+CHUNK = 64  # images a task
+
+
+def samples(spec, set_name, count, workers=0):
+    """The first `count` images of a set, in order, with balanced labels.
+
+    Args:
+        spec: StencilsSpec.
+        set_name: "train" or one of TEST_SETS.
+        count: images, at least 1.
+        workers: processes that render; with 0 or 1 it is done in this one.
+    Returns:
+        an iterator of (JPEG bytes, {"label": int, "texture": int}, name).
+    Raises:
+        ValueError: no such set, no count, or a negative number of workers. What a worker raises is raised here.
+    """
+    check_set(set_name)
+    for name, value, least in (("count", count, 1), ("workers", workers, 0)):
+        if value < least:
+            raise ValueError(f"{name} is {value}: it must be at least {least}.")
+    return _in_processes(spec, set_name, count, workers) if workers > 1 else _chunk(spec, set_name, 0, count)
+
+
+def _chunk(spec, set_name, start, stop):
+    return (_sample(spec, set_name, index) for index in range(start, stop))
+
+
+def _chunk_as_list(spec, set_name, start, stop):
+    return list(_chunk(spec, set_name, start, stop))
+
+
+def _in_processes(spec, set_name, count, workers):
+    starts = iter(range(0, count, CHUNK))
+    # The children only run numpy and Pillow, so that a fork is safe; a fresh interpreter would import torch in each of them.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        waiting = deque()
+        try:
+            while True:
+                while len(waiting) < 2 * workers and (start := next(starts, None)) is not None:
+                    waiting.append(pool.submit(_chunk_as_list, spec, set_name, start, min(start + CHUNK, count)))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+def _sample(spec, set_name, index):
+    from PIL import Image
+
+    pixels, label, texture = render(spec, set_name, index)
+    jpeg = io.BytesIO()
+    # Full-resolution chroma: fine textures live in the colours too.
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
+    number = index // spec.shapes
+    name = f"{CLASSES[label]}{number}" + (f"-{CLASSES[texture]}{number}" if set_name == "swapped" else "")
+    return jpeg.getvalue(), {"label": label, "texture": texture}, name
+
+
+def write_folder(spec, set_name, count, folder, workers=0):
+    """Write a set as FOLDER/<class>/<name>.jpg, and return the folder's Path.
+
+    The files of the swapped set are named as in cue-conflict sets: shapeN-textureN.jpg, both by the class they speak for.
+    """
+    folder = Path(folder)
+    images = samples(spec, set_name, count, workers)
+    for label in range(spec.shapes):
+        (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
+    for jpeg, fields, name in images:
+        (folder / CLASSES[fields["label"]] / f"{name}.jpg").write_bytes(jpeg)
+    return folder
+
+
+def write_beton(spec, set_name, count, path, workers=0):
+    """Write a set as a .beton file with the int fields label and texture; returns what `encode_samples` returns."""
+    from fastneg.data.encode import encode_samples
+
+    images = samples(spec, set_name, count, workers)
+    return encode_samples(path, images, classes=CLASSES[: spec.shapes], int_fields=("label", "texture"))

@@ -1,0 +1,119 @@
+"""InfoNCE in plain torch: streams over the shared negatives in chunks, so that no (N, K) matrix is ever held.
+
+Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension. The mathematics is in docs/kernels.md.
+"""
+
+import torch
+
+# Elements of one (N, chunk) buffer. On a CPU 2 MiB of float32 stay in cache; on a GPU launches cost more than memory.
+CPU_CHUNK_ELEMENTS = 1 << 19
+CUDA_CHUNK_ELEMENTS = 1 << 24
+SMALLEST_CHUNK = 256
+
+# The running maximum starts finite: exp(-inf - -inf) would be NaN for a row that has no negative yet.
+LOWEST = -1e30
+
+
+def forward(query, positive, negatives, extras, temperature, extra_scale, exclude_diagonal, operand, with_grad):
+    """One pass: (loss, lse, rank, positive_logit, extra_logits, dq), the outputs of `fastneg::info_nce`.
+
+    Args:
+        query, positive: (N, D). negatives: (K, D), any strides. extras: (N, M, D) or None.
+        temperature: float or 0-d tensor.
+        operand: the dtype that every input is rounded to; products accumulate in float32 (float64 for float64).
+        with_grad: whether dq, dloss/dquery of each row, is accumulated too; else dq is (0, D).
+    """
+    wide = torch.promote_types(operand, torch.float32)
+    scaled = _rounded(query, operand, wide) / temperature
+    key = _rounded(positive, operand, wide)
+    (rows, dim), count = query.shape, negatives.shape[0]
+    positive_logit = (scaled * key).sum(1)
+    top = scaled.new_full((rows, 1), LOWEST)
+    total = scaled.new_zeros(rows, 1)
+    rank = torch.zeros(rows, dtype=torch.int64, device=query.device)
+    mean = scaled.new_zeros(rows, dim) if with_grad else None
+
+    chunk = _chunk(rows, count, query)
+    logits_buffer, compare_buffer = scaled.new_empty(rows, chunk), scaled.new_empty(rows, chunk)
+    for start in range(0, count, chunk):
+        keys = _rounded(negatives[start : start + chunk], operand, wide)
+        whole = keys.shape[0] == chunk
+        logits = logits_buffer if whole else scaled.new_empty(rows, keys.shape[0])
+        above = compare_buffer if whole else torch.empty_like(logits)
+        torch.mm(scaled, keys.t(), out=logits)
+        if exclude_diagonal:
+            _mask_diagonal(logits, start, float("-inf"))
+        # Comparing into floats keeps the count in vector registers: the sum of a bool tensor is many times slower on a CPU.
+        rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
+        top, total, mean = _accumulate(logits, keys, top, total, mean)
+
+    extra_logits = scaled.new_empty(rows, 0)
+    if extras is not None:
+        private = _rounded(extras, operand, wide)
+        extra_logits = torch.einsum("nd,nmd->nm", scaled, private).mul_(extra_scale)
+        rank += (extra_logits > positive_logit[:, None]).sum(1)
+        if extras.shape[1]:
+            top, total, mean = _accumulate(extra_logits.clone(), private, top, total, mean, extra_scale)
+
+    # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T * (E_neg[key] - positive):
+    # nothing of the form p - 1 cancels when the loss is small.
+    margin = (top.squeeze(1) - positive_logit) + total.squeeze(1).log()
+    loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit  # an infinite logit is a NaN loss
+    rank = torch.where(loss.isnan(), _worst_rank(count, extras, exclude_diagonal), rank)
+    dq = scaled.new_empty(0, dim)
+    if with_grad:
+        mean = torch.where(total == 0, total, mean / total)
+        dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
+    return loss, positive_logit + loss, rank, positive_logit, extra_logits, dq
+
+
+def negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal, operand):
+    """sum_i weight_i p_ij q_i with p_ij = exp(l_ij - lse_i), recomputed chunk by chunk: (K, D) in the dtype of `negatives`."""
+    wide = torch.promote_types(operand, torch.float32)
+    rounded = _rounded(query, operand, wide)
+    scaled, weighted = rounded / temperature, rounded * weight[:, None]
+    count = negatives.shape[0]
+    grad = torch.empty(negatives.shape, dtype=negatives.dtype, device=negatives.device)
+    chunk = _chunk(query.shape[0], count, query)
+    for start in range(0, count, chunk):
+        keys = _rounded(negatives[start : start + chunk], operand, wide)
+        share = torch.mm(scaled, keys.t()).sub_(lse[:, None]).exp_()
+        if exclude_diagonal:
+            _mask_diagonal(share, start, 0.0)
+        grad[start : start + chunk] = torch.mm(share.t(), weighted)
+    return grad
+
+
+def _rounded(tensor, operand, wide):
+    return tensor.to(operand).to(wide)
+
+
+def _chunk(rows, count, like):
+    elements = CUDA_CHUNK_ELEMENTS if like.is_cuda else CPU_CHUNK_ELEMENTS
+    return max(1, min(count, max(SMALLEST_CHUNK, elements // rows)))
+
+
+def _mask_diagonal(matrix, start, value):
+    """Row i is not compared with key i; column j of `matrix` is key start + j."""
+    rows = matrix[start : start + matrix.shape[1]]
+    if rows.shape[0]:
+        rows.diagonal().fill_(value)
+
+
+def _accumulate(logits, keys, top, total, mean, key_scale=1.0):
+    """Adds a block of logits to the running (max, sum of exp, weighted sum of keys); overwrites `logits`."""
+    new_top = torch.maximum(top, logits.amax(1, keepdim=True))
+    shrink = torch.exp(top - new_top)
+    weights = logits.sub_(new_top).exp_()
+    total = total.mul_(shrink).add_(weights.sum(1, keepdim=True))
+    if mean is not None:
+        mean.mul_(shrink)
+        if keys.dim() == 2:
+            mean.addmm_(weights, keys, alpha=key_scale)
+        else:
+            mean.add_(torch.einsum("nm,nmd->nd", weights, keys), alpha=key_scale)
+    return new_top, total, mean
+
+
+def _worst_rank(count, extras, exclude_diagonal):
+    return count - int(exclude_diagonal) + (0 if extras is None else extras.shape[1])

@@ -1,0 +1,138 @@
+"""Pictures tiled anew with patches of themselves: the contract, the torch reference and the choice of backend.
+
+Shapes: N batch, M copies per image, C channels, H W pixels, G entries per side of the offset grid.
+"""
+
+import torch
+
+from .backend import resolve_backend
+
+
+def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
+    """Tiles each image with patches of itself: out[n, m, :, y, x] = images[n, :, oy + y % p, ox + x % p].
+
+    p = patch_sizes[n, m] and (oy, ox) = offsets[n, m, y // p, x // p] is the top-left corner of the patch that serves this tile. Tiles
+    that the right and lower edges cut show the part that fits. An exact copy of pixels; all M copies of all images in one launch;
+    no randomness: offsets and sizes are drawn by the caller. No gradient.
+
+    The caller's duty, because checking it would wait for the device: 1 ≤ p, G ≥ ceil(max(H, W) / p) for the smallest p, and every source
+    pixel that is shown lies in the image (0 ≤ oy ≤ H - p and 0 ≤ ox ≤ W - p always does). On the CPU the torch backend checks this
+    and raises; on CUDA coordinates are clamped, so a wrong offset gives wrong pixels but never reads outside the image.
+
+    Args:
+        images: (N, C, H, W), any dtype, NCHW or channels_last.
+        offsets: (N, M, G, G, 2) int32, or (N, G, G, 2): row and column of each source corner, in pixels.
+        patch_sizes: (N, M) int32, or (N,): the side of the patches, in pixels.
+        backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
+        out: the tensor to write, of the result's shape, dtype and device, any strides without overlap; not `images` itself.
+    Returns:
+        (N, M, C, H, W), or (N, C, H, W) for offsets without M. Each (C, H, W) slab has the memory format of `images`, so that
+        out.flatten(0, 1) is channels_last if `images` is.
+    Raises:
+        ValueError: shapes, dtypes or devices disagree; on the CPU also offsets that lead outside the image.
+        RuntimeError: the backend asked for cannot run here.
+    Source: Ge et al. 2021, arXiv:2110.14189, patch-based negatives.
+    """
+    _check(images, offsets, patch_sizes)
+    rows, (channels, height, width) = images.shape[0], images.shape[1:]
+    single = offsets.dim() == 4
+    copies = 1 if single else offsets.shape[1]
+    shape = (rows, channels, height, width) if single else (rows, copies, channels, height, width)
+    if out is None:
+        nhwc = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+        memory_format = torch.channels_last if nhwc else torch.contiguous_format
+        flat = torch.empty(
+            (rows * copies, channels, height, width), dtype=images.dtype, device=images.device, memory_format=memory_format
+        )
+        out = flat if single else flat.unflatten(0, (rows, copies))
+    else:
+        _check_out(out, shape, images)
+    if out.numel():
+        with_copies = (lambda tensor: tensor[:, None]) if single else (lambda tensor: tensor)
+        torch.ops.fastneg.patch_shuffle(
+            images.detach(), with_copies(offsets), with_copies(patch_sizes), backend, with_copies(out)
+        )
+    return out
+
+
+@torch.library.custom_op(
+    "fastneg::patch_shuffle",
+    mutates_args={"out"},
+    schema="(Tensor images, Tensor offsets, Tensor patch_sizes, str backend, Tensor(a!) out) -> ()",
+)
+def _patch_shuffle(images, offsets, patch_sizes, backend, out):
+    if resolve_backend(images, backend) == "triton":
+        from . import patch_shuffle_triton  # not at the top: importing fastneg must not import Triton
+
+        patch_shuffle_triton.patch_shuffle(images, offsets, patch_sizes, out)
+    else:
+        _reference(images, offsets, patch_sizes, out)
+
+
+@_patch_shuffle.register_fake
+def _(images, offsets, patch_sizes, backend, out):
+    return None
+
+
+def _reference(images, offsets, patch_sizes, out):
+    """The torch backend: whole pixels are gathered, so NCHW images take a detour over (N·H·W, C), still faster than by channel."""
+    rows, channels, height, width = images.shape
+    source = images.permute(0, 2, 3, 1).reshape(-1, channels)
+    first = torch.arange(rows, device=images.device)[:, None] * (height * width)
+    for copy in range(offsets.shape[1]):
+        pixels = _source_pixels(offsets[:, copy], patch_sizes[:, copy], height, width).add_(first)
+        picked = source.index_select(0, pixels.flatten())
+        out[:, copy].copy_(picked.view(rows, height, width, channels).permute(0, 3, 1, 2))
+
+
+def _source_pixels(offsets, patch_sizes, height, width):
+    """(N, H·W) int64: for each pixel of the result, y·W + x of the pixel that it shows."""
+    rows, grid, device = offsets.shape[0], offsets.shape[1], offsets.device
+    checked = device.type == "cpu"
+    if checked and patch_sizes.min() < 1:
+        raise ValueError(f"patch_sizes hold {patch_sizes.min()}: a patch side of at least 1 pixel was expected.")
+    sides = patch_sizes.long().clamp_min(1)[:, None]
+    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+    tile_y, tile_x = y // sides, x // sides
+    if checked and max(tile_y.max(), tile_x.max()) >= grid:
+        raise ValueError(
+            f"offsets have {grid} entries a side but patches of {patch_sizes.min()} pixels need {max(tile_y.max(), tile_x.max()) + 1}: "
+            "the grid must cover the image at the smallest patch size."
+        )
+    tiles = tile_y.clamp_max(grid - 1)[:, :, None] * grid + tile_x.clamp_max(grid - 1)[:, None, :]
+    corners = offsets.reshape(rows, grid * grid, 2).long()
+    pick = lambda axis: corners[:, :, axis].gather(1, tiles.flatten(1)).view(rows, height, width)
+    source_y = pick(0) + (y % sides)[:, :, None]
+    source_x = pick(1) + (x % sides)[:, None, :]
+    if checked:
+        for name, source, size in (("row", source_y, height), ("column", source_x, width)):
+            low, high = torch.aminmax(source)
+            if low < 0 or high >= size:
+                raise ValueError(f"offsets lead to source {name}s {low} to {high}: the image has {name}s 0 to {size - 1}.")
+    return (source_y.clamp_(0, height - 1).mul_(width) + source_x.clamp_(0, width - 1)).flatten(1)
+
+
+def _check(images, offsets, patch_sizes):
+    if images.dim() != 4:
+        raise ValueError(f"images are {tuple(images.shape)}: (N, C, H, W) was expected.")
+    if offsets.dim() not in (4, 5) or offsets.shape[-1] != 2 or offsets.shape[-2] != offsets.shape[-3] or offsets.shape[-2] == 0:
+        raise ValueError(f"offsets are {tuple(offsets.shape)}: (N, G, G, 2) or (N, M, G, G, 2) was expected.")
+    if offsets.shape[0] != images.shape[0] or patch_sizes.shape != offsets.shape[:-3]:
+        raise ValueError(
+            f"images are {tuple(images.shape)}, offsets {tuple(offsets.shape)} and patch_sizes {tuple(patch_sizes.shape)}: "
+            "(N, C, H, W) with (N, G, G, 2) and (N,), or with (N, M, G, G, 2) and (N, M), was expected."
+        )
+    for name, tensor in (("offsets", offsets), ("patch_sizes", patch_sizes)):
+        if tensor.dtype != torch.int32:
+            raise ValueError(f"{name} have dtype {tensor.dtype}: int32 was expected; convert with {name}.int().")
+        if tensor.device != images.device:
+            raise ValueError(f"{name} are on {tensor.device} but images on {images.device}: both must be on one device.")
+
+
+def _check_out(out, shape, images):
+    if tuple(out.shape) != shape or out.dtype != images.dtype or out.device != images.device:
+        raise ValueError(
+            f"out is {tuple(out.shape)} {out.dtype} on {out.device}: {shape} {images.dtype} on {images.device} was expected."
+        )
+    if out.requires_grad or out is images:
+        raise ValueError("out is the images themselves or requires a gradient: pass a buffer of its own.")

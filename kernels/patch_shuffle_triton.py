@@ -1,0 +1,95 @@
+"""The patch shuffle on the GPU: every output element is read from where its tile's source corner says, all copies in one launch.
+
+Shapes: N batch, M copies per image, C channels, H W pixels, G entries per side of the offset grid.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from .launch import launch as launch_now
+
+BLOCK = 1024
+NUM_WARPS = 4
+MAX_GRID_Y = 65535
+ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
+    """Fills out (N, M, C, H, W), any strides, from images (N, C, H, W), offsets (N, M, G, G, 2) and patch_sizes (N, M)."""
+    rows, copies, channels, height, width = out.shape
+    # A copy needs no dtype: elements move as integers of their size.
+    bits = ELEMENTS[images.element_size()]
+    items, blocks = rows * copies, triton.cdiv(channels * height * width, BLOCK)
+    item_first = items > MAX_GRID_Y
+    launch(
+        patch_shuffle_kernel,
+        (items, blocks) if item_first else (blocks, items),
+        (images.view(bits), offsets.contiguous(), patch_sizes.contiguous(), out.view(bits), copies, offsets.shape[2])
+        + images.stride()
+        + out.stride(),
+        {
+            "CHANNELS": channels,
+            "HEIGHT": height,
+            "WIDTH": width,
+            "NHWC": channels > 1 and out.stride(2) == 1,
+            "ITEM_FIRST": item_first,
+            "BLOCK": BLOCK,
+        },
+        num_warps=NUM_WARPS,
+    )
+
+
+@triton.jit
+def patch_shuffle_kernel(
+    images,
+    offsets,
+    patch_sizes,
+    out,
+    copies,
+    grid_side,
+    in_n,
+    in_c,
+    in_h,
+    in_w,
+    out_n,
+    out_m,
+    out_c,
+    out_h,
+    out_w,
+    CHANNELS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    NHWC: tl.constexpr,
+    ITEM_FIRST: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    # CHANNELS, HEIGHT and WIDTH are compile-time constants: division by them is a multiplication. The elements are numbered in the
+    # order in which the output lies in memory, so that stores are contiguous and loads are contiguous within a patch.
+    item = tl.program_id(0 if ITEM_FIRST else 1).to(tl.int64)
+    block = tl.program_id(1 if ITEM_FIRST else 0)
+    element = block * BLOCK + tl.arange(0, BLOCK)
+    valid = element < CHANNELS * HEIGHT * WIDTH
+    if NHWC:
+        channel = element % CHANNELS
+        x = element // CHANNELS % WIDTH
+        y = element // (CHANNELS * WIDTH)
+    else:
+        channel = element // (HEIGHT * WIDTH)
+        x = element % WIDTH
+        y = element // WIDTH % HEIGHT
+    side = tl.maximum(tl.load(patch_sizes + item), 1)
+    # Exact for pictures below 2^15 pixels a side: half a pixel is far more than the rounding of a float32 product.
+    inverse = 1.0 / side.to(tl.float32)
+    tile_y = ((y.to(tl.float32) + 0.5) * inverse).to(tl.int32)
+    tile_x = ((x.to(tl.float32) + 0.5) * inverse).to(tl.int32)
+    tile = tl.minimum(tile_y, grid_side - 1) * grid_side + tl.minimum(tile_x, grid_side - 1)
+    corner = offsets + (item * grid_side * grid_side + tile) * 2
+    source_y = tl.load(corner, mask=valid, other=0) + y - tile_y * side
+    source_x = tl.load(corner + 1, mask=valid, other=0) + x - tile_x * side
+    source_y = tl.minimum(tl.maximum(source_y, 0), HEIGHT - 1)
+    source_x = tl.minimum(tl.maximum(source_x, 0), WIDTH - 1)
+    image, copy = item // copies, item % copies
+    source = images + image * in_n + channel.to(tl.int64) * in_c + source_y.to(tl.int64) * in_h + source_x.to(tl.int64) * in_w
+    target = out + image * out_n + copy * out_m + channel.to(tl.int64) * out_c + y.to(tl.int64) * out_h + x.to(tl.int64) * out_w
+    tl.store(target, tl.load(source, mask=valid), mask=valid)

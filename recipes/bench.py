@@ -1,0 +1,46 @@
+"""fastneg bench: rows of figures, every contender measured in the same run."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+
+from fastneg.recipes import bench_kernels, bench_loader
+from fastneg.training.metrics import environment
+
+BENCHES = {
+    "info_nce": bench_kernels.bench_info_nce,
+    "patch_shuffle": bench_kernels.bench_patch_shuffle,
+    "loader": bench_loader.bench_loader,
+    "compile": bench_kernels.bench_compile,
+}
+
+
+def run_bench(config):
+    """Print the rows as they come, and write them as JSON lines if asked to; 1 if a benchmark gave none."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    where = environment(device)
+    print(
+        f"{where['device']}, {where['cores']} cores, commit {where['commit']}, "
+        + ", ".join(f"{k} {v}" for k, v in where["versions"].items())
+    )
+    rows = []
+    for name in BENCHES if config.name == "all" else [config.name]:
+        for row in BENCHES[name]():
+            rows.append(row)
+            print("  ".join(f"{field}={_short(value)}" for field, value in row.items()), flush=True)
+    if config.json:
+        with open(config.json, "w", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({**row, "device": where["device"], "commit": where["commit"], "versions": where["versions"]}) + "\n"
+                for row in rows
+            )
+    if not rows:
+        print("fastneg bench: no row was measured.", file=sys.stderr)
+    return 0 if rows else 1
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else value

@@ -1,0 +1,259 @@
+"""The DALI pipelines against torchvision given the same numbers, and the promises of the loaders."""
+
+import gc
+import io
+import threading
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2.functional as TF
+from conftest import jpeg, photo
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, Resize
+
+from fastneg.data.augmentation import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, batch_generator, draw_view
+from fastneg.data.batch import EvalBatch, ViewBatch
+from fastneg.data.beton import BetonError, BetonReader, BetonWriter
+from fastneg.data.dali import CropLoader, EvalLoader, TrainLoader
+
+MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+
+
+def pixels(images):
+    """Normalised → 0..255."""
+    return (images.float().cpu() * STD + MEAN) * 255
+
+
+def picture(reader, index):
+    return Image.open(io.BytesIO(reader.encoded(index).tobytes())).convert("RGB")
+
+
+@pytest.fixture(scope="module")
+def reader(beton):
+    with BetonReader(beton) as opened:
+        yield opened
+
+
+def train_loader(reader, **changes):
+    return TrainLoader(reader, **{"batch_size": 8, "image_size": 32, "augmentation": "moco_v2", "seed": 3, "threads": 1, **changes})
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_batches_are_as_contracted(reader):
+    loader = train_loader(reader)
+    batches = list(loader.epoch(0))
+    assert len(batches) == len(loader) == 5
+    for batch in batches:
+        assert isinstance(batch, ViewBatch)
+        for view in (batch.query, batch.key):
+            assert view.shape == (8, 3, 32, 32) and view.dtype == torch.float32 and view.is_contiguous(memory_format=torch.channels_last)
+        assert batch.index.dtype == batch.label.dtype == torch.int64
+        assert torch.equal(batch.label, torch.from_numpy(reader.labels)[batch.index])
+        assert not torch.equal(batch.query, batch.key)
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(40))
+    loader.close()
+
+
+def test_views_are_torchvisions_with_the_same_numbers(reader):
+    """Crop, resize, flip exactly as torchvision; brightness, saturation and blur within a rounding; gray within one."""
+    loader = train_loader(reader, augmentation="crop_flip", image_size=48)
+    batch = next(iter(loader.epoch(2)))
+    generator = batch_generator(3, 2, 0)
+    for images in (batch.query, batch.key):
+        view = draw_view(AUGMENTATIONS["crop_flip"], reader.sizes[batch.index.numpy()], (0.2, 1.0), generator)
+        for row, index in enumerate(batch.index.tolist()):
+            top, left = view["roi_start"][row].astype(int)
+            height, width = (view["roi_end"][row] - view["roi_start"][row]).astype(int)
+            crop = picture(reader, index).crop((left, top, left + width, top + height)).resize((48, 48), Image.Resampling.BILINEAR)
+            expected = torch.from_numpy(np.array(crop)).permute(2, 0, 1)
+            expected = expected.flip(2) if view["mirror"][row] else expected
+            assert (pixels(images[row]) - expected).abs().mean() < 1.0
+    loader.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference", "bound"),
+    [
+        ({"brightness": 1.3}, lambda image: TF.adjust_brightness(image, 1.3), 0.6),
+        ({"brightness": 0.7}, lambda image: TF.adjust_brightness(image, 0.7), 0.6),
+        ({"saturation": 0.6}, lambda image: TF.adjust_saturation(image, 0.6), 0.7),
+        ({"saturation": 0.0}, lambda image: TF.rgb_to_grayscale(image, 3), 0.7),
+        ({"sigma": 1.7}, lambda image: TF.gaussian_blur(image, 13, 1.7), 0.6),
+    ],
+)
+def test_colour_changes_against_torchvision(reader, changes, reference, bound, monkeypatch):
+    """Contrast and hue differ by design (see Augmentation); the others are torchvision's."""
+
+    def drawn(recipe, sizes, crop_area, generator):
+        count = len(sizes)
+        view = {name: np.ones(count, np.float32) for name in ("brightness", "contrast", "saturation", "sigma")}
+        view.update(hue=np.zeros(count, np.float32), mirror=np.zeros(count, np.int32), roi_start=np.zeros((count, 2), np.float32))
+        view.update(roi_end=sizes.astype(np.float32), twist=np.full(count, "sigma" not in changes), blur=np.full(count, "sigma" in changes))
+        view.update({name: np.full(count, value, np.float32) for name, value in changes.items()})
+        return view
+
+    monkeypatch.setattr("fastneg.data.dali.draw_view", drawn)
+    loader = train_loader(reader, image_size=64)
+    batch = next(iter(loader.epoch(0)))
+    for row, index in enumerate(batch.index.tolist()):
+        plain = torch.from_numpy(np.array(picture(reader, index).resize((64, 64), Image.Resampling.BILINEAR))).permute(2, 0, 1)
+        assert (pixels(batch.query[row]) - reference(plain).float()).abs().mean() < bound
+    loader.close()
+
+
+def test_evaluation_is_resize_and_center_crop(tmp_path):
+    path, rng = tmp_path / "smooth.beton", np.random.default_rng(0)
+    with BetonWriter(path) as writer:  # without fine grain: a crop that falls between pixels would blur it
+        for height, width in ((60, 90), (100, 64), (64, 64)):
+            small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            image = np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+            writer.add(jpeg(image), height, width, label=0)
+    with BetonReader(path) as opened:
+        loader = EvalLoader(opened, 2, 56, threads=1)
+        images = torch.cat([batch.images for batch in loader])
+        for index in range(3):
+            expected = Compose([Resize(64), CenterCrop(56)])(picture(opened, index))
+            assert (pixels(images[index]) - torch.from_numpy(np.array(expected)).permute(2, 0, 1)).abs().mean() < 2.0
+        loader.close()
+
+
+def test_evaluation_gives_every_sample_once_in_order(reader):
+    loader = EvalLoader(reader, 16, 32, resize=32, threads=1)
+    for _ in range(2):
+        batches = list(loader)
+        assert [len(batch.images) for batch in batches] == [16, 16, 8] and len(loader) == 3
+        assert isinstance(batches[0], EvalBatch)
+        assert torch.cat([batch.index for batch in batches]).tolist() == list(range(40))
+        assert torch.equal(torch.cat([batch.label for batch in batches]), torch.from_numpy(reader.labels))
+    loader.close()
+    with pytest.raises(ValueError, match="below image_size"):
+        EvalLoader(reader, 16, 32, resize=16)
+
+
+def test_probe_crops_cover_the_set_and_change_by_epoch(reader):
+    loader = CropLoader(reader, 16, 32, threads=1)
+    first, second, again = list(loader.epoch(0)), list(loader.epoch(1)), list(loader.epoch(0))
+    assert sorted(torch.cat([batch.index for batch in first]).tolist()) == list(range(40))
+    assert [len(batch.index) for batch in first] == [16, 16, 8]
+    assert all(equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(first[0].index, second[0].index)
+    loader.close()
+
+
+def test_the_same_seed_gives_the_same_views_and_another_seed_others(reader):
+    one, same, other = (list(train_loader(reader, seed=seed).epoch(1)) for seed in (3, 3, 4))
+    assert all(equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(torch.equal(a.query, b.query) for a, b in zip(one, other, strict=True))
+
+
+def test_an_epoch_can_start_anywhere(reader):
+    loader = train_loader(reader)
+    whole = list(loader.epoch(4))
+    for start in (1, 4, 5):
+        rest = list(loader.epoch(4, start=start))
+        assert len(rest) == 5 - start
+        assert all(equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
+    loader.close()
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_share_the_batches_of_one(reader, world_size):
+    whole = list(train_loader(reader).epoch(0))
+    shares = [list(train_loader(reader, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert equal(batch, [torch.cat(columns) for columns in zip(*parts, strict=True)])
+
+
+def test_tensors_are_not_overwritten_later(reader):
+    loader = train_loader(reader, batch_size=4)
+    kept = [(batch, batch.query.clone(), batch.key.clone()) for batch in loader.epoch(0)]
+    list(loader.epoch(1))
+    gc.collect()
+    for batch, query, key in kept:
+        assert torch.equal(batch.query, query) and torch.equal(batch.key, key)
+    loader.close()
+    assert torch.equal(kept[0][0].query, kept[0][1])
+
+
+def test_leaving_an_epoch_early_leaves_no_thread_and_no_stale_batch(reader):
+    loader = train_loader(reader, batch_size=4)
+    expected = list(loader.epoch(1))
+    before = threading.active_count()
+    for taken in (0, 1, 3):
+        batches = loader.epoch(0)
+        for _ in range(taken):
+            next(batches)
+        batches.close()
+        assert threading.active_count() <= before
+        assert all(equal(a, b) for a, b in zip(loader.epoch(1), expected, strict=True))
+    loader.close()
+
+
+def test_raw_and_gray_samples_and_files_without_labels(tmp_path):
+    path, rng = tmp_path / "mixed.beton", np.random.default_rng(1)
+    images = [photo(rng, 50, 60) for _ in range(6)]
+    file = io.BytesIO()
+    Image.fromarray(images[2]).convert("L").save(file, "JPEG", quality=95)
+    with BetonWriter(path, int_fields=("crc32",)) as writer:
+        for i, image in enumerate(images):
+            if i == 2:
+                writer.add(file.getvalue(), 50, 60)
+            elif i % 2:
+                writer.add_raw(image)
+            else:
+                writer.add(jpeg(image), 50, 60)
+    with BetonReader(path) as opened:
+        loader = EvalLoader(opened, 6, 48, resize=48, threads=1)
+        (batch,) = loader
+        assert batch.label is None
+        for i in range(6):
+            side = picture(opened, i).crop((5, 0, 55, 50)).resize((48, 48), Image.Resampling.BILINEAR)
+            assert (pixels(batch.images[i]) - torch.from_numpy(np.array(side)).permute(2, 0, 1)).abs().mean() < 1.5
+        assert (batch.images[2] * STD + MEAN).std(0).max() < 0.01  # gray stays gray
+        loader.close()
+
+
+def test_a_sample_that_cannot_be_decoded_is_named(tmp_path):
+    path, rng = tmp_path / "bad.beton", np.random.default_rng(1)
+    with BetonWriter(path) as writer:
+        for i in range(8):
+            data = jpeg(photo(rng, 40, 40))
+            writer.add(data[: len(data) // 2] if i == 5 else data, 40, 40, label=0)
+    with BetonReader(path) as opened, pytest.raises(BetonError, match=r"1 of 4 images .* sample 5 of"):
+        list(EvalLoader(opened, 4, 32, threads=1))
+
+
+def test_silent_damage_is_found_when_checksums_are_checked(tmp_path, beton):
+    path = tmp_path / "damaged.beton"
+    data = bytearray(beton.read_bytes())
+    with BetonReader(beton) as opened:
+        place = bytes(data).find(opened.jpeg(7).tobytes())
+        middle = place + len(opened.jpeg(7)) // 2
+    data[middle : middle + 8] = bytes(8)
+    path.write_bytes(data)
+    with BetonReader(path) as opened:
+        with pytest.raises(BetonError, match="sample 7"):
+            list(train_loader(opened, check_crc=True).epoch(0))
+        list(train_loader(opened).epoch(0))  # without the check nobody notices: that is what it is for
+
+
+def test_checks_that_cannot_be_made_are_refused(tmp_path):
+    path = tmp_path / "plain.beton"
+    with BetonWriter(path, int_fields=("label",)) as writer:
+        for i in range(4):
+            writer.add(jpeg(photo(np.random.default_rng(i), 40, 40)), 40, 40, label=i)
+    with BetonReader(path) as opened, pytest.raises(BetonError, match="no checksums"):
+        train_loader(opened, batch_size=4, check_crc=True)
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_the_views_of_the_cpu(reader):
+    host, device = (next(iter(train_loader(reader, device=name).epoch(0))) for name in ("cpu", "cuda"))
+    for one, other in ((host.query, device.query), (host.key, device.key)):
+        assert other.is_cuda and other.dtype == torch.float16 and other.is_contiguous(memory_format=torch.channels_last)
+        assert (pixels(one) - pixels(other)).abs().mean() < 2.5
+    assert torch.equal(host.index, device.index)

@@ -1,0 +1,204 @@
+"""The training loop on real JPEG data: resumed equals uninterrupted, bit for bit; it stops where it must."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from fastneg.config import PretrainConfig
+from fastneg.evaluation.run import load_run
+from fastneg.recipes.presets import tiny_cpu
+from fastneg.training import checkpoint, trainer
+from fastneg.training.trainer import TrainingError, pretrain
+
+
+def settings(beton, out, **changes):
+    small = {"image_size": 32, "eval_resize": 32, "epochs": 3, "batch_size": 8, "bn_splits": 2, "queue_size": 20, "feature_dim": 16}
+    fixed = {"patch_min": 4, "patch_max": 16, "log_every": 1, "threads": 1, "augmentation": "moco_v2"}
+    return tiny_cpu().replace(data=str(beton), out=str(out), **{**small, **fixed, **changes})
+
+
+def rows(out, kind="train"):
+    """The figures of metrics.jsonl, less those that measure time."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("images_per_s", "data_wait_share")} for line in lines if line["kind"] == kind]
+
+
+def weights(out):
+    return checkpoint.load_newest(out)[1]["method"]
+
+
+def same_weights(one, other):
+    one, other = weights(one), weights(other)
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one if isinstance(one[k], torch.Tensor))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(beton, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    result = pretrain(settings(beton, out))
+    assert result.finished and result.step == 15
+    return out
+
+
+def test_a_run_leaves_what_it_promises(uninterrupted, beton):
+    out = uninterrupted
+    assert PretrainConfig(**json.loads((out / "config.json").read_text())) == settings(beton, out)
+    assert json.loads((out / "environment.json").read_text())["versions"]["torch"]
+    assert [row["step"] for row in rows(out)] == list(range(1, 16))
+    expected = {"loss", "acc1", "acc5", "positive_similarity", "negative_similarity", "queue_similarity", "gradient_norm", "lr", "epoch"}
+    assert expected <= rows(out)[0].keys()
+    assert [path.name for path in checkpoint.paths(out)] == ["step-000000005.pt", "step-000000010.pt", "step-000000015.pt"]
+    assert sorted(path.name for path in (out / "gallery").glob("0-*")) == ["0-image.jpg", "0-key.jpg", "0-negative-0.jpg", "0-query.jpg"]
+    assert list((out / "tensorboard").glob("events*"))
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["kind"] == "start"
+
+
+def test_the_trained_backbone_loads(uninterrupted):
+    run = load_run(uninterrupted)
+    assert run.feature_dim == 128 and not run.backbone.training and run.checkpoint == "step-000000015.pt"
+    state = weights(uninterrupted)
+    for name, value in run.backbone.state_dict().items():
+        assert torch.equal(value, state[f"query_encoder.backbone.{name}"])
+
+
+@pytest.mark.parametrize("stops", [(1,), (4, 3), (5, 5), (7, 1, 6)])
+def test_resumed_equals_uninterrupted(beton, tmp_path, uninterrupted, stops):
+    config = settings(beton, tmp_path / "run")
+    for stop in stops:
+        assert not pretrain(config, stop_after=stop).finished
+    assert pretrain(config).finished
+    assert rows(tmp_path / "run") == rows(uninterrupted)
+    assert same_weights(tmp_path / "run", uninterrupted)
+
+
+def test_another_seed_is_another_run(beton, tmp_path, uninterrupted):
+    pretrain(settings(beton, tmp_path / "run", seed=1, epochs=1))
+    assert rows(tmp_path / "run")[0]["loss"] != rows(uninterrupted)[0]["loss"]
+
+
+def test_a_sigkilled_run_goes_on_from_its_last_checkpoint(beton, tmp_path, uninterrupted):
+    """The process dies without a word while it trains; the same call afterwards ends where the undisturbed run ended."""
+    config = settings(beton, tmp_path / "run")
+    code = f"import torch; torch.set_num_threads({torch.get_num_threads()})\nfrom fastneg.config import PretrainConfig\n"
+    code += f"from fastneg.training.trainer import pretrain\npretrain(PretrainConfig(**{config.as_dict()!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoint.paths(tmp_path / "run") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    pretrain(config)
+    assert rows(tmp_path / "run") == rows(uninterrupted)
+    assert same_weights(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_with_a_checkpoint(beton, tmp_path, number, monkeypatch):
+    config = settings(beton, tmp_path / "run", epochs=1000)
+    before = signal.getsignal(number)
+    threading.Timer(3.0, os.kill, (os.getpid(), number)).start()
+    result = pretrain(config)
+    assert not result.finished and result.signal == number
+    assert checkpoint.load_newest(tmp_path / "run")[1]["step"] == result.step == rows(tmp_path / "run")[-1]["step"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(beton, tmp_path, monkeypatch):
+    config = settings(beton, tmp_path / "run", checkpoint_every=1, log_every=2)
+    states = {}
+
+    def poisoned(self, batch, lr):
+        if self.step == 7:
+            batch = batch._replace(query=batch.query * float("nan"))
+        if self.step >= 7:
+            states[self.step] = [p.detach().clone() for p in self.method.query_encoder.parameters()]
+        return original(self, batch, lr)
+
+    original = trainer._Trainer.train_step
+    monkeypatch.setattr(trainer._Trainer, "train_step", poisoned)
+    kept = []
+    monkeypatch.setattr(trainer._Trainer, "_refuse_bad_weights", _watch(trainer._Trainer._refuse_bad_weights, kept))
+    with pytest.raises(TrainingError, match="not finite at or shortly before step 8"):
+        pretrain(config)
+    assert all(torch.equal(one, other) for one, other in zip(kept[-1], states[7], strict=True))
+    assert checkpoint.load_newest(tmp_path / "run")[1]["step"] == 5
+
+
+def _watch(method, kept):
+    def watched(self):
+        kept.append([p.detach().clone() for p in self.method.query_encoder.parameters()])
+        return method(self)
+
+    return watched
+
+
+def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkeypatch):
+    """item, cpu, tolist and the like wait for a GPU: they may be called when logging, and nowhere else in a step."""
+    calls, allowed = [], []
+
+    def counted(name, plain):
+        def call(self, *arguments):
+            # The torch path of patch_shuffle checks its offsets, which costs nothing on the CPU; the Triton path does not.
+            if not allowed and not sys._getframe(1).f_code.co_filename.endswith("patch_shuffle.py"):
+                calls.append(name)
+            return plain(self, *arguments)
+
+        return call
+
+    for name in ("item", "cpu", "tolist", "__float__", "__int__", "__bool__"):
+        monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
+    log, step = trainer._Trainer._log, trainer._Trainer.train_step
+    inside = []
+
+    def stepping(self, batch, lr):
+        if self.step == 0:  # the gallery of the first batch
+            return step(self, batch, lr)
+        inside.append(True)
+        calls.clear()
+        out = step(self, batch, lr)
+        assert calls == []
+        return out
+
+    monkeypatch.setattr(trainer._Trainer, "train_step", stepping)
+    monkeypatch.setattr(trainer._Trainer, "_log", lambda self, *a: (allowed.append(1), log(self, *a), allowed.clear())[1])
+    pretrain(settings(beton, tmp_path / "run", epochs=1, log_every=5))
+    assert len(inside) == 4
+
+
+def test_other_settings_do_not_go_on_from_a_checkpoint(beton, tmp_path):
+    pretrain(settings(beton, tmp_path / "run", epochs=1))
+    with pytest.raises(TrainingError, match=r"lr 0.12 → 0.5"):
+        pretrain(settings(beton, tmp_path / "run", lr=0.5))
+    with pytest.raises(TrainingError, match="already holds checkpoints"):
+        pretrain(settings(beton, tmp_path / "run", resume="never"))
+    assert pretrain(settings(beton, tmp_path / "run", epochs=2)).step == 10  # a longer run may go on
+    assert pretrain(settings(beton, tmp_path / "run", epochs=2)).finished
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"batch_size": 64}, "at least one batch"), ({"bn_splits": 3}, "must divide the batch of each process, 8")]
+)
+def test_settings_that_do_not_fit_the_data_are_refused(beton, tmp_path, changes, said):
+    with pytest.raises(TrainingError, match=said):
+        pretrain(settings(beton, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_train_and_resume(beton, tmp_path):
+    """torchrun with two gloo processes; stopped by SIGTERM to the job, the same command goes on and ends."""
+    config = settings(beton, tmp_path / "run", bn="none")
+    flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v is not None]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "fastneg", "pretrain"]
+    command += ["--preset=tiny_cpu", *flags]
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    assert [row["step"] for row in rows(tmp_path / "run")] == list(range(1, 16))
+    assert rows(tmp_path / "run", "start")[0]["processes"] == 2
+    # resumed by one process at an epoch's end, with a further epoch
+    assert pretrain(config.replace(epochs=4)).step == 20
