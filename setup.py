@@ -32,6 +32,7 @@ setup(
     packages=[
         "fastneg",
         "fastneg.data",
+        "fastneg.data.stencils",
         "fastneg.evaluation",
         "fastneg.kernels",
         "fastneg.methods",

@@ -297,7 +297,8 @@ class EvaluateConfig(Config):
     run: str
     """The run folder; `fastneg linear` must have been run on it."""
     sets: str
-    """NAME=PATH[,NAME=PATH…]: labelled .beton files. A file with a texture field is a cue-conflict set: shape bias is reported too."""
+    """NAME=PATH[,NAME=PATH…]: labelled .beton files. A set in which every image wears the texture of another class
+    (an int field `texture`, or file names such as cat7-elephant2.png) gets a shape bias too."""
     corruptions: str = option("off", choices=("off", "on"))
     """on: also evaluate the first set under corruptions at five severities."""
     arg_max: str = option("all", choices=("all", "present"))

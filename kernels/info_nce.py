@@ -133,7 +133,9 @@ def _check_tensors(query, positive, negatives, extras, extra_scale):
         raise ValueError(f"query is {tuple(query.shape)}: (N, D) with at least one row and one column was expected.")
     rows, dim = query.shape
     if positive.shape != query.shape:
-        raise ValueError(f"positive is {tuple(positive.shape)} but query is {tuple(query.shape)}: each query has one positive of its shape.")
+        raise ValueError(
+            f"positive is {tuple(positive.shape)} but query is {tuple(query.shape)}: each query has one positive of its shape."
+        )
     _check_dim("negatives", negatives, 2, '(K, D), or (D, K) with negatives_layout="dk",')
     if extras is not None:
         _check_dim("extra_negatives", extras, 3, "(N, M, D)")
@@ -232,7 +234,7 @@ def _implementation(query, operand, backend):
     """The module that runs this call, and `operand` as that module takes it."""
     if operand == "float64":
         if backend == "triton":
-            raise ValueError('backend is "triton" but the inputs are float64, which only the torch backend takes: convert them, or pass "auto".')
+            raise ValueError('backend is "triton" but only the torch backend takes float64: convert the inputs, or pass "auto".')
         backend = "torch"
     if resolve_backend(query, backend) == "triton":
         from . import info_nce_triton  # not at the top: importing fastneg must not import Triton
@@ -250,13 +252,11 @@ def _implementation(query, operand, backend):
 
 
 def _setup_context(ctx, inputs, output):
-    query, _, negatives, extras, temperature, value, extra_scale, exclude_diagonal, operand, _, backend = inputs
+    query, _, negatives, _, temperature, value, extra_scale, exclude_diagonal, operand, _, backend = inputs
     loss, lse, rank, _, extra_logits, dq = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(rank)
-    ctx.save_for_backward(
-        query, negatives if ctx.needs_input_grad[2] else None, temperature, loss, lse, extra_logits, dq
-    )
+    ctx.save_for_backward(query, negatives if ctx.needs_input_grad[2] else None, temperature, loss, lse, extra_logits, dq)
     ctx.settings = value, extra_scale, exclude_diagonal, operand, backend
     ctx.dtypes = tuple(None if tensor is None else tensor.dtype for tensor in inputs[:5])
 

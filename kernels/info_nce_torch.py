@@ -5,8 +5,9 @@ Shapes: N batch, K shared negatives, M private negatives per query, D feature di
 
 import torch
 
-# Elements of one (N, chunk) buffer. On a CPU 2 MiB of float32 stay in cache; on a GPU launches cost more than memory.
-CPU_CHUNK_ELEMENTS = 1 << 19
+# Elements of one (N, chunk) buffer. Smaller ones would stay in a CPU's cache, but where other threads want the cores too (a loader's),
+# the many short parallel regions of small chunks wait for each other; on a GPU launches cost more than memory.
+CPU_CHUNK_ELEMENTS = 1 << 21
 CUDA_CHUNK_ELEMENTS = 1 << 24
 SMALLEST_CHUNK = 256
 

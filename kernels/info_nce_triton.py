@@ -56,7 +56,7 @@ TF32_TILES = {
     128: (Tiles(64, 64, 8, 2),) * 2,
     256: (Tiles(32, 32, 8, 2),) * 2,
     512: (Tiles(32, 32, 8, 2),) * 2,
-    1024: (Tiles(16, 16, 8, 1),) * 2,
+    1024: (Tiles(16, 16, 16, 1),) * 2,
 }
 SINGLE_TILES = {
     32: (Tiles(64, 64, 8, 2),) * 2,
@@ -71,9 +71,13 @@ LARGEST_DIM = 1024
 
 def tiles_for(rows, dim_padded, operand, *matrices):
     """The tile sizes for a block of `rows` of `matrices` and a feature dimension padded to a power of two."""
-    # Rows that are not aligned to 16 elements are loaded one by one through 64-bit pointers: registers for a smaller tile only.
+    # What costs registers takes the tiles of a larger dimension: rows that are not aligned to 16 elements are loaded one by one
+    # through 64-bit pointers, and float32 rows are rounded on their way to a half-precision product.
     if not all(_aligned(matrix) for matrix in matrices):
-        dim_padded = min(2 * dim_padded, LARGEST_DIM) if dim_padded >= 256 else dim_padded
+        dim_padded *= 4
+    if any(matrix.element_size() > OPERANDS[operand].primitive_bitwidth // 8 for matrix in matrices):
+        dim_padded *= 2
+    dim_padded = min(dim_padded, LARGEST_DIM)
     few, many = {"float32": SINGLE_TILES, "tf32": TF32_TILES}.get(operand, HALF_TILES)[dim_padded]
     return few if rows <= few.rows else many
 
@@ -98,10 +102,10 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
     launch(
         partial_kernel,
         (row_blocks, splits),
-        (query, positive, negatives, temperature, tops, totals, ranks, means, positive_dot, rows, count, tiles_per_split)
-        + query.stride()
-        + positive.stride()
-        + negatives.stride(),
+        (
+            *(query, positive, negatives, temperature, tops, totals, ranks, means, positive_dot, rows, count, tiles_per_split),
+            *(*query.stride(), *positive.stride(), *negatives.stride()),
+        ),
         {
             **common,
             "BLOCK_N": tiles.rows,
@@ -124,11 +128,12 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
     launch(
         merge_kernel,
         (rows,),
-        (query, positive, extras, temperature, tops, totals, ranks, means, positive_dot, loss, lse, positive_logit, rank, extra_logits, dq)
-        + (rows, splits, private, float(extra_scale), count - int(exclude_diagonal) + private)
-        + query.stride()
-        + positive.stride()
-        + extras.stride(),
+        (
+            *(query, positive, extras, temperature, tops, totals, ranks, means, positive_dot),
+            *(loss, lse, positive_logit, rank, extra_logits, dq),
+            *(rows, splits, private, float(extra_scale), count - int(exclude_diagonal) + private),
+            *(*query.stride(), *positive.stride(), *extras.stride()),
+        ),
         {
             **common,
             "SPLITS_PAD": triton.next_power_of_2(splits),
@@ -154,10 +159,10 @@ def negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal,
     launch(
         negatives_grad_kernel,
         (triton.cdiv(count, tiles.rows),),
-        (query, negatives, lse, weight / unit.clamp_min(torch.finfo(weight.dtype).tiny), unit, temperature, grad, rows, count)
-        + query.stride()
-        + negatives.stride()
-        + grad.stride(),
+        (
+            *(query, negatives, lse, weight / unit.clamp_min(torch.finfo(weight.dtype).tiny), unit, temperature, grad, rows, count),
+            *(*query.stride(), *negatives.stride(), *grad.stride()),
+        ),
         {
             **common,
             "BLOCK_K": tiles.rows,

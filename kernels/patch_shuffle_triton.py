@@ -25,9 +25,10 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
     launch(
         patch_shuffle_kernel,
         (items, blocks) if item_first else (blocks, items),
-        (images.view(bits), offsets.contiguous(), patch_sizes.contiguous(), out.view(bits), copies, offsets.shape[2])
-        + images.stride()
-        + out.stride(),
+        (
+            *(images.view(bits), offsets.contiguous(), patch_sizes.contiguous(), out.view(bits), copies, offsets.shape[2]),
+            *(*images.stride(), *out.stride()),
+        ),
         {
             "CHANNELS": channels,
             "HEIGHT": height,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastneg.config import DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig
+from fastneg.config import DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
 from fastneg.data import stencils
-from fastneg.data.encode import encode
 from fastneg.evaluation.report import write_report
+from fastneg.recipes.encode import run_encode
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
@@ -27,7 +26,7 @@ class Size:
     queue_size: int
 
 
-SIZES = {"tiny": Size(360, 120, 2, 60, 240), "small": Size(6000, 1200, 10, 100, 4096)}
+SIZES = {"tiny": Size(360, 120, 2, 60, 240), "small": Size(6000, 600, 10, 100, 1024)}
 
 
 def run_demo(config: DemoConfig):
@@ -35,8 +34,10 @@ def run_demo(config: DemoConfig):
     out, size, began = Path(config.out), SIZES[config.size], time.perf_counter()
     spec = stencils.StencilsSpec(seed=config.seed)
     counts = {"train": size.train_images, **dict.fromkeys(stencils.TEST_SETS, size.test_images)}
-    images = _step("images", lambda: _make_images(spec, counts, out / "images"))
-    _step("encode", lambda: [_encode(images / name, out / f"{name}.beton", config.seed) for name in counts])
+    _step("make the images", lambda: [_make_images(spec, name, count, out) for name, count in counts.items()])
+    encoded = _step("encode", lambda: [_encode(out, name, config.seed) for name in counts])
+    if max(encoded):
+        return 1
     settings = tiny_cpu().replace(
         data=str(out / "train.beton"),
         out=str(out / "run"),
@@ -61,6 +62,16 @@ def run_demo(config: DemoConfig):
     elapsed = time.perf_counter() - began
     print(f"\nImages, .beton files and the run: {out}/\nReport: {report}\nThe whole road took {elapsed:.0f} s.", flush=True)
     return max(codes)
+
+
+def _make_images(spec, name, count, out):
+    stencils.write_folder(spec, name, count, out / "images" / name, workers=default_workers())
+    print(f"{name}: {count} images", flush=True)
+
+
+def _encode(out, name, seed):
+    # One process is enough: JPEG bytes pass through, and starting more takes longer than the work.
+    return run_encode(EncodeConfig(str(out / "images" / name), str(out / f"{name}.beton"), seed=seed, workers=1))
 
 
 def _step(name, work):

@@ -44,7 +44,7 @@ def test_a_missing_triton_is_an_error_not_a_fall_back(monkeypatch, requested):
 
 
 def test_unknown_backend():
-    with pytest.raises(ValueError, match="'cuda'.*'auto', 'triton', 'torch'"):
+    with pytest.raises(ValueError, match=r"'cuda'.*'auto', 'triton', 'torch'"):
         resolve_backend(CPU, "cuda")
     assert backend.BACKENDS == ("auto", "triton", "torch")
 

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 import torch
 
+from fastneg.config import ConfigError
 from fastneg.training.distributed import any_rank, average, choose_device, gather, start
 
 WORKER = """
@@ -71,6 +72,6 @@ def test_alone_the_collectives_do_nothing(monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_there_is_refused():
-    with pytest.raises(RuntimeError, match="no CUDA device"):
+    with pytest.raises(ConfigError, match="no CUDA device"):
         choose_device("cuda")
     assert choose_device("auto").type == "cpu"

@@ -21,10 +21,10 @@ BELOW = {  # what each part may import of fastneg, beside itself
     "fastneg.losses": {"fastneg.kernels"},
     "fastneg.negatives": {"fastneg.kernels"},
     "fastneg.encoders": set(),
-    "fastneg.data": {"fastneg.config"},
+    "fastneg.data": {"fastneg.config", "fastneg.version"},
     "fastneg.methods": {"fastneg.encoders", "fastneg.kernels", "fastneg.losses", "fastneg.negatives"},
     "fastneg.training": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.methods", "fastneg.negatives"},
-    "fastneg.evaluation": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.training"},
+    "fastneg.evaluation": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.training", "fastneg.version"},
     "fastneg": {"fastneg.kernels", "fastneg.losses", "fastneg.negatives", "fastneg.version"},
     "fastneg.__main__": {"fastneg.recipes"},
 }

@@ -62,6 +62,19 @@ def test_other_shapes_and_a_single_copy(backend, channels, height, width, smalle
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_every_patch_size_divides_exactly(backend):
+    """A product with a rounded 1/p would put some pixels at tile borders (p = 41, 47, 55 …) into the tile before."""
+    sizes = torch.arange(16, 225, dtype=torch.int32)[:, None]
+    images = torch.arange(224.0).expand(len(sizes), 1, 1, 224).contiguous()
+    left = (torch.arange(14) * 31 % (225 - sizes)).int()[:, None, None, :].expand(-1, 1, 14, -1)
+    offsets = torch.stack([torch.zeros_like(left), left], -1)
+    tile = torch.arange(224) // sizes
+    truth = left[:, 0, 0].gather(1, tile) + torch.arange(224) % sizes
+    out = patch_shuffle(*on_device(images, offsets, sizes), backend=backend)
+    assert torch.equal(out[:, 0, 0, 0].cpu(), truth.float())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_strided_images_and_a_given_buffer(backend):
     images, offsets, sizes = draw(2, 3, 3, 20, 24)
     truth = definition(images, offsets, sizes)

@@ -1,0 +1,5 @@
+"""Data: the .beton format, encoding, verification, epoch order, loading. Importing this needs NumPy alone."""
+
+from fastneg.data.beton import BetonError, BetonReader, BetonWriter
+
+__all__ = ["BetonError", "BetonReader", "BetonWriter"]

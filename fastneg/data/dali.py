@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import zlib
 from collections import deque
 
 import numpy as np
@@ -124,7 +123,7 @@ class _Loader:
     def _produce(self, requests):
         pending = deque()
         try:
-            for index, views in requests:
+            for index, views in _announced(requests, self.reader):
                 pending.append((index, self._feed(index, views)))
                 if len(pending) == BATCHES_AHEAD:
                     yield self._take(pending)
@@ -137,7 +136,7 @@ class _Loader:
     def _feed(self, index, views):
         encoded = [self.reader.encoded(int(i)) for i in index]
         if self.check_crc:
-            self._check(index, encoded)
+            self._check(index)
         self._pipe.feed_input("encoded", encoded)
         for number, view in enumerate(views):
             for name, values in view.items():
@@ -158,22 +157,14 @@ class _Loader:
             tensors = [tensor.clone(memory_format=torch.channels_last) for tensor in tensors]
         return index, tensors
 
-    def _check(self, index, encoded):
-        for i, data in zip(index, encoded, strict=True):
-            expected = int(self.reader.checksums[i])
-            found = zlib.crc32(data)
-            if found != expected:
-                raise BetonError(
-                    f"{self._name(i)} has CRC32 {found:08x}, {expected:08x} was written: the file is damaged. Run fastneg verify on it."
-                )
-
-    def _name(self, index):
-        source = f" ({self.reader.names[index]})" if self.reader.names else ""
-        return f"sample {index}{source} of {self.reader.path}"
+    def _check(self, index):
+        for i in index:
+            if not self.reader.matches_checksum(i):
+                raise BetonError(f"{self.reader.describe(i)} fails its checksum: the file is damaged. Run fastneg verify on it.")
 
     def _explain(self, index, encoded, error):
         """DALI names only a place in the batch, if at all: find the samples that cannot be decoded."""
-        bad = [self._name(i) for i, data in zip(index, encoded, strict=True) if not _decodes(data)]
+        bad = [self.reader.describe(i) for i, data in zip(index, encoded, strict=True) if not _decodes(data)]
         if bad:
             listed = ", ".join(bad[:5])
             return f"{len(bad)} of {len(index)} images of a batch cannot be decoded: {listed}. Run fastneg verify on it."
@@ -292,6 +283,18 @@ class EvalLoader(_Loader):
             index = np.arange(first, min(first + self._batch_size, len(self.reader)))
             start, end = eval_window(self.reader.sizes[index], self.image_size, self._resize)
             yield index, [{"roi_start": start, "roi_end": end}]
+
+
+def _announced(requests, reader):
+    """The requests, each named to the operating system while the one before is worked on."""
+    previous = None
+    for request in requests:
+        reader.will_need(request[0])
+        if previous is not None:
+            yield previous
+        previous = request
+    if previous is not None:
+        yield previous
 
 
 class _Producer:

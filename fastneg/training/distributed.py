@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from fastneg.config import ConfigError
+
 TIMEOUT = datetime.timedelta(minutes=10)
 """A collective that waits longer ends the process: a rank that died never leaves the others hanging."""
 
@@ -30,7 +32,7 @@ def start(device="auto"):
     Args:
         device: "auto" (CUDA where there is a device), "cpu" or "cuda".
     Raises:
-        RuntimeError: CUDA was asked for and there is none.
+        ConfigError: CUDA was asked for and there is none.
     """
     env = os.environ
     rank = int(env.get("RANK", env.get("SLURM_PROCID", 0)))
@@ -46,7 +48,7 @@ def choose_device(device, local_rank=0):
     """The torch.device that "auto", "cpu" or "cuda" stands for here; it becomes the current one."""
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise RuntimeError("--device is cuda, but torch sees no CUDA device here: use --device cpu, or install the CUDA driver.")
+        raise ConfigError("--device is cuda, but torch sees no CUDA device here: use --device cpu, or install the CUDA driver.")
     if device == "cpu" or not available:
         return torch.device("cpu")
     chosen = torch.device("cuda", local_rank)

@@ -1,0 +1,140 @@
+"""Features of the frozen encoder, extracted once for each (weights, file, transform) and kept on disk.
+
+Legend: N images, F backbone features, H W pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from fastneg.config import ConfigError
+from fastneg.data.dali import EvalLoader
+from fastneg.training.checkpoint import write_atomically
+
+BATCH = 256
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Features:
+    features: torch.Tensor
+    """(N, F) float32 on the CPU, as the backbone gives them: not normalised."""
+    labels: torch.Tensor | None
+    """(N,) int64, numbered as in the file, or None where the file has no labels."""
+    index: torch.Tensor
+    """(N,) int64, positions in the file."""
+
+
+def uses_autocast(config, device):
+    """Whether a run's encoder computes in bfloat16 on this device: as in its training."""
+    return config.precision == "bf16" or (config.precision == "auto" and torch.device(device).type == "cuda")
+
+
+@torch.no_grad()
+def embed(backbone, images, autocast=False):
+    """(N, 3, H, W) images of any float dtype to (N, F) float32 features without a gradient."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+        return backbone(images if autocast else images.float()).float()
+
+
+def extract_features(backbone, loader, device, autocast=False, what="features"):
+    """One pass over a loader.
+
+    Args:
+        backbone: (N, 3, H, W) → (N, F), in eval mode, on `device`.
+        loader: gives `EvalBatch`es; its length is the number of batches.
+        autocast: compute in bfloat16.
+        what: the words of the progress bar, which shows on terminals only.
+    Returns:
+        Features.
+    Raises:
+        ConfigError: the encoder gives NaN or infinite features.
+    """
+    if backbone.training:
+        raise ValueError("The backbone is in training mode: its batch statistics would mix the images. Call .eval() first.")
+    features, labels, index = [], [], []
+    for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
+        features.append(embed(backbone, batch.images.to(device), autocast).cpu())
+        labels.append(batch.label)
+        index.append(batch.index)
+    found = Features(torch.cat(features), None if labels[0] is None else torch.cat(labels), torch.cat(index))
+    bad = (~found.features.isfinite().all(1)).sum().item()
+    if bad:
+        raise ConfigError(f"The encoder gives NaN or infinite features for {bad} of {len(found.features)} images: its training diverged.")
+    return found
+
+
+def features_of(run, loaded, reader, device="cpu", threads=0, report=print):
+    """The features of a file's central crops, from RUN/features/ if they are there, else extracted and stored there.
+
+    Args:
+        run: the run folder.
+        loaded: its `LoadedRun`, on `device`.
+        reader: an open `BetonReader`.
+        threads: decoding threads; 0 takes all cores.
+        report: called with one line that says what was done.
+    Returns:
+        Features.
+    """
+    device, config = torch.device(device), loaded.config
+    autocast = uses_autocast(config, device)
+    key = cache_key(loaded.digest, reader, config, device.type, autocast)
+    path = cache_path(run, key)
+    stored = _stored(path, key, report)
+    if stored is not None:
+        report(f"{reader.path}: features of {len(stored.index)} images, stored before.")
+        return stored
+    began = time.perf_counter()
+    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, device=device, threads=threads)
+    try:
+        found = extract_features(loaded.backbone, loader, device, autocast, Path(reader.path).name)
+    finally:
+        loader.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index}
+    write_atomically(path, lambda file: torch.save(content, file))
+    report(f"{reader.path}: features of {len(found.index)} images in {time.perf_counter() - began:.1f} s.")
+    return found
+
+
+def cache_key(digest, reader, config, device_type, autocast):
+    """All that the stored features depend on; any change of it makes them be extracted anew."""
+    path = Path(reader.path).resolve()
+    stat = path.stat()
+    return {
+        "format": FORMAT,
+        "weights": digest,
+        "file": str(path),
+        "bytes": stat.st_size,
+        "modified_ns": stat.st_mtime_ns,
+        "samples": len(reader),
+        "image_size": config.image_size,
+        "eval_resize": config.eval_resize,
+        "device": device_type,  # the decoders of CPU and GPU differ in the last bits
+        "autocast": autocast,
+    }
+
+
+def cache_path(run, key):
+    return Path(run) / "features" / (hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32] + ".pt")
+
+
+def _stored(path, key, report):
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["key"] != key:
+            raise ValueError("it holds the features of something else")
+        return Features(content["features"], content["labels"], content["index"])
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
+        report(f"{path} cannot be used ({error}): the features are extracted again.")
+        return None

@@ -1,0 +1,177 @@
+"""The linear probe: a classifier on the frozen encoder, trained on augmented crops (as published) or on stored features (fast).
+
+Legend: N images, F backbone features, C classes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from fastneg.config import ConfigError
+from fastneg.data.dali import CropLoader
+from fastneg.evaluation.features import embed, uses_autocast
+from fastneg.evaluation.run import weights_digest
+from fastneg.training import checkpoint
+
+FORMAT = 1
+LEARNING_RATE = 10.0
+EPOCHS = {"crops": 60, "features": 100}
+
+
+class LinearClassifier(nn.Linear):
+    """(N, F) raw backbone features to (N, C) logits. Starts from zeros: the problem is convex, so it needs no random start."""
+
+    def __init__(self, feature_dim, count, classes=None):
+        super().__init__(feature_dim, count)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+        self.classes = classes
+        """Class names, or None where the training file had none."""
+
+    @torch.no_grad()
+    def logits(self, features, device="cpu"):
+        """(N, C) float32 on the CPU, of stored (N, F) features."""
+        self.to(device)
+        return torch.cat([self(part.to(device)).cpu() for part in features.split(8192)])
+
+
+def learning_rate(base, epoch, epochs):
+    """base × 0.1 for each of 1/2, 2/3 and 5/6 of the epochs that has passed: 30, 40 and 50 of 60, as published."""
+    return base * 0.1 ** sum(6 * epoch >= step * epochs for step in (3, 4, 5))
+
+
+def train_on_features(features, labels, count, *, epochs=None, lr=None, batch_size=128, weight_decay=0.0, seed=0, device="cpu"):
+    """SGD with momentum 0.9 on stored features.
+
+    The features are standardised with the mean and deviation of the training set and divided by √F, so that their mean squared length
+    is 1 and one learning rate suits every width. This is folded into the returned weights, which apply to raw features; weight decay acts
+    on the weights before folding.
+
+    Args:
+        features: (N, F) float32.
+        labels: (N,) int64 in 0 … count - 1.
+        count: C.
+    Returns:
+        LinearClassifier after the last epoch, on the CPU.
+    Raises:
+        ConfigError: the loss became NaN or infinite.
+    """
+    epochs, lr, device = epochs or EPOCHS["features"], lr or LEARNING_RATE, torch.device(device)
+    mean, deviation = features.double().mean(0), features.double().std(0, correction=0)
+    # A feature that never varies in training tells nothing and gets the weight 0, whatever it does in a test set.
+    varies = deviation > 1e-6 * deviation.max()
+    scale = torch.where(varies, 1 / (deviation.clamp_min(1e-300) * features.shape[1] ** 0.5), 0.0)
+    inputs, labels = ((features.double() - mean) * scale).float().to(device), labels.to(device)
+    head = LinearClassifier(features.shape[1], count).to(device)
+    order = torch.Generator().manual_seed(seed)
+
+    def batches(epoch):
+        for rows in torch.randperm(len(inputs), generator=order).to(device).split(batch_size):
+            yield inputs[rows], labels[rows]
+
+    _train(head, batches, epochs, lr, weight_decay)
+    with torch.no_grad():
+        head.cpu()
+        weight = head.weight.double() * scale
+        head.bias.copy_(head.bias.double() - weight @ mean)
+        head.weight.copy_(weight)
+    return head
+
+
+def train_on_crops(
+    loaded, reader, labels, count, *, epochs=None, lr=None, batch_size=128, weight_decay=0.0, seed=0, device="cpu", threads=0, report=print
+):
+    """The published protocol: SGD with momentum 0.9 on random crops (0.08 … 1 of the area) and flips, the encoder frozen.
+
+    Args:
+        loaded: `LoadedRun` on `device`.
+        reader: `BetonReader` of the training set.
+        labels: (images of the file,) int64.
+        count: C.
+        report: called with a line for each epoch.
+    Returns:
+        LinearClassifier after the last epoch, on the CPU.
+    Raises:
+        ConfigError: the loss became NaN or infinite.
+    Source: Ge et al. 2021, arXiv:2110.14189, after He et al. 2020, arXiv:1911.05722.
+    """
+    epochs, lr, device = epochs or EPOCHS["crops"], lr or LEARNING_RATE, torch.device(device)
+    autocast = uses_autocast(loaded.config, device)
+    head = LinearClassifier(loaded.feature_dim, count).to(device)
+    loader = CropLoader(reader, batch_size, loaded.config.image_size, device=device, seed=seed, threads=threads)
+
+    def batches(epoch):
+        for batch in loader.epoch(epoch):
+            yield embed(loaded.backbone, batch.images.to(device), autocast), labels[batch.index].to(device)
+
+    try:
+        _train(head, batches, epochs, lr, weight_decay, report)
+    finally:
+        loader.close()
+    if weights_digest(loaded.backbone) != loaded.digest:
+        raise AssertionError("The frozen encoder changed while the linear classifier was trained.")
+    return head.cpu()
+
+
+def _train(head, batches, epochs, lr, weight_decay, report=None):
+    """Cross-entropy and SGD over batches(epoch) of (inputs, labels); nothing is selected, the last epoch stands."""
+    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
+    bar = tqdm(range(epochs), desc="linear probe", unit="epoch", disable=None, leave=False)
+    for epoch in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(lr, epoch, epochs)
+        total, images = 0.0, 0
+        for inputs, labels in batches(epoch):
+            loss = F.cross_entropy(head(inputs), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total, images = total + loss.detach() * len(labels), images + len(labels)
+        mean = (total / images).item()
+        if not mean < float("inf"):
+            raise ConfigError(f"The classifier's loss is {mean} in epoch {epoch + 1}: lower --lr, which is {lr}.")
+        bar.set_postfix_str(f"loss {mean:.3f}")
+        if report is not None and not sys.stderr.isatty():
+            report(f"epoch {epoch + 1}/{epochs} · loss {mean:.3f} · lr {learning_rate(lr, epoch, epochs):.3g}")
+
+
+def save_linear(run, head, loaded, **facts):
+    """Write RUN/linear.pt through a temporary name: weights, classes, what they were trained on."""
+    content = {
+        "format": FORMAT,
+        "weight": head.weight.detach().cpu(),
+        "bias": head.bias.detach().cpu(),
+        "classes": head.classes,
+        "checkpoint": loaded.checkpoint,
+        "digest": loaded.digest,
+        **facts,
+    }
+    checkpoint.write_atomically(Path(run) / "linear.pt", lambda file: torch.save(content, file))
+
+
+def load_linear(run, loaded):
+    """The classifier of RUN/linear.pt.
+
+    Raises:
+        ConfigError: there is none, or it was trained on other weights than the loaded encoder's.
+        CheckpointError: it cannot be read.
+    """
+    path = Path(run) / "linear.pt"
+    if not path.exists():
+        raise ConfigError(f"{run} holds no linear.pt: run fastneg linear --run {run} --train A.beton --val B.beton first.")
+    content = checkpoint.load(path)
+    if content["digest"] != loaded.digest:
+        raise ConfigError(
+            f"{path} was trained on {content['checkpoint']}, the newest checkpoint is {loaded.checkpoint} with other weights: "
+            "run fastneg linear again."
+        )
+    count, width = content["weight"].shape
+    head = LinearClassifier(width, count, content["classes"])
+    head.load_state_dict({"weight": content["weight"], "bias": content["bias"]})
+    return head

@@ -1,0 +1,278 @@
+"""Test sets by name and path, their classes joined to a classifier's, and accuracy.
+
+Legend: N images, C classes of the classifier.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from fastneg.config import ConfigError
+from fastneg.data.dali import EvalLoader
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES, corrupt, normalised, pixels_of
+from fastneg.evaluation.features import BATCH, embed, features_of, uses_autocast
+from fastneg.evaluation.shape_bias import shape_bias
+
+ABSENT = -1
+"""The label of an image of which the classifier does not know the class."""
+
+
+def parse_sets(text):
+    """{name: path} of "NAME=PATH[,NAME=PATH…]", in that order.
+
+    Raises:
+        ConfigError: a part is not NAME=PATH, or a name comes twice.
+    """
+    sets = {}
+    for part in text.split(","):
+        name, equals, path = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and path):
+            raise ConfigError(f"--sets has the part {part!r}: NAME=PATH was expected, parts separated by commas.")
+        if name in sets:
+            raise ConfigError(f"--sets names {name!r} twice: each test set needs a name of its own.")
+        sets[name] = path
+    return sets
+
+
+def labels_of(reader):
+    """(N,) int64 labels of a `BetonReader`.
+
+    Raises:
+        ConfigError: the file has none, or a label that its class list does not cover.
+    """
+    if reader.labels is None:
+        raise ConfigError(f"{reader.path} has no labels (its fields: {', '.join(reader.fields)}): a file with a label field was expected.")
+    labels = torch.as_tensor(reader.labels, dtype=torch.int64)
+    if len(labels) == 0:
+        raise ConfigError(f"{reader.path} holds no images.")
+    known = class_count(reader)
+    if labels.min() < 0 or labels.max() >= known:
+        raise ConfigError(
+            f"{reader.path} has labels from {labels.min()} to {labels.max()}, but {known} classes: 0 to {known - 1} were expected."
+        )
+    return labels
+
+
+def class_count(reader):
+    """Classes of a file: those that its class list names, or the highest label plus one."""
+    return len(reader.classes) if reader.classes is not None else int(reader.labels.max()) + 1
+
+
+def class_map(reader, classes, count):
+    """Where each class of a file stands in a classifier.
+
+    Classes are joined by name. Where the file or the classifier has no names they are joined by number, which needs equal counts.
+
+    Args:
+        reader: `BetonReader` with labels.
+        classes: list of the classifier's class names, or None.
+        count: C.
+    Returns:
+        (classes of the file,) int64: the classifier's class, or ABSENT.
+    Raises:
+        ConfigError: names are missing and the counts differ, a name comes twice, or not one class is known.
+    """
+    own = class_count(reader)
+    if classes is None or reader.classes is None:
+        if own != count:
+            raise ConfigError(
+                f"{reader.path} has {own} classes, the classifier {count}, and they cannot be joined by name, because "
+                f"{'the classifier has' if classes is None else reader.path + '.json gives'} no class names: "
+                "encode the files with fastneg encode, which writes the names beside them."
+            )
+        return torch.arange(count)
+    for where, names in ((reader.path, reader.classes), ("the classifier", classes)):
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise ConfigError(f"{where} has the class name {twice[0]!r} more than once: classes are joined by name.")
+    position = {name: number for number, name in enumerate(classes)}
+    joined = torch.tensor([position.get(name, ABSENT) for name in reader.classes], dtype=torch.int64)
+    if (joined == ABSENT).all():
+        raise ConfigError(
+            f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; the classifier knows {_some(classes)}."
+        )
+    return joined
+
+
+def join_labels(reader, classes, count):
+    """(N,) labels of a file in the classifier's numbering (ABSENT where its class is not known), and the `class_map` that gave them.
+
+    Raises:
+        ConfigError: no labels, no common classes, or no image of a common class.
+    """
+    own = labels_of(reader)
+    joined = class_map(reader, classes, count)
+    labels = joined[own]
+    if (labels == ABSENT).all():
+        raise ConfigError(f"{reader.path} holds {len(labels)} images, none of a class that the classifier knows.")
+    return labels, joined
+
+
+def _some(names):
+    return ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")
+
+
+def texture_labels(reader):
+    """The class whose texture each image wears, numbered as the file's classes, for cue-conflict sets; None for any other set.
+
+    A cue-conflict set tells the texture of every image, by an int field `texture` or by file names such as cat7-elephant2.png, each
+    texture is that of a class, and it is never the image's own class. A set in which some images wear their own texture (such as the
+    in-domain set of stencils) asks another question, and gets no shape bias.
+    """
+    labels = torch.as_tensor(reader.labels, dtype=torch.int64)
+    textures = _texture_field(reader)
+    if textures is None or len(textures) == 0:
+        return None
+    named = (textures >= 0) & (textures < class_count(reader))
+    return textures if bool((named & (textures != labels)).all()) else None
+
+
+def _texture_field(reader):
+    if "texture" in reader.ints:
+        return torch.as_tensor(reader.ints["texture"], dtype=torch.int64)
+    if reader.names is None or reader.classes is None:
+        return None
+    position = {name: number for number, name in enumerate(reader.classes)}
+    found = []
+    for name in reader.names:
+        match = re.fullmatch(r"(?:.*/)?([^/]+?)\d*-([^/]+?)\d*(?:\.\w+)?", name)
+        if match is None or match.group(1) not in position or match.group(2) not in position:
+            return None
+        found.append(position[match.group(2)])
+    return torch.tensor(found, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    top1: float
+    """Percent of the images."""
+    top5: float
+    """Percent of the images."""
+    images: int
+    """Images whose class the classifier knows: the others do not count."""
+    classes: int
+    """Classes among them."""
+
+
+def accuracy(logits, labels, arg_max="all"):
+    """Top-1 and top-5 accuracy over the images whose class is known.
+
+    Args:
+        logits: (N, C), any float dtype.
+        labels: (N,) int64 in the classifier's numbering, ABSENT where its class is not known.
+        arg_max: "all": over all C classes; "present": over the classes that occur among the labels.
+    Returns:
+        Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among its logits counts as wrong.
+    Raises:
+        ValueError: no image is left, or arg_max is another word.
+    """
+    if arg_max not in ("all", "present"):
+        raise ValueError(f"arg_max is {arg_max!r}: all or present was expected.")
+    known = labels != ABSENT
+    if not known.any():
+        raise ValueError(f"None of {len(labels)} images is of a class that the classifier knows: no accuracy can be given.")
+    present = labels[known].unique()
+    rank = _rank_among(logits[known], labels[known], present if arg_max == "present" else None)
+    return Accuracy(percent(rank < 1), percent(rank < 5), len(rank), len(present))
+
+
+def _rank_among(logits, labels, columns):
+    """`rank_of` over some of the classes, sorted; None: over all."""
+    return rank_of(logits, labels) if columns is None else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
+
+
+def rank_of(scores, labels):
+    """(N,) int64: classes that come before the true one when scores (N, C) are sorted downwards; C if any score is NaN."""
+    true = scores.gather(1, labels[:, None])
+    before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    rank = ((scores > true) | ((scores == true) & before)).sum(1)
+    return rank.masked_fill(scores.isnan().any(1), scores.shape[1])
+
+
+def percent(hits):
+    """Share of the true ones among (N,) booleans, in percent."""
+    return 100.0 * hits.sum().item() / len(hits)
+
+
+def evaluate_set(run, name, reader, loaded, head, *, arg_max="all", device="cpu", threads=0, report=print):
+    """The lines of evaluation.jsonl for one test set: accuracy, and shape bias if its cues conflict (see `texture_labels`).
+
+    Args:
+        run: the run folder, where features are kept.
+        name: of the set.
+        reader: its open `BetonReader`.
+        loaded: `LoadedRun` on `device`.
+        head: LinearClassifier.
+        report: called with lines for a person.
+    Returns:
+        list of dicts.
+    Raises:
+        ConfigError: no labels, or classes that cannot be joined to the classifier's.
+    """
+    labels, joined = join_labels(reader, head.classes, head.out_features)
+    known = labels != ABSENT
+    if not known.all():
+        classes = (joined != ABSENT).sum().item()
+        report(f"{name}: {classes} of {len(joined)} classes and {known.sum().item()} of {len(labels)} images remain.")
+    found = features_of(run, loaded, reader, device, threads, report)
+    logits = head.logits(found.features, device)
+    result = accuracy(logits, labels, arg_max)
+    common = {"set": name, "path": str(reader.path), "checkpoint": loaded.checkpoint}
+    counts = {"images": result.images, "classes": result.classes}
+    rows = [{"kind": "accuracy", **common, "top1": result.top1, "top5": result.top5, **counts, "arg_max": arg_max}]
+    textures = texture_labels(reader)
+    if textures is not None:
+        textures = joined[textures]
+        both = known & (textures != ABSENT)
+        if both.any():
+            categories = {str(name): [number] for number, name in enumerate(head.classes or range(head.out_features))}
+            bias = shape_bias(logits[both].softmax(1), labels[both], textures[both], categories)
+            figures = {"shape_bias": bias.shape_bias, "coverage": bias.coverage, "images": bias.images, "by_category": bias.by_category}
+            rows.append({"kind": "shape_bias", **common, **figures})
+        else:
+            report(f"{name}: no shape bias, because the classifier knows shape and texture of not one image.")
+    return rows
+
+
+def evaluate_corruptions(name, reader, loaded, head, *, arg_max="all", device="cpu", threads=0, corruptions=tuple(CORRUPTIONS)):
+    """The line of evaluation.jsonl for one test set under corruptions at five severities; each image is decoded once.
+
+    The mean is over the corruptions given, which by default are those of the 15 of ImageNet-C that `corruptions` computes: the row says
+    which and how many. Arguments and errors as in `evaluate_set`.
+    """
+    labels, _ = join_labels(reader, head.classes, head.out_features)
+    known = labels != ABSENT
+    columns = labels[known].unique() if arg_max == "present" else None
+    autocast, head = uses_autocast(loaded.config, device), head.to(device)
+    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
+    loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, device=device, threads=threads)
+    try:
+        for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
+            kept = known[batch.index]
+            if not kept.any():
+                continue
+            pixels, index, true = pixels_of(batch.images.to(device)[kept.to(device)]), batch.index[kept], labels[batch.index][kept]
+            for kind, severity in hits:
+                features = embed(loaded.backbone, normalised(corrupt(pixels, kind, severity, index)), autocast)
+                with torch.no_grad():
+                    hits[kind, severity] += (_rank_among(head(features).cpu(), true, columns) < 1).sum().item()
+    finally:
+        loader.close()
+    images = known.sum().item()
+    by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
+    return {
+        "kind": "corruptions",
+        "set": name,
+        "path": str(reader.path),
+        "checkpoint": loaded.checkpoint,
+        "mean_top1": sum(map(sum, by_corruption.values())) / (len(by_corruption) * len(SEVERITIES)),
+        "by_corruption": by_corruption,
+        "images": images,
+        "arg_max": arg_max,
+        "source": f"computed on the fly on {loaded.config.image_size} px images",
+        "of_the_15": sorted(set(corruptions) & set(ALL_15)),
+    }

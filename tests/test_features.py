@@ -1,0 +1,145 @@
+"""Features: equal to the encoder on Pillow's central crop, in file order, extracted once for each (weights, file, transform)."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import jpeg, photo
+from PIL import Image
+from torch import nn
+
+from fastneg.config import ConfigError
+from fastneg.data.batch import EvalBatch
+from fastneg.data.beton import BetonReader, BetonWriter
+from fastneg.encoders import build_backbone
+from fastneg.evaluation import features as module
+from fastneg.evaluation.features import extract_features, features_of, uses_autocast
+from fastneg.evaluation.run import load_run
+from fastneg.recipes.presets import tiny_cpu
+from fastneg.training import checkpoint
+
+SIZE = 32
+
+
+def make_run(folder, seed=0, step=1, **changes):
+    """A run folder with an untrained encoder of which the batch statistics fit its inputs."""
+    torch.manual_seed(seed)
+    backbone, _ = build_backbone("resnet_tiny")
+    backbone.train()(torch.randn(64, 3, SIZE, SIZE))
+    config = tiny_cpu().replace(out=str(folder), image_size=SIZE, eval_resize=SIZE, **changes)
+    state = {f"query_encoder.backbone.{name}": value for name, value in backbone.state_dict().items()}
+    checkpoint.save(folder, step, {"config": config.as_dict(), "method": state}, keep=3)
+    return folder
+
+
+def make_beton(path, count=24, classes=("a", "b", "c", "d"), seed=0, **fields):
+    """Photos tinted by their class, so that even an untrained encoder tells them apart; further int fields by function of the position."""
+    rng = np.random.default_rng(seed)
+    tints = np.random.default_rng(99).integers(0, 256, (8, 3))
+    with BetonWriter(path, int_fields=("label", "crc32", *fields), classes=list(classes)) as writer:
+        for i in range(count):
+            label = i % len(classes)
+            tint = tints[sum(map(ord, classes[label])) % 8]
+            pixels = (photo(rng, 40, 48) * 0.2 + 0.8 * tint).astype(np.uint8)
+            writer.add(jpeg(pixels), 40, 48, label=label, **{name: value(i) for name, value in fields.items()})
+    return path
+
+
+@pytest.fixture
+def parts(tmp_path):
+    run = make_run(tmp_path / "run")
+    with BetonReader(make_beton(tmp_path / "data.beton")) as reader:
+        yield run, load_run(run), reader
+
+
+def silent(text):
+    pass
+
+
+def test_features_are_the_encoder_on_the_central_crop(parts):
+    run, loaded, reader = parts
+    found = features_of(run, loaded, reader, threads=1, report=silent)
+    assert found.features.shape == (24, 128) and found.features.dtype == torch.float32
+    assert found.labels.tolist() == [i % 4 for i in range(24)] and found.index.tolist() == list(range(24))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    for i in (0, 5, 23):
+        image = Image.open(io.BytesIO(reader.jpeg(i).tobytes()))
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        crop = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        pixels = (torch.from_numpy(np.array(crop)).float() / 255 - mean) / std
+        with torch.no_grad():
+            expected = loaded.backbone(pixels.permute(2, 0, 1)[None])[0]
+        error = (found.features[i] - expected).norm() / expected.norm()
+        assert error < 0.02, f"image {i}: {error}"
+        others = (found.features - expected).norm(dim=1)
+        assert others.argmin() == i
+
+
+def test_the_same_features_are_read_from_disk(parts, monkeypatch):
+    run, loaded, reader = parts
+    said = []
+    first = features_of(run, loaded, reader, threads=1, report=said.append)
+    monkeypatch.setattr(module, "EvalLoader", None)
+    second = features_of(run, loaded, reader, threads=1, report=said.append)
+    assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("features", "labels", "index"))
+    assert "stored before" in said[1]
+    assert not list((run / "features").glob(".*"))
+
+
+@pytest.mark.parametrize("change", ["weights", "data", "transform", "time"])
+def test_any_change_extracts_anew(parts, tmp_path, change):
+    run, loaded, reader = parts
+    first = features_of(run, loaded, reader, threads=1, report=silent)
+    said, same = [], change == "time"
+    if change == "weights":
+        loaded = load_run(make_run(run, seed=1, step=2))
+    elif change == "transform":
+        loaded = load_run(make_run(run, step=2, precision="bf16"))
+    elif change == "data":
+        reader = BetonReader(make_beton(reader.path, seed=5))
+    else:
+        os.utime(reader.path, ns=(1, 1))
+    second = features_of(run, loaded, reader, threads=1, report=said.append)
+    assert "stored before" not in said[0]
+    assert torch.equal(first.features, second.features) == same
+    assert len(list((run / "features").glob("*.pt"))) == 2
+
+
+def test_a_damaged_store_is_told_and_replaced(parts):
+    run, loaded, reader = parts
+    first = features_of(run, loaded, reader, threads=1, report=silent)
+    [path] = (run / "features").glob("*.pt")
+    path.write_bytes(path.read_bytes()[:100])
+    said = []
+    again = features_of(run, loaded, reader, threads=1, report=said.append)
+    assert "cannot be used" in said[0] and torch.equal(first.features, again.features)
+    features_of(run, loaded, reader, threads=1, report=said.append)
+    assert "stored before" in said[-1]
+
+
+def test_bfloat16_where_the_run_says_so():
+    config = tiny_cpu()
+    assert not uses_autocast(config, "cpu") and uses_autocast(config, "cuda")
+    assert uses_autocast(config.replace(precision="bf16"), "cpu") and not uses_autocast(config.replace(precision="fp32"), "cuda")
+
+
+def batches():
+    images = torch.randn(5, 3, 4, 4)
+    return [EvalBatch(images[:3], torch.arange(3), None), EvalBatch(images[3:], torch.arange(3, 5), None)]
+
+
+def test_a_file_without_labels_has_features_too():
+    found = extract_features(nn.Flatten().eval(), batches(), "cpu")
+    assert found.features.shape == (5, 48) and found.labels is None and found.index.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_cannot_be_used_is_refused():
+    with pytest.raises(ValueError, match="training mode"):
+        extract_features(nn.Flatten().train(), batches(), "cpu")
+    broken = batches()
+    broken[1].images[1, 0, 0, 0] = float("nan")
+    with pytest.raises(ConfigError, match="1 of 5 images"):
+        extract_features(nn.Flatten().eval(), broken, "cpu")

@@ -1,0 +1,228 @@
+"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does.
+
+FFCV works in a process of its own: it waits for ever where it fails, forks, and leaves Numba's finalizers behind.
+"""
+
+import io
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import jpeg, photo
+from PIL import Image
+
+from fastneg.config import EncodeConfig
+from fastneg.data import BetonError, BetonReader, BetonWriter
+from fastneg.data import encode as module
+from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER
+from fastneg.data.encode import encode
+
+RNG = np.random.default_rng(0)
+TIMEOUT_S = 200
+
+
+@pytest.fixture(scope="module")
+def ffcv():
+    """ffcv(function, *arguments): its result, computed in FFCV's process."""
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=os.setsid)
+    group = pool.submit(os.getpid).result(TIMEOUT_S)
+    yield lambda function, *arguments: pool.submit(function, *arguments).result(TIMEOUT_S)
+    os.killpg(group, signal.SIGKILL)  # with those that wait for ever
+    pool.shutdown(wait=False)
+
+
+def load_with_ffcv(path, os_cache, crop):
+    """(images, labels, textures) of all samples, by FFCV's Loader."""
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.fields.decoders import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+
+    decoder = SimpleRGBImageDecoder() if crop is None else CenterCropRGBImageDecoder((crop, crop), 1.0)
+    pipelines = {"image": [decoder], "label": [IntDecoder()], "texture": [IntDecoder()], "crc32": None}
+    loader = Loader(str(path), 4, num_workers=1, order=OrderOption.SEQUENTIAL, os_cache=os_cache, pipelines=pipelines)
+    batches = [[np.array(part) for part in batch] for batch in loader]
+    return [np.concatenate(column) for column in zip(*batches, strict=True)]
+
+
+def read_with_ffcv(path):
+    """(field names, [(height, width, data_ptr)], {sample: (ptr, size)}) by FFCV's Reader."""
+    from ffcv.reader import Reader
+
+    reader = Reader(str(path))
+    records = [tuple(int(record["f0"][name]) for name in ("height", "width", "data_ptr")) for record in reader.metadata]
+    return reader.field_names, records, {int(sample): (int(ptr), int(size)) for sample, ptr, size in reader.alloc_table}
+
+
+def ffcvs_layout():
+    """[(itemsize, offsets)] of FFCV's header, descriptor and allocation."""
+    from ffcv import types
+
+    dtypes = (types.HeaderType, types.FieldDescType, types.ALLOC_TABLE_TYPE)
+    return [(dtype.itemsize, [dtype.fields[name][1] for name in dtype.names]) for dtype in dtypes]
+
+
+def write_with_ffcv(path, mode, images):
+    """A file with one field of each kind, by FFCV's DatasetWriter; returns the names of the fields."""
+    from ffcv.fields import BytesField, FloatField, IntField, JSONField, NDArrayField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    fields = {
+        "id": IntField(), "photo": RGBImageField(mode, jpeg_quality=95), "weight": FloatField(), "bytes": BytesField(),
+        "label": IntField(), "json": JSONField(), "array": NDArrayField(np.dtype("<f4"), (3,)),
+    }  # fmt: skip
+    rows = [  # the first bytes field is empty: it shares an address with what follows
+        (100 + i, image, i / 2, np.zeros(i, np.uint8), i % 5, {"i": i}, np.full(3, i, "<f4")) for i, image in enumerate(images)
+    ]
+    multiprocessing.set_start_method("fork", force=True)
+    DatasetWriter(str(path), fields, page_size=1 << 21, num_workers=2).from_indexed_dataset(rows, chunksize=5)
+    return list(fields)
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB")).astype(int)
+
+
+def thumbnail(image):
+    """(4, 6, 3): coarse enough that what JPEG loses in fine grain does not count."""
+    return np.asarray(Image.fromarray(image.astype(np.uint8)).resize((6, 4), Image.Resampling.BOX)).astype(int)
+
+
+def write(path, images, page_size=1 << 21):
+    """A JPEG of each kind that passes through, and raw pixels, in turn; returns the JPEG bytes, None for raw."""
+    blobs = []
+    with BetonWriter(path, int_fields=("label", "texture", "crc32"), page_size=page_size) as writer:
+        for i, image in enumerate(images):
+            file = io.BytesIO()
+            shown = Image.fromarray(image)
+            if i % 4 == 3:
+                blobs.append(None)
+                writer.add_raw(image, label=i, texture=-i)
+                continue
+            (shown.convert("L") if i % 4 == 1 else shown).save(file, "JPEG", quality=95, progressive=i % 4 == 2)
+            blobs.append(file.getvalue())
+            writer.add(blobs[-1], *image.shape[:2], label=i, texture=-i)
+    return blobs
+
+
+def test_the_layout_is_ffcvs(ffcv):
+    ours = [(dtype.itemsize, [dtype.fields[name][1] for name in dtype.names]) for dtype in (HEADER, DESCRIPTOR, ALLOCATION)]
+    assert ours == ffcv(ffcvs_layout)
+
+
+@pytest.mark.parametrize("os_cache", [True, False])
+def test_ffcvs_loader_reads_our_file(tmp_path, ffcv, os_cache):
+    path, originals = tmp_path / "x.beton", [photo(RNG, 40, 56) for _ in range(12)]
+    blobs = write(path, originals, page_size=1 << 14)  # small pages: the samples lie in several
+    images, labels, textures = ffcv(load_with_ffcv, path, os_cache, None)
+    assert labels.ravel().tolist() == list(range(12)) and textures.ravel().tolist() == [-i for i in range(12)]
+    for image, blob, original in zip(images, blobs, originals, strict=True):
+        if blob is None:
+            np.testing.assert_array_equal(image, original)
+        else:
+            assert abs(image.astype(int) - pixels(blob)).mean() < 2  # it decodes in a coarser way than Pillow
+    with BetonReader(path, verify=True) as reader:
+        assert [reader.jpeg(i).tobytes() for i in range(12) if i % 4 != 3] == [blob for blob in blobs if blob is not None]
+
+
+def test_ffcvs_loader_crops_our_images_of_different_sizes(tmp_path, ffcv):
+    path, originals = tmp_path / "x.beton", [photo(RNG, 40 + 3 * i, 70 - 2 * i) for i in range(8)]
+    blobs = write(path, originals)
+    crops, _, _ = ffcv(load_with_ffcv, path, True, 20)
+    for crop, blob, original in zip(crops, blobs, originals, strict=True):
+        whole = original if blob is None else pixels(blob).astype(np.uint8)
+        height, width = whole.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        expected = Image.fromarray(whole[top : top + side, left : left + side]).resize((20, 20), Image.Resampling.BOX)
+        assert abs(crop.astype(int) - np.asarray(expected).astype(int)).mean() < 4  # OpenCV's INTER_AREA against a box
+
+
+def test_ffcvs_reader_finds_our_samples(tmp_path, ffcv):
+    path = tmp_path / "x.beton"
+    write(path, [photo(RNG, 30, 40) for _ in range(8)])
+    (names, records, where), data = ffcv(read_with_ffcv, path), path.read_bytes()
+    with BetonReader(path) as reader:
+        assert names == reader.fields and len(records) == len(reader) == len(where) == 8
+        for i, (height, width, pointer) in enumerate(records):
+            begin, size = where[i]
+            assert pointer == begin and data[begin : begin + size] == reader.stored(i).tobytes()
+            assert [height, width] == reader.sizes[i].tolist()
+
+
+@pytest.mark.parametrize("mode", ["raw", "jpg", "proportion"])
+def test_we_read_ffcvs_files(tmp_path, ffcv, mode):
+    path, images = tmp_path / "x.beton", [photo(RNG, 40 + i, 60) for i in range(24)]
+    fields = ffcv(write_with_ffcv, path, mode, images)
+    with BetonReader(path) as reader:
+        assert reader.fields == fields and reader.labels.tolist() == [i % 5 for i in range(24)]
+        assert reader.ints["id"].tolist() == list(range(100, 124)) and reader.checksums is None
+        assert reader.sizes.tolist() == [[40 + i, 60] for i in range(24)]
+        assert reader.raw.sum() in {"raw": [24], "jpg": [0], "proportion": range(1, 24)}[mode]
+        for i, image in enumerate(images):
+            if reader.raw[i]:
+                assert reader.encoded(i).tobytes() == b"P6 60 %d 255\n" % (40 + i) + image.tobytes()
+            assert pixels(reader.encoded(i)).shape == image.shape
+            assert abs(thumbnail(pixels(reader.encoded(i))) - thumbnail(image)).mean() < 4
+
+
+# --- fastneg encode --writer ffcv -------------------------------------------------------------------------------------------------------
+
+
+def folder(tmp_path, **extra):
+    images = {f"{'ab'[i % 2]}/{i}.jpg": jpeg(photo(RNG, 40, 60 + i), quality=95) for i in range(20)}
+    for name, data in {**images, **extra}.items():
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).write_bytes(data)
+    return images
+
+
+def config(tmp_path, **changes):
+    return EncodeConfig(str(tmp_path / "src"), str(tmp_path / "x.beton"), writer="ffcv", workers=1, **changes)
+
+
+def left_over(tmp_path):
+    return {path.name for path in tmp_path.iterdir()} - {"src"}
+
+
+def test_ffcvs_writer_encodes_a_folder(tmp_path):
+    images = folder(tmp_path, **{"a/truncated.jpg": jpeg(photo(RNG, 50, 50))[:-200]})
+    summary = encode(config(tmp_path, ffcv_mode="proportion", max_side=50, on_error="skip"))
+    assert summary["images"] == 20 and summary["passed_through"] == 0 and sum(summary["re_encoded"].values()) == 20
+    assert len(summary["skipped"]) == 1 and summary["skipped"][0].startswith("a/truncated.jpg")
+    with BetonReader(tmp_path / "x.beton") as reader:
+        assert sorted(reader.names) == sorted(images) and reader.classes == ["a", "b"] and reader.fields == ["image", "label"]
+        assert [reader.classes[label] for label in reader.labels] == [name[0] for name in reader.names]
+        assert (reader.sizes.max(axis=1) == 50).all() and 0 < reader.raw.sum() < 20
+        for i, name in enumerate(reader.names):
+            height, width = reader.sizes[i]
+            assert abs(thumbnail(pixels(reader.encoded(i))) - thumbnail(pixels(images[name]))).mean() < 6
+            assert abs(width / height - pixels(images[name]).shape[1] / 40) < 0.1
+    assert left_over(tmp_path) == {"x.beton", "x.beton.json"}
+
+
+def test_a_corrupt_image_ends_the_job_before_ffcv_begins(tmp_path):
+    folder(tmp_path, **{"b/bad.jpg": b"\xff\xd8\xff\xe0 no more"})
+    with pytest.raises(BetonError, match=r"bad\.jpg cannot be used: .*--on_error skip"):
+        encode(config(tmp_path))
+    assert left_over(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff\xd8\xff\xe0 no more", r"FFCV's writer failed: .*bad\.jpg cannot be used"),
+        (jpeg(np.zeros((1700, 1700, 3), np.uint8)), r"one of its workers died with exit code 1.* Tried allocating 8670000"),
+    ],
+    ids=["sample fails", "worker dies"],
+)
+def test_ffcvs_endless_wait_becomes_an_error(tmp_path, monkeypatch, data, said):
+    folder(tmp_path, **{"b/bad.jpg": data})
+    monkeypatch.setattr(module, "decoded_size", lambda data: (10, 10))  # the check beforehand would find both
+    began = time.monotonic()
+    with pytest.raises(BetonError, match=said):
+        encode(config(tmp_path, ffcv_mode="raw"))
+    assert time.monotonic() - began < 100 and left_over(tmp_path) == set()

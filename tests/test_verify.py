@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from conftest import jpeg, photo
+
+from fastneg.config import VerifyConfig
+from fastneg.data import BetonError, BetonReader, BetonWriter
+from fastneg.data.verify import verify
+
+RNG = np.random.default_rng(0)
+IMAGES = [photo(RNG, 30 + i, 40) for i in range(150)]
+
+
+def written(path, int_fields=("label", "crc32"), broken=()):
+    with BetonWriter(path, int_fields=int_fields, page_size=65536) as writer:
+        for i, image in enumerate(IMAGES):
+            data = jpeg(image)
+            if i % 10 == 9:
+                writer.add_raw(image, label=0, name=f"{i}.png")
+            elif (i, "truncated") in broken:
+                writer.add(data[:-200], *image.shape[:2], label=0, name=f"{i}.jpg")
+            elif (i, "size") in broken:
+                writer.add(data, 7, 8, label=0, name=f"{i}.jpg")
+            else:
+                writer.add(data, *image.shape[:2], label=0, name=f"{i}.jpg")
+    return path
+
+
+def test_a_good_file_is_good(tmp_path):
+    path = written(tmp_path / "x.beton")
+    assert verify(VerifyConfig(str(path), workers=1)) == {"samples": 150, "bad": [], "checked_crc": True}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_bad_sample_is_listed_with_its_reason(tmp_path, workers):
+    path = written(tmp_path / "x.beton", broken=((3, "truncated"), (140, "size")))
+    data = bytearray(path.read_bytes())
+    with BetonReader(path) as reader:
+        for i, place in ((69, 100), (71, -20)):  # within raw pixels, and near the end of a JPEG, where decoders say nothing
+            stored = reader.stored(i).tobytes()
+            data[data.find(stored) + place % len(stored)] ^= 1
+    path.write_bytes(data)
+    result = verify(VerifyConfig(str(path), workers=workers))
+    assert result["samples"] == 150 and [(bad["index"], bad["name"]) for bad in result["bad"]] == [
+        (3, "3.jpg"), (69, "69.png"), (71, "71.jpg"), (140, "140.jpg")
+    ]  # fmt: skip
+    reasons = ("cannot be decoded (OSError", "CRC32", "CRC32", "decodes to 40×170 pixels, the file says 8×7")
+    assert all(said in bad["reason"] for bad, said in zip(result["bad"], reasons, strict=True))
+
+
+def test_without_checksums_the_decode_is_what_is_left(tmp_path):
+    path = written(tmp_path / "x.beton", int_fields=("label",), broken=((3, "truncated"),))
+    (tmp_path / "x.beton.json").unlink()
+    result = verify(VerifyConfig(str(path), workers=1))
+    assert result["checked_crc"] is False and [(bad["index"], bad["name"]) for bad in result["bad"]] == [(3, None)]
+
+
+def test_a_file_that_is_not_whole_raises(tmp_path):
+    path = written(tmp_path / "x.beton")
+    path.write_bytes(path.read_bytes()[:-24])
+    with pytest.raises(BetonError, match="149 entries in its allocation table, 150"):
+        verify(VerifyConfig(str(path)))
