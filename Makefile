@@ -6,8 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 export PYTHON
-# Threads that wait without spinning: where processes share the cores, spinning ones slow each other down many times over.
-export OMP_WAIT_POLICY ?= passive
+# Threads that wait spin only briefly: where processes share the cores, threads that spin for long slow each other down many times over.
+export GOMP_SPINCOUNT ?= 1000
 SETUP_INPUTS := setup.py fastneg/version.py .ci/setup-venv
 
 .PHONY: demo test lint clean

@@ -128,7 +128,7 @@ class EncodeConfig(Config):
     """JPEG quality of the images that must be encoded again."""
     writer: str = option("passthrough", choices=("passthrough", "ffcv"))
     """passthrough: our writer of FFCV's format; ffcv: FFCV's own DatasetWriter, which encodes every image again."""
-    ffcv_mode: str = option("proportion", choices=("raw", "jpg", "smart", "proportion"))
+    ffcv_mode: str = option("proportion", choices=("raw", "jpg", "proportion"))
     """FFCV's write_mode (with --writer ffcv)."""
     on_error: str = option("stop", choices=("stop", "skip"))
     """What an unreadable image does: stop the job, or be listed and skipped."""
@@ -192,7 +192,7 @@ class PretrainConfig(Config):
     """Smallest share of the image's area that a random crop takes."""
     crop_max: float = option(1.0, above=0.0, at_most=1.0)
     """Largest share of the image's area that a random crop takes."""
-    augmentation: str = option("moco_v2", choices=("moco_v2", "moco_v2_small", "crop_flip"))
+    augmentation: str = option("moco_v2", choices=("moco_v2", "colour_invariant", "crop_flip"))
     """The recipe of random changes that makes each view."""
 
     epochs: int = option(200, at_least=1)

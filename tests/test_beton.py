@@ -196,6 +196,16 @@ def table(path):
 
 RECORDS = HEADER.itemsize + 4 * DESCRIPTOR.itemsize
 RECORD = 40  # image 13, padded to 16, and three int64
+
+
+def moved(path, sample, pointer):
+    """The file's bytes with a sample that begins elsewhere, in its record and in the allocation table."""
+    data = bytearray(path.read_bytes())
+    for where in (RECORDS + sample * RECORD + 5, table(path) + sample * 24 + 8):
+        data[where : where + 8] = pointer.to_bytes(8, "little")
+    return bytes(data)
+
+
 DAMAGE = {
     "missing": (lambda path: None, "cannot be read.*No such file"),
     "empty": (lambda path: b"", "has 0 bytes"),
@@ -220,6 +230,7 @@ DAMAGE = {
     "pointer": (lambda path: changed(path, RECORDS + 3 * RECORD + 5, 12345, 8), "sample 3 is not in the allocation table"),
     "pointer beyond 2^63": (lambda path: changed(path, RECORDS + 3 * RECORD + 5, 2**64 - 1, 8), "sample 3 is not in the allocation table"),
     "size": (lambda path: changed(path, table(path) + 24 + 16, 2**64 - 8, 8), "sample 1 lies outside"),
+    "pointer into the records": (lambda path: moved(path, 1, RECORDS), "sample 1 lies outside"),
     "size 0": (lambda path: changed(path, table(path) + 24 + 16, 0, 8), "sample 1 is not in the allocation table"),
     "size of raw pixels": (lambda path: changed(path, table(path) + 6 * 24 + 16, 3, 8), "sample 6 has not the size of its pixels"),
     "overlap": (lambda path: changed(path, table(path) + 3 * 24 + 16, 18, 8), "sample 4 overlaps another"),
@@ -340,4 +351,3 @@ def test_any_damage_gives_a_beton_error_or_a_reader_that_stays_in_the_file(small
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 2**20  # the file has 30 kB; what a damaged count asks for would be far more
-

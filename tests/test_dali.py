@@ -241,6 +241,15 @@ def test_silent_damage_is_found_when_checksums_are_checked(tmp_path, beton):
         list(train_loader(opened).epoch(0))  # without the check nobody notices: that is what it is for
 
 
+def test_checksums_of_raw_samples_are_checked_too(tmp_path):
+    path = tmp_path / "raw.beton"
+    with BetonWriter(path) as writer:
+        for i in range(4):
+            writer.add_raw(photo(np.random.default_rng(i), 40, 40), label=i)
+    with BetonReader(path) as opened:
+        assert len(list(train_loader(opened, batch_size=4, check_crc=True).epoch(0))) == 1
+
+
 def test_checks_that_cannot_be_made_are_refused(tmp_path):
     path = tmp_path / "plain.beton"
     with BetonWriter(path, int_fields=("label",)) as writer:

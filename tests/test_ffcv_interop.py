@@ -204,6 +204,13 @@ def test_ffcvs_writer_encodes_a_folder(tmp_path):
     assert left_over(tmp_path) == {"x.beton", "x.beton.json"}
 
 
+def test_pages_of_ffcvs_writer_grow_to_the_largest_image(tmp_path):
+    folder(tmp_path, **{"b/large.jpg": jpeg(np.zeros((1700, 1700, 3), np.uint8))})
+    assert encode(config(tmp_path, ffcv_mode="raw"))["images"] == 21
+    with BetonReader(tmp_path / "x.beton") as reader:
+        assert len(reader.stored(reader.names.index("b/large.jpg"))) == 1700 * 1700 * 3
+
+
 def test_a_corrupt_image_ends_the_job_before_ffcv_begins(tmp_path):
     folder(tmp_path, **{"b/bad.jpg": b"\xff\xd8\xff\xe0 no more"})
     with pytest.raises(BetonError, match=r"bad\.jpg cannot be used: .*--on_error skip"):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from fastneg.config import PretrainConfig
 from fastneg.methods.moco import MoCo, enqueue
+from fastneg.methods.output import MethodOutput
 from fastneg.recipes.presets import tiny_cpu
 
 
@@ -26,6 +27,7 @@ def test_loss_and_gradient_are_the_published_ones():
     reference = copy.deepcopy(method)
     query_view, key_view, negatives = views()
     output = method(query_view, key_view, negatives)
+    assert isinstance(output, MethodOutput) and output.loss.shape == () and output.loss.dtype == torch.float32
     output.loss.backward()
 
     q = reference.query_encoder(query_view)

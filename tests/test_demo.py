@@ -1,0 +1,84 @@
+"""The whole road at its smallest size, as a user starts it; and the progress bar that only a terminal gets."""
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from fastneg.data.beton import BetonReader
+from fastneg.data.stencils import TEST_SETS
+from fastneg.training import checkpoint
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "fastneg", "demo", "--size", "tiny", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_the_demo_leaves_what_it_says(demo):
+    out, said = demo
+    assert f"Report: {out}/report.html" in said and "top-1" in said
+    assert "\r" not in said  # no progress bar where there is no terminal
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<html" in page and "data:image/" in page
+    for name in ("train", *TEST_SETS):
+        with BetonReader(out / f"{name}.beton", verify=True) as reader:
+            assert len(reader) == (360 if name == "train" else 120)
+            source = out / "images" / name / reader.names[7]
+            assert reader.jpeg(7).tobytes() == source.read_bytes()
+            assert reader.classes[reader.labels[7]] == source.parent.name
+
+
+def test_the_demo_trains_probes_and_evaluates(demo):
+    run = demo[0] / "run"
+    assert checkpoint.load_newest(run)[1]["step"] == 12
+    results = [json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines()]
+    assert {row["set"] for row in results if row["kind"] == "accuracy"} == set(TEST_SETS)
+    (bias,) = (row for row in results if row["kind"] == "shape_bias")
+    assert bias["set"] == "swapped" and 0 < bias["coverage"] <= 100
+    linear = next(row for row in results if row["kind"] == "linear")
+    assert linear["top1"] > 2 * 100 / 12  # well above chance even after twelve steps
+    assert {row["kind"] for row in results} == {"linear", "knn", "accuracy", "shape_bias", "corruptions"}
+
+
+def test_a_second_call_goes_on_from_the_finished_run(demo):
+    out, _ = demo
+    command = [sys.executable, "-m", "fastneg", "pretrain", "--preset", "tiny_cpu", *_flags(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "is finished: 12 steps of 12" in done.stdout
+
+
+def test_a_terminal_gets_a_progress_bar(demo, tmp_path):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))  # rows, columns
+    command = [sys.executable, "-m", "fastneg", "pretrain", "--preset", "tiny_cpu", *_flags(demo[0], out=str(tmp_path / "run"), epochs=1)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side has closed
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(ours)
+    assert process.wait(300) == 0
+    assert b"6/6" in text and b"images/s" in text and b"\r" in text
+
+
+def _flags(demo, **changes):
+    config = {**json.loads((demo / "run" / "config.json").read_text()), **changes}
+    return [f"--{name}={value}" for name, value in config.items() if value is not None]
