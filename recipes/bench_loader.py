@@ -18,20 +18,20 @@ from fastneg.data.beton import BetonReader
 from fastneg.data.dali import TrainLoader
 from fastneg.data.encode import encode_samples
 
-IMAGES, HEIGHT, WIDTH, BATCH, SIZE = 256, 416, 458, 64, 224
+HEIGHT, WIDTH, SIZE = 416, 458, 224
 
 
-def bench_loader(rounds=3):
+def bench_loader(rounds=3, images=256, batch_size=64):
     """Yield one row per contender: images/s (median of the rounds) and CPU milliseconds per image, and the ratio to torchvision."""
     with tempfile.TemporaryDirectory() as folder:
-        samples = list(_photos(IMAGES))
+        samples = list(_photos(images))
         encode_samples(Path(folder) / "bench.beton", ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)))
         for i, (data, label) in enumerate(samples):
             path = Path(folder) / "images" / str(label) / f"{i}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         with BetonReader(Path(folder) / "bench.beton") as reader:
-            contenders = {"fastneg": _fastneg(reader), "torchvision_pil": _torchvision(Path(folder) / "images")}
+            contenders = {"fastneg": _fastneg(reader, batch_size), "torchvision_pil": _torchvision(Path(folder) / "images", batch_size)}
             figures = {name: [] for name in contenders}
             for round_number in range(rounds + 1):  # in turn, so that a machine whose speed drifts treats them alike; the first is warm-up
                 for name, epoch in contenders.items():
@@ -78,9 +78,9 @@ def _cpu_seconds():
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _fastneg(reader):
+def _fastneg(reader, batch_size):
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loader = TrainLoader(reader, BATCH, SIZE, augmentation="moco_v2", device=device)
+    loader = TrainLoader(reader, batch_size, SIZE, augmentation="moco_v2", device=device)
 
     def epoch(number):
         images = sum(len(batch.query) for batch in loader.epoch(number))
@@ -91,7 +91,7 @@ def _fastneg(reader):
     return epoch
 
 
-def _torchvision(folder):
+def _torchvision(folder, batch_size):
     """The published loader: PIL images, two torchvision transforms, worker processes."""
     from torchvision import transforms as T
     from torchvision.datasets import ImageFolder
@@ -108,7 +108,7 @@ def _torchvision(folder):
         ]
     )
     data = ImageFolder(folder, _TwoViews(view))
-    loader = torch.utils.data.DataLoader(data, BATCH, shuffle=True, num_workers=default_workers(), drop_last=True)
+    loader = torch.utils.data.DataLoader(data, batch_size, shuffle=True, num_workers=default_workers(), drop_last=True)
 
     def epoch(number):
         return sum(len(query) for (query, key), label in loader)

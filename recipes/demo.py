@@ -26,7 +26,7 @@ class Size:
     queue_size: int
 
 
-SIZES = {"tiny": Size(360, 120, 2, 60, 240), "small": Size(6000, 600, 14, 100, 1024)}
+SIZES = {"tiny": Size(360, 120, 2, 60, 240), "small": Size(6000, 600, 18, 100, 1024)}
 
 
 def run_demo(config: DemoConfig):

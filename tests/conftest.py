@@ -47,7 +47,7 @@ def beton(tmp_path_factory):
     """A labelled .beton file of 40 JPEG photos of different sizes, written by our writer."""
     import numpy as np
 
-    from fastneg.data.beton import BetonWriter
+    from fastneg.data import BetonWriter
 
     path, rng = tmp_path_factory.mktemp("data") / "photos.beton", np.random.default_rng(0)
     with BetonWriter(path, classes=["a", "b", "c", "d"]) as writer:

@@ -1,4 +1,7 @@
-"""The command line: a config is built whole or the program stops with exit code 2 before any work starts."""
+"""The command line: a config is built whole or the program stops with exit code 2 before any work starts.
+
+The thin recipes are tested through it: fastneg.recipes.failures, fastneg.recipes.pretrain, fastneg.recipes.show_presets.
+"""
 
 import subprocess
 import sys
@@ -82,6 +85,21 @@ def test_presets_are_listed(capsys):
     assert main(["presets"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in PRESETS)
+
+
+def test_a_training_that_cannot_start_exits_1_with_one_line(beton, tmp_path, capsys):
+    flags = ["--preset", "tiny_cpu", "--data", str(beton), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    assert main(["pretrain", *flags]) == 1  # 40 images, a batch of 100
+    said = capsys.readouterr().err
+    assert "at least one batch of 100" in said and said.count("\n") == 1
+
+
+def test_a_training_that_a_signal_stopped_exits_with_its_number(monkeypatch, tmp_path):
+    from fastneg.recipes import pretrain
+    from fastneg.training.trainer import Result
+
+    monkeypatch.setattr(pretrain, "pretrain", lambda config: Result(tmp_path, 3, finished=False, signal=15))
+    assert main(["pretrain", "--preset", "tiny_cpu", "--data", "x.beton", "--out", "run"]) == 143
 
 
 def test_the_module_runs_as_a_program():

@@ -12,9 +12,9 @@ from conftest import jpeg, photo
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
+from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.augmentation import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, batch_generator, draw_view
 from fastneg.data.batch import EvalBatch, ViewBatch
-from fastneg.data.beton import BetonError, BetonReader, BetonWriter
 from fastneg.data.dali import CropLoader, EvalLoader, TrainLoader
 
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))

@@ -1,4 +1,7 @@
-"""Encoding with our writer, and what it rests on. With FFCV's writer: test_ffcv_interop.py."""
+"""Encoding with our writer, and what it rests on: fastneg.data.sources, fastneg.data.image_files, fastneg.data.pool.
+
+With FFCV's writer: test_ffcv_interop.py.
+"""
 
 import io
 import json
@@ -18,9 +21,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data import BetonError, BetonReader
-from fastneg.data import encode as module
-from fastneg.data.encode import decoded_size, encode, encode_samples, in_order, jpeg_header, prepare
+from fastneg.data import BetonError, BetonReader, pool
+from fastneg.data.encode import encode, encode_samples
+from fastneg.data.image_files import decoded_size, jpeg_header, prepare
+from fastneg.data.pool import in_order
 from fastneg.data.subsets import IMAGENET100
 
 RNG = np.random.default_rng(0)
@@ -282,8 +286,8 @@ def test_an_unreadable_image_stops_the_job_or_is_listed(tmp_path, folder, worker
 
 def test_an_interrupt_leaves_nothing(tmp_path):
     """The real thing: Ctrl-C reaches the process and its workers while they work."""
-    data = jpeg(photo(RNG, 64, 64))
-    for i in range(4000):
+    data = jpeg(photo(RNG, 192, 192))  # large enough for the job to last while the signal is on its way
+    for i in range(3000):
         path = tmp_path / f"src/train/{i % 4}/{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -357,12 +361,12 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(tmp_path, folder, monkeypatch, capsys):
-    monkeypatch.setattr(module, "PLAIN_LINE_S", 0.0)
+    monkeypatch.setattr(pool, "PLAIN_LINE_S", 0.0)
     encode(config(tmp_path))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 70 and re.fullmatch(r"encode: 70/70 images, \d+ images/s, \d+\.\d MB/s", lines[-1])
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    with module.Progress("encode", 2) as progress:
+    with pool.Progress("encode", 2) as progress:
         for _ in range(2):
             time.sleep(0.15)  # a bar is drawn ten times a second at most
             progress.advance(1, 10**6)

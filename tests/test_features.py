@@ -12,7 +12,7 @@ from torch import nn
 
 from fastneg.config import ConfigError
 from fastneg.data.batch import EvalBatch
-from fastneg.data.beton import BetonReader, BetonWriter
+from fastneg.data import BetonReader, BetonWriter
 from fastneg.encoders import build_backbone
 from fastneg.evaluation import features as module
 from fastneg.evaluation.features import extract_features, features_of, uses_autocast

@@ -1,4 +1,4 @@
-"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does.
+"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does. Serves fastneg.data.ffcv_writer.
 
 FFCV works in a process of its own: it waits for ever where it fails, forks, and leaves Numba's finalizers behind.
 """
@@ -17,7 +17,7 @@ from PIL import Image
 
 from fastneg.config import EncodeConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data import encode as module
+from fastneg.data import ffcv_writer as module
 from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER
 from fastneg.data.encode import encode
 

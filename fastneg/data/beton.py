@@ -1,18 +1,16 @@
-"""The .beton format (FFCV format version 2, little-endian): its layout, a reader without copies, a writer that keeps JPEG bytes.
+"""The .beton format (FFCV format version 2, little-endian): its layout, and a reader without copies.
 
     HEADER | DESCRIPTOR × num_fields | record × num_samples | … samples … | ALLOCATION × samples, up to the end of the file
 
 A record holds the values of all fields, aligned as numpy aligns a struct, but the image in it is packed. No sample straddles a page.
-FFCV's stock Loader reads what `BetonWriter` writes; `BetonReader` reads what FFCV's DatasetWriter writes.
+FFCV's stock Loader reads what `BetonWriter` (beton_writer.py) writes; `BetonReader` reads what FFCV's DatasetWriter writes.
 """
 
 from __future__ import annotations
 
 import json
 import mmap
-import operator
 import os
-import secrets
 import zlib
 from pathlib import Path
 
@@ -29,10 +27,6 @@ INT_TYPE, IMAGE_TYPE = 1, 2
 # What a field of each type puts into the record: float, int, image, bytes, ndarray, JSON, tensor.
 FIELD_TYPES = dict(enumerate(map(np.dtype, ("<f8", "<i8", IMAGE, "<u8,<u8", "<u8", "<u8,<u8", "<u8"))))
 POINTER_TYPES = (2, 3, 4, 5, 6)  # each sample has one entry in the allocation table for each field of these types
-
-PAGE_SIZE = 8 << 20
-SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31  # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
-LARGEST_SIDE = 65535
 CHECKSUM_FIELD = "crc32"
 
 
@@ -277,178 +271,6 @@ class _Closed:
         self[0]
 
 
-class BetonWriter:
-    """Writes a .beton file; a file with the final name is whole.
-
-    Used as a context manager. The file grows under a temporary name beside `path`; at the end of the block it is read back, synced and
-    renamed together with PATH.json. If the block is left by an exception, nothing remains of it.
-
-    Args:
-        path: the file to write; missing folders are made.
-        int_fields: names of the int fields (at most 16 ASCII characters each). "crc32" is filled in by the writer.
-        page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample fits.
-        classes: names of the labels, for PATH.json.
-    Attributes:
-        info: dict, written into PATH.json too; values as JSON takes them.
-    Raises:
-        ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large.
-    """
-
-    def __init__(self, path, int_fields=("label", CHECKSUM_FIELD), page_size=PAGE_SIZE, classes=None):
-        self.path, self.int_fields, self.info = Path(path), tuple(int_fields), {}
-        for name in self.int_fields:
-            fits = isinstance(name, str) and name.isascii() and name.isprintable() and 0 < len(name) <= 16
-            if not fits or name in ("image", "name"):
-                raise ValueError(f"int field {name!r}: 1 to 16 ASCII characters were expected, and neither 'image' nor 'name'.")
-        if len(set(self.int_fields)) != len(self.int_fields):
-            raise ValueError(f"int_fields are {self.int_fields}: each name may occur once.")
-        if page_size & (page_size - 1) or not SMALLEST_PAGE <= page_size <= LARGEST_PAGE:
-            raise ValueError(f"page_size is {page_size}: a power of two from {SMALLEST_PAGE} to {LARGEST_PAGE} was expected.")
-        self.page_size, self._classes, self._names = page_size, None if classes is None else list(classes), []
-        self._record = np.dtype([("image", IMAGE), *((name, "<i8") for name in self.int_fields)], align=True)
-        self._expected = [name for name in self.int_fields if name != CHECKSUM_FIELD]
-        self._records, self._sizes, self._count = np.zeros(1024, self._record), np.zeros(1024, np.int64), 0
-        self._temporary, self._file = None, None
-        # Records lie before the samples, but their number is known at the end only: they get the first page, and what turns out to be in
-        # their way is moved then.
-        self._end = -(-self._records_start() // page_size) * page_size
-
-    def __len__(self):
-        return self._count
-
-    def __enter__(self):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = temporary_name(self.path)
-        self._file = open(self._temporary, "x+b")
-        return self
-
-    def add(self, jpeg, height, width, *, name=None, **ints):
-        """Append a JPEG, byte for byte.
-
-        Args:
-            jpeg: bytes-like.
-            height, width: in pixels, 1 to 65535; as the JPEG's own header says.
-            name: source file of the sample, for PATH.json.
-            ints: a value for each int field but crc32.
-        """
-        self._add(JPEG, memoryview(jpeg).cast("B"), height, width, name, ints)
-
-    def add_raw(self, pixels, *, name=None, **ints):
-        """Append raw pixels, (H, W, 3) uint8; the other arguments as in `add`."""
-        pixels = np.asarray(pixels)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"pixels are {pixels.shape} {pixels.dtype}: (H, W, 3) uint8 was expected.")
-        self._add(RAW, memoryview(np.ascontiguousarray(pixels)).cast("B"), *pixels.shape[:2], name, ints)
-
-    def _add(self, mode, data, height, width, name, ints):
-        if self._file is None:
-            raise ValueError(f"The writer of {self.path} is not open: use it as a context manager.")
-        for side, value in (("height", height), ("width", width)):
-            if not 1 <= operator.index(value) <= LARGEST_SIDE:
-                raise ValueError(f"{side} is {value}: 1 to {LARGEST_SIDE} was expected.")
-        if sorted(ints) != sorted(self._expected):
-            raise ValueError(f"values came for the int fields {sorted(ints)}, {sorted(self._expected)} were expected.")
-        values = {key: operator.index(value) for key, value in ints.items()}
-        if wrong := [f"{key} {value}" for key, value in values.items() if not -(2**63) <= value < 2**63]:
-            raise ValueError(f"{wrong[0]} does not fit 64 bits.")
-        if len(data) == 0:
-            raise ValueError("a sample without bytes came: at least one was expected.")
-        values[CHECKSUM_FIELD] = zlib.crc32(data)
-        if self._count == len(self._records):
-            self._records, self._sizes = (np.concatenate([column, np.zeros_like(column)]) for column in (self._records, self._sizes))
-        self._records[self._count] = ((mode, width, height, self._write(data)), *(values[key] for key in self.int_fields))
-        self._sizes[self._count] = len(data)
-        self._names.append(None if name is None else str(name))
-        self._count += 1
-
-    def _write(self, data):
-        """Append bytes where they do not straddle a page; returns where."""
-        while self.page_size < len(data):  # pages may double at any time: a small page never straddles a larger one
-            self.page_size *= 2
-            if self.page_size > LARGEST_PAGE:
-                raise BetonError(f"a sample of {len(data)} bytes came for {self.path}: at most {LARGEST_PAGE} fit.")
-        start = self._end
-        if start // self.page_size != (start + len(data) - 1) // self.page_size:
-            start = -(-start // self.page_size) * self.page_size
-        self._file.seek(start)
-        self._file.write(data)
-        self._end = start + len(data)
-        return start
-
-    def _records_start(self):
-        return HEADER.itemsize + DESCRIPTOR.itemsize * (1 + len(self.int_fields))
-
-    def __exit__(self, kind, error, trace):
-        try:
-            with self._file:
-                if kind is None:
-                    self._finish()
-            if kind is None:
-                names = self._names if any(name is not None for name in self._names) else None
-                names = names and [name or "" for name in names]
-                publish(self._temporary, self.path, {"classes": self._classes, "names": names, **self.info})
-        finally:
-            self._file = None
-            self._temporary.unlink(missing_ok=True)
-
-    def _finish(self):
-        if self._count == 0:
-            raise BetonError(f"no sample was added to {self.path}: at least one was expected.")
-        records = self._records[: self._count]
-        head = self._records_start() + records.nbytes
-        self._end = max(self._end, head)
-        for index in np.flatnonzero(records["image"]["data_ptr"] < head):
-            self._file.seek(records["image"]["data_ptr"][index])
-            records["image"]["data_ptr"][index] = self._write(self._file.read(self._sizes[index]))
-        table = -(-self._end // 8) * 8
-        header = np.array((VERSION, 1 + len(self.int_fields), self.page_size, self._count, table), HEADER)
-        fields = [(IMAGE_TYPE, b"image", b""), *((INT_TYPE, name.encode(), b"") for name in self.int_fields)]
-        allocations = np.zeros(self._count, ALLOCATION)
-        allocations["sample_id"] = np.arange(self._count)
-        allocations["ptr"], allocations["size"] = records["image"]["data_ptr"], self._sizes[: self._count]
-        self._file.seek(0)
-        for part in (header, np.array(fields, DESCRIPTOR), records):
-            self._file.write(part.tobytes())
-        self._file.seek(table)
-        self._file.write(allocations.tobytes())
-
-
 def sidecar_path(path):
     """Where the classes and names of a .beton file are: PATH.json."""
     return Path(f"{os.fspath(path)}.json")
-
-
-def temporary_name(path):
-    """A name beside `path` that nobody else has."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-def publish(temporary, path, sidecar):
-    """Give a finished .beton file its name: it is opened and checked, both files are on the disk before either is renamed.
-
-    Args:
-        temporary, path: Path, in the same folder.
-        sidecar: dict for PATH.json.
-    Raises:
-        BetonError: the file is not whole.
-    """
-    with BetonReader(temporary) as reader:
-        sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
-    notes = temporary_name(sidecar_path(path))
-    try:
-        notes.write_text(json.dumps(sidecar, ensure_ascii=False), encoding="utf-8")
-        for file in (temporary, notes):
-            _sync(file)
-        os.replace(temporary, path)
-        os.replace(notes, sidecar_path(path))
-        _sync(path.parent)
-    finally:
-        notes.unlink(missing_ok=True)
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,8 @@ from functools import partial
 
 from fastneg.config import VerifyConfig, default_workers
 from fastneg.data.beton import BetonError, BetonReader
-from fastneg.data.encode import Progress, chunks, decoded_size, in_order, pillow
+from fastneg.data.image_files import decoded_size, pillow
+from fastneg.data.pool import Progress, chunks, in_order
 
 LARGEST_CHUNK = 2048  # samples a task; a worker opens the file once for each
 

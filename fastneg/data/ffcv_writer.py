@@ -1,0 +1,173 @@
+"""FFCV's own DatasetWriter, run so that it ends: images are decoded before, its processes are watched."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fastneg.config import default_workers
+from fastneg.data.beton import BetonError, BetonReader
+from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish, temporary_name
+from fastneg.data.image_files import decoded_size, guarded, load_rgb
+from fastneg.data.pool import CHUNK, chunks, in_order, process_context
+from fastneg.data.sources import refuse_or_skip
+
+STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not end
+
+
+def _measure_files(names, folder):
+    return [guarded(lambda path: decoded_size(path.read_bytes()), Path(folder) / name) for name in names]
+
+
+def write_with_ffcv(config, out, classes, names, labels, done, progress, origin):
+    """Run FFCV's DatasetWriter. It waits for ever for a worker that died: images are decoded first, its processes watched."""
+    kept, largest = [], 0
+    for i, size in enumerate(
+        size for chunk in in_order(partial(_measure_files, folder=config.src), chunks(names, CHUNK), config.workers) for size in chunk
+    ):
+        if isinstance(size, str):
+            refuse_or_skip(config, names[i], size, done["skipped"])
+            continue
+        scale = 1 if config.max_side is None else min(1, config.max_side / max(size))
+        kept.append(i)
+        largest = max(largest, int(size[0] * scale) * int(size[1] * scale) * 3)
+    if not kept:
+        raise BetonError(f"none of the {len(names)} images in {config.src} can be used; the first: {done['skipped'][0]}.")
+    names, labels = [names[i] for i in kept], [labels[i] for i in kept]
+    page_size = PAGE_SIZE
+    while page_size < largest:
+        page_size *= 2
+    if page_size > LARGEST_PAGE:
+        raise BetonError(f"the largest image has {largest} bytes of pixels, at most {LARGEST_PAGE} fit a page: give --max_side.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(out)
+    try:
+        _run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
+        with BetonReader(temporary) as reader:
+            done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
+        publish(temporary, out, {"classes": classes, "names": names, **origin, **done})
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _run_ffcv(config, temporary, paths, labels, page_size, progress):
+    context = process_context()
+    workers = min(config.workers or default_workers(), len(paths))
+    receiver, sender = context.Pipe(duplex=False)
+    counter, counted = context.Value("q", 0), 0
+    with tempfile.NamedTemporaryFile(prefix="fastneg-ffcv-", suffix=".log") as log:
+        settings = {"mode": config.ffcv_mode, "max_side": config.max_side, "quality": config.quality, "seed": config.seed}
+        job = context.Process(
+            target=_ffcv_job, args=(sender, log.name, str(temporary), _Images(paths, labels, counter, sender), settings, page_size, workers)
+        )
+        job.start()
+        sender.close()
+        try:
+            while not receiver.poll(0.2) and job.is_alive():
+                progress.advance(counter.value - counted, 0)
+                counted = counter.value
+            failure = receiver.recv() if receiver.poll(0) else f"it ended with exit code {job.exitcode}"
+        except EOFError:  # the child closed its end, which it does only by dying
+            failure = "it died"
+        finally:
+            _end(job)
+        if failure is not None:
+            lines = Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()
+            said = [line for line in lines if line.strip() and "it/s" not in line]  # without FFCV's progress bar
+            raise BetonError(f"FFCV's writer failed: {failure}." + (f" It said: {said[-1]}" if said else ""))
+
+
+def _end(job):
+    """End the process and those that it started; one that has finished its work ends by itself."""
+    job.join(2)
+    if job.is_alive():
+        job.terminate()
+        job.join(5)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(job.pid, signal.SIGKILL)
+    job.join()
+
+
+class _Images:
+    """The data set that FFCV's workers index. It reports what fails, since the writer would wait for ever."""
+
+    def __init__(self, paths, labels, counter, failures):
+        self._paths, self._labels, self._counter, self._failures = paths, labels, counter, failures
+
+    def __len__(self):
+        return len(self._paths)
+
+    def __getitem__(self, index):
+        path = self._paths[index]
+        try:
+            image, _ = load_rgb(Path(path).read_bytes())
+        except (BetonError, OSError) as error:
+            self._failures.send(f"{path} cannot be used: {error}"[:2000])
+            raise
+        with self._counter.get_lock():
+            self._counter.value += 1
+        return np.asarray(image), self._labels[index]
+
+
+def _ffcv_job(messages, log, temporary, images, settings, page_size, workers):
+    os.setsid()  # so that all its processes can be ended together
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), 2)
+    multiprocessing.set_start_method("fork", force=True)  # as FFCV's writer is made for; each worker would import everything anew otherwise
+    writer, watcher = None, _Watcher()
+    try:
+        from ffcv.fields import IntField, RGBImageField
+        from ffcv.writer import DatasetWriter
+
+        np.random.seed(settings["seed"])  # FFCV draws from NumPy's global generator which images of "proportion" become JPEGs
+        image = RGBImageField(settings["mode"], max_resolution=settings["max_side"], jpeg_quality=settings["quality"])
+        writer = DatasetWriter(temporary, {"image": image, "label": IntField()}, page_size=page_size, num_workers=workers)
+        watcher.start()
+        writer.from_indexed_dataset(images, chunksize=max(1, min(100, len(images) // workers)))
+        messages.send(None)
+    except ImportError as error:
+        messages.send(f"it cannot be imported ({error}); install the extra: pip install 'fastneg[ffcv]'")
+    except Exception as error:
+        messages.send(f"{type(error).__name__}: {error}"[:2000])
+    finally:
+        if watcher.reason is not None:
+            messages.send(watcher.reason)
+        shared = getattr(writer, "metadata_sm", None)
+        if hasattr(shared, "unlink"):
+            with contextlib.suppress(FileNotFoundError):  # the writer that ended well has done it
+                shared.unlink()
+
+
+class _Watcher(threading.Thread):
+    """Ends FFCV's writer when one of its workers died, when none is left, or when the parent is gone."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.reason = None
+
+    def run(self):
+        seen, last_alive = set(), time.monotonic()
+        while self.reason is None:
+            alive = multiprocessing.active_children()  # forgets the dead ones, hence the set
+            seen.update(alive)
+            last_alive = time.monotonic() if alive else last_alive
+            codes = [worker.exitcode for worker in seen if worker.exitcode]
+            if codes:
+                self.reason = f"one of its workers died with exit code {codes[0]}"
+            elif time.monotonic() - last_alive > STUCK_S:
+                self.reason = "it goes on waiting though no worker is left"
+            elif not multiprocessing.parent_process().is_alive():
+                self.reason = "its parent is gone"
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,169 @@
+"""One image file: what its header says, whether its bytes can pass through, and how it is decoded where they cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from fastneg.data.beton import BetonError
+
+
+class JpegHeader(NamedTuple):
+    height: int
+    width: int
+    components: int
+    precision: int
+    """Bits a sample."""
+    coding: int
+    """The frame marker's second byte: 0xC0 to 0xC2 are the codings that every decoder knows."""
+    orientation: int
+    """EXIF orientation, 1 to 8."""
+
+
+def jpeg_header(data):
+    """What the markers before the first scan of a JPEG say; BetonError if they make no JPEG.
+
+    Source: ITU-T T.81, annex B; Exif 2.3, section 4.5.
+    """
+    data, at, orientation = bytes(data), 2, 1
+    if data[:2] != b"\xff\xd8":
+        raise BetonError("no JPEG: it does not begin with the bytes FF D8")
+    while True:
+        at = data.find(b"\xff", at)
+        while at >= 0 and data[at + 1 : at + 2] == b"\xff":
+            at += 1
+        if at < 0 or at + 4 > len(data):
+            raise BetonError("no whole JPEG: it ends before the frame header")
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        at += 2
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD7:  # these stand alone
+            continue
+        body = data[at + 2 : at + length]
+        if marker in (0xD8, 0xD9, 0xDA) or length < 2 or len(body) != length - 2:
+            raise BetonError("no whole JPEG: its markers are damaged before the frame header")
+        if marker == 0xE1 and body[:6] == b"Exif\0\0":
+            orientation = _exif_orientation(body[6:])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+            if len(body) < 6 or height == 0 or width == 0:
+                raise BetonError(f"no usable JPEG: its frame header gives {width}×{height} pixels")
+            return JpegHeader(height, width, body[5], body[0], marker, orientation)
+        at += length
+
+
+def _exif_orientation(tiff):
+    """The orientation tag of a TIFF block; 1 where there is none or it makes no sense, as decoders take it."""
+    order = {b"II*\0": "little", b"MM\0*": "big"}.get(tiff[:4])
+    if order is None:
+        return 1
+    start = int.from_bytes(tiff[4:8], order)
+    for number in range(int.from_bytes(tiff[start : start + 2], order)):
+        entry = tiff[start + 2 + 12 * number :][:12]
+        if len(entry) < 12:
+            return 1
+        if int.from_bytes(entry[:2], order) == 0x0112:
+            value = int.from_bytes(entry[8:10], order)
+            return value if int.from_bytes(entry[2:4], order) == 3 and 1 <= value <= 8 else 1
+    return 1
+
+
+def why_change(header, max_side=None):
+    """Why a JPEG cannot pass through untouched, in a word or two; None if it can. Gray JPEGs can: decoders make them RGB."""
+    if header.components not in (1, 3):
+        return "cmyk" if header.components == 4 else f"{header.components} components"
+    if header.coding not in (0xC0, 0xC1, 0xC2) or header.precision != 8:
+        return "rare coding"
+    if header.orientation != 1:
+        return "exif rotation"
+    if max_side is not None and max(header.height, header.width) > max_side:
+        return "over max_side"
+    return None
+
+
+def prepare(data, max_side=None, quality=90):
+    """An image file's bytes → (JPEG bytes, height, width, reason): untouched with reason None, or encoded again for that reason.
+
+    Raises:
+        BetonError: the image cannot be decoded fully.
+    """
+    reason = None
+    if bytes(data[:2]) == b"\xff\xd8":
+        header = jpeg_header(data)
+        reason = why_change(header, max_side)
+        if reason is None:
+            if decoded_size(data) != (header.height, header.width):
+                raise BetonError("two decoders disagree on its size")
+            return data, header.height, header.width, None
+    image, kind = load_rgb(data)
+    if max_side is not None and max(image.size) > max_side:
+        scale = max_side / max(image.size)
+        image = image.resize([max(1, round(side * scale)) for side in image.size], pillow().Resampling.LANCZOS)
+    file = io.BytesIO()
+    with readable():
+        image.save(file, "JPEG", quality=quality)
+    return file.getvalue(), image.height, image.width, reason or kind.lower()
+
+
+def decoded_size(data):
+    """(height, width) of an image of which every byte was decoded; BetonError if that fails."""
+    with readable(), pillow().open(io.BytesIO(data)) as image:
+        width, height = image.size
+        # All bytes are still parsed, but a JPEG's pixels are made at an eighth of the size, which is several times faster.
+        image.draft("L", (max(1, width // 8), max(1, height // 8)))
+        image.load()
+        return height, width
+
+
+def load_rgb(data):
+    """(upright RGB image, format) of an image file's bytes, by Pillow; BetonError if they cannot be decoded."""
+    with readable(), pillow().open(io.BytesIO(data)) as image:
+        from PIL import ImageOps
+
+        kind = image.format
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16 bits: Pillow would clip at 255 instead of scaling
+            wide = np.asarray(image).astype(np.int64)
+            if wide.min() < 0 or wide.max() > 65535:
+                raise BetonError(f"its values go from {wide.min()} to {wide.max()}: 16 bits were expected")
+            image = pillow().fromarray((wide >> 8).astype(np.uint8))
+        elif image.mode == "F":
+            raise BetonError("it holds floating-point values, whose scale is unknown")
+        return image.convert("RGB"), kind
+
+
+@contextlib.contextmanager
+def readable():
+    """Within it, Pillow decodes strictly, and whatever a decoder raises becomes a BetonError that says why."""
+    from PIL import ImageFile
+
+    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except BetonError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, and more by version
+        raise BetonError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
+
+
+def pillow():
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise BetonError("Pillow is missing: images cannot be read. Install the extra: pip install 'fastneg[train]'.") from error
+    return Image
+
+
+def guarded(work, path):
+    """work(path), or a text that says why it cannot be."""
+    try:
+        return work(path)
+    except (BetonError, OSError) as error:
+        return str(error)

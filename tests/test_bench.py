@@ -1,0 +1,34 @@
+"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time."""
+
+import json
+
+import pytest
+
+from fastneg.config import BenchConfig
+from fastneg.recipes import bench
+from fastneg.recipes.bench_loader import bench_loader
+
+
+def test_the_loader_is_measured_beside_torchvision():
+    rows = {row["contender"]: row for row in bench_loader(rounds=1, images=24, batch_size=8)}
+    assert set(rows) == {"fastneg", "torchvision_pil"}
+    for row in rows.values():
+        assert row["images_per_s"] > 0 and row["cpu_ms_per_image"] > 0
+    assert rows["torchvision_pil"]["ratio_to_torchvision"] == 1
+    assert rows["fastneg"]["ratio_to_torchvision"] == pytest.approx(
+        rows["fastneg"]["images_per_s"] / rows["torchvision_pil"]["images_per_s"]
+    )
+
+
+def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "BENCHES", {"loader": lambda: iter([{"bench": "loader", "contender": "x", "images_per_s": 12.3456}])})
+    assert bench.run_bench(BenchConfig("loader", json=str(tmp_path / "rows.jsonl"))) == 0
+    (row,) = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
+    assert row["images_per_s"] == 12.3456 and row["device"] and "torch" in row["versions"]
+    assert "images_per_s=12.35" in capsys.readouterr().out
+
+
+def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "BENCHES", {"loader": lambda: iter(())})
+    assert bench.run_bench(BenchConfig("loader")) == 1
+    assert "no row" in capsys.readouterr().err
