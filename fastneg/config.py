@@ -341,6 +341,8 @@ class BenchConfig(Config):
     """What to measure."""
     json: str | None = None
     """Also write the rows to this file, one JSON object a line."""
+    csv: str | None = None
+    """Also write the rows to this file as a table, with device, versions and commit."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+from pathlib import Path
 
 import torch
 
@@ -31,12 +33,18 @@ def run_bench(config):
         for row in BENCHES[name]():
             rows.append(row)
             print("  ".join(f"{field}={_short(value)}" for field, value in row.items()), flush=True)
+    origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}
     if config.json:
-        with open(config.json, "w", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps({**row, "device": where["device"], "commit": where["commit"], "versions": where["versions"]}) + "\n"
-                for row in rows
-            )
+        Path(config.json).write_text(
+            "".join(json.dumps({**row, **origin, "versions": where["versions"]}) + "\n" for row in rows), encoding="utf-8"
+        )
+    if config.csv:
+        versions = {f"{name}_version": version for name, version in where["versions"].items()}
+        fields = list(dict.fromkeys(field for row in rows for field in row)) + [*origin, *versions]
+        with open(config.csv, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, fields)
+            table.writeheader()
+            table.writerows({**row, **origin, **versions} for row in rows)
     if not rows:
         print("fastneg bench: no row was measured.", file=sys.stderr)
     return 0 if rows else 1

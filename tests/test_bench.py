@@ -1,5 +1,6 @@
 """The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time."""
 
+import csv
 import json
 
 import pytest
@@ -22,9 +23,11 @@ def test_the_loader_is_measured_beside_torchvision():
 
 def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "BENCHES", {"loader": lambda: iter([{"bench": "loader", "contender": "x", "images_per_s": 12.3456}])})
-    assert bench.run_bench(BenchConfig("loader", json=str(tmp_path / "rows.jsonl"))) == 0
+    assert bench.run_bench(BenchConfig("loader", json=str(tmp_path / "rows.jsonl"), csv=str(tmp_path / "rows.csv"))) == 0
     (row,) = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
-    assert row["images_per_s"] == 12.3456 and row["device"] and "torch" in row["versions"]
+    assert row["images_per_s"] == 12.3456 and row["device_name"] and "torch" in row["versions"]
+    (line,) = csv.DictReader((tmp_path / "rows.csv").open())
+    assert float(line["images_per_s"]) == 12.3456 and line["commit"] == (row["commit"] or "") and line["torch_version"]
     assert "images_per_s=12.35" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""The format, the reader and the writer (fastneg.data.beton_writer). What FFCV itself makes of our files, and we of its: test_ffcv_interop.py."""
+"""The format, the reader and the writer (fastneg.data.beton_writer). With FFCV itself: test_ffcv_interop.py."""
 
 import errno
 import json

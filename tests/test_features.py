@@ -11,8 +11,8 @@ from PIL import Image
 from torch import nn
 
 from fastneg.config import ConfigError
-from fastneg.data.batch import EvalBatch
 from fastneg.data import BetonReader, BetonWriter
+from fastneg.data.batch import EvalBatch
 from fastneg.encoders import build_backbone
 from fastneg.evaluation import features as module
 from fastneg.evaluation.features import extract_features, features_of, uses_autocast
