@@ -35,12 +35,11 @@ def run_bench(config):
             print("  ".join(f"{field}={_short(value)}" for field, value in row.items()), flush=True)
     origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}
     if config.json:
-        Path(config.json).write_text(
-            "".join(json.dumps({**row, **origin, "versions": where["versions"]}) + "\n" for row in rows), encoding="utf-8"
-        )
+        lines = [json.dumps({**row, **origin, "versions": where["versions"]}) + "\n" for row in rows]
+        Path(config.json).write_text("".join(lines), encoding="utf-8")
     if config.csv:
         versions = {f"{name}_version": version for name, version in where["versions"].items()}
-        fields = list(dict.fromkeys(field for row in rows for field in row)) + [*origin, *versions]
+        fields = [*dict.fromkeys(field for row in rows for field in row), *origin, *versions]
         with open(config.csv, "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, fields)
             table.writeheader()
