@@ -82,7 +82,8 @@ def main(arguments=None):
         if "-h" in rest or "--help" in rest:
             print(help_text(name))
             return 0
-        config = build_config(name, rest)
+        with _missing_extras():
+            config = build_config(name, rest)
     except ConfigError as error:
         print(f"fastneg: {error}", file=sys.stderr)
         return 2
@@ -90,13 +91,29 @@ def main(arguments=None):
     from fastneg.recipes.failures import job_failures
 
     try:
-        return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
+        with _missing_extras():
+            return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
     except job_failures() as error:
         print(f"fastneg {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"fastneg {name}: interrupted.", file=sys.stderr)
         return 130
+
+
+EXTRA_MODULES = {"fire", "nvidia", "torchvision", "tqdm", "PIL", "tensorboard", "matplotlib", "jinja2"}
+"""What the extra `train` brings."""
+
+
+@contextlib.contextmanager
+def _missing_extras():
+    """Say which extra to install where a module of it is missing; any other missing module keeps its traceback."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in EXTRA_MODULES:
+            raise
+        raise ConfigError(f"{error.name} is not installed: commands need the extra train, pip install 'fastneg[train]'.") from error
 
 
 def build_config(name, arguments):
