@@ -46,7 +46,7 @@ def draw_patches(shape, count, sizes, device, generator=None):
     patch_sizes = torch.randint(smallest, largest + 1, (n, count), device=device, generator=generator, dtype=torch.int32)
     grid = -(-max(height, width) // smallest)
     places = torch.rand((n, count, grid, grid, 2), device=device, generator=generator)
-    room = torch.tensor([height, width], dtype=torch.int32, device=device) - patch_sizes[:, :, None, None, None]
+    room = torch.stack([height - patch_sizes, width - patch_sizes], -1)[:, :, None, None]
     # The last corner is included; rounding in float32 must not reach the one after it.
     offsets = (places * (room + 1)).int().minimum(room)
     return offsets, patch_sizes
