@@ -42,6 +42,27 @@ def jpeg(pixels, quality=92):
     return file.getvalue()
 
 
+def saved(image, kind, **options):
+    """An image file's bytes, of a PIL image or an array."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    file = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, kind, **options)
+    return file.getvalue()
+
+
+def rotated(image, orientation):
+    """JPEG bytes with an EXIF orientation."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(image, "JPEG", quality=95, exif=exif)
+
+
 @pytest.fixture(scope="session")
 def beton(tmp_path_factory):
     """A labelled .beton file of 40 JPEG photos of different sizes, written by our writer."""

@@ -1,0 +1,95 @@
+"""The writer: pages, records, and files that are whole or absent. What it writes is read in test_beton.py too."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from fastneg.data import BetonError, BetonReader, BetonWriter
+from fastneg.data.beton import HEADER, sidecar_path
+
+
+def test_pages_grow_to_the_largest_sample(tmp_path):
+    path, blobs = tmp_path / "x.beton", [bytes([i + 1]) * size for i, size in enumerate((3000, 3000, 20000, 10, 40000, 5000))]
+    with BetonWriter(path, page_size=4096) as writer:
+        for blob in blobs:
+            writer.add(blob, 1, 1, label=0)
+    data, page = path.read_bytes(), 65536
+    assert np.frombuffer(data, HEADER, 1)[0]["page_size"] == page
+    with BetonReader(path, verify=True) as reader:
+        assert [reader.jpeg(i).tobytes() for i in range(6)] == blobs
+    assert all(data.find(blob) // page == (data.find(blob) + len(blob) - 1) // page for blob in blobs)
+
+
+def test_samples_in_the_way_of_the_records_move(tmp_path):
+    path, rng = tmp_path / "x.beton", np.random.default_rng(1)
+    blobs = [rng.integers(0, 256, 30, dtype=np.uint8).tobytes() for _ in range(3000)]  # records of 96 kB, 3000 samples in 22 pages
+    with BetonWriter(path, page_size=4096) as writer:
+        for i, blob in enumerate(blobs):
+            writer.add(blob, 1, 1, label=i)
+    with BetonReader(path, verify=True) as reader:
+        assert [reader.jpeg(i).tobytes() for i in range(3000)] == blobs
+        assert reader.labels.tolist() == list(range(3000))
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "x.beton"
+    with BetonWriter(path, page_size=4096) as writer:
+        writer.add(b"first", 1, 1, label=0)
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    assert set(before) == {path, sidecar_path(path)}
+
+    def failed(work, error):
+        with pytest.raises(error), BetonWriter(path, page_size=4096) as writer:
+            work(writer)
+        assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+
+    def interrupt(writer):
+        writer.add(b"second", 1, 1, label=0)
+        raise KeyboardInterrupt
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    failed(interrupt, KeyboardInterrupt)
+    failed(lambda writer: None, BetonError)  # no sample
+    monkeypatch.setattr("fastneg.data.beton_writer.os.fsync", full)
+    failed(lambda writer: writer.add(b"second", 1, 1, label=0), OSError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"int_fields": ("a" * 17,)}, "1 to 16 ASCII"),
+        ({"int_fields": ("image",)}, "neither 'image'"),
+        ({"int_fields": ("a", "a")}, "may occur once"),
+        ({"page_size": 5000}, "power of two"),
+        ({"page_size": 2048}, "power of two from 4096"),
+    ],
+)
+def test_files_that_cannot_be(tmp_path, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        BetonWriter(tmp_path / "x.beton", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"jpeg": b""}, "without bytes"),
+        ({"height": 0}, "height is 0"),
+        ({"width": 65536}, "width is 65536"),
+        ({"label": 2**63}, "does not fit 64 bits"),
+        ({"crc32": 5}, r"\['crc32', 'label'\], \['label'\] were expected"),
+        ({"texture": 5}, r"\['label', 'texture'\]"),
+    ],
+)
+def test_samples_that_cannot_be(tmp_path, arguments, said):
+    with BetonWriter(tmp_path / "x.beton", page_size=4096) as writer:
+        writer.add(b"data", 1, 1, label=0)
+        with pytest.raises(ValueError, match=said):
+            writer.add(**{"jpeg": b"data", "height": 1, "width": 1, "label": 0, **arguments})
+        with pytest.raises(ValueError, match=r"\(3, 4\) float64"):
+            writer.add_raw(np.zeros((3, 4)), label=0)
+    assert len(BetonReader(tmp_path / "x.beton", verify=True)) == 1
+    with pytest.raises(ValueError, match="not open"):
+        writer.add(b"data", 1, 1, label=0)
