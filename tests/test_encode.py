@@ -146,7 +146,14 @@ def test_an_interrupt_leaves_nothing(tmp_path):
         "from fastneg.config import EncodeConfig\nfrom fastneg.data.encode import encode\n"
         "if __name__ == '__main__':\n    encode(EncodeConfig('src', 'out/x.beton', 'train', workers=2))\n"
     )
-    job = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell starts background jobs with SIGINT ignored
+    )
     try:
         began = time.monotonic()
         while not any(path.stat().st_size > 2**23 for path in (tmp_path / "out").iterdir()):  # samples are being written

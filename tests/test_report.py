@@ -151,7 +151,7 @@ def test_figures_of_one_run(tmp_path):
     assert re.search(r"shape bias 40\.0 ?% ?, coverage 50\.0 ?%", page.text)
     assert "725 images/s" in page.text  # the median
     assert row(page, "torch")[1] == "2.9.1" and row(page, "device")[1] == "a CPU & more"
-    assert row(page, "queue_size")[1] == "4096"
+    assert row(page, "queue_size")[1] == str(tiny_cpu().queue_size)
     assert page.svgs == 4 + 1 + 1 + 1
     assert "Missing or damaged" not in page.text and "★" not in page.text
 
