@@ -6,10 +6,12 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from urllib.parse import urljoin
 
-with urllib.request.urlopen("https://pypi.org/pypi/pip/json", timeout=60) as page:
+INDEX = "https://pypi.org/pypi/pip/json"
+with urllib.request.urlopen(INDEX, timeout=60) as page:
     wheel = next(file for file in json.load(page)["urls"] if file["packagetype"] == "bdist_wheel")
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, wheel["filename"])
-    urllib.request.urlretrieve(wheel["url"], path)
+    urllib.request.urlretrieve(urljoin(INDEX, wheel["url"]), path)  # a mirror may give relative addresses
     subprocess.run([sys.executable, os.path.join(path, "pip"), "install", "--quiet", path], check=True)
