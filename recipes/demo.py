@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastneg.config import DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
+from fastneg.config import ConfigError, DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
 from fastneg.data import stencils
 from fastneg.evaluation.report import write_report
 from fastneg.recipes.encode import run_encode
@@ -65,7 +65,10 @@ def run_demo(config: DemoConfig):
 
 
 def _make_images(spec, name, count, out):
-    stencils.write_folder(spec, name, count, out / "images" / name, workers=default_workers())
+    folder = stencils.write_folder(spec, name, count, out / "images" / name, workers=default_workers())
+    found = sum(1 for _ in folder.glob("*/*.jpg"))
+    if found != count:
+        raise ConfigError(f"{folder} holds {found} images, {count} were made: it is of a demo of another size. Choose another --out.")
     print(f"{name}: {count} images", flush=True)
 
 

@@ -11,8 +11,10 @@ import termios
 
 import pytest
 
+from fastneg.config import ConfigError
 from fastneg.data.beton import BetonReader
-from fastneg.data.stencils import TEST_SETS
+from fastneg.data.stencils import TEST_SETS, StencilsSpec
+from fastneg.recipes.demo import _make_images
 from fastneg.training import checkpoint
 
 
@@ -49,6 +51,14 @@ def test_the_demo_trains_probes_and_evaluates(demo):
     linear = next(row for row in results if row["kind"] == "linear")
     assert linear["top1"] > 2 * 100 / 12  # well above chance even after twelve steps
     assert {row["kind"] for row in results} == {"linear", "knn", "accuracy", "shape_bias", "corruptions"}
+
+
+def test_images_of_another_demo_are_not_mixed_in(tmp_path):
+    spec = StencilsSpec()
+    _make_images(spec, "train", 24, tmp_path)
+    _make_images(spec, "train", 24, tmp_path)
+    with pytest.raises(ConfigError, match="holds 24 images, 12 were made"):
+        _make_images(spec, "train", 12, tmp_path)
 
 
 def test_a_second_call_goes_on_from_the_finished_run(demo):
