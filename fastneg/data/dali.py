@@ -18,6 +18,7 @@ from fastneg.config import default_workers
 from fastneg.data.augmentation import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, batch_generator, draw_view, eval_window
 from fastneg.data.batch import EvalBatch, ViewBatch
 from fastneg.data.beton import BetonError
+from fastneg.data.image_files import decoded_size
 from fastneg.data.order import EpochOrder
 
 BATCHES_AHEAD = 2
@@ -164,7 +165,12 @@ class _Loader:
 
     def _explain(self, index, encoded, error):
         """DALI names only a place in the batch, if at all: find the samples that cannot be decoded."""
-        bad = [self.reader.describe(i) for i, data in zip(index, encoded, strict=True) if not _decodes(data)]
+        bad = []
+        for i, data in zip(index, encoded, strict=True):
+            try:
+                decoded_size(data.tobytes())
+            except BetonError:
+                bad.append(self.reader.describe(i))
         if bad:
             listed = ", ".join(bad[:5])
             return f"{len(bad)} of {len(index)} images of a batch cannot be decoded: {listed}. Run fastneg verify on it."
@@ -212,10 +218,8 @@ class TrainLoader(_Loader):
     ):
         self.order = EpochOrder(len(reader), batch_size, seed=seed, rank=rank, world_size=world_size)
         self._recipe, self._crop_area, self._seed = AUGMENTATIONS[augmentation], crop_area, seed
-        self._rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        self._global = EpochOrder(len(reader), batch_size, seed=seed)
         super().__init__(
-            reader, batch_size // world_size, image_size, views=2, augment=True, device=device, threads=threads, check_crc=check_crc
+            reader, self.order.local_batch_size, image_size, views=2, augment=True, device=device, threads=threads, check_crc=check_crc
         )
 
     def __len__(self):
@@ -228,11 +232,11 @@ class TrainLoader(_Loader):
 
     def _requests(self, epoch, start):
         for iteration in range(start, len(self)):
-            sizes = self.reader.sizes[self._global.batch(epoch, iteration)]
-            generator = batch_generator(self._seed, epoch, iteration)
+            index, rows = self.order.global_batch(epoch, iteration), self.order.rows
+            sizes, generator = self.reader.sizes[index], batch_generator(self._seed, epoch, iteration)
             views = [draw_view(self._recipe, sizes, self._crop_area, generator) for _ in range(2)]
-            local = [{name: values[self._rows] for name, values in view.items()} for view in views]
-            yield self.order.batch(epoch, iteration), local
+            local = [{name: values[rows] for name, values in view.items()} for view in views]
+            yield index[rows], local
 
 
 class CropLoader(_Loader):
@@ -346,16 +350,3 @@ class _Producer:
         self._thread.join(self._wait_s)
         if self._thread.is_alive():
             raise TimeoutError(f"Waited {self._wait_s:.0f} s for the thread that makes {self._what} to stop.")
-
-
-def _decodes(data):
-    """Whether Pillow can decode the bytes fully."""
-    import io
-
-    from PIL import Image
-
-    try:
-        Image.open(io.BytesIO(data.tobytes())).load()
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return True

@@ -43,6 +43,8 @@ class EpochOrder:
         self.length, self.batch_size, self.seed, self.shuffle, self.last = length, batch_size, seed, shuffle, last
         self.rank, self.world_size = rank, world_size
         self.local_batch_size = batch_size // world_size
+        self.rows = slice(rank * self.local_batch_size, (rank + 1) * self.local_batch_size)
+        """This rank's part of a global batch."""
         self.iterations = length // batch_size if last == "drop" else -(-length // batch_size)
         """Batches in an epoch, the same for every rank."""
         self._cached = (None, None)
@@ -58,17 +60,21 @@ class EpochOrder:
         Raises:
             ValueError: a negative epoch. IndexError: no such iteration.
         """
+        return self.global_batch(epoch, iteration)[self.rows]
+
+    def global_batch(self, epoch, iteration):
+        """The samples of a batch over all ranks, (batch_size,) int64; arguments and errors as of `batch`."""
         order, first = self._order(epoch), self._first(iteration)
-        return order[np.minimum(np.arange(first, first + self.local_batch_size), self.length - 1)]
+        return order[np.minimum(np.arange(first, first + self.batch_size), self.length - 1)]
 
     def valid(self, iteration):
         """How many of this rank's entries of a batch count; the rest are repeats, which only last="pad" makes."""
-        return max(0, min(self.local_batch_size, self.length - self._first(iteration)))
+        return max(0, min(self.local_batch_size, self.length - self._first(iteration) - self.rows.start))
 
     def _first(self, iteration):
         if not 0 <= iteration < self.iterations:
             raise IndexError(f"iteration is {iteration}: an epoch has {self.iterations}, counted from 0.")
-        return iteration * self.batch_size + self.rank * self.local_batch_size
+        return iteration * self.batch_size
 
     def _order(self, epoch):
         cached, order = self._cached  # one assignment replaces both: threads may share this object

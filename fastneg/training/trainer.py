@@ -12,6 +12,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -264,6 +265,4 @@ class _Signals:
 
 def _mix(seed, step, rank):
     """One 63-bit seed from three numbers: the streams of different steps and processes do not overlap."""
-    import numpy as np
-
     return int(np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)[0] >> 1)
