@@ -17,17 +17,18 @@ CHUNK = 32  # images a task
 PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
 
 
-def in_order(function, tasks, workers=0):
+def in_order(function, tasks, workers=0, context=None):
     """Yield function(task) for each task in turn, computed by worker processes (0: one a core); with one, in this process.
 
-    What a worker raises is raised here. Called from a script, it needs the script's `if __name__ == "__main__":`.
+    The workers are started by `context`, a multiprocessing context, or else by a fork server that has loaded what decoding needs; then
+    a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here.
     """
     tasks = list(tasks)
     workers = min(workers or default_workers(), len(tasks))
     if workers <= 1:
         yield from map(function, tasks)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context or process_context(), initializer=_leave_interrupts_to_the_parent)
     try:
         tasks, pending = iter(tasks), deque()
         while True:

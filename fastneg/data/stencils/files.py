@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import multiprocessing
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
+from fastneg.data.pool import chunks, in_order
 from fastneg.data.stencils.render import CLASSES, check_set, render
 
 QUALITY = 92
@@ -31,32 +32,14 @@ def samples(spec, set_name, count, workers=0):
     for name, value, least in (("count", count, 1), ("workers", workers, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}: it must be at least {least}.")
-    return _in_processes(spec, set_name, count, workers) if workers > 1 else _chunk(spec, set_name, 0, count)
-
-
-def _chunk(spec, set_name, start, stop):
-    return (_sample(spec, set_name, index) for index in range(start, stop))
-
-
-def _chunk_as_list(spec, set_name, start, stop):
-    return list(_chunk(spec, set_name, start, stop))
-
-
-def _in_processes(spec, set_name, count, workers):
-    starts = iter(range(0, count, CHUNK))
     # The children only run numpy and Pillow, so that a fork is safe; a fresh interpreter would import torch in each of them.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        waiting = deque()
-        try:
-            while True:
-                while len(waiting) < 2 * workers and (start := next(starts, None)) is not None:
-                    waiting.append(pool.submit(_chunk_as_list, spec, set_name, start, min(start + CHUNK, count)))
-                if not waiting:
-                    return
-                yield from waiting.popleft().result()
-        finally:
-            for task in waiting:
-                task.cancel()
+    context = multiprocessing.get_context("fork")
+    done = in_order(partial(_chunk, spec, set_name), chunks(range(count), CHUNK), max(1, workers), context)
+    return itertools.chain.from_iterable(done)
+
+
+def _chunk(spec, set_name, indices):
+    return [_sample(spec, set_name, index) for index in indices]
 
 
 def _sample(spec, set_name, index):
