@@ -17,7 +17,15 @@ EXTRAS = {
     "ffcv": FFCV,
     "bench": BENCH,
     "all": [*TRAIN, f"nvidia-dali-cuda120>={DALI}", *FFCV, *BENCH],
-    "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "info-nce-pytorch>=0.1.4", "scikit-learn>=1.4", "safetensors>=0.4"],
+    "test": [
+        "pytest>=8",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "info-nce-pytorch>=0.1.4",
+        "scikit-learn>=1.4",
+        "safetensors>=0.4",
+        "timm>=1.0",
+    ],
 }
 
 setup(

@@ -227,6 +227,8 @@ class PretrainConfig(Config):
     """Newest checkpoints kept."""
     resume: str = option("auto", choices=("auto", "never"))
     """auto: go on from the newest checkpoint in the run folder, if any; never: refuse a folder that has one."""
+    init: str = ""
+    """Weights to start from: a checkpoint of the MoCo family, or a state dict of torchvision or timm for this backbone."""
     probe: str = option("crops", choices=("crops", "features"))
     """The linear probe that `fastneg linear` takes by default: on augmented crops (as published) or on stored features (fast)."""
 
@@ -240,6 +242,32 @@ class PretrainConfig(Config):
             raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
         if self.crop_min > self.crop_max:
             raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
+
+
+@dataclass(frozen=True)
+class ImportConfig(Config):
+    """Make a run folder of other projects' weights, for linear, knn, evaluate and report."""
+
+    weights: str
+    """A checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt or .safetensors)."""
+    run: str
+    """The run folder to make."""
+    backbone: str = "resnet50"
+    """The network that the weights are of."""
+    image_size: int = option(224, at_least=16)
+    """Side in pixels of the images that the network is evaluated on."""
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """Write a run's weights in the form of another project."""
+
+    out: str
+    """The file to write."""
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    format: str = option("torchvision", choices=("torchvision", "timm", "moco", "safetensors"))
+    """torchvision, timm: the backbone's state dict; safetensors: the same in that format; moco: encoders and queue, as MoCo saves them."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ COMMANDS = {
     "encode": Command(configs.EncodeConfig, configs.EncodeConfig, "encode:run_encode", ("src", "out")),
     "verify": Command(configs.VerifyConfig, configs.VerifyConfig, "encode:run_verify", ("file",)),
     "pretrain": Command(_pretrain, PretrainConfig, "pretrain:run_pretrain"),
+    "import": Command(configs.ImportConfig, configs.ImportConfig, "interchange:run_import", ("weights", "run")),
+    "export": Command(configs.ExportConfig, configs.ExportConfig, "interchange:run_export", ("out",)),
     "linear": Command(configs.LinearConfig, configs.LinearConfig, "linear:run_linear"),
     "knn": Command(configs.KnnConfig, configs.KnnConfig, "knn:run_knn"),
     "evaluate": Command(configs.EvaluateConfig, configs.EvaluateConfig, "evaluate:run_evaluate"),

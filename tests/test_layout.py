@@ -23,7 +23,7 @@ BELOW = {  # what each part may import of fastneg, beside itself
     "fastneg.encoders": set(),
     "fastneg.data": {"fastneg.config", "fastneg.version"},
     "fastneg.methods": {"fastneg.encoders", "fastneg.kernels", "fastneg.losses", "fastneg.negatives"},
-    "fastneg.training": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.methods", "fastneg.negatives"},
+    "fastneg.training": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.methods", "fastneg.negatives", "fastneg.version"},
     "fastneg.evaluation": {"fastneg.config", "fastneg.data", "fastneg.encoders", "fastneg.training", "fastneg.version"},
     "fastneg": {"fastneg.kernels", "fastneg.losses", "fastneg.negatives", "fastneg.version"},
     "fastneg.__main__": {"fastneg.recipes"},

@@ -25,6 +25,7 @@ from fastneg.training import checkpoint, distributed
 from fastneg.training.gallery import write_gallery
 from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
 from fastneg.training.optim import GuardedSGD, learning_rate
+from fastneg.training.weights import load_into, read_weights
 
 MAY_CHANGE = {
     "data",
@@ -90,7 +91,12 @@ class _Trainer:
             )
         found = self._find_checkpoint()
         torch.manual_seed(config.seed)
-        self.method = METHODS[config.method](config).to(self.device)
+        self.method = METHODS[config.method](config)
+        if config.init and not found:
+            said = load_into(self.method, read_weights(config.init))
+            if world.first:
+                print("\n".join(said), flush=True)
+        self.method = self.method.to(self.device)
         if self.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
         self.optimizer = GuardedSGD((p for p in self.method.parameters() if p.requires_grad), config)
@@ -134,6 +140,8 @@ class _Trainer:
         return checkpoint.load_newest(self.run_folder, report=print if self.world.first else lambda text: None)
 
     def _restore(self, path, state):
+        if "imported" in state:
+            raise TrainingError(f"{path} holds imported weights, no run to go on with: give another --out and --init {state['imported']}.")
         before, now = state["config"], json.loads(json.dumps(self.config.as_dict()))
         differing = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
         if differing:

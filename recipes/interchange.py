@@ -1,0 +1,51 @@
+"""fastneg import and fastneg export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from fastneg.config import PretrainConfig
+from fastneg.methods import METHODS
+from fastneg.training import checkpoint
+from fastneg.training.metrics import environment
+from fastneg.training.weights import WeightsError, export_weights, load_into, read_weights
+
+
+def run_import(config):
+    """Make a run folder of foreign weights."""
+    run = Path(config.run)
+    if checkpoint.paths(run):
+        raise WeightsError(f"{run} already holds checkpoints: name a new folder.")
+    weights = read_weights(config.weights)
+    sizes = {} if weights.queue is None else dict(zip(("queue_size", "feature_dim"), weights.queue.shape, strict=True))
+    settings = PretrainConfig(
+        backbone=config.backbone,
+        image_size=config.image_size,
+        negatives="none",
+        out=str(run),
+        init=config.weights,
+        **(sizes or {"queue_size": 1}),
+    )
+    method = METHODS[settings.method](settings)
+    print("\n".join(load_into(method, weights)))
+    run.mkdir(parents=True, exist_ok=True)
+    for name, content in (("config", settings.as_dict()), ("environment", environment(torch.device("cpu")))):
+        checkpoint.write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
+    state = {"step": 0, "epoch": 0.0, "imported": config.weights, "config": settings.as_dict(), "method": method.state_dict()}
+    path = checkpoint.save(run, 0, state, keep=1)
+    print(f"{path}: ready for fastneg linear, knn and evaluate.")
+    return 0
+
+
+def run_export(config):
+    """Write the weights of a run's newest checkpoint."""
+    found = checkpoint.load_newest(config.run)
+    if found is None:
+        raise WeightsError(f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+    path, state = found
+    export_weights(state["method"], PretrainConfig(**state["config"]), config.format, config.out)
+    print(f"{config.out}: {path} as {config.format}.")
+    return 0
