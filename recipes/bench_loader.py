@@ -15,8 +15,8 @@ from PIL import Image
 
 from fastneg.config import default_workers
 from fastneg.data.beton import BetonReader
-from fastneg.data.dali import TrainLoader
 from fastneg.data.encode import encode_samples
+from fastneg.data.loaders import TrainLoader
 
 HEIGHT, WIDTH, SIZE = 416, 458, 224
 

@@ -10,7 +10,7 @@ from test_features import make_beton, make_run
 
 from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
 from fastneg.data.beton import BetonReader
-from fastneg.data.dali import EvalLoader
+from fastneg.data.loaders import EvalLoader
 from fastneg.evaluation.corruptions import CORRUPTIONS, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear

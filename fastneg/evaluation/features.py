@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError
-from fastneg.data.dali import EvalLoader
+from fastneg.data.loaders import EvalLoader
 from fastneg.training.checkpoint import write_atomically
 
 BATCH = 256

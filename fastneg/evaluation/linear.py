@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fastneg.config import ConfigError
-from fastneg.data.dali import CropLoader
+from fastneg.data.loaders import CropLoader
 from fastneg.evaluation.features import embed, uses_autocast
 from fastneg.evaluation.run import weights_digest
 from fastneg.training import checkpoint

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError
-from fastneg.data.dali import EvalLoader
+from fastneg.data.loaders import EvalLoader
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import BATCH, embed, features_of, uses_autocast
 from fastneg.evaluation.shape_bias import shape_bias

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.config import default_workers
 from fastneg.data.beton import BetonReader
-from fastneg.data.dali import TrainLoader
+from fastneg.data.loaders import TrainLoader
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
 from fastneg.training import checkpoint, distributed

@@ -1,4 +1,7 @@
-"""The DALI pipelines against torchvision given the same numbers, and the promises of the loaders."""
+"""The pipeline against torchvision given the same numbers, and the promises of the loaders.
+
+Serves fastneg.data.loaders, fastneg.data.feeding and fastneg.data.pipeline.
+"""
 
 import gc
 import io
@@ -15,7 +18,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.augmentation import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, batch_generator, draw_view
 from fastneg.data.batch import EvalBatch, ViewBatch
-from fastneg.data.dali import CropLoader, EvalLoader, TrainLoader
+from fastneg.data.loaders import CropLoader, EvalLoader, TrainLoader
 
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
@@ -96,7 +99,7 @@ def test_colour_changes_against_torchvision(reader, changes, reference, bound, m
         view.update({name: np.full(count, value, np.float32) for name, value in changes.items()})
         return view
 
-    monkeypatch.setattr("fastneg.data.dali.draw_view", drawn)
+    monkeypatch.setattr("fastneg.data.loaders.draw_view", drawn)
     loader = train_loader(reader, image_size=64)
     batch = next(iter(loader.epoch(0)))
     for row, index in enumerate(batch.index.tolist()):

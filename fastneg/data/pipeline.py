@@ -1,0 +1,102 @@
+"""The DALI pipeline: one definition serves training and evaluation, on the CPU and on a GPU.
+
+It holds no randomness and no order. For each batch it is given the encoded images and, for each view, the numbers that `augmentation` drew.
+"""
+
+from __future__ import annotations
+
+from nvidia.dali import fn, pipeline_def, types
+
+from fastneg.config import default_workers
+from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+
+_VIEW_INPUTS = {
+    "roi_start": (types.FLOAT, 1),
+    "roi_end": (types.FLOAT, 1),
+    "twist": (types.BOOL, 0),
+    "brightness": (types.FLOAT, 0),
+    "contrast": (types.FLOAT, 0),
+    "saturation": (types.FLOAT, 0),
+    "hue": (types.FLOAT, 0),
+    "blur": (types.BOOL, 0),
+    "sigma": (types.FLOAT, 0),
+    "mirror": (types.INT32, 0),
+}
+_PLAIN_INPUTS = ("roi_start", "roi_end")
+
+
+def _inputs(view, names):
+    return {name: fn.external_source(name=f"{name}{view}", dtype=_VIEW_INPUTS[name][0], ndim=_VIEW_INPUTS[name][1]) for name in names}
+
+
+def _resize(image, size, params):
+    # Decoding is whole and the crop comes with the resize: one decode serves all views, and region-of-interest decoding is not trusted.
+    return fn.resize(
+        image, size=(size, size), roi_start=params["roi_start"], roi_end=params["roi_end"], interp_type=types.INTERP_LINEAR, antialias=True
+    )
+
+
+def _normalise(image, dtype, mirror=0):
+    mean, std = [255 * value for value in IMAGENET_MEAN], [255 * value for value in IMAGENET_STD]
+    return fn.crop_mirror_normalize(image, dtype=dtype, output_layout="HWC", mirror=mirror, mean=mean, std=std)
+
+
+@pipeline_def(enable_conditionals=True, exec_dynamic=True)
+def _pipeline(views, size, augment, decoder, dtype):
+    """`views` views of each image; plain windows, or with the colour changes, blur and flip that `augment` stands for."""
+    encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
+    # DALI would turn an image by its EXIF tag, and the sizes in the file would not be the sizes of the pixels any more.
+    image = fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False)
+    outputs = []
+    for view in range(views):
+        params = _inputs(view, _VIEW_INPUTS if augment else _PLAIN_INPUTS)
+        pixels = _resize(image, size, params)
+        if augment:
+            if params["twist"]:
+                pixels = fn.color_twist(
+                    pixels,
+                    brightness=params["brightness"],
+                    contrast=params["contrast"],
+                    saturation=params["saturation"],
+                    hue=params["hue"],
+                )
+            if params["blur"]:
+                pixels = fn.gaussian_blur(pixels, sigma=params["sigma"])
+            pixels = _normalise(pixels, dtype, params["mirror"])
+        else:
+            pixels = _normalise(pixels, dtype)
+        outputs.append(pixels)
+    return tuple(outputs)
+
+
+def build_pipeline(batch_size, *, views, size, augment, device, threads):
+    """A pipeline that is ready to be fed.
+
+    Args:
+        batch_size: the largest number of images in a batch.
+        views: views of each image.
+        size: their side in pixels.
+        augment: True for colour changes, blur and flip, False for plain windows.
+        device: torch device with an index if it is CUDA.
+        threads: decoding threads; 0 takes all cores.
+    Inputs:
+        encoded: a list of (size,) uint8 arrays, which must live until the outputs are there; and for each view v the arrays of `draw_view`,
+        named roi_start<v> and so on.
+    Outputs:
+        for each view, (N, H, W, 3), normalised; float16 on CUDA, float32 on the CPU.
+    """
+    cuda = device.type == "cuda"
+    pipe = _pipeline(
+        views,
+        size,
+        augment,
+        "mixed" if cuda else "cpu",
+        types.FLOAT16 if cuda else types.FLOAT,
+        batch_size=batch_size,
+        num_threads=threads or default_workers(),
+        device_id=device.index if cuda else None,
+        prefetch_queue_depth=1,
+        seed=0,
+    )
+    pipe.build()
+    return pipe
