@@ -1,6 +1,8 @@
 """What every command takes: one frozen dataclass each, a docstring under each field, checked when it is built.
 
 A config that exists is valid: types, ranges and choices are checked in `__post_init__`, so no work starts on a wrong one.
+A field that belongs to particular choices of another one (the queue to MoCo, say) is None under any other: an option that would have
+no effect is refused, and never stands in a config as if it had one.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ class ConfigError(ValueError):
     """A setting that cannot be: names the field, the value that came and what was expected."""
 
 
-def option(default, *, choices=None, at_least=None, above=None, at_most=None, below=None):
-    """A dataclass field with the bounds that `Config` checks."""
-    bounds = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
+def option(default, *, choices=None, at_least=None, above=None, at_most=None, below=None, by=None):
+    """A dataclass field with the bounds that `Config` checks.
+
+    by: (name of an earlier field, {choice of it: the default there}): under these choices None stands for that default; under any other
+    one the field has no effect, must be None, and a value is refused.
+    """
+    bounds = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below, "by": by}
     return dataclasses.field(default=default, metadata={name: bound for name, bound in bounds.items() if bound is not None})
 
 
@@ -33,12 +39,23 @@ class Config:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = _fit(field.name, getattr(self, field.name), _types(type(self))[field.name])
+            if "by" in field.metadata:
+                value = _governed(field.name, value, *self._governor(field))
             object.__setattr__(self, field.name, value)
             if value is not None:
                 _check_bounds(field.name, value, field.metadata)
 
+    def _governor(self, field):
+        name, defaults = field.metadata["by"]
+        return name, getattr(self, name), defaults
+
     def replace(self, **changes):
-        """A copy with some fields changed, checked again."""
+        """A copy with some fields changed, checked again. Fields that belong to another choice of a changed field take its defaults."""
+        for field in dataclasses.fields(self):
+            if "by" in field.metadata:
+                name, value, _ = self._governor(field)
+                if changes.get(name, value) != value:
+                    changes.setdefault(field.name, None)
         return dataclasses.replace(self, **changes)
 
     def as_dict(self):
@@ -78,6 +95,16 @@ def _type_name(kind):
     return names.get(kind, "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind)))
 
 
+def _governed(name, value, governor, choice, defaults):
+    """The value of a field that has an effect under some choices of another one only."""
+    if choice in defaults:
+        return defaults[choice] if value is None else value
+    if value is not None:
+        served = " or ".join(str(each) for each in defaults)
+        raise ConfigError(f"--{name} is {value!r}, which has no effect with --{governor} {choice} (only with {served}): leave it out.")
+    return None
+
+
 def _check_bounds(name, value, bounds):
     rules = {
         "choices": (lambda bound: value in bound, lambda bound: "one of " + ", ".join(map(str, bound))),
@@ -86,8 +113,10 @@ def _check_bounds(name, value, bounds):
         "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
         "below": (lambda bound: value < bound, lambda bound: f"less than {bound}"),
     }
-    for rule, bound in bounds.items():
-        holds, wording = rules[rule]
+    for rule, (holds, wording) in rules.items():
+        if rule not in bounds:
+            continue
+        bound = bounds[rule]
         if not holds(bound):  # a NaN fails every comparison, so it is refused wherever there is a bound
             raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
 
@@ -181,7 +210,7 @@ class PretrainConfig(Config):
     """Largest patch side in pixels of a patch negative."""
     bn: str = option("split", choices=("split", "none"))
     """How batch normalisation is kept from leaking the answer: split (statistics over groups, key batch permuted), or none."""
-    bn_splits: int = option(4, at_least=1)
+    bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
     """Groups of the batch on each device with their own batch statistics (with --bn split)."""
 
     image_size: int = option(224, at_least=16)
@@ -199,14 +228,20 @@ class PretrainConfig(Config):
     """Passes over the data."""
     batch_size: int = option(128, at_least=1)
     """Images a step over all processes."""
+    optimizer: str = option("sgd", choices=("sgd", "lars"))
+    """sgd, or lars: SGD with a rate for each layer, for batches of thousands."""
     lr: float = option(0.03, above=0.0)
-    """Learning rate at the start, for this batch size (no scaling is applied)."""
+    """Learning rate at its highest, for this batch size (no scaling is applied)."""
     lr_schedule: str = option("cosine_epoch", choices=("cosine_epoch", "cosine_step"))
-    """Cosine decay to 0, set anew each epoch (as published) or each step."""
+    """Cosine decay to 0, set anew each epoch (as published for MoCo) or each step."""
+    warmup_epochs: int = option(0, at_least=0)
+    """Epochs at the start in which the learning rate rises linearly, step by step; the cosine takes the epochs after them."""
     sgd_momentum: float = option(0.9, at_least=0.0, below=1.0)
-    """Momentum of SGD."""
+    """Momentum of the optimizer."""
     weight_decay: float = option(1e-4, at_least=0.0)
-    """L2 penalty of SGD, on all parameters."""
+    """L2 penalty: of SGD on all parameters, of LARS on all but biases and normalisation."""
+    lars_trust: float | None = option(None, above=0.0, by=("optimizer", {"lars": 0.001}))
+    """Trust coefficient of LARS: the length of a layer's step, as a share of its weights' length, at learning rate 1."""
     seed: int = option(0, at_least=0)
     """Seeds the initial weights, the order, the views and, each from a stream of its own, the negatives."""
 
@@ -242,6 +277,8 @@ class PretrainConfig(Config):
             raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
         if self.crop_min > self.crop_max:
             raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
+        if self.warmup_epochs >= self.epochs:
+            raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
 
 
 @dataclass(frozen=True)

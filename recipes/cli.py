@@ -210,6 +210,13 @@ def overview():
     )
 
 
+def _bound_text(rule, bound):
+    if rule == "by":
+        governor, defaults = bound
+        return "; ".join(f"= {default} with --{governor} {choice}" for choice, default in defaults.items())
+    return f"{rule.replace('_', ' ')} {' | '.join(map(str, bound)) if rule == 'choices' else bound}"
+
+
 def help_text(name):
     """What `fastneg COMMAND --help` prints: each field with its default, its bounds and its docstring."""
     command = COMMANDS[name]
@@ -219,10 +226,7 @@ def help_text(name):
     docs = field_docs(command.config)
     for field in dataclasses.fields(command.config):
         default = "" if field.default in (dataclasses.MISSING, "", None) else f" = {field.default}"
-        bounds = "; ".join(
-            f"{rule.replace('_', ' ')} {' | '.join(map(str, bound)) if rule == 'choices' else bound}"
-            for rule, bound in field.metadata.items()
-        )
+        bounds = "; ".join(_bound_text(rule, bound) for rule, bound in field.metadata.items())
         label = field.name.upper() if field.name in command.positional else f"--{field.name}"
         lines.append(f"  {label}{default}" + (f"  ({bounds})" if bounds else ""))
         lines += textwrap.wrap(docs.get(field.name, ""), 100, initial_indent="      ", subsequent_indent="      ")

@@ -43,6 +43,8 @@ def test_positional_arguments():
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "1.5"], "a whole number was expected"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "0"], "at least 1"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--negatives", "patches"], "one of none, patch"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--lars_trust", "0.01"], "has no effect with --optimizer sgd"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--warmup_epochs", "18"], "less than --epochs 18"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"], "cannot be larger than --image_size"),
         (["encode", "photos"], "out"),
         (["encode", "photos", "x.beton", "train"], "train"),

@@ -1,5 +1,6 @@
-"""SGD in one fused call, guarded against gradients that are not finite; the published schedule."""
+"""SGD and LARS against their plain definitions, guarded against gradients that are not finite; the published schedule."""
 
+import copy
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
-from fastneg.training.optim import GuardedSGD, learning_rate
+from fastneg.training.optim import OPTIMIZERS, GuardedLARS, GuardedSGD, learning_rate
 
 
 def test_steps_are_those_of_plain_sgd():
@@ -29,10 +30,58 @@ def test_steps_are_those_of_plain_sgd():
     assert not guarded.bad
 
 
+def plain_lars(weights, gradients, momenta, lr, momentum, decay, trust):
+    """One step of LARS written out for each parameter, in float64."""
+    for name, weight in weights.items():
+        change = gradients[name]
+        if weight.ndim > 1:
+            change = change + decay * weight
+            if weight.norm() > 0 and change.norm() > 0:
+                change = change * trust * weight.norm() / change.norm()
+        momenta[name] = momentum * momenta.get(name, 0.0) + change
+        weights[name] = weight - lr * momenta[name]
+
+
+def test_steps_are_those_of_plain_lars():
+    """With normalisation, biases and a layer of zeros, behind which the first gradients are zero too."""
+    config = moco_patch_in100().replace(optimizer="lars", weight_decay=0.01, lars_trust=0.02)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.Linear(5, 2))
+    nn.init.zeros_(model[4].weight)
+    optimizer = GuardedLARS(model.parameters(), config)
+    weights = {name: value.detach().double().clone() for name, value in model.named_parameters()}
+    momenta = {}
+    for lr in (0.1, 0.4, 0.02, 0.02):
+        (model(torch.randn(6, 3, 6, 6)) - 1).square().mean().backward()
+        gradients = {name: value.grad.double().clone() for name, value in model.named_parameters()}
+        norm = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+        torch.testing.assert_close(optimizer.step(lr).double(), norm, rtol=1e-5, atol=1e-6)
+        plain_lars(weights, gradients, momenta, lr, 0.9, 0.01, 0.02)
+        for name, value in model.named_parameters():
+            torch.testing.assert_close(value.double(), weights[name], rtol=1e-5, atol=1e-6, msg=name)
+    assert not optimizer.bad
+
+
+def test_lars_goes_on_from_its_state():
+    config = tiny_cpu().replace(optimizer="lars")
+    first = nn.Linear(5, 3)
+    one = GuardedLARS(first.parameters(), config)
+    first(torch.ones(2, 5)).square().sum().backward()
+    one.step(0.5)
+    second = nn.Linear(5, 3)
+    second.load_state_dict(first.state_dict())
+    other = GuardedLARS(second.parameters(), config)
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    for model, optimizer in ((first, one), (second, other)):
+        model(torch.ones(2, 5)).square().sum().backward()
+        optimizer.step(0.5)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_no_step_is_applied_from_the_first_bad_gradient_on(bad):
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_step_is_applied_from_the_first_bad_gradient_on(name, bad):
     model = nn.Linear(5, 3)
-    optimizer = GuardedSGD(model.parameters(), tiny_cpu())
+    optimizer = OPTIMIZERS[name](model.parameters(), tiny_cpu().replace(optimizer=name))
     model(torch.randn(4, 5)).square().sum().backward()
     optimizer.step(0.1)
     before = [parameter.detach().clone() for parameter in model.parameters()]
@@ -50,3 +99,14 @@ def test_the_schedule():
     steps = config.replace(lr_schedule="cosine_step")
     assert learning_rate(steps, 5, 50, 100) == pytest.approx(0.2 * (1 + math.cos(math.pi * 0.55)))
     assert learning_rate(steps, 9, 99, 100) > 0
+
+
+@pytest.mark.parametrize("schedule", ["cosine_epoch", "cosine_step"])
+def test_warm_up_rises_step_by_step_and_the_cosine_takes_the_rest(schedule):
+    config = moco_patch_in100().replace(lr=2.0, epochs=12, warmup_epochs=2, lr_schedule=schedule)
+    rates = [learning_rate(config, epoch, i, 5) for epoch in range(12) for i in range(5)]
+    assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
+    assert rates[10] == pytest.approx(2.0)
+    assert rates[35] == pytest.approx(1.0)  # half of the ten epochs that are left
+    places = [(step - 10) // 5 / 10 if schedule == "cosine_epoch" else (step - 10) / 50 for step in range(10, 60)]
+    assert rates[10:] == pytest.approx([1 + math.cos(math.pi * place) for place in places])

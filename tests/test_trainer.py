@@ -193,7 +193,7 @@ def test_settings_that_do_not_fit_the_data_are_refused(beton, tmp_path, changes,
 
 def test_two_processes_train_and_resume(beton, tmp_path):
     """torchrun with two gloo processes; stopped by SIGTERM to the job, the same command goes on and ends."""
-    config = settings(beton, tmp_path / "run", bn="none")
+    config = settings(beton, tmp_path / "run", bn="none", bn_splits=None)
     flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v is not None]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "fastneg", "pretrain"]
     command += ["--preset=tiny_cpu", *flags]

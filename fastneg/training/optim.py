@@ -1,4 +1,4 @@
-"""The optimizer, its schedule, and steps that never apply a gradient that is not finite."""
+"""The optimizers, their schedule, and steps that never apply a gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ import torch
 
 
 def learning_rate(config, epoch, iteration, iterations):
-    """Cosine decay from config.lr to 0, set anew each epoch as MoCo does, or each step."""
-    done = epoch / config.epochs if config.lr_schedule == "cosine_epoch" else (epoch + iteration / iterations) / config.epochs
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+    """The rate of one step: it rises linearly over the warm-up, then falls along a cosine to 0.
+
+    The warm-up gives step i of w the share (i + 1) / w of config.lr. The cosine is set anew each epoch, as MoCo does, or each step.
+    Args:
+        epoch, iteration: of the step, both from 0.
+        iterations: steps an epoch.
+    """
+    if epoch < config.warmup_epochs:
+        return config.lr * (epoch * iterations + iteration + 1) / (config.warmup_epochs * iterations)
+    done = epoch - config.warmup_epochs + (iteration / iterations if config.lr_schedule == "cosine_step" else 0)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done / (config.epochs - config.warmup_epochs)))
 
 
 class GuardedSGD:
@@ -23,9 +31,13 @@ class GuardedSGD:
     def __init__(self, parameters, config):
         self.parameters = list(parameters)
         self.sgd = torch.optim.SGD(
-            self.parameters, lr=config.lr, momentum=config.sgd_momentum, weight_decay=config.weight_decay, fused=True
+            self.parameters, lr=config.lr, momentum=config.sgd_momentum, weight_decay=self.penalty(config), fused=True
         )
         self.bad = torch.zeros((), device=self.parameters[0].device)
+
+    def penalty(self, config):
+        """The L2 penalty that SGD itself adds to every gradient."""
+        return config.weight_decay
 
     def step(self, lr):
         """One step; returns the norm of the gradient, 0-d on the device."""
@@ -34,13 +46,47 @@ class GuardedSGD:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self.bad.copy_(torch.maximum(self.bad, (~norm.isfinite()).float()))
+        self.prepare()
         self.sgd.grad_scale, self.sgd.found_inf = None, self.bad
         self.sgd.step()
         self.sgd.zero_grad(set_to_none=True)
         return norm
+
+    def prepare(self):
+        """Change the gradients in place before SGD takes them; nothing for plain SGD."""
 
     def state_dict(self):
         return self.sgd.state_dict()
 
     def load_state_dict(self, state):
         self.sgd.load_state_dict(state)
+
+
+class GuardedLARS(GuardedSGD):
+    """SGD on gradients that are scaled, layer by layer, to the length of the weights; guarded likewise.
+
+    For a weight w of gradient g: g ← g + weight_decay w, then g ← trust |w| / |g| g (unscaled where either length is 0), then the
+    momentum v ← sgd_momentum v + g and w ← w - lr v. Parameters of one dimension, the biases and those of normalisation, take the plain
+    gradient without penalty or scaling.
+    Source: You et al. 2017, arXiv:1708.03888; the exclusions as in BYOL and SimCLR. The rate multiplies the momentum, as in
+    PyTorch's SGD; You et al. take it into v, which differs while the rate changes.
+    """
+
+    def __init__(self, parameters, config):
+        super().__init__(parameters, config)
+        self.trust, self.weight_decay = config.lars_trust, config.weight_decay
+
+    def penalty(self, config):
+        return 0.0  # it must come before the scaling
+
+    @torch.no_grad()
+    def prepare(self):
+        weights = [parameter for parameter in self.parameters if parameter.grad is not None and parameter.ndim > 1]
+        gradients = [weight.grad for weight in weights]
+        torch._foreach_add_(gradients, weights, alpha=self.weight_decay)
+        lengths, slopes = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(gradients))
+        scales = torch.where((lengths > 0) & (slopes > 0), self.trust * lengths / slopes, 1.0)
+        torch._foreach_mul_(gradients, list(scales.unbind()))
+
+
+OPTIMIZERS = {"sgd": GuardedSGD, "lars": GuardedLARS}

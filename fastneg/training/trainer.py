@@ -24,7 +24,7 @@ from fastneg.negatives import NEGATIVES
 from fastneg.training import checkpoint, distributed
 from fastneg.training.gallery import write_gallery
 from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
-from fastneg.training.optim import GuardedSGD, learning_rate
+from fastneg.training.optim import OPTIMIZERS, learning_rate
 from fastneg.training.weights import load_into, read_weights
 
 MAY_CHANGE = {
@@ -99,7 +99,7 @@ class _Trainer:
         self.method = self.method.to(self.device)
         if self.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
-        self.optimizer = GuardedSGD((p for p in self.method.parameters() if p.requires_grad), config)
+        self.optimizer = OPTIMIZERS[config.optimizer]((p for p in self.method.parameters() if p.requires_grad), config)
         self.model = self.method
         if world.size > 1:
             self.model = DistributedDataParallel(self.method, broadcast_buffers=False, gradient_as_bucket_view=True)
