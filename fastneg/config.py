@@ -186,29 +186,33 @@ class PretrainConfig(Config):
     out: str = ""
     """The run folder: config, metrics, checkpoints, TensorBoard events."""
 
-    method: str = option("moco", choices=("moco",))
-    """The contrastive method."""
+    method: str = option("moco", choices=("moco", "byol", "simclr"))
+    """moco: MoCo v2 with a queue; byol: prediction of a target network, no negatives but the non-semantic ones; simclr: in-batch."""
     backbone: str = "resnet50"
     """A torchvision classification model by name, or resnet_tiny (0.3 M parameters, for CPUs)."""
-    feature_dim: int = option(128, at_least=2)
+    feature_dim: int | None = option(None, at_least=2, by=("method", {"moco": 128, "byol": 256, "simclr": 128}))
     """Dimension of the normalised features that the loss compares."""
-    temperature: float = option(0.2, above=0.0)
+    hidden_dim: int | None = option(None, at_least=1, by=("method", {"byol": 4096}))
+    """Width of the hidden layer of projector and predictor."""
+    temperature: float | None = option(None, above=0.0, by=("method", {"moco": 0.2, "simclr": 0.1}))
     """Softmax temperature T."""
-    queue_size: int = option(16384, at_least=1)
+    queue_size: int | None = option(None, at_least=1, by=("method", {"moco": 16384}))
     """Keys in the queue, K."""
-    key_momentum: float = option(0.999, at_least=0.0, below=1.0)
-    """The key encoder follows the query encoder with this momentum each step."""
+    key_momentum: float | None = option(None, at_least=0.0, below=1.0, by=("method", {"moco": 0.999, "byol": 0.996}))
+    """The key encoder (BYOL's target) follows the query encoder with this momentum each step."""
+    momentum_schedule: str | None = option(None, choices=("constant", "cosine"), by=("method", {"moco": "constant", "byol": "cosine"}))
+    """The momentum stays, or rises to 1 along a cosine over the run."""
     negatives: str = option("patch", choices=("none", "patch"))
     """Non-semantic negatives: patch (tiles of the query view), or none (plain MoCo)."""
     negatives_per_query: int = option(1, at_least=1, at_most=64)
     """Non-semantic negatives of each query, M."""
     alpha: float = option(2.0, at_least=0.0)
-    """Scale of the similarity to the non-semantic negatives, inside the exponent: alpha q·t / T."""
+    """Scale of the similarity to the non-semantic negatives: alpha q·t / T inside the exponent, alpha 2 p·t in BYOL's sum."""
     patch_min: int = option(16, at_least=1)
     """Smallest patch side in pixels of a patch negative."""
     patch_max: int = option(72, at_least=1)
     """Largest patch side in pixels of a patch negative."""
-    bn: str = option("split", choices=("split", "none"))
+    bn: str | None = option(None, choices=("split", "none"), by=("method", {"moco": "split", "byol": "none", "simclr": "none"}))
     """How batch normalisation is kept from leaking the answer: split (statistics over groups, key batch permuted), or none."""
     bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
     """Groups of the batch on each device with their own batch statistics (with --bn split)."""
@@ -277,6 +281,8 @@ class PretrainConfig(Config):
             raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
         if self.crop_min > self.crop_max:
             raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
+        if self.bn == "split" and self.method != "moco":
+            raise ConfigError(f"--bn is split, which is of no use to --method {self.method}: it keeps keys apart from queries (moco only).")
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
 

@@ -6,6 +6,7 @@ Legend: N batch, F backbone features, D feature dimension, C channels, H W pixel
 from __future__ import annotations
 
 import difflib
+import math
 
 import torch
 import torch.nn.functional as F
@@ -13,19 +14,28 @@ from torch import nn
 
 
 class Encoder(nn.Module):
-    """Backbone and MLP head: (N, 3, H, W) images to (N, D) features of unit length.
+    """Backbone and MLP head: (N, 3, H, W) images to (N, D) float32 features, of unit length unless told otherwise.
 
-    The head is MoCo v2's: one hidden layer as wide as the backbone's features, no batch normalisation.
-    Source: Chen et al. 2020, arXiv:2003.04297.
+    The head is MoCo v2's (one hidden layer as wide as the backbone's features, no batch normalisation), or with `hidden_dim` BYOL's (one
+    of that width, normalised).
+    Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
     """
 
-    def __init__(self, backbone, feature_dim):
+    def __init__(self, backbone, feature_dim, *, hidden_dim=None, unit_length=True):
         super().__init__()
         self.backbone, width = build_backbone(backbone)
-        self.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, feature_dim))
+        self.projector = mlp(width, hidden_dim or width, feature_dim, norm=hidden_dim is not None)
+        self.unit_length = unit_length
 
     def forward(self, images):
-        return F.normalize(self.projector(self.backbone(images)).float(), dim=1)
+        features = self.projector(self.backbone(images)).float()
+        return F.normalize(features, dim=1) if self.unit_length else features
+
+
+def mlp(width, hidden, out, norm=False):
+    """One hidden layer with ReLU, batch-normalised before it if `norm`."""
+    normalised = [nn.BatchNorm1d(hidden)] if norm else []
+    return nn.Sequential(nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out))
 
 
 def build_backbone(name):
@@ -127,3 +137,11 @@ def split_batch_norm(module, splits):
 def momentum_update(key_encoder, query_encoder, momentum):
     """key ← momentum · key + (1 − momentum) · query, over all parameters in one call; buffers stay."""
     torch._foreach_lerp_(list(key_encoder.parameters()), list(query_encoder.parameters()), 1 - momentum)
+
+
+def scheduled_momentum(momentum, schedule, progress):
+    """The momentum at a share `progress` of the run: as it is ("constant"), or rising to 1 along a cosine ("cosine").
+
+    Source: Grill et al. 2020, arXiv:2006.07733: 1 - (1 - momentum) (cos(pi progress) + 1) / 2.
+    """
+    return momentum if schedule == "constant" else 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2

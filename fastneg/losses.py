@@ -1,14 +1,17 @@
-"""The contrastive loss as a function and as a module.
+"""The contrastive loss as a function and as a module, and the one of two views that are each other's positives.
 
-`info_nce` is the function that everything else calls; `InfoNCELoss` is the same loss with the call of `info-nce-pytorch`.
+`info_nce` is the function that everything else calls; `InfoNCELoss` is the same loss with the call of `info-nce-pytorch`; `nt_xent` is
+SimCLR's.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import normalize
 
 from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
 
-__all__ = ["InfoNCELoss", "InfoNCEOutput", "info_nce"]
+__all__ = ["InfoNCELoss", "InfoNCEOutput", "NTXentOutput", "info_nce", "nt_xent"]
 
 NEGATIVE_MODES = ("unpaired", "paired")
 
@@ -50,3 +53,52 @@ class InfoNCELoss(torch.nn.Module):
 
     def extra_repr(self):
         return f"temperature={self.temperature}, reduction={self.reduction!r}, negative_mode={self.negative_mode!r}"
+
+
+class NTXentOutput(NamedTuple):
+    """The loss and what the same passes know about it; everything but the loss is detached."""
+
+    loss: torch.Tensor
+    """() float32 (float64 for float64 inputs)."""
+    rank: torch.Tensor
+    """(2n,) int64, first views, then second: how many negatives have a strictly greater logit than the positive."""
+    acc1: torch.Tensor
+    """() float32 in [0, 1]: the share of rows whose rank is 0."""
+    acc5: torch.Tensor
+    """() float32 in [0, 1]: the share of rows whose rank is below 5."""
+
+
+def nt_xent(first, second, everyone=None, *, temperature=0.1, extra_negatives=None, extra_scale=1.0):
+    """SimCLR's loss: each of 2n views against all the others, its partner the positive; nothing of size n × N is stored.
+
+    Gradients reach every input that asks for one. The mean over the 2n views of this process is returned.
+
+    Args:
+        first, second: (n, D), the two views of each image, L2-normalised; dtypes as in `info_nce`.
+        everyone: (first, second) of all processes, (N, D) each, this process's rows before the others'; None where there is one process.
+        temperature: T, a float above 0.
+        extra_negatives: (n, M, D) private to each image: both its views are compared with them.
+        extra_scale: factor on the similarity to the extra negatives, inside the exponent.
+    Returns:
+        `NTXentOutput`.
+    Raises:
+        ValueError: shapes, dtypes or devices disagree.
+    Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
+    """
+    all_first, all_second = (first, second) if everyone is None else everyone
+    private = {} if extra_negatives is None else {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
+    losses, ranks = [], []
+    for query, positive, same, other in ((first, second, all_first, all_second), (second, first, all_second, all_first)):
+        # Two passes, for two keys of each row must be left out: its positive among the other views, itself among its own kind.
+        common = {"temperature": temperature, "reduction": "none", "return_stats": True, "exclude_diagonal": True}
+        across, within = info_nce(query, positive, other, **common), info_nce(query, positive, same, **common, **private)
+        losses.append(_joined(across.loss, within.loss))
+        ranks.append(across.rank + within.rank)
+    rank = torch.cat(ranks)
+    return NTXentOutput(torch.cat(losses).mean(), rank, (rank < 1).float().mean(), (rank < 5).float().mean())
+
+
+def _joined(one, other):
+    """The loss of both sets of negatives from the loss of each: log(e^a + e^b - 1), without cancellation and without overflow."""
+    large, small = torch.maximum(one, other), torch.minimum(one, other)
+    return large + torch.log1p(torch.exp(small - large) * -torch.expm1(-small))

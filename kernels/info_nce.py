@@ -48,6 +48,7 @@ def info_nce(
     return_stats=False,
     precision=None,
     backend="auto",
+    exclude_diagonal=False,
 ):
     """InfoNCE with shared and private negatives, in one pass and without an (N, K) logit matrix.
 
@@ -71,6 +72,8 @@ def info_nce(
             Inputs of unlike dtypes are promoted; where autocast is on, float32 inputs are rounded to its dtype unless precision is
             given. Half-precision inputs are multiplied as they are. Sums are float32 throughout.
         backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
+        exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin with the queries or their positives.
+            Without `negatives` it is always so.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
@@ -98,7 +101,7 @@ def info_nce(
         temperature if learned else None,
         1.0 if learned else float(temperature),
         float(extra_scale),
-        in_batch,
+        in_batch or exclude_diagonal,
         operand,
         wants_grad,
         backend,

@@ -45,6 +45,11 @@ def test_positional_arguments():
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--negatives", "patches"], "one of none, patch"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--lars_trust", "0.01"], "has no effect with --optimizer sgd"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--warmup_epochs", "18"], "less than --epochs 18"),
+        (
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--method", "byol", "--queue_size", "8"],
+            "no effect with --method byol (only with moco)",
+        ),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--method", "simclr", "--bn", "split"], "of no use to --method"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"], "cannot be larger than --image_size"),
         (["encode", "photos"], "out"),
         (["encode", "photos", "x.beton", "train"], "train"),
@@ -129,6 +134,15 @@ def test_the_published_settings():
     for config in (patch, ifm):
         assert (config.epochs, config.weight_decay, config.temperature, config.feature_dim) == (200, 1e-4, 0.2, 128)
         assert (config.patch_min, config.patch_max, config.image_size, config.lr_schedule) == (16, 72, 224, "cosine_epoch")
+
+
+def test_the_methods_are_those_that_a_config_may_name():
+    import dataclasses
+
+    from fastneg.methods import METHODS
+
+    (field,) = [field for field in dataclasses.fields(PretrainConfig) if field.name == "method"]
+    assert list(field.metadata["choices"]) == list(METHODS)
 
 
 def test_replace_checks_again():

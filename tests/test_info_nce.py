@@ -92,6 +92,27 @@ def test_wide_features(backend, dim):
     compare(draw(17, 50, dim, 1), 0.1, backend, tolerance=5e-6, extra_scale=2.0)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("rows", "count"), [(9, 9), (9, 40), (9, 4), (70, 90)])
+def test_negatives_that_begin_with_the_queries_leave_themselves_out(backend, rows, count):
+    query, positive, negatives, extras = draw(rows, count, 20, 2)
+    leaves = [tensor.clone().requires_grad_() for tensor in (query, positive, negatives, extras)]
+    truth_leaves = [tensor.double().requires_grad_() for tensor in (query, positive, negatives, extras)]
+    _, logits = definition(*truth_leaves, 0.1, 2.0)
+    own = torch.zeros_like(logits, dtype=torch.bool)
+    own[:, 1 : 1 + count].fill_diagonal_(True)
+    logits = logits.masked_fill(own, -math.inf)
+    loss = cross_entropy(logits, torch.zeros(rows, dtype=torch.long, device=DEVICE))
+    loss.backward()
+    options = {"temperature": 0.1, "extra_scale": 2.0, "exclude_diagonal": True, "backend": backend, "return_stats": True}
+    out = info_nce(*leaves[:3], extra_negatives=leaves[3], **options)
+    out.loss.backward()
+    torch.testing.assert_close(out.loss.double(), loss, rtol=1e-5, atol=1e-6)
+    assert torch.equal(out.rank, (logits[:, 1:] > logits[:, :1]).sum(1))
+    for ours, truth in zip(leaves, truth_leaves, strict=True):
+        torch.testing.assert_close(ours.grad.double(), truth.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_gradcheck_in_float64():
     query, positive, negatives, extras = (tensor.double().requires_grad_() for tensor in draw(7, 9, 5, 3))
     heat = torch.tensor(0.5, dtype=torch.float64, device=DEVICE, requires_grad=True)

@@ -78,6 +78,20 @@ def test_resumed_equals_uninterrupted(beton, tmp_path, uninterrupted, stops):
     assert same_weights(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.parametrize("method", ["byol", "simclr"])
+def test_the_other_methods_train_and_resume(beton, tmp_path, method):
+    own = {"hidden_dim": 32} if method == "byol" else {"temperature": 0.1}
+    changes = {"method": method, "queue_size": None, "bn_splits": None, "epochs": 2, "alpha": 0.5, "optimizer": "lars", "warmup_epochs": 1}
+    whole, parts = (settings(beton, tmp_path / name, **changes, **own) for name in ("whole", "parts"))
+    assert pretrain(whole).finished
+    assert not pretrain(parts, stop_after=3).finished and not pretrain(parts, stop_after=4).finished
+    assert pretrain(parts).finished
+    assert len(rows(tmp_path / "whole")) == 10 and rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    first, last = (row["loss"] for row in (rows(tmp_path / "whole")[0], rows(tmp_path / "whole")[-1]))
+    assert first != last and load_run(tmp_path / "parts").feature_dim == 128
+
+
 def test_another_seed_is_another_run(beton, tmp_path, uninterrupted):
     pretrain(settings(beton, tmp_path / "run", seed=1, epochs=1))
     assert rows(tmp_path / "run")[0]["loss"] != rows(uninterrupted)[0]["loss"]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.encoders import Encoder, momentum_update, split_batch_norm
+from fastneg.encoders import Encoder, momentum_update, scheduled_momentum, split_batch_norm
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.output import MethodOutput
 
@@ -27,7 +27,8 @@ class MoCo(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.temperature, self.alpha, self.key_momentum = config.temperature, config.alpha, config.key_momentum
+        self.temperature, self.alpha = config.temperature, config.alpha
+        self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
         self.query_encoder = Encoder(config.backbone, config.feature_dim)
         self.splits = config.bn_splits if config.bn == "split" else 1
         if not split_batch_norm(self.query_encoder, self.splits):
@@ -76,13 +77,14 @@ class MoCo(nn.Module):
         return torch.empty_like(features).index_copy_(0, order, features)
 
     @torch.no_grad()
-    def after_step(self, keys):
+    def after_step(self, keys, progress=0.0):
         """Move the key encoder towards the query encoder and enqueue the keys.
 
         Args:
             keys: (any number, D): the keys of all processes, in the order of the global batch.
+            progress: share of the run's steps before this one, which a schedule of the momentum goes by.
         """
-        momentum_update(self.key_encoder, self.query_encoder, self.key_momentum)
+        momentum_update(self.key_encoder, self.query_encoder, scheduled_momentum(self.momentum, self.schedule, progress))
         self.pointer = enqueue(self.queue, keys, self.pointer)
 
     def get_extra_state(self):

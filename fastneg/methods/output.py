@@ -10,7 +10,7 @@ import torch
 class MethodOutput(NamedTuple):
     loss: torch.Tensor
     """() float32, to call backward on."""
-    keys: torch.Tensor
-    """(N, D) features to hand to `after_step`, detached."""
+    keys: torch.Tensor | None
+    """(N, D) features to hand to `after_step`, detached; None where the method keeps none."""
     stats: dict[str, torch.Tensor]
     """0-d tensors on the device: reading them is the only thing that waits for it."""

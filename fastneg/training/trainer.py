@@ -227,7 +227,8 @@ class _Trainer:
             output = self.model(batch.query, batch.key, negatives, self.orders)
         output.loss.backward()
         norm = self.optimizer.step(lr)
-        self.method.after_step(distributed.gather(output.keys, self.world))
+        keys = None if output.keys is None else distributed.gather(output.keys, self.world)
+        self.method.after_step(keys, self.step / (self.config.epochs * self.iterations))
         return {**output.stats, "gradient_norm": norm}
 
     def _log(self, epoch, lr, meter, clock):

@@ -1,0 +1,71 @@
+"""The methods without a queue mean the same in several processes as in one with the whole batch: losses, gradients, weights."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import torch
+
+from fastneg.methods.gather import gather_own_first
+
+WORKER = """
+import sys, torch
+from torch.nn.parallel import DistributedDataParallel
+from fastneg.methods import METHODS
+from fastneg.methods.gather import gather_own_first
+from fastneg.recipes.presets import tiny_cpu
+from fastneg.training import distributed
+from fastneg.training.optim import OPTIMIZERS
+
+torch.set_num_threads(1)
+world, kept = distributed.start("cpu"), {}
+if world.size > 1:
+    rows = (10.0 * world.rank + torch.arange(3.0)).requires_grad_()
+    everyone = gather_own_first(rows)
+    order = [(world.rank + step) % world.size for step in range(world.size)]
+    assert everyone.tolist() == [10.0 * rank + row for rank in order for row in range(3)]
+    (everyone * (world.rank + 1)).sum().backward()  # each row is used by every process
+    assert rows.grad.tolist() == [sum(range(1, world.size + 1))] * 3
+for name in ("simclr", "byol"):
+    config = tiny_cpu().replace(method=name, feature_dim=16, batch_size=8, alpha=0.5, optimizer="lars", lars_trust=0.02)
+    torch.manual_seed(0)
+    method = METHODS[name](config).eval()  # running statistics: batch statistics are each process's own by design
+    optimizer = OPTIMIZERS["lars"]([p for p in method.parameters() if p.requires_grad], config)
+    model = DistributedDataParallel(method, broadcast_buffers=False) if world.size > 1 else method
+    data = torch.Generator().manual_seed(1)
+    for step in range(3):
+        query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32)))
+        mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
+        output = model(query[mine], key[mine], negatives[mine])
+        output.loss.backward()
+        kept[f"{name}.norm.{step}"] = optimizer.step(0.2)
+        method.after_step(None, step / 3)
+        kept[f"{name}.loss.{step}"] = distributed.average(output.loss.detach().clone(), world)
+    kept |= {f"{name}.{key}": value for key, value in method.state_dict().items()}
+if world.first:
+    torch.save(kept, sys.argv[1])
+distributed.stop()
+"""
+
+
+def train(tmp_path, processes):
+    worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
+    worker.write_text(textwrap.dedent(WORKER))
+    command = [sys.executable, str(worker), str(out)]
+    if processes > 1:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(worker), str(out)]
+    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return torch.load(out, weights_only=True)
+
+
+def test_two_processes_do_what_one_does(tmp_path):
+    one, two = train(tmp_path, 1), train(tmp_path, 2)
+    assert one.keys() == two.keys() and len(one) > 100
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_alone_the_rows_are_returned_as_they_are():
+    rows = torch.randn(3, 2)
+    assert gather_own_first(rows) is rows
