@@ -43,9 +43,10 @@ distributed.stop()
 """
 
 
-def train(tmp_path, processes):
+def train(tmp_path, processes, script=WORKER):
+    """What the script saves, run by so many processes."""
     worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
-    worker.write_text(textwrap.dedent(WORKER))
+    worker.write_text(textwrap.dedent(script))
     command = [sys.executable, str(worker), str(out)]
     if processes > 1:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(worker), str(out)]

@@ -1,11 +1,7 @@
 """The methods without a queue mean the same in several processes as in one with the whole batch: losses, gradients, weights."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import torch
+from test_distributed import train
 
 from fastneg.methods.gather import gather_own_first
 
@@ -49,18 +45,8 @@ distributed.stop()
 """
 
 
-def train(tmp_path, processes):
-    worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
-    worker.write_text(textwrap.dedent(WORKER))
-    command = [sys.executable, str(worker), str(out)]
-    if processes > 1:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(worker), str(out)]
-    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return torch.load(out, weights_only=True)
-
-
 def test_two_processes_do_what_one_does(tmp_path):
-    one, two = train(tmp_path, 1), train(tmp_path, 2)
+    one, two = train(tmp_path, 1, WORKER), train(tmp_path, 2, WORKER)
     assert one.keys() == two.keys() and len(one) > 100
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-4, msg=name)
