@@ -155,16 +155,25 @@ class EncodeConfig(Config):
     """Images with a longer side in pixels are scaled down to it and encoded again; the others stay untouched."""
     quality: int = option(90, at_least=1, at_most=100)
     """JPEG quality of the images that must be encoded again."""
+    textures: str | None = None
+    """A folder that mirrors SRC: the image at the same path there is stored with each sample as its texture, for texture negatives."""
     writer: str = option("passthrough", choices=("passthrough", "ffcv"))
     """passthrough: our writer of FFCV's format; ffcv: FFCV's own DatasetWriter, which encodes every image again."""
-    ffcv_mode: str = option("proportion", choices=("raw", "jpg", "proportion"))
-    """FFCV's write_mode (with --writer ffcv)."""
+    ffcv_mode: str | None = option(None, choices=("raw", "jpg", "proportion"))
+    """FFCV's write_mode (with --writer ffcv); default proportion."""
     on_error: str = option("stop", choices=("stop", "skip"))
     """What an unreadable image does: stop the job, or be listed and skipped."""
     seed: int = option(0, at_least=0)
     """Samples are written in an order shuffled with this seed, so that neighbours on disk mix classes."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.writer != "ffcv" and self.ffcv_mode is not None:
+            raise ConfigError(f"--ffcv_mode is {self.ffcv_mode}: it has an effect with --writer ffcv only.")
+        if self.writer == "ffcv" and self.textures is not None:
+            raise ConfigError("--textures cannot be stored by --writer ffcv: leave --writer out.")
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,14 @@ from fastneg.data.verify import verify
 def run_encode(config):
     """Encode and print what was done; 1 if images had to be skipped."""
     summary = encode(config)
-    changed = ", ".join(f"{count} {reason}" for reason, count in summary["re_encoded"].items()) or "none"
+    changed, of_textures = (
+        ", ".join(f"{count} {reason}" for reason, count in summary[key].items()) for key in ("re_encoded", "textures_re_encoded")
+    )
     print(
         f"{config.out}: {summary['images']} images, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
-        f"{summary['passed_through']} passed through untouched, encoded again: {changed}; skipped: {len(summary['skipped'])}."
+        f"{summary['passed_through']} passed through untouched, encoded again: {changed or 'none'}; "
+        + (f"textures encoded again: {of_textures or 'none'}; " if config.textures else "")
+        + f"skipped: {len(summary['skipped'])}."
     )
     for skipped in summary["skipped"]:
         print(f"  skipped {skipped}")

@@ -1,4 +1,7 @@
-"""The format and the reader. The writer: test_beton_writer.py; with FFCV itself: test_ffcv_interop.py."""
+"""The format and the reader, with fastneg.data.errors and fastneg.data.sidecar.
+
+The writer: test_beton_writer.py; with FFCV itself: test_ffcv_interop.py.
+"""
 
 import json
 import pickle
@@ -11,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER, IMAGE, sidecar_path
+from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
+from fastneg.data.sidecar import sidecar_path
 
 RNG = np.random.default_rng(0)
 BLOBS = [RNG.integers(0, 256, size, dtype=np.uint8).tobytes() for size in (1, 900, 4096, 17, 2500, 3000)]
@@ -137,6 +141,11 @@ DAMAGE = {
     "custom field": (lambda path: changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 255, 1), "'label' of a custom type"),
     "unknown field": (lambda path: changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 9, 1), "'label' of type 9"),
     "no image field": (lambda path: changed(path, HEADER.itemsize, 1, 1), "0 image fields.*image, label, texture, crc32"),
+    "two image fields": (
+        lambda path: changed(path, HEADER.itemsize + 1, ord("j"), 1)[: HEADER.itemsize + DESCRIPTOR.itemsize]
+        + changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 2, 1)[HEADER.itemsize + DESCRIPTOR.itemsize :],
+        "2 image fields, one was expected, or one named 'image'; its fields: jmage, label",
+    ),
     "field name": (lambda path: changed(path, HEADER.itemsize + 1, 0, 1), "a field named ''"),
     "mode": (lambda path: changed(path, RECORDS + RECORD, 2, 1), "sample 1 is neither a JPEG nor raw"),
     "width 0": (lambda path: changed(path, RECORDS + 2 * RECORD + 1, 0, 2), "sample 2 has no height or no width"),

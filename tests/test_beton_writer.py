@@ -1,12 +1,14 @@
 """The writer: pages, records, and files that are whole or absent. What it writes is read in test_beton.py too."""
 
 import errno
+import zlib
 
 import numpy as np
 import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.beton import HEADER, sidecar_path
+from fastneg.data.beton import HEADER
+from fastneg.data.sidecar import sidecar_path
 
 
 def test_pages_grow_to_the_largest_sample(tmp_path):
@@ -30,6 +32,40 @@ def test_samples_in_the_way_of_the_records_move(tmp_path):
     with BetonReader(path, verify=True) as reader:
         assert [reader.jpeg(i).tobytes() for i in range(3000)] == blobs
         assert reader.labels.tolist() == list(range(3000))
+
+
+def test_paired_images_lie_with_their_sample(tmp_path):
+    path, rng = tmp_path / "x.beton", np.random.default_rng(2)
+    images, textures = ([rng.integers(0, 256, rng.integers(20, 900), dtype=np.uint8).tobytes() for _ in range(500)] for _ in range(2))
+    with BetonWriter(path, page_size=4096, paired_fields=("texture",)) as writer:  # records of 28 kB: samples in their way move
+        for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
+            if i == 7:
+                writer.add_raw(np.full((2, 3, 3), 9, np.uint8), label=i, paired={"texture": (texture, 4, 5)})
+            else:
+                writer.add(image, 10, 11, label=i, paired={"texture": (texture, 20 + i, 30)})
+        with pytest.raises(ValueError, match=r"paired fields \[\], \['texture'\] were expected"):
+            writer.add(b"data", 1, 1, label=0)
+        with pytest.raises(ValueError, match="height is 0"):
+            writer.add(b"data", 1, 1, label=0, paired={"texture": (b"data", 0, 1)})
+        with pytest.raises(ValueError, match="without bytes"):
+            writer.add(b"data", 1, 1, label=0, paired={"texture": (b"", 1, 1)})
+    data = path.read_bytes()
+    with BetonReader(path, verify=True) as reader:
+        assert reader.fields == ["image", "texture", "label", "crc32", "texture_crc32"] and reader.image_fields == ["image", "texture"]
+        assert reader.labels.tolist() == list(range(500))  # the checksums of the textures are no second candidate
+        for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
+            if i != 7:
+                assert reader.jpeg(i).tobytes() == reader.encoded(i).tobytes() == image
+                assert reader.sizes[i].tolist() == [10, 11] and reader.sizes_of("texture")[i].tolist() == [20 + i, 30]
+            assert reader.jpeg(i, field="texture").tobytes() == reader.encoded(i, field="texture").tobytes() == texture
+            one, two = (reader.stored(i, field).__array_interface__["data"][0] for field in ("image", "texture"))
+            assert two == one + len(reader.stored(i))
+            if i != 7:
+                assert data.find(image) // 4096 == reader.pages[i] == (data.find(image) + len(image + texture) - 1) // 4096
+        assert reader.checksums_of("texture").tolist() == [zlib.crc32(texture) for texture in textures]
+        reader.will_need(range(500), field="texture")
+        with pytest.raises(BetonError, match="no image field 'depth'; its image fields: image, texture"):
+            reader.encoded(0, field="depth")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
@@ -61,7 +97,10 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     ("arguments", "said"),
     [
         ({"int_fields": ("a" * 17,)}, "1 to 16 ASCII"),
-        ({"int_fields": ("image",)}, "neither 'image'"),
+        ({"int_fields": ("image",)}, "none of 'image'"),
+        ({"paired_fields": ("image",)}, "none of 'image'"),
+        ({"paired_fields": ("a" * 12,)}, "field 'aaaaaaaaaaaa_crc32': 1 to 16 ASCII"),
+        ({"paired_fields": ("label",)}, "may occur once"),
         ({"int_fields": ("a", "a")}, "may occur once"),
         ({"page_size": 5000}, "power of two"),
         ({"page_size": 2048}, "power of two from 4096"),

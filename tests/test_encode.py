@@ -1,4 +1,7 @@
-"""Encoding with our writer, and what it finds to encode (fastneg.data.sources). With FFCV's writer: test_ffcv_interop.py."""
+"""Encoding with our writer: what it finds to encode (fastneg.data.sources), paired textures (fastneg.data.paired).
+
+With FFCV's writer: test_ffcv_interop.py.
+"""
 
 import io
 import json
@@ -20,6 +23,7 @@ from fastneg.data import BetonError, BetonReader, pool
 from fastneg.data.encode import encode, encode_samples
 from fastneg.data.image_files import decoded_size
 from fastneg.data.subsets import IMAGENET100
+from fastneg.recipes.encode import run_encode
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)
@@ -61,7 +65,8 @@ def test_a_folder_becomes_a_file(tmp_path, folder, workers):
                 assert reader.jpeg(i).tobytes() == folder[name]
         size = sum(len(reader.jpeg(i)) for i in range(70))
     assert summary == {
-        "images": 70, "bytes": size, "passed_through": 68, "re_encoded": {"png": 1, "cmyk": 1}, "skipped": [], "ignored": 1
+        "images": 70, "bytes": size, "passed_through": 68, "re_encoded": {"png": 1, "cmyk": 1},
+        "textures_re_encoded": {}, "skipped": [], "ignored": 1,
     }  # fmt: skip
     notes = json.loads((tmp_path / "out.beton.json").read_text())
     assert notes["samples"] == 70 and notes["re_encoded"] == summary["re_encoded"] and notes["encode"]["split"] == "train"
@@ -131,6 +136,64 @@ def test_an_unreadable_image_stops_the_job_or_is_listed(tmp_path, folder, worker
     with pytest.raises(BetonError, match="no sample was added"):
         encode(config(tmp_path, on_error="skip"))
     assert not (tmp_path / "out.beton").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_textures_are_stored_with_their_images(tmp_path, folder, workers, capsys):
+    textures = {}
+    for i, name in enumerate(folder):
+        textures[name] = jpeg(photo(RNG, 16, 16 + i)) if i % 7 else saved(photo(RNG, 16, 16 + i), "PNG")
+        path = tmp_path / "textures" / (name if i % 2 else os.path.splitext(name)[0] + ".PNG")  # another suffix is found too
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(textures[name])
+    paired = config(tmp_path, textures=str(tmp_path / "textures"), workers=workers)
+    assert run_encode(paired) == 0
+    assert "textures encoded again: 10 png" in capsys.readouterr().out
+    with BetonReader(tmp_path / "out.beton", verify=True) as reader:
+        assert reader.image_fields == ["image", "texture"] and reader.classes == ["cat", "dog", "eel"] and len(reader) == 70
+        for i, name in enumerate(reader.names):
+            assert tuple(reader.sizes_of("texture")[i]) == decoded_size(textures[name])
+            assert reader.jpeg(i, "texture").tobytes() == textures[name] or textures[name][:4] == b"\x89PNG"
+            assert "eel" in name or reader.jpeg(i).tobytes() == folder[name]
+        size = sum(len(reader.jpeg(i, field)) for i in range(70) for field in ("image", "texture"))
+    assert encode(paired)["bytes"] == size
+    lost, cut = sorted((tmp_path / "textures/train/dog").glob("*.*"))[:2]
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:-50])
+    with pytest.raises(BetonError, match=r"dog/.* cannot be used: its texture: "):
+        encode(paired)
+    summary = encode(paired.replace(on_error="skip"))
+    assert summary["images"] == 68 and [re.split(r"\.\w+: ", text)[0] for text in sorted(summary["skipped"])] == [
+        f"train/dog/{path.stem}" for path in sorted((lost, cut))
+    ]  # fmt: skip
+    assert sum("its texture: [Errno 2] No such file" in text for text in summary["skipped"]) == 1
+
+
+class Inverted:
+    """A maker of textures: the image upside down, and none for cats."""
+
+    def __call__(self, names, files):
+        shown = [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
+        return ["no cats" if "/cat/" in name else saved(image[::-1], "BMP") for name, image in zip(names, shown, strict=True)]
+
+
+def test_textures_can_come_from_a_program(tmp_path, folder):
+    summary = encode(config(tmp_path, on_error="skip", workers=2), textures=Inverted())
+    assert summary["images"] == 36 and summary["textures_re_encoded"] == {"bmp": 36}
+    assert all(": its texture: no cats" in text for text in summary["skipped"]) and len(summary["skipped"]) == 34
+    with BetonReader(tmp_path / "out.beton") as reader:
+        for i in range(36):
+            image, texture = (np.asarray(Image.open(io.BytesIO(reader.jpeg(i, field).tobytes()))) for field in reader.image_fields)
+            assert abs(image[::-1].astype(int) - texture).mean() < 12
+
+
+def test_textures_that_cannot_be(tmp_path, folder):
+    with pytest.raises(ConfigError, match=r"--textures is .*nowhere.*a folder"):
+        encode(config(tmp_path, textures=str(tmp_path / "nowhere")))
+    with pytest.raises(ConfigError, match="--textures cannot be stored by --writer ffcv"):
+        config(tmp_path, textures=str(tmp_path), writer="ffcv")
+    with pytest.raises(ConfigError, match="--ffcv_mode is raw: it has an effect with"):
+        config(tmp_path, ffcv_mode="raw")
 
 
 def test_an_interrupt_leaves_nothing(tmp_path):

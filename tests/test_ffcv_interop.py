@@ -169,6 +169,44 @@ def test_we_read_ffcvs_files(tmp_path, ffcv, mode):
             assert abs(thumbnail(pixels(reader.encoded(i))) - thumbnail(image)).mean() < 4
 
 
+def pair_with_ffcv(path, write):
+    """Two image fields a sample: written by FFCV, or read by FFCV's Loader as (images, textures, labels)."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.fields.decoders import SimpleRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.writer import DatasetWriter
+
+    if write is not None:
+        multiprocessing.set_start_method("fork", force=True)
+        fields = {"texture": RGBImageField("jpg"), "label": IntField(), "image": RGBImageField("raw")}
+        return DatasetWriter(str(path), fields, page_size=1 << 21, num_workers=1).from_indexed_dataset(write, chunksize=5)
+    decoders = {"image": [SimpleRGBImageDecoder()], "texture": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
+    pipelines = {**decoders, "crc32": None, "texture_crc32": None}
+    loader = Loader(str(path), 4, num_workers=1, order=OrderOption.QUASI_RANDOM, os_cache=False, pipelines=pipelines)
+    batches = [[np.array(part) for part in batch] for batch in loader]
+    return [np.concatenate(column) for column in zip(*batches, strict=True)]
+
+
+def test_paired_images_pass_between_us_and_ffcv(tmp_path, ffcv):
+    path, images, textures = tmp_path / "x.beton", *([photo(RNG, side, 56) for _ in range(12)] for side in (40, 30))
+    with BetonWriter(path, page_size=1 << 14, paired_fields=("texture",)) as writer:
+        for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
+            writer.add(jpeg(image), 40, 56, label=i, paired={"texture": (jpeg(texture), 30, 56)})
+    found = ffcv(pair_with_ffcv, path, None)
+    assert sorted(found[2].ravel().tolist()) == list(range(12))
+    for image, texture, label in zip(*found, strict=True):
+        assert abs(image.astype(int) - pixels(jpeg(images[label[0]]))).mean() < 2
+        assert abs(texture.astype(int) - pixels(jpeg(textures[label[0]]))).mean() < 2
+    ffcv(pair_with_ffcv, path, [(texture, i, image) for i, (image, texture) in enumerate(zip(images, textures, strict=True))])
+    (tmp_path / "x.beton.json").unlink()
+    with BetonReader(path) as reader:
+        assert reader.image_fields == ["image", "texture"] and reader.raw.all() and reader.labels.tolist() == list(range(12))
+        for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
+            np.testing.assert_array_equal(pixels(reader.encoded(i)), image)
+            assert abs(thumbnail(pixels(reader.jpeg(i, field="texture"))) - thumbnail(texture)).mean() < 4
+
+
 # --- fastneg encode --writer ffcv -------------------------------------------------------------------------------------------------------
 
 

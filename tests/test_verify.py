@@ -47,6 +47,21 @@ def test_every_bad_sample_is_listed_with_its_reason(tmp_path, workers):
     assert all(said in bad["reason"] for bad, said in zip(result["bad"], reasons, strict=True))
 
 
+def test_paired_images_are_checked_too(tmp_path):
+    path, texture = tmp_path / "x.beton", jpeg(IMAGES[0])
+    with BetonWriter(path, paired_fields=("texture",)) as writer:
+        for i in range(8):
+            pair = {"texture": (texture[:-100] if i == 2 else texture, *((9, 9) if i == 5 else IMAGES[0].shape[:2]))}
+            writer.add(jpeg(IMAGES[i]), *IMAGES[i].shape[:2], label=0, paired=pair)
+    data = bytearray(path.read_bytes())
+    with BetonReader(path) as reader:
+        data[data.find(reader.stored(6).tobytes() + texture) + len(reader.stored(6)) + 100] ^= 1
+    path.write_bytes(data)
+    bad = {bad["index"]: bad["reason"] for bad in verify(VerifyConfig(str(path), workers=1))["bad"]}
+    assert list(bad) == [2, 5, 6] and all(reason.startswith("its texture: it") for reason in bad.values())
+    assert "cannot be decoded" in bad[2] and "the file says 9×9" in bad[5] and "CRC32" in bad[6]
+
+
 def test_without_checksums_the_decode_is_what_is_left(tmp_path):
     path = written(tmp_path / "x.beton", int_fields=("label",), broken=((3, "truncated"),))
     (tmp_path / "x.beton.json").unlink()

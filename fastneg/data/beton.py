@@ -8,13 +8,15 @@ FFCV's stock Loader reads what `BetonWriter` (beton_writer.py) writes; `BetonRea
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import zlib
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+
+from fastneg.data.errors import BetonError
+from fastneg.data.sidecar import read_sidecar
 
 HEADER = np.dtype([("version", "<u2"), ("num_fields", "<u2"), ("page_size", "<u4"), ("num_samples", "<u8"), ("alloc_table_ptr", "<u8")])
 DESCRIPTOR = np.dtype([("type_id", "u1"), ("name", "S16"), ("arguments", "V1024")])
@@ -28,14 +30,31 @@ INT_TYPE, IMAGE_TYPE = 1, 2
 FIELD_TYPES = dict(enumerate(map(np.dtype, ("<f8", "<i8", IMAGE, "<u8,<u8", "<u8", "<u8,<u8", "<u8"))))
 POINTER_TYPES = (2, 3, 4, 5, 6)  # each sample has one entry in the allocation table for each field of these types
 CHECKSUM_FIELD = "crc32"
+TEXTURE_FIELD = "texture"
+"""The image field that holds the texture image paired with each sample."""
 
 
-class BetonError(Exception):
-    """A file that is no whole .beton file, a sample that is not what was asked for, an image that cannot be used."""
+def checksum_field(image_field, main):
+    """The int field with the CRC32s of an image field: "crc32" for the main one, "texture_crc32" for "texture"."""
+    return CHECKSUM_FIELD if image_field == main else f"{image_field}_{CHECKSUM_FIELD}"
+
+
+class _Images(NamedTuple):
+    """One image field of all samples."""
+
+    sizes: np.ndarray
+    raw: np.ndarray
+    start: memoryview
+    stop: memoryview
+    is_raw: memoryview
+    checksums: np.ndarray | None
 
 
 class BetonReader:
     """Maps a .beton file and hands out its samples without copying them.
+
+    A file has one main image field: "image", or the only one. Files with paired textures hold a second one, "texture"; the methods take
+    its name as `field`.
 
     All that can be checked without reading the samples is checked here: the layout, every pointer, every size. The file must not be
     shortened while it is mapped: the operating system would end the process (SIGBUS).
@@ -45,7 +64,9 @@ class BetonReader:
         verify: also compare every sample with its checksum, which reads the whole file.
     Attributes:
         path: str.
+        files: list of str, the path of each file: one.
         fields: list of str, the names of all fields, in the order of the file.
+        image_fields: list of str, the names of the image fields, the main one first.
         sizes: (len, 2) int64, height and width in pixels.
         raw: (len,) bool, the samples that are raw pixels and not a JPEG.
         ints: {name: (len,) int64} of all int fields.
@@ -53,63 +74,81 @@ class BetonReader:
         checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None.
         classes, names: list of str or None: the name of each label, and the source file of each sample, from PATH.json.
         info: dict, whatever else PATH.json says.
+        pages: (len,) int64, the page of the file in which each sample lies, counted from 0.
     Raises:
         BetonError: the file is missing, unfinished, cut, damaged, or not a .beton file; with `verify`, a sample fails its checksum or
-            there are no checksums.
+            there are no checksums. The methods: no such `field`.
     """
 
     def __init__(self, path, verify=False):
         self.path = os.fspath(path)
+        self.files = [self.path]
         self._absolute = os.path.abspath(self.path)
         self._map = self._open()
         self._bytes = np.frombuffer(self._map, np.uint8)
         header = self._read_header()
         types = self._read_fields(int(header["num_fields"]))
         records, data_start = self._read_records(header, types)
-        self._read_sizes(records[self._image_field(types)])
-        self._place_samples(records, types, data_start, int(header["alloc_table_ptr"]))
         self.ints = {name: records[name].astype(np.int64) for name, type_id in types.items() if type_id == INT_TYPE}
-        self.checksums = self.ints.get(CHECKSUM_FIELD)
+        self._fields = self._place_samples(records, types, data_start, int(header["alloc_table_ptr"]))
+        self._main = self._fields[self.image_fields[0]]
+        self.sizes, self.raw, self.checksums = self._main.sizes, self._main.raw, self._main.checksums
+        self.pages = np.asarray(self._main.start) // int(header["page_size"])
         self.labels = self._find_labels()
         # The records, not the samples: enough to tell whose sidecar a sidecar is.
         self.fingerprint = f"{zlib.crc32(self._bytes[HEADER.itemsize : data_start]):08x}"
-        self.classes, self.names, self.info = self._read_sidecar()
+        self.classes, self.names, self.info = read_sidecar(self.path, self.fingerprint, len(self))
         if verify:
             self._verify()
 
     def __len__(self):
-        return len(self._start)
+        return len(self.sizes)
 
-    def stored(self, index):
+    def stored(self, index, field=None):
         """The bytes of a sample as they lie in the file, JPEG or raw pixels: a read-only (size,) uint8 view, no copy."""
-        return self._bytes[self._start[index] : self._stop[index]]
+        images = self._main if field is None else self._images(field)
+        return self._bytes[images.start[index] : images.stop[index]]
 
-    def jpeg(self, index):
+    def jpeg(self, index, field=None):
         """The JPEG bytes of a sample: a read-only (size,) uint8 view, no copy. BetonError if the sample is raw pixels."""
-        if self._is_raw[index]:
+        if self.is_raw(index, field):
             raise BetonError(f"{self.describe(index)} is raw pixels, not a JPEG: encoded({index}) gives what a decoder takes.")
-        return self.stored(index)
+        return self.stored(index, field)
 
-    def encoded(self, index):
+    def encoded(self, index, field=None):
         """What a decoder takes, (size,) uint8: the JPEG bytes without a copy, or a copy of raw pixels behind a PNM header."""
-        if not self._is_raw[index]:
-            return self.stored(index)
-        height, width = self.sizes[index]
-        return np.concatenate([np.frombuffer(f"P6 {width} {height} 255\n".encode(), np.uint8), self.stored(index)])
+        images = self._main if field is None else self._images(field)
+        if not images.is_raw[index]:
+            return self._bytes[images.start[index] : images.stop[index]]
+        height, width = images.sizes[index]
+        return np.concatenate([np.frombuffer(f"P6 {width} {height} 255\n".encode(), np.uint8), self.stored(index, field)])
 
-    def matches_checksum(self, index):
+    def is_raw(self, index, field=None):
+        """Whether a sample is raw pixels and not a JPEG; `raw` says it of all samples of the main field."""
+        return self._images(field).is_raw[index]
+
+    def sizes_of(self, field):
+        """(len, 2) int64, height and width in pixels of the images of a field; `sizes` are those of the main one."""
+        return self._images(field).sizes
+
+    def checksums_of(self, field):
+        """(len,) int64, the CRC32s of a field's bytes as stored, or None; `checksums` are those of the main one."""
+        return self._images(field).checksums
+
+    def matches_checksum(self, index, field=None):
         """Whether a sample's bytes have the CRC32 that was written with them."""
-        return zlib.crc32(self.stored(index)) == self.checksums[index]
+        return zlib.crc32(self.stored(index, field)) == self._images(field).checksums[index]
 
     def describe(self, index):
         """How to name a sample in a message: its position, its source file where that is known, and the file."""
         return f"sample {index}{f' ({self.names[index]})' if self.names else ''} of {self.path}"
 
-    def will_need(self, indices):
+    def will_need(self, indices, field=None):
         """Tell the operating system that these samples are wanted soon, so that it reads them in the background."""
+        images = self._images(field)
         for index in indices:
-            first = self._start[index] // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, first, self._stop[index] - first)
+            first = images.start[index] // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, first, images.stop[index] - first)
 
     def close(self):
         """Let go of the file. Views that were handed out stay valid; the mapping ends with the last of them."""
@@ -123,6 +162,13 @@ class BetonReader:
 
     def __reduce__(self):
         return type(self), (self._absolute,)
+
+    def _images(self, field):
+        if field is None:
+            return self._main
+        if field not in self._fields:
+            raise BetonError(f"{self.path} has no image field {field!r}; its image fields: {', '.join(self.image_fields)}.")
+        return self._fields[field]
 
     def _open(self):
         try:
@@ -160,13 +206,13 @@ class BetonReader:
                 raise BetonError(f"{self.path} has a field {name!r} of {kind}; types 0 to 6 were expected.")
             types[name] = type_id
         self.fields = list(types)
+        self.image_fields = sorted((name for name, type_id in types.items() if type_id == IMAGE_TYPE), key=lambda name: name != "image")
+        if not self.image_fields or (len(self.image_fields) > 1 and self.image_fields[0] != "image"):
+            raise BetonError(
+                f"{self.path} has {len(self.image_fields)} image fields, one was expected, or one named 'image'; "
+                f"its fields: {', '.join(types)}."
+            )
         return types
-
-    def _image_field(self, types):
-        images = [name for name, type_id in types.items() if type_id == IMAGE_TYPE]
-        if len(images) != 1:
-            raise BetonError(f"{self.path} has {len(images)} image fields, one was expected; its fields: {', '.join(types)}.")
-        return images[0]
 
     def _read_records(self, header, types):
         record = np.dtype([(name, FIELD_TYPES[type_id]) for name, type_id in types.items()], align=True)
@@ -179,15 +225,34 @@ class BetonReader:
             raise BetonError(f"{self.path} cannot hold the {count} samples that its header names: it is damaged. Copy or encode it again.")
         return np.frombuffer(self._map, record, count, start), stop
 
-    def _read_sizes(self, image):
-        self._refuse(image["mode"] > RAW, "is neither a JPEG nor raw pixels")
-        self.raw = image["mode"] == RAW
-        self.sizes = np.stack([image["height"], image["width"]], axis=1).astype(np.int64)
-        self._refuse((self.sizes == 0).any(axis=1), "has no height or no width")
-
     def _place_samples(self, records, types, data_start, table):
-        """Find each sample's bytes: the records say where they begin, the allocation table how many they are."""
-        expected = len(records) * sum(type_id in POINTER_TYPES for type_id in types.values())
+        """Find each sample's bytes: the records say where they begin, the allocation table how many they are.
+
+        Returns:
+            {image field: `_Images`}
+        """
+        entries = self._read_allocations(len(records) * sum(type_id in POINTER_TYPES for type_id in types.values()), table)
+        found = {}
+        for name in self.image_fields:
+            image, what = records[name], f"'s {name}" if len(self.image_fields) > 1 else ""
+            self._refuse(image["mode"] > RAW, f"{what} is neither a JPEG nor raw pixels")
+            raw, sizes = image["mode"] == RAW, np.stack([image["height"], image["width"]], axis=1).astype(np.int64)
+            self._refuse((sizes == 0).any(axis=1), f"{what} has no height or no width")
+            start, size = self._locate(image["data_ptr"], entries, data_start, table, what)
+            self._refuse(raw & (size != sizes.prod(axis=1) * 3), f"{what} has not the size of its pixels")
+            # A memoryview gives up an int several times faster than an array does.
+            places = (memoryview(start), memoryview(start + size), memoryview(raw))
+            found[name] = _Images(sizes, raw, *places, self.ints.get(checksum_field(name, self.image_fields[0])))
+        starts = np.concatenate([images.start for images in found.values()])
+        stops = np.concatenate([images.stop for images in found.values()])
+        order = np.argsort(starts, kind="stable")
+        overlaps = np.zeros(len(order), bool)
+        overlaps[order[1:]] = stops[order[:-1]] > starts[order[1:]]
+        self._refuse(overlaps.reshape(len(found), -1).any(axis=0), " overlaps another")
+        return found
+
+    def _read_allocations(self, expected, table):
+        """The entries of the allocation table that hold something, sorted by where it lies."""
         found, rest = divmod(len(self._map) - table, ALLOCATION.itemsize)
         if found != expected or rest:
             raise BetonError(
@@ -196,64 +261,40 @@ class BetonReader:
             )
         entries = np.frombuffer(self._map, ALLOCATION, found, table)
         entries = entries[entries["size"] > 0]  # an empty bytes field shares its address with what comes after it
-        entries = entries[np.argsort(entries["ptr"], kind="stable")]
-        pointers = records[self._image_field(types)]["data_ptr"]
+        return entries[np.argsort(entries["ptr"], kind="stable")]
+
+    def _locate(self, pointers, entries, data_start, table, what):
+        """(start, size), (len,) int64 each, of the samples of a field."""
         at = np.searchsorted(entries["ptr"], pointers)
-        self._refuse(at == len(entries), "is not in the allocation table")
+        self._refuse(at == len(entries), f"{what} is not in the allocation table")
         entries = entries[at]
-        known = (entries["ptr"] == pointers) & (entries["sample_id"] == np.arange(len(records), dtype=np.uint64))
-        self._refuse(~known, "is not in the allocation table")
+        known = (entries["ptr"] == pointers) & (entries["sample_id"] == np.arange(len(pointers), dtype=np.uint64))
+        self._refuse(~known, f"{what} is not in the allocation table")
         room = np.uint64(table) - np.minimum(entries["size"], np.uint64(table))  # the last place to begin; no sum that could overflow
-        self._refuse((pointers < np.uint64(data_start)) | (pointers > room), "lies outside of the file's data")
-        start, size = pointers.astype(np.int64), entries["size"].astype(np.int64)
-        order = np.argsort(start, kind="stable")
-        overlaps = np.zeros(len(order), bool)
-        overlaps[order[1:]] = (start + size)[order[:-1]] > start[order[1:]]
-        self._refuse(overlaps, "overlaps another")
-        self._refuse(self.raw & (size != self.sizes.prod(axis=1) * 3), "has not the size of its pixels")
-        # A memoryview gives up an int several times faster than an array does.
-        self._start, self._stop, self._is_raw = memoryview(start), memoryview(start + size), memoryview(self.raw)
+        self._refuse((pointers < np.uint64(data_start)) | (pointers > room), f"{what} lies outside of the file's data")
+        return pointers.astype(np.int64), entries["size"].astype(np.int64)
 
     def _refuse(self, bad, what):
         if bad.any():
             raise BetonError(
-                f"{self.path}: sample {int(bad.argmax())} {what} ({int(bad.sum())} of {len(bad)} samples so): the file is damaged. "
+                f"{self.path}: sample {int(bad.argmax())}{what} ({int(bad.sum())} of {len(bad)} samples so): the file is damaged. "
                 "Copy or encode it again."
             )
 
     def _find_labels(self):
-        others = [name for name in self.ints if name != CHECKSUM_FIELD]
+        checksums = {checksum_field(name, self.image_fields[0]) for name in self.image_fields}
+        others = [name for name in self.ints if name not in checksums]
         name = "label" if "label" in self.ints else others[0] if len(others) == 1 else None
         return None if name is None else self.ints[name]
 
-    def _read_sidecar(self):
-        path = sidecar_path(self.path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None, None, {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise BetonError(f"{path} cannot be read: {error}. It belongs to {self.path}: restore or remove it.") from error
-        try:
-            info = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BetonError(f"{path} is not JSON: {error}. It belongs to {self.path}: restore or remove it.") from error
-        if not isinstance(info, dict):
-            raise BetonError(f"{path} holds a {type(info).__name__}, an object was expected: restore or remove it.")
-        if info.pop("fingerprint", self.fingerprint) != self.fingerprint:
-            raise BetonError(f"{path} was written with another file than {self.path}, or one of them is damaged: restore or remove it.")
-        classes, names = info.pop("classes", None), info.pop("names", None)
-        for key, value in (("classes", classes), ("names", names)):
-            if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-                raise BetonError(f"{path}: {key} is not a list of texts. It belongs to {self.path}: restore or remove it.")
-        if names is not None and len(names) != len(self):
-            raise BetonError(f"{path} names {len(names)} samples, {self.path} holds {len(self)}: restore or remove it.")
-        return classes, names, info
-
     def _verify(self):
-        if self.checksums is None:
-            raise BetonError(f"{self.path} holds no checksums (no {CHECKSUM_FIELD} field): open it without verify, or encode it again.")
-        bad = [index for index in range(len(self)) if not self.matches_checksum(index)]
+        for field in self.image_fields:
+            if self.checksums_of(field) is None:
+                raise BetonError(
+                    f"{self.path} holds no checksums (no {checksum_field(field, self.image_fields[0])} field): open it without verify, or "
+                    "encode it again."
+                )
+        bad = [i for i in range(len(self)) if not all(self.matches_checksum(i, field) for field in self.image_fields)]
         if bad:
             raise BetonError(f"{len(bad)} of {len(self)} samples fail their checksum; the first is {self.describe(bad[0])}. It is damaged.")
 
@@ -269,8 +310,3 @@ class _Closed:
 
     def madvise(self, *arguments):
         self[0]
-
-
-def sidecar_path(path):
-    """Where the classes and names of a .beton file are: PATH.json."""
-    return Path(f"{os.fspath(path)}.json")

@@ -24,8 +24,9 @@ from fastneg.data.beton import (
     VERSION,
     BetonError,
     BetonReader,
-    sidecar_path,
+    checksum_field,
 )
+from fastneg.data.sidecar import sidecar_path
 
 PAGE_SIZE = 8 << 20
 SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31  # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
@@ -41,6 +42,7 @@ class BetonWriter:
     Args:
         path: the file to write; missing folders are made.
         int_fields: names of the int fields (at most 16 ASCII characters each). "crc32" is filled in by the writer.
+        paired_fields: names of further image fields, such as "texture"; if there is "crc32", each gets an int field for its own CRC32s.
         page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample fits.
         classes: names of the labels, for PATH.json.
     Attributes:
@@ -49,20 +51,23 @@ class BetonWriter:
         ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large.
     """
 
-    def __init__(self, path, int_fields=("label", CHECKSUM_FIELD), page_size=PAGE_SIZE, classes=None):
-        self.path, self.int_fields, self.info = Path(path), tuple(int_fields), {}
-        for name in self.int_fields:
+    def __init__(self, path, int_fields=("label", CHECKSUM_FIELD), page_size=PAGE_SIZE, classes=None, paired_fields=()):
+        self.path, self.int_fields, self.image_fields, self.info = Path(path), tuple(int_fields), ("image", *paired_fields), {}
+        self._expected = [name for name in self.int_fields if name != CHECKSUM_FIELD]
+        if CHECKSUM_FIELD in self.int_fields:
+            self.int_fields += tuple(checksum_field(name, "image") for name in self.image_fields[1:])
+        for name in (*self.image_fields[1:], *self.int_fields):
             fits = isinstance(name, str) and name.isascii() and name.isprintable() and 0 < len(name) <= 16
-            if not fits or name in ("image", "name"):
-                raise ValueError(f"int field {name!r}: 1 to 16 ASCII characters were expected, and neither 'image' nor 'name'.")
-        if len(set(self.int_fields)) != len(self.int_fields):
-            raise ValueError(f"int_fields are {self.int_fields}: each name may occur once.")
+            if not fits or name in ("image", "name", "paired"):
+                raise ValueError(f"field {name!r}: 1 to 16 ASCII characters were expected, and none of 'image', 'name', 'paired'.")
+        if len({*self.image_fields, *self.int_fields}) != len(self.image_fields) + len(self.int_fields):
+            raise ValueError(f"fields are {(*self.image_fields, *self.int_fields)}: each name may occur once.")
         if page_size & (page_size - 1) or not SMALLEST_PAGE <= page_size <= LARGEST_PAGE:
             raise ValueError(f"page_size is {page_size}: a power of two from {SMALLEST_PAGE} to {LARGEST_PAGE} was expected.")
         self.page_size, self._classes, self._names = page_size, None if classes is None else list(classes), []
-        self._record = np.dtype([("image", IMAGE), *((name, "<i8") for name in self.int_fields)], align=True)
-        self._expected = [name for name in self.int_fields if name != CHECKSUM_FIELD]
-        self._records, self._sizes, self._count = np.zeros(1024, self._record), np.zeros(1024, np.int64), 0
+        columns = [*((name, IMAGE) for name in self.image_fields), *((name, "<i8") for name in self.int_fields)]
+        self._record = np.dtype(columns, align=True)
+        self._records, self._sizes, self._count = np.zeros(1024, self._record), np.zeros((1024, len(self.image_fields)), np.int64), 0
         self._temporary, self._file = None, None
         # Records lie before the samples, but their number is known at the end only: they get the first page, and what turns out to be in
         # their way is moved then.
@@ -77,61 +82,68 @@ class BetonWriter:
         self._file = open(self._temporary, "x+b")
         return self
 
-    def add(self, jpeg, height, width, *, name=None, **ints):
+    def add(self, jpeg, height, width, *, name=None, paired=None, **ints):
         """Append a JPEG, byte for byte.
 
         Args:
             jpeg: bytes-like.
             height, width: in pixels, 1 to 65535; as the JPEG's own header says.
             name: source file of the sample, for PATH.json.
-            ints: a value for each int field but crc32.
+            paired: {field: (JPEG bytes, height, width)} for each of the paired fields.
+            ints: a value for each int field but the checksums.
         """
-        self._add(JPEG, memoryview(jpeg).cast("B"), height, width, name, ints)
+        self._add((JPEG, jpeg, height, width), name, paired, ints)
 
-    def add_raw(self, pixels, *, name=None, **ints):
+    def add_raw(self, pixels, *, name=None, paired=None, **ints):
         """Append raw pixels, (H, W, 3) uint8; the other arguments as in `add`."""
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"pixels are {pixels.shape} {pixels.dtype}: (H, W, 3) uint8 was expected.")
-        self._add(RAW, memoryview(np.ascontiguousarray(pixels)).cast("B"), *pixels.shape[:2], name, ints)
+        self._add((RAW, np.ascontiguousarray(pixels), *pixels.shape[:2]), name, paired, ints)
 
-    def _add(self, mode, data, height, width, name, ints):
+    def _add(self, image, name, paired, ints):
         if self._file is None:
             raise ValueError(f"The writer of {self.path} is not open: use it as a context manager.")
-        for side, value in (("height", height), ("width", width)):
-            if not 1 <= operator.index(value) <= LARGEST_SIDE:
-                raise ValueError(f"{side} is {value}: 1 to {LARGEST_SIDE} was expected.")
-        if sorted(ints) != sorted(self._expected):
-            raise ValueError(f"values came for the int fields {sorted(ints)}, {sorted(self._expected)} were expected.")
+        paired = paired or {}
+        for what, given, expected in (("int", ints, self._expected), ("paired", paired, self.image_fields[1:])):
+            if sorted(given) != sorted(expected):
+                raise ValueError(f"values came for the {what} fields {sorted(given)}, {sorted(expected)} were expected.")
         values = {key: operator.index(value) for key, value in ints.items()}
         if wrong := [f"{key} {value}" for key, value in values.items() if not -(2**63) <= value < 2**63]:
             raise ValueError(f"{wrong[0]} does not fit 64 bits.")
-        if len(data) == 0:
-            raise ValueError("a sample without bytes came: at least one was expected.")
-        values[CHECKSUM_FIELD] = zlib.crc32(data)
+        images = dict(zip(self.image_fields, (image, *((JPEG, *paired[field]) for field in self.image_fields[1:])), strict=True))
+        blocks = [_bytes_of(*image) for image in images.values()]
+        for field, block in zip(images, blocks, strict=True):
+            values[checksum_field(field, "image")] = zlib.crc32(block)
         if self._count == len(self._records):
             self._records, self._sizes = (np.concatenate([column, np.zeros_like(column)]) for column in (self._records, self._sizes))
-        self._records[self._count] = ((mode, width, height, self._write(data)), *(values[key] for key in self.int_fields))
-        self._sizes[self._count] = len(data)
+        at, record = self._write(blocks), []
+        for (mode, _, height, width), block in zip(images.values(), blocks, strict=True):
+            record.append((mode, width, height, at))
+            at += len(block)
+        self._records[self._count] = (*record, *(values[key] for key in self.int_fields))
+        self._sizes[self._count] = [len(block) for block in blocks]
         self._names.append(None if name is None else str(name))
         self._count += 1
 
-    def _write(self, data):
-        """Append bytes where they do not straddle a page; returns where."""
-        while self.page_size < len(data):  # pages may double at any time: a small page never straddles a larger one
+    def _write(self, blocks):
+        """Append a sample's blocks where they do not straddle a page; returns where the first begins."""
+        size = sum(map(len, blocks))
+        while self.page_size < size:  # pages may double at any time: a small page never straddles a larger one
             self.page_size *= 2
             if self.page_size > LARGEST_PAGE:
-                raise BetonError(f"a sample of {len(data)} bytes came for {self.path}: at most {LARGEST_PAGE} fit.")
+                raise BetonError(f"a sample of {size} bytes came for {self.path}: at most {LARGEST_PAGE} fit.")
         start = self._end
-        if start // self.page_size != (start + len(data) - 1) // self.page_size:
+        if start // self.page_size != (start + size - 1) // self.page_size:
             start = -(-start // self.page_size) * self.page_size
         self._file.seek(start)
-        self._file.write(data)
-        self._end = start + len(data)
+        for block in blocks:
+            self._file.write(block)
+        self._end = start + size
         return start
 
     def _records_start(self):
-        return HEADER.itemsize + DESCRIPTOR.itemsize * (1 + len(self.int_fields))
+        return HEADER.itemsize + DESCRIPTOR.itemsize * (len(self.image_fields) + len(self.int_fields))
 
     def __exit__(self, kind, error, trace):
         try:
@@ -152,20 +164,37 @@ class BetonWriter:
         records = self._records[: self._count]
         head = self._records_start() + records.nbytes
         self._end = max(self._end, head)
+        sizes = self._sizes[: self._count]
         for index in np.flatnonzero(records["image"]["data_ptr"] < head):
-            self._file.seek(records["image"]["data_ptr"][index])
-            records["image"]["data_ptr"][index] = self._write(self._file.read(self._sizes[index]))
+            first = int(records["image"]["data_ptr"][index])
+            self._file.seek(first)
+            moved = self._write([self._file.read(sizes[index].sum())]) - first
+            for name in self.image_fields:
+                records[name]["data_ptr"][index] = int(records[name]["data_ptr"][index]) + moved
         table = -(-self._end // 8) * 8
-        header = np.array((VERSION, 1 + len(self.int_fields), self.page_size, self._count, table), HEADER)
-        fields = [(IMAGE_TYPE, b"image", b""), *((INT_TYPE, name.encode(), b"") for name in self.int_fields)]
-        allocations = np.zeros(self._count, ALLOCATION)
-        allocations["sample_id"] = np.arange(self._count)
-        allocations["ptr"], allocations["size"] = records["image"]["data_ptr"], self._sizes[: self._count]
+        header = np.array((VERSION, len(self.image_fields) + len(self.int_fields), self.page_size, self._count, table), HEADER)
+        fields = [(IMAGE_TYPE, name.encode(), b"") for name in self.image_fields]
+        fields += [(INT_TYPE, name.encode(), b"") for name in self.int_fields]
+        allocations = np.zeros(sizes.shape, ALLOCATION)
+        allocations["sample_id"] = np.arange(self._count)[:, None]
+        allocations["ptr"] = np.stack([records[name]["data_ptr"] for name in self.image_fields], axis=1)
+        allocations["size"] = sizes
         self._file.seek(0)
         for part in (header, np.array(fields, DESCRIPTOR), records):
             self._file.write(part.tobytes())
         self._file.seek(table)
         self._file.write(allocations.tobytes())
+
+
+def _bytes_of(mode, data, height, width):
+    """The bytes of an image of a sample, after a check of what came for it."""
+    for side, value in (("height", height), ("width", width)):
+        if not 1 <= operator.index(value) <= LARGEST_SIDE:
+            raise ValueError(f"{side} is {value}: 1 to {LARGEST_SIDE} was expected.")
+    data = memoryview(data).cast("B")
+    if len(data) == 0:
+        raise ValueError("a sample without bytes came: at least one was expected.")
+    return data
 
 
 def temporary_name(path):

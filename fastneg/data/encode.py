@@ -11,21 +11,26 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data.beton import CHECKSUM_FIELD, BetonError, BetonReader
+from fastneg.data.beton import CHECKSUM_FIELD, TEXTURE_FIELD, BetonError, BetonReader
 from fastneg.data.beton_writer import BetonWriter
 from fastneg.data.ffcv_writer import write_with_ffcv
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
+from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.sources import find_images, refuse_or_skip
 from fastneg.version import __version__
 
 
-def encode(config: EncodeConfig):
+def encode(config: EncodeConfig, textures=None):
     """Encode a folder of images into one .beton file and its PATH.json.
 
+    Args:
+        textures: what makes the texture image paired with each sample, in the worker processes: a picklable object that is called with
+            a list of names and a list of the image files' bytes, and returns for each an image file's bytes, or a text that says why
+            there is none. None: the images of the folder `config.textures`, or no textures.
     Returns:
-        dict: images, bytes (of the samples), seconds, passed_through, re_encoded {reason: count}, skipped [str], ignored (files that
-        are no images by their suffix).
+        dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
+        several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix).
     Raises:
         ConfigError: src, split or subset name what does not exist. BetonError: no images, or an unreadable one with on_error "stop".
         Nothing is left under the final name then, nor a temporary file.
@@ -35,16 +40,18 @@ def encode(config: EncodeConfig):
     out = Path(config.out)
     if out.is_dir():
         raise ConfigError(f"--out is {out}, a folder: the name of a file was expected.")
+    if textures is None and config.textures is not None:
+        textures = MirroredTextures(config.textures)
     sources = find_images(config)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names)).tolist()
     names, labels = [sources.names[i] for i in order], [sources.labels[i] for i in order]
-    done = {"passed_through": 0, "re_encoded": Counter(), "skipped": [], "ignored": sources.ignored}
-    write = _pass_through if config.writer == "passthrough" else write_with_ffcv
+    done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": [], "ignored": sources.ignored}
+    write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
     with Progress("encode", len(names)) as progress:
         write(config, out, sources.classes, names, labels, done, progress, _origin(config))
     with BetonReader(out) as reader:
-        size = sum(len(reader.stored(index)) for index in range(len(reader)))
-    done["re_encoded"] = dict(done["re_encoded"])
+        size = sum(len(reader.stored(index, field)) for field in reader.image_fields for index in range(len(reader)))
+    done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
     return {"images": len(reader), "bytes": size, "seconds": time.perf_counter() - began, **done}
 
 
@@ -65,14 +72,14 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
     with Progress(f"write {Path(path).name}") as progress, BetonWriter(path, (*int_fields, CHECKSUM_FIELD), classes=classes) as writer:
         for number, (data, ints, name) in enumerate(samples):
             header = jpeg_header(data)
-            if reason := why_change(header):
-                raise BetonError(f"sample {number} ({name}) cannot be stored as it is: {reason}.")
+            if changes := why_change(header):
+                raise BetonError(f"sample {number} ({name}) cannot be stored as it is: {', '.join(changes)}.")
             writer.add(data, header.height, header.width, name=name, **ints)
             size += len(data)
             progress.advance(1, len(data))
         writer.info.update(_origin(None))
     seconds = time.perf_counter() - began
-    nothing = {"re_encoded": {}, "skipped": [], "ignored": 0}
+    nothing = {"re_encoded": {}, "textures_re_encoded": {}, "skipped": [], "ignored": 0}
     return {"images": len(writer), "bytes": size, "seconds": seconds, "passed_through": len(writer), **nothing}
 
 
@@ -80,23 +87,35 @@ def _origin(config):
     return {"writer": f"fastneg {__version__}", "encode": None if config is None else config.as_dict()}
 
 
-def _prepare_files(names, folder, max_side, quality):
-    return [guarded(lambda path: prepare(path.read_bytes(), max_side, quality), Path(folder) / name) for name in names]
+def _prepare_files(names, folder, max_side, quality, textures):
+    """For each name the `Prepared` images of the sample, one or with its texture two, or a text that says why it cannot be used."""
+    files = [guarded((Path(folder) / name).read_bytes) for name in names]
+    samples = [file if isinstance(file, str) else guarded(lambda file: [prepare(file, max_side, quality)], file) for file in files]
+    if textures is None:
+        return samples
+    usable = [i for i, sample in enumerate(samples) if not isinstance(sample, str)]
+    made = textures([names[i] for i in usable], [files[i] for i in usable])
+    for i, texture in zip(usable, made, strict=True):
+        pair = texture if isinstance(texture, str) else guarded(prepare, texture, max_side, quality)
+        samples[i] = f"its texture: {pair}" if isinstance(pair, str) else [*samples[i], pair]
+    return samples
 
 
-def _pass_through(config, out, classes, names, labels, done, progress, origin):
-    work = partial(_prepare_files, folder=config.src, max_side=config.max_side, quality=config.quality)
+def _pass_through(config, out, classes, names, labels, done, progress, origin, textures):
+    work = partial(_prepare_files, folder=config.src, max_side=config.max_side, quality=config.quality, textures=textures)
     results = in_order(work, chunks(names, CHUNK), config.workers)
-    with BetonWriter(out, classes=classes) as writer, contextlib.closing(results):
-        for name, label, result in zip(names, labels, (result for chunk in results for result in chunk), strict=True):
-            if isinstance(result, str):
-                refuse_or_skip(config, name, result, done["skipped"])
+    paired_fields = () if textures is None else (TEXTURE_FIELD,)
+    with BetonWriter(out, classes=classes, paired_fields=paired_fields) as writer, contextlib.closing(results):
+        for name, label, sample in zip(names, labels, (sample for chunk in results for sample in chunk), strict=True):
+            if isinstance(sample, str):
+                refuse_or_skip(config, name, sample, done["skipped"])
+                progress.advance(1, 0)
                 continue
-            data, height, width, reason = result
-            writer.add(data, height, width, name=name, label=label)
-            if reason is None:
-                done["passed_through"] += 1
-            else:
-                done["re_encoded"][reason] += 1
-            progress.advance(1, len(data))
+            image, *pair = sample
+            writer.add(*image[:3], name=name, label=label, paired=dict(zip(paired_fields, (part[:3] for part in pair), strict=True)))
+            done["passed_through"] += not image.changes
+            done["re_encoded"].update(image.changes)
+            for texture in pair:
+                done["textures_re_encoded"].update(texture.changes)
+            progress.advance(1, sum(len(part.jpeg) for part in sample))
         writer.info.update(**origin, **done)

@@ -66,7 +66,7 @@ def _run_ffcv(config, temporary, paths, labels, page_size, progress):
     receiver, sender = context.Pipe(duplex=False)
     counter, counted = context.Value("q", 0), 0
     with tempfile.NamedTemporaryFile(prefix="fastneg-ffcv-", suffix=".log") as log:
-        settings = {"mode": config.ffcv_mode, "max_side": config.max_side, "quality": config.quality, "seed": config.seed}
+        settings = {"mode": config.ffcv_mode or "proportion", "max_side": config.max_side, "quality": config.quality, "seed": config.seed}
         job = context.Process(
             target=_ffcv_job, args=(sender, log.name, str(temporary), _Images(paths, labels, counter, sender), settings, page_size, workers)
         )

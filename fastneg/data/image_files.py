@@ -72,40 +72,53 @@ def _exif_orientation(tiff):
 
 
 def why_change(header, max_side=None):
-    """Why a JPEG cannot pass through untouched, in a word or two; None if it can. Gray JPEGs can: decoders make them RGB."""
+    """Why a JPEG cannot pass through untouched: a tuple of a word or two for each reason. Gray JPEGs can: decoders make them RGB."""
+    reasons = []
     if header.components not in (1, 3):
-        return "cmyk" if header.components == 4 else f"{header.components} components"
+        reasons.append("cmyk" if header.components == 4 else f"{header.components} components")
     if header.coding not in (0xC0, 0xC1, 0xC2) or header.precision != 8:
-        return "rare coding"
+        reasons.append("rare coding")
     if header.orientation != 1:
-        return "exif rotation"
+        reasons.append("exif rotation")
     if max_side is not None and max(header.height, header.width) > max_side:
-        return "over max_side"
-    return None
+        reasons.append("over max_side")
+    return tuple(reasons)
+
+
+class Prepared(NamedTuple):
+    """An image as it is stored."""
+
+    jpeg: bytes
+    height: int
+    width: int
+    changes: tuple[str, ...]
+    """Why it was encoded again; empty if its bytes are those of the file."""
 
 
 def prepare(data, max_side=None, quality=90):
-    """An image file's bytes → (JPEG bytes, height, width, reason): untouched with reason None, or encoded again for that reason.
+    """An image file's bytes → `Prepared`: untouched, or encoded again where that must be.
 
     Raises:
         BetonError: the image cannot be decoded fully.
     """
-    reason = None
+    changes = None
     if bytes(data[:2]) == b"\xff\xd8":
         header = jpeg_header(data)
-        reason = why_change(header, max_side)
-        if reason is None:
+        changes = why_change(header, max_side)
+        if not changes:
             if decoded_size(data) != (header.height, header.width):
                 raise BetonError("two decoders disagree on its size")
-            return data, header.height, header.width, None
+            return Prepared(data, header.height, header.width, ())
     image, kind = load_rgb(data)
+    if changes is None:
+        changes = (kind.lower(), *(["over max_side"] if max_side is not None and max(image.size) > max_side else []))
     if max_side is not None and max(image.size) > max_side:
         scale = max_side / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], pillow().Resampling.LANCZOS)
     file = io.BytesIO()
     with readable():
         image.save(file, "JPEG", quality=quality)
-    return file.getvalue(), image.height, image.width, reason or kind.lower()
+    return Prepared(file.getvalue(), image.height, image.width, changes)
 
 
 def decoded_size(data):
@@ -161,9 +174,9 @@ def pillow():
     return Image
 
 
-def guarded(work, path):
-    """work(path), or a text that says why it cannot be."""
+def guarded(work, *arguments):
+    """work(*arguments), or a text that says why it cannot be."""
     try:
-        return work(path)
+        return work(*arguments)
     except (BetonError, OSError) as error:
         return str(error)

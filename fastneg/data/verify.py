@@ -37,19 +37,26 @@ def _check(indices, path):
     """[(index, what is wrong)] of the bad samples among `indices`, and the bytes that were read."""
     with BetonReader(path) as reader:
         found = [(index, reason) for index in indices if (reason := _what_is_wrong(reader, index))]
-        return found, sum(len(reader.stored(index)) for index in indices)
+        return found, sum(len(reader.stored(index, field)) for field in reader.image_fields for index in indices)
 
 
 def _what_is_wrong(reader, index):
-    reasons = []
-    if reader.checksums is not None and not reader.matches_checksum(index):
+    main, *paired = reader.image_fields
+    reasons = _what_is_wrong_with(reader, index, main)
+    return "; ".join(reasons + [f"its {field}: {reason}" for field in paired for reason in _what_is_wrong_with(reader, index, field)])
+
+
+def _what_is_wrong_with(reader, index, field):
+    reasons, said = [], reader.sizes_of(field)[index].tolist()
+    if reader.checksums_of(field) is not None and not reader.matches_checksum(index, field):
         reasons.append("its bytes do not have the CRC32 that was written with them")
-    if not reader.raw[index]:  # raw pixels have nothing to decode, and their size was checked with all others
-        try:
-            height, width = decoded_size(reader.jpeg(index).tobytes())
-        except BetonError as error:
-            reasons.append(f"it cannot be decoded ({error})")
-        else:
-            if [height, width] != reader.sizes[index].tolist():
-                reasons.append(f"it decodes to {width}×{height} pixels, the file says {reader.sizes[index][1]}×{reader.sizes[index][0]}")
-    return "; ".join(reasons)
+    if reader.is_raw(index, field):  # nothing to decode, and its size was checked with all others when the file was opened
+        return reasons
+    try:
+        height, width = decoded_size(reader.jpeg(index, field).tobytes())
+    except BetonError as error:
+        reasons.append(f"it cannot be decoded ({error})")
+    else:
+        if [height, width] != said:
+            reasons.append(f"it decodes to {width}×{height} pixels, the file says {said[1]}×{said[0]}")
+    return reasons
