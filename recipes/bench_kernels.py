@@ -232,6 +232,7 @@ def _launches():
         yield from _info_nce_launches(f"bfloat16 D={dim} {name}", "bfloat16", 4096, count, dim, with_grad=name != "forward")
     yield from _info_nce_launches("float16 D=128", "float16", 4096, 65536, 128)
     yield from _patch_shuffle_launches()
+    yield from _augment_launches()
 
 
 def _info_nce_launches(name, operand, rows, count, dim, with_grad=True):
@@ -262,6 +263,26 @@ def _patch_shuffle_launches():
             patch_shuffle_triton.patch_shuffle(images, offsets, sides, images[:, None], launch=recorder)
             for launch in recorder.launches:
                 yield f"{str(dtype).removeprefix('torch.')} {'nchw' if images.is_contiguous() else 'channels_last'}", launch
+
+
+def _augment_launches():
+    from fastneg.kernels import augment_triton
+    from fastneg.kernels.augment import draw_augment_params, taps
+    from fastneg.kernels.launch import Recorder
+
+    params = draw_augment_params(8, device="meta")
+    images, views = (
+        {dtype: torch.empty((8, 3, 224, 224), dtype=dtype, device="meta", memory_format=torch.channels_last) for dtype in dtypes}
+        for dtypes in ((torch.uint8, torch.bfloat16, torch.float32), (torch.float16, torch.bfloat16, torch.float32))
+    )
+    for source, view, sigma in (
+        *((torch.uint8, view, sigma) for view in views for sigma in (0.0, 2.0, 5.0)),
+        *((source, torch.bfloat16, 2.0) for source in (torch.bfloat16, torch.float32)),
+    ):
+        recorder = Recorder()
+        augment_triton.augment(images[source], params, (0.5,) * 3, (0.2,) * 3, taps(sigma), views[view], launch=recorder)
+        name = f"{source} to {view} sigma<={sigma:g}".replace("torch.", "")
+        yield from ((name, launch) for launch in recorder.launches)
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------------------
