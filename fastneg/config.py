@@ -198,7 +198,7 @@ class PretrainConfig(Config):
     method: str = option("moco", choices=("moco", "byol", "simclr"))
     """moco: MoCo v2 with a queue; byol: prediction of a target network, no negatives but the non-semantic ones; simclr: in-batch."""
     backbone: str = "resnet50"
-    """A torchvision classification model by name, or resnet_tiny (0.3 M parameters, for CPUs)."""
+    """A torchvision classification model by name, timm:NAME, or resnet_tiny (0.3 M parameters, for CPUs)."""
     feature_dim: int | None = option(None, at_least=2, by=("method", {"moco": 128, "byol": 256, "simclr": 128}))
     """Dimension of the normalised features that the loss compares."""
     hidden_dim: int | None = option(None, at_least=1, by=("method", {"byol": 4096}))

@@ -1,16 +1,17 @@
-"""Backbones by name, the projector, batch normalisation that leaks nothing, and the momentum update.
+"""A backbone with its projector, batch normalisation that leaks nothing, and the momentum update.
 
 Legend: N batch, F backbone features, D feature dimension, C channels, H W pixels, S splits.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from fastneg.backbones import build_backbone
 
 
 class Encoder(nn.Module):
@@ -21,9 +22,9 @@ class Encoder(nn.Module):
     Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
     """
 
-    def __init__(self, backbone, feature_dim, *, hidden_dim=None, unit_length=True):
+    def __init__(self, backbone, feature_dim, image_size=224, *, hidden_dim=None, unit_length=True):
         super().__init__()
-        self.backbone, width = build_backbone(backbone)
+        self.backbone, width = build_backbone(backbone, image_size)
         self.projector = mlp(width, hidden_dim or width, feature_dim, norm=hidden_dim is not None)
         self.unit_length = unit_length
 
@@ -36,63 +37,6 @@ def mlp(width, hidden, out, norm=False):
     """One hidden layer with ReLU, batch-normalised before it if `norm`."""
     normalised = [nn.BatchNorm1d(hidden)] if norm else []
     return nn.Sequential(nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out))
-
-
-def build_backbone(name):
-    """A classification network without its classifier.
-
-    Args:
-        name: a torchvision model (resnet50, convnext_tiny, …), or resnet_tiny.
-    Returns:
-        (module from (N, 3, H, W) to (N, F), F).
-    Raises:
-        ValueError: no such model, or one that does not end in a linear classifier.
-    """
-    if name == "resnet_tiny":
-        return ResNetTiny(), ResNetTiny.features
-    from torchvision.models import get_model, list_models
-
-    known = [*list_models(module=__import__("torchvision").models), "resnet_tiny"]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 3)
-        raise ValueError(
-            f"There is no backbone {name!r}: a torchvision classification model or resnet_tiny was expected"
-            + (f"; near it: {', '.join(near)}." if near else ".")
-        )
-    model = get_model(name, weights=None)
-    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear) and module.out_features == 1000]
-    if len(linear) != 1:
-        raise ValueError(
-            f"{name} has {len(linear)} linear classifiers, one was expected: take a backbone of another family (resnet, convnext, vit, …)."
-        )
-    parent, _, attribute = linear[0].rpartition(".")
-    parent = model.get_submodule(parent)
-    width = getattr(parent, attribute).in_features
-    setattr(parent, attribute, nn.Identity())
-    return model, width
-
-
-class ResNetTiny(nn.Module):
-    """Three residual blocks of 32, 64 and 128 channels, 0.3 M parameters: for images of 32 to 64 px, trained in minutes on a CPU."""
-
-    features = 128
-
-    def __init__(self):
-        super().__init__()
-        from torchvision.models.resnet import BasicBlock
-
-        def block(before, after):
-            shortcut = nn.Sequential(nn.Conv2d(before, after, 1, 2, bias=False), nn.BatchNorm2d(after))
-            return BasicBlock(before, after, 2, shortcut)
-
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
-        self.blocks = nn.Sequential(BasicBlock(32, 32), block(32, 64), block(64, 128))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, images):
-        return self.blocks(self.stem(images)).mean((2, 3))
 
 
 class SplitBatchNorm2d(nn.BatchNorm2d):

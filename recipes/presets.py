@@ -1,7 +1,8 @@
 """Named settings: each preset is a function that returns a complete config.
 
-The ImageNet-100 presets are the settings of Ge et al. 2021 (arXiv:2110.14189): ResNet-50, 200 epochs, one negative per query. "ifm" stands
-for the settings that the paper takes over from Robinson et al. 2021 (arXiv:2106.11230).
+The ImageNet-100 presets of MoCo are the settings of Ge et al. 2021 (arXiv:2110.14189): ResNet-50, 200 epochs, one negative per query. "ifm"
+stands for the settings that the paper takes over from Robinson et al. 2021 (arXiv:2106.11230). Every preset with negatives has its baseline
+without them. A preset says where its numbers come from; none of those for ImageNet has been trained to the end here.
 """
 
 from __future__ import annotations
@@ -49,6 +50,87 @@ def moco_patch_ifm_64k_in100():
     return moco_patch_ifm_in100().replace(queue_size=65536)
 
 
+def moco_in1k():
+    """MoCo v2 on ImageNet-1k, its published settings (Chen et al. 2020, arXiv:2003.04297: 200 epochs, lr 0.03, batch 256, queue 65536)."""
+    return PretrainConfig(negatives="none", batch_size=256, queue_size=65536, bn_splits=8)
+
+
+def moco_patch_in1k():
+    """The same with one patch negative per query, alpha 2 as on ImageNet-100: the combination is ours, nobody has run it here."""
+    return moco_in1k().replace(negatives="patch")
+
+
+def simclr_in1k():
+    """SimCLR on ImageNet-1k: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, 10 epochs of warm-up, 100 epochs, T 0.1.
+
+    Source of these: Chen et al. 2020, arXiv:2002.05709, section 2.2 and appendix B.6; its temperature is the best of table 5. The views are
+    MoCo v2's with crops from 8% of the image, whose colour changes are weaker than SimCLR's, and the head has no normalisation.
+    """
+    return PretrainConfig(
+        method="simclr",
+        negatives="none",
+        crop_min=0.08,
+        epochs=100,
+        batch_size=4096,
+        optimizer="lars",
+        lr=4.8,
+        lr_schedule="cosine_step",
+        warmup_epochs=10,
+        weight_decay=1e-6,
+    )
+
+
+def simclr_patch_in1k():
+    """The same with one patch negative per image, alpha 2: the combination and its alpha are ours, nobody has run it here."""
+    return simclr_in1k().replace(negatives="patch")
+
+
+def simclr_in100():
+    """SimCLR on ImageNet-100: the ImageNet-1k settings with 200 epochs, batch 512 and lr 0.6 by the same rule. Ours, not run here."""
+    return simclr_in1k().replace(epochs=200, batch_size=512, lr=0.6)
+
+
+def simclr_patch_in100():
+    """The same with one patch negative per image, alpha 2. Ours, not run here."""
+    return simclr_in100().replace(negatives="patch")
+
+
+def byol_in1k():
+    """BYOL on ImageNet-1k in 300 epochs: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, target momentum from 0.99.
+
+    Source of these: Grill et al. 2020, arXiv:2006.07733, appendix on shorter schedules; 10 epochs of warm-up, projections of 256 and hidden
+    layers of 4096 as in its section 3.2. The views are MoCo v2's with crops from 8% of the image, without BYOL's solarisation.
+    """
+    return PretrainConfig(
+        method="byol",
+        negatives="none",
+        key_momentum=0.99,
+        crop_min=0.08,
+        epochs=300,
+        batch_size=4096,
+        optimizer="lars",
+        lr=4.8,
+        lr_schedule="cosine_step",
+        warmup_epochs=10,
+        weight_decay=1e-6,
+    )
+
+
+def byol_patch_in1k():
+    """The same with one patch negative per image, alpha 0.5: our guess (above 1 the penalty outweighs the prediction), not run here."""
+    return byol_in1k().replace(negatives="patch", alpha=0.5)
+
+
+def byol_in100():
+    """BYOL on ImageNet-100: the ImageNet-1k settings with 200 epochs, batch 512 and lr 0.6 by the same rule. Ours, not run here."""
+    return byol_in1k().replace(epochs=200, batch_size=512, lr=0.6)
+
+
+def byol_patch_in100():
+    """The same with one patch negative per image, alpha 0.5. Ours, not run here."""
+    return byol_in100().replace(negatives="patch", alpha=0.5)
+
+
 def tiny_cpu():
     """A 0.3 M-parameter network on views of 32 px: minutes on two CPU cores. The demo's settings."""
     return PretrainConfig(
@@ -76,6 +158,16 @@ def tiny_cpu_moco():
     return tiny_cpu().replace(negatives="none")
 
 
+def tiny_cpu_simclr():
+    """SimCLR on the network and views of `tiny_cpu`; not tuned."""
+    return tiny_cpu().replace(method="simclr", temperature=0.1)
+
+
+def tiny_cpu_byol():
+    """BYOL on the network and views of `tiny_cpu`, with a small head and alpha 0.5; not tuned."""
+    return tiny_cpu().replace(method="byol", feature_dim=64, hidden_dim=256, key_momentum=0.99, alpha=0.5)
+
+
 PRESETS = {
     preset.__name__: preset
     for preset in (
@@ -87,7 +179,19 @@ PRESETS = {
         moco_ifm_in100,
         moco_patch_ifm_in100,
         moco_patch_ifm_64k_in100,
+        moco_in1k,
+        moco_patch_in1k,
+        simclr_in1k,
+        simclr_patch_in1k,
+        simclr_in100,
+        simclr_patch_in100,
+        byol_in1k,
+        byol_patch_in1k,
+        byol_in100,
+        byol_patch_in100,
         tiny_cpu,
         tiny_cpu_moco,
+        tiny_cpu_simclr,
+        tiny_cpu_byol,
     )
 }

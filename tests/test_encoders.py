@@ -7,37 +7,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.encoders import Encoder, SplitBatchNorm2d, build_backbone, momentum_update, split_batch_norm
-
-
-@pytest.mark.parametrize(("name", "width"), [("resnet18", 512), ("resnet_tiny", 128), ("mobilenet_v3_small", 1024), ("vit_b_16", 768)])
-def test_backbones_by_name(name, width):
-    backbone, features = build_backbone(name)
-    side = 224 if name.startswith("vit") else 64
-    assert features == width
-    assert backbone.eval()(torch.randn(2, 3, side, side)).shape == (2, width)
-
-
-def test_resnet18_is_torchvisions_without_its_classifier():
-    from torchvision.models import resnet18
-
-    ours, theirs = build_backbone("resnet18")[0].eval(), resnet18().eval()
-    theirs.load_state_dict({**ours.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)})
-    theirs.fc = nn.Identity()
-    images = torch.randn(2, 3, 64, 64)
-    assert torch.equal(ours(images), theirs(images))
-
-
-@pytest.mark.parametrize(("name", "said"), [("resnet5O", "resnet50"), ("squeezenet1_0", "linear classifiers")])
-def test_a_backbone_that_cannot_be(name, said):
-    with pytest.raises(ValueError, match=said):
-        build_backbone(name)
+from fastneg.backbones import build_backbone
+from fastneg.encoders import Encoder, SplitBatchNorm2d, mlp, momentum_update, split_batch_norm
 
 
 def test_features_have_unit_length():
     features = Encoder("resnet_tiny", 32)(torch.randn(4, 3, 48, 48))
     assert features.shape == (4, 32)
     torch.testing.assert_close(features.norm(dim=1), torch.ones(4))
+
+
+def test_byols_head_is_wide_and_normalised():
+    encoder = Encoder("resnet_tiny", 32, hidden_dim=48, unit_length=False)
+    assert [type(layer).__name__ for layer in encoder.projector] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert encoder.projector[0].out_features == encoder.projector[1].num_features == 48
+    images = torch.randn(4, 3, 32, 32)
+    features = encoder(images)
+    torch.testing.assert_close(features, encoder.projector(encoder.backbone(images)))
+    assert not torch.allclose(features.norm(dim=1), torch.ones(4))
+    assert [type(layer).__name__ for layer in mlp(3, 4, 5)] == ["Linear", "ReLU", "Linear"]
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

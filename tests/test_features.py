@@ -10,10 +10,10 @@ from conftest import jpeg, photo
 from PIL import Image
 from torch import nn
 
+from fastneg.backbones import build_backbone
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.batch import EvalBatch
-from fastneg.encoders import build_backbone
 from fastneg.evaluation import features as module
 from fastneg.evaluation.features import extract_features, features_of, uses_autocast
 from fastneg.evaluation.run import load_run

@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 
+from fastneg import backbones
 from fastneg.config import PretrainConfig
 from fastneg.evaluation.run import load_run
 from fastneg.recipes.presets import tiny_cpu
@@ -203,6 +204,27 @@ def test_settings_that_do_not_fit_the_data_are_refused(beton, tmp_path, changes,
     with pytest.raises(TrainingError, match=said):
         pretrain(settings(beton, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_backbone_without_batch_norm_says_that_bn_does_nothing(beton, tmp_path, capsys):
+    pretrain(settings(beton, tmp_path / "run", backbone="squeezenet1_1", epochs=1), stop_after=1)
+    assert "squeezenet1_1 has no batch normalisation" in capsys.readouterr().out
+    assert rows(tmp_path / "run", "start")[0]["batch_norms"] == 0
+
+
+def test_a_split_that_reaches_a_part_of_the_layers_is_refused(beton, tmp_path, monkeypatch):
+    class Own(torch.nn.BatchNorm2d):
+        pass
+
+    plain = backbones.ResNetTiny.__init__
+
+    def with_own_norm(self):
+        plain(self)
+        self.stem[1] = Own(32)
+
+    monkeypatch.setattr(backbones.ResNetTiny, "__init__", with_own_norm)
+    with pytest.raises(TrainingError, match="reaches 8 of the 9 layers"):
+        pretrain(settings(beton, tmp_path / "run"))
 
 
 def test_two_processes_train_and_resume(beton, tmp_path):

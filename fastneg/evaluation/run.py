@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
+from fastneg.backbones import build_backbone
 from fastneg.config import PretrainConfig
-from fastneg.encoders import build_backbone
 from fastneg.training import checkpoint
 
 
@@ -38,7 +38,7 @@ def load_run(run, device="cpu"):
         raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     path, state = found
     config = PretrainConfig(**state["config"])
-    backbone, width = build_backbone(config.backbone)
+    backbone, width = build_backbone(config.backbone, config.image_size)
     prefix = "query_encoder.backbone."
     backbone.load_state_dict({name[len(prefix) :]: value for name, value in state["method"].items() if name.startswith(prefix)})
     return LoadedRun(backbone.eval().requires_grad_(False).to(device), width, config, path.name, weights_digest(backbone))

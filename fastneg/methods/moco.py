@@ -29,7 +29,7 @@ class MoCo(nn.Module):
         super().__init__()
         self.temperature, self.alpha = config.temperature, config.alpha
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
-        self.query_encoder = Encoder(config.backbone, config.feature_dim)
+        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
         self.splits = config.bn_splits if config.bn == "split" else 1
         if not split_batch_norm(self.query_encoder, self.splits):
             self.splits = 1  # nothing can leak through statistics that do not exist (vision transformers, ConvNeXt)

@@ -27,7 +27,7 @@ class SimCLR(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.temperature, self.alpha = config.temperature, config.alpha
-        self.query_encoder = Encoder(config.backbone, config.feature_dim)
+        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
         """Loss and statistics of one step.

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from fastneg.backbones import batch_norms
 from fastneg.config import default_workers
 from fastneg.data.beton import BetonReader
 from fastneg.data.loaders import TrainLoader
+from fastneg.encoders import SplitBatchNorm2d
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
 from fastneg.training import checkpoint, distributed
@@ -96,6 +98,7 @@ class _Trainer:
             said = load_into(self.method, read_weights(config.init))
             if world.first:
                 print("\n".join(said), flush=True)
+        self._check_batch_norm()
         self.method = self.method.to(self.device)
         if self.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
@@ -127,6 +130,21 @@ class _Trainer:
             self._write_settings()
         self.log = RunLog(self.run_folder, config.epochs * self.iterations, enabled=world.first)
         stack.callback(self.log.close)
+
+    def _check_batch_norm(self):
+        """Say where --bn has nothing to act on; refuse where it acts on a part of the layers only."""
+        backbone, config = self.method.query_encoder.backbone, self.config
+        self.batch_norms = batch_norms(backbone)
+        if not self.batch_norms and config.bn != "none" and self.world.first:
+            print(
+                f"{config.backbone} has no batch normalisation: nothing can leak through it, and --bn {config.bn} does nothing.", flush=True
+            )
+        split = sum(isinstance(module, SplitBatchNorm2d) for module in backbone.modules())
+        if config.bn == "split" and split < self.batch_norms:
+            raise TrainingError(
+                f"--bn split reaches {split} of the {self.batch_norms} layers of batch normalisation of {config.backbone}, "
+                "the others are of a kind of their own: take --bn none, or another backbone."
+            )
 
     # What a run folder holds already
 
@@ -189,7 +207,11 @@ class _Trainer:
         if self.step >= total:
             self.log.say(f"{self.run_folder} is finished: {self.step} steps of {total}.")
             return Result(self.run_folder, self.step, finished=True)
-        self.log.row("start", self.step, {"total_steps": total, "samples": len(self.reader), "processes": self.world.size})
+        self.log.row(
+            "start",
+            self.step,
+            {"total_steps": total, "samples": len(self.reader), "processes": self.world.size, "batch_norms": self.batch_norms},
+        )
         self.log.begin(self.step)
         meter, clock, last = Meter(), Clock(), self.step + (stop_after or total)
         self.model.train()
