@@ -128,7 +128,7 @@ def test_torchvision_weights_with_their_classifier(tmp_path, images):
     for network, name in ((resnet18, "resnet18"), (vit_b_16, "vit_b_16")):
         model = network().eval()
         torch.save(model.state_dict(), tmp_path / "tv.pth")
-        ours = MoCo(CONFIG.replace(backbone=name, feature_dim=8))
+        ours = MoCo(CONFIG.replace(backbone=name, feature_dim=8, image_size=224))
         load_into(ours, read_weights(tmp_path / "tv.pth"))
         for key, value in ours.query_encoder.backbone.state_dict().items():
             assert torch.equal(value, model.state_dict()[key])

@@ -147,7 +147,7 @@ def _load_backbone(backbone, tensors):
         shapes = f"; {name} is {tuple(tensors[name].shape)}, {tuple(wanted[name].shape)} was expected" if unlike else ""
         raise WeightsError(
             f"The weights do not fit the backbone: {len(missing)} tensors missing, {len(extra)} unknown, {len(unlike)} of another shape "
-            f"(first: {name}){shapes}. Name the network they are of with --backbone."
+            f"(first: {name}){shapes}. Name the network they are of with --backbone, and a ViT's --image_size."
         )
     backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
     return f"  backbone: {len(wanted)} tensors taken"
