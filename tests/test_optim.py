@@ -45,6 +45,7 @@ def plain_lars(weights, gradients, momenta, lr, momentum, decay, trust):
 def test_steps_are_those_of_plain_lars():
     """With normalisation, biases and a layer of zeros, behind which the first gradients are zero too."""
     config = moco_patch_in100().replace(optimizer="lars", weight_decay=0.01, lars_trust=0.02)
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.Linear(5, 2))
     nn.init.zeros_(model[4].weight)
     optimizer = GuardedLARS(model.parameters(), config)

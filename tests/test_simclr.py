@@ -33,19 +33,20 @@ def rows(*shape, dtype=torch.float64):
 @pytest.mark.parametrize("temperature", [0.05, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_loss_and_gradients_are_the_published_ones(n, m, temperature, dtype):
+    torch.manual_seed(n)
     inputs = [rows(n, 7, dtype=dtype), rows(n, 7, dtype=dtype)] + ([rows(n, m, 7, dtype=dtype)] if m else [])
     private = {"extra_negatives": inputs[2], "extra_scale": 1.5} if m else {}
     result = nt_xent(*inputs[:2], temperature=temperature, **private)
     truth_inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
     loss, ranks = plain_nt_xent(*truth_inputs[:2], temperature, *([truth_inputs[2], 1.5] if m else []))
-    close = {"rtol": 1e-9, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2e-5, "atol": 1e-6}
-    torch.testing.assert_close(result.loss.double(), loss, **close)
+    allowed = 1e-10 if dtype == torch.float64 else 2e-5
+    assert (result.loss.double() - loss).abs() <= allowed * (1 + loss)
     for ours, truth in zip(
         torch.autograd.grad(result.loss, inputs),
         torch.autograd.grad(loss, truth_inputs, allow_unused=True, materialize_grads=True),
         strict=True,
     ):
-        torch.testing.assert_close(ours.double(), truth, **close)
+        assert (ours.double() - truth).norm() <= allowed * (0.1 + truth.norm())
     assert torch.equal(result.rank.double(), ranks.double())
     assert result.acc1.item() == pytest.approx((ranks == 0).double().mean().item())
 
