@@ -191,7 +191,7 @@ class PretrainConfig(Config):
     """Pre-train an encoder with contrastive learning and non-semantic negatives."""
 
     data: str = ""
-    """The .beton file to train on."""
+    """The .beton file to train on; several by a comma list or a glob in quotes."""
     out: str = ""
     """The run folder: config, metrics, checkpoints, TensorBoard events."""
 
@@ -329,9 +329,9 @@ class LinearConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     train: str
-    """The labelled .beton file to train the classifier on."""
+    """The labelled .beton file to train the classifier on; several by a comma list or a glob in quotes."""
     val: str
-    """The labelled .beton file to report accuracy on."""
+    """The labelled .beton file to report accuracy on; several likewise."""
     mode: str = option("auto", choices=("auto", "crops", "features"))
     """crops: SGD on augmented crops, as published; features: SGD on features stored once; auto: what the run's preset names."""
     epochs: int | None = option(None, at_least=1)
@@ -357,9 +357,9 @@ class KnnConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     train: str
-    """The labelled .beton file whose features vote."""
+    """The labelled .beton file whose features vote; several by a comma list or a glob in quotes."""
     val: str
-    """The labelled .beton file to classify."""
+    """The labelled .beton file to classify; several likewise."""
     k: int = option(200, at_least=1)
     """Neighbours that vote."""
     temperature: float = option(0.07, above=0.0)
@@ -377,7 +377,8 @@ class EvaluateConfig(Config):
     run: str
     """The run folder; `fastneg linear` must have been run on it."""
     sets: str
-    """NAME=PATH[,NAME=PATH…]: labelled .beton files. A set in which every image wears the texture of another class
+    """NAME=PATH[,NAME=PATH…]: labelled .beton files; a glob in quotes takes several as one set.
+    A set in which every image wears the texture of another class
     (an int field `texture`, or file names such as cat7-elephant2.png) gets a shape bias too."""
     corruptions: str = option("off", choices=("off", "on"))
     """on: also evaluate the first set under corruptions at five severities."""

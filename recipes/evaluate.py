@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from fastneg.config import ConfigError
-from fastneg.data.beton import BetonError, BetonReader
+from fastneg.data.beton import BetonError
+from fastneg.data.shards import open_data
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.run import append_result, load_run
 from fastneg.evaluation.test_sets import evaluate_corruptions, evaluate_set, parse_sets
@@ -21,7 +22,7 @@ def run_evaluate(config):
     rows, failed = [], []
     for number, (name, path) in enumerate(sets.items()):
         try:
-            with BetonReader(path) as reader:
+            with open_data(path) as reader:
                 found = evaluate_set(config.run, name, reader, loaded, head, **options)
                 if number == 0 and config.corruptions == "on":
                     found.append(evaluate_corruptions(name, reader, loaded, head, **options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastneg.data.beton import BetonReader
+from fastneg.data.shards import open_data
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.knn import knn_votes
 from fastneg.evaluation.run import append_result, load_run
@@ -14,7 +14,7 @@ def run_knn(config):
     """Classify by the nearest training features, print and append the accuracy."""
     device = choose_device(config.device)
     loaded = load_run(config.run, device)
-    with BetonReader(config.train) as train, BetonReader(config.val) as val:
+    with open_data(config.train) as train, open_data(config.val) as val:
         labels, count = labels_of(train), class_count(train)
         val_labels = join_labels(val, train.classes, count)[0]
         k = min(config.k, len(train))

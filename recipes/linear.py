@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fastneg.data.beton import BetonReader
+from fastneg.data.shards import open_data
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_on_crops, train_on_features
 from fastneg.evaluation.run import append_result, load_run
@@ -24,7 +24,7 @@ def run_linear(config):
         "weight_decay": config.weight_decay,
         "seed": config.seed,
     }
-    with BetonReader(config.train) as train, BetonReader(config.val) as val:
+    with open_data(config.train) as train, open_data(config.val) as val:
         labels, count = labels_of(train), class_count(train)
         val_labels = join_labels(val, train.classes, count)[0]  # before the training, so that a wrong file costs no hour
         if mode == "crops":

@@ -2,5 +2,6 @@
 
 from fastneg.data.beton import BetonError, BetonReader
 from fastneg.data.beton_writer import BetonWriter
+from fastneg.data.shards import BetonSet, open_data
 
-__all__ = ["BetonError", "BetonReader", "BetonWriter"]
+__all__ = ["BetonError", "BetonReader", "BetonSet", "BetonWriter", "open_data"]

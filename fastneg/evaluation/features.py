@@ -107,14 +107,14 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print):
 
 def cache_key(digest, reader, config, device_type, autocast):
     """All that the stored features depend on; any change of it makes them be extracted anew."""
-    path = Path(reader.path).resolve()
-    stat = path.stat()
+    files = [Path(file).resolve() for file in reader.files]
+    stats = [file.stat() for file in files]
     return {
         "format": FORMAT,
         "weights": digest,
-        "file": str(path),
-        "bytes": stat.st_size,
-        "modified_ns": stat.st_mtime_ns,
+        "files": list(map(str, files)),
+        "bytes": [stat.st_size for stat in stats],
+        "modified_ns": [stat.st_mtime_ns for stat in stats],
         "samples": len(reader),
         "image_size": config.image_size,
         "eval_resize": config.eval_resize,

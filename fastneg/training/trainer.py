@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.backbones import batch_norms
 from fastneg.config import default_workers
-from fastneg.data.beton import BetonReader
 from fastneg.data.loaders import TrainLoader
+from fastneg.data.shards import open_data
 from fastneg.encoders import SplitBatchNorm2d
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
@@ -86,7 +86,7 @@ class _Trainer:
         if config.bn == "split" and local % config.bn_splits:
             raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide the batch of each process, {local}.")
         self.run_folder = Path(config.out)
-        self.reader = stack.enter_context(BetonReader(config.data))
+        self.reader = stack.enter_context(open_data(config.data))
         if len(self.reader) < config.batch_size:
             raise TrainingError(
                 f"{config.data} holds {len(self.reader)} images: at least one batch of {config.batch_size} (--batch_size) was expected."
