@@ -398,6 +398,10 @@ class ReportConfig(Config):
     """The run folders to show side by side."""
     out: str = "report.html"
     """The file to write."""
+    group: str = option("seeds", choices=("seeds", "none"))
+    """seeds: runs that differ in their seed alone stand as one, with mean and standard deviation; none: each run stands alone."""
+    files: str = option("off", choices=("off", "on"))
+    """on: also write each plot as SVG and PNG and each table as CSV and LaTeX, into a folder beside the page (report-files)."""
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,10 @@ def _pretrain(preset, **overrides):
     return config
 
 
-def _report(*runs, out="report.html"):
+def _report(*runs, **options):
     if not runs:
         raise ConfigError("report needs at least one run folder: fastneg report RUN [RUN…] --out report.html.")
-    return ReportConfig(runs=tuple(map(str, runs)), out=out)
+    return ReportConfig(runs=tuple(map(str, runs)), **options)
 
 
 COMMANDS = {

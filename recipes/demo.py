@@ -8,12 +8,12 @@ from pathlib import Path
 
 from fastneg.config import ConfigError, DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
 from fastneg.data import stencils
-from fastneg.evaluation.report import write_report
 from fastneg.recipes.encode import run_encode
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import tiny_cpu
+from fastneg.report.page import write_report
 from fastneg.training.trainer import pretrain
 
 

@@ -41,6 +41,7 @@ BELOW = {  # what each part may import of fastneg, beside itself
         "fastneg.training",
         "fastneg.version",
     },
+    "fastneg.report": {"fastneg.config", "fastneg.data", "fastneg.evaluation", "fastneg.training", "fastneg.version"},
     "fastneg": {"fastneg.kernels", "fastneg.losses", "fastneg.negatives", "fastneg.version"},
     "fastneg.__main__": {"fastneg.recipes"},
 }

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
+import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
 
 from fastneg.config import ConfigError
+from fastneg.data.beton import BetonError
+from fastneg.report.predictions import read_predictions
+from fastneg.report.rows import is_number, key_of, misfit
 
 THUMBNAIL = 224  # longest side in pixels of an image in the page
 SHOWN_NEGATIVES = 4
@@ -29,10 +34,33 @@ class Run:
     rows: list = field(default_factory=list)
     """The `train` lines of metrics.jsonl."""
     results: dict = field(default_factory=dict)
-    """{(kind, set): the last line of evaluation.jsonl of that kind and set}."""
+    """{(kind, set): the last line of evaluation.jsonl of that kind and set, see `rows.key_of`}."""
     gallery: list = field(default_factory=list)
     """For each image of the gallery {"image": data URI, "query": …, "key": …, "negatives": [data URI, …], "left_out": n}."""
+    predictions: dict = field(default_factory=dict)
+    """{set: Predictions} of predictions/."""
+    classes: list | None = None
+    """The classifier's class names, of linear.pt; None where they are not known."""
     problems: list = field(default_factory=list)
+
+    def source_path(self, test_set):
+        """The .beton file of the test set's images; BetonError where no line of evaluation.jsonl names it."""
+        path = self.results.get(("accuracy", test_set), {}).get("path")
+        if not isinstance(path, str):
+            raise BetonError(f"evaluation.jsonl names no .beton file for the set {test_set}.")
+        return path
+
+    def answered_as(self, other, test_set):
+        """Whether another run has predictions of the same images: of a file of the same name, at the same positions."""
+        if test_set not in self.predictions or test_set not in other.predictions:
+            return False
+        files = {Path(str(run.results.get(("accuracy", test_set), {}).get("path"))).name for run in (self, other)}
+        return len(files) == 1 and np.array_equal(self.predictions[test_set].index, other.predictions[test_set].index)
+
+    def class_name(self, number):
+        """The name of a class of the classifier; its number where there are no names."""
+        known = self.classes is not None and 0 <= number < len(self.classes)
+        return str(self.classes[number]) if known else f"class {number}"
 
 
 def run_names(folders):
@@ -64,14 +92,31 @@ def read_run(folder, name):
     run.rows = [_numbers(row) for row in _read_lines(run, "metrics.jsonl") if row["kind"] == "train"]
     run.rows = [row for row in run.rows if "step" in row]
     for row in _read_lines(run, "evaluation.jsonl"):
-        problem = _misfit(row)
+        problem = misfit(row)
         if problem:
             run.problems.append(f"evaluation.jsonl: a line of kind {row['kind']!r} was left out, {problem}.")
         else:
-            run.results[row["kind"], row["set"]] = row
+            run.results[key_of(row)] = row
     _compare_checkpoints(run)
     _read_gallery(run)
+    _read_answers(run)
     return run
+
+
+def _read_answers(run):
+    """Predictions, and the names of the classes that they are numbers of."""
+    run.predictions, problems = read_predictions(run.folder)
+    run.problems += problems
+    if not run.predictions:
+        return
+    try:
+        classes = torch.load(run.folder / "linear.pt", map_location="cpu", weights_only=True)["classes"]
+    except FileNotFoundError:
+        run.problems.append("linear.pt is missing: classes are shown by their numbers.")
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
+        run.problems.append(f"linear.pt cannot be read, classes are shown by their numbers: {error}.")
+    else:
+        run.classes = list(classes) if isinstance(classes, (list, tuple)) else None
 
 
 def _compare_checkpoints(run):
@@ -132,35 +177,8 @@ def _lines(numbers):
     return f"line {some}" if len(numbers) == 1 else f"{len(numbers)} lines ({some})"
 
 
-def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _numbers(row):
     return {name: value for name, value in row.items() if is_number(value)}
-
-
-def _misfit(row):
-    """Why a line of evaluation.jsonl cannot be shown, or None."""
-    if not isinstance(row.get("set"), str):
-        return "it names no set"
-    kind = row["kind"]
-    if kind in ("linear", "knn", "accuracy") and not is_number(row.get("top1")):
-        return "top1 is no number"
-    if kind == "corruptions":
-        series = row.get("by_corruption")
-        fits = isinstance(series, dict) and series and all(isinstance(v, list) and len(v) == 5 for v in series.values())
-        fits = fits and all(is_number(percent) for five in series.values() for percent in five)
-        if not fits or not is_number(row.get("mean_top1")):
-            return "mean_top1 and five numbers for each corruption were expected"
-    if kind == "shape_bias":
-        counts = row.get("by_category")
-        fits = isinstance(counts, dict) and all(
-            isinstance(c, dict) and all(is_number(c.get(answer)) for answer in ("shape", "texture", "other")) for c in counts.values()
-        )
-        if not fits or not is_number(row.get("coverage")) or not (row.get("shape_bias") is None or is_number(row["shape_bias"])):
-            return "shape_bias, coverage and three counts for each category were expected"
-    return None
 
 
 def _read_gallery(run):
@@ -187,12 +205,17 @@ def _read_gallery(run):
         run.problems.append(f"gallery/: {', '.join(damaged)} cannot be decoded.")
 
 
-def thumbnail(path):
-    """An image file as a data URI, made smaller if need be."""
-    with Image.open(path) as image:
+def thumbnail(source):
+    """An image as a data URI, made smaller if need be.
+
+    Args:
+        source: the path of an image file, or the bytes of one.
+    """
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
         image.load()
         if max(image.size) <= THUMBNAIL and image.format == "JPEG":
-            data = Path(path).read_bytes()
+            data = content
         else:
             small = image.convert("RGB")
             small.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -1,0 +1,68 @@
+"""The section on alpha: figures of runs that differ in the scale of their non-semantic negatives alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, pretty
+from fastneg.report.entries import alpha_families, same_but, sets_of
+from fastneg.report.plots.accuracy import against_alpha
+
+OF_NEGATIVES = ("alpha", "negative", "patch", "texture")
+"""How the settings begin that mean nothing without non-semantic negatives."""
+QUANTITIES = (
+    ("linear", "top1", "linear probe, {set}"),
+    ("knn", "top1", "kNN, {set}"),
+    ("shape_bias", "shape_bias", "shape bias, {set}"),
+    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
+    ("corruptions", "mean_top1", "under corruption, {set}"),
+    ("accuracy", "top1", "top-1, {set}"),
+)
+
+
+def baselines(entries, members):
+    """Numbers of the entries without non-semantic negatives whose other settings are those of a family."""
+    key = _without_negatives(entries[members[0]].config)
+    return [n for n, e in enumerate(entries) if e.config.get("negatives") == "none" and _without_negatives(e.config) == key]
+
+
+def _without_negatives(config):
+    return same_but(config, *(name for name in config if name.startswith(OF_NEGATIVES)))
+
+
+def section(entries):
+    """A small plot for each figure, and the table; None where no runs differ in alpha alone."""
+    found = alpha_families(entries)
+    if not found:
+        return None
+    without = list(dict.fromkeys(number for members in found for number in baselines(entries, members)))
+    plots, rows = [], []
+    order = [*without, *(number for members in found for number in members)]
+    for kind, field, wording in QUANTITIES:
+        for test_set in sets_of(entries, kind):
+            cells = [entry.cell(kind, test_set, field) for entry in entries]
+            points = [[(n, entries[n].config["alpha"], cells[n]) for n in members if cells[n].value is not None] for members in found]
+            if max(map(len, points)) < 2:
+                continue
+            title = wording.format(set=pretty(test_set))
+            lines = [(n, cells[n]) for n in without if cells[n].value is not None]
+            draw = partial(against_alpha, families=points, baselines=lines)
+            plots.append(Plot(file_stem("alpha", kind, field, test_set), title, draw, label=f"{title} against alpha", small=True))
+            rows.append(Row(title, tuple(cells[n] for n in order)))
+    if not plots:
+        return None
+    columns = tuple(Column(f"{_alpha(entries[n])} · {entries[n].name}", series=n) for n in order)
+    table = Table("alpha", "The same as a table", "%", columns, tuple(rows))
+    caption = "Percent against alpha, the scale of the non-semantic negatives. Dashed: the same settings without them." if without else (
+        "Percent against alpha, the scale of the non-semantic negatives."
+    )  # fmt: skip
+    spread = [cell for row in rows for cell in row.cells]
+    if any(cell.std is not None for cell in spread):
+        caption += " Bars: standard deviation over seeds."
+    elif any(cell.interval for cell in spread):
+        caption += " Bars: 95% interval over images."
+    return Section("alpha", "The trade-off in alpha", (*plots, table), caption)
+
+
+def _alpha(entry):
+    return "none" if entry.config.get("negatives") == "none" else f"α {entry.config['alpha']:g}"

@@ -1,0 +1,183 @@
+"""What a page is made of: sections that hold plots, tables and pictures. The page and the exported files are made from the same blocks.
+
+Every block has `kind`, by which the template picks its macro; plots and tables have a `name`, the stem of their files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: a figure with its spread, or a text."""
+
+    value: float | None = None
+    std: float | None = None
+    """Sample standard deviation over runs that differ in their seed alone."""
+    interval: tuple | None = None
+    """95% interval (low, high) of a single run."""
+    note: str = ""
+    """What a reader must know of this figure alone, such as the runs that have it."""
+    best: bool = False
+    heat: float | None = None
+    """0 to 100: how strongly the cell is tinted."""
+    text: str | None = None
+    code: bool = False
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    head: str
+    cells: tuple
+    note: str = ""
+    group: str = ""
+    """The title under which the row stands."""
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    series: int | None = None
+    """The number of the entry whose colour and marker stand beside the name."""
+    figures: bool = True
+    """Whether the cells are figures: right-aligned."""
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    title: str
+    head: str
+    columns: tuple
+    rows: tuple
+    caption: str = ""
+    digits: int = 1
+    kind: str = "table"
+
+    @property
+    def wide(self):
+        """Whether it takes the whole width of the page: its columns would not fit into half of it."""
+        return sum(max(len(column.name), 8) + 4 for column in self.columns) > 42
+
+
+@dataclass(frozen=True)
+class Plot:
+    name: str
+    title: str
+    draw: Callable
+    """draw(style) → matplotlib Figure."""
+    caption: str = ""
+    label: str = ""
+    """What a screen reader says; the title if empty."""
+    small: bool = False
+    kind: str = "plot"
+
+
+@dataclass(frozen=True)
+class Picture:
+    source: str | None
+    """Data URI; None: missing."""
+    caption: str
+    answers: tuple = ()
+    """For each entry (series, text, right: bool or None)."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    title: str
+    rows: tuple
+    """Tuples of Picture."""
+    caption: str = ""
+    across: int = 4
+    """Pictures in a row."""
+    kind: str = "pictures"
+
+
+@dataclass(frozen=True)
+class Commands:
+    title: str
+    command: str | None
+    recorded: str | None
+    kind: str = "commands"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are shown on demand; open on paper."""
+
+    summary: str
+    blocks: tuple
+    open: bool = False
+    kind: str = "fold"
+
+
+@dataclass(frozen=True)
+class Section:
+    name: str
+    title: str
+    blocks: tuple
+    caption: str = ""
+    legend: bool = True
+    """Whether the entries' colours are explained under the title."""
+
+
+@dataclass
+class Report:
+    """All that a page shows."""
+
+    entries: list
+    sections: list
+    tiles: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+    """(run, sentence) pairs."""
+
+
+def leaves(blocks):
+    """Plots and tables among blocks, those in folds too, in the order of the page."""
+    for block in blocks:
+        if isinstance(block, Fold):
+            yield from leaves(block.blocks)
+        elif isinstance(block, (Plot, Table)):
+            yield block
+
+
+def arranged(blocks):
+    """Blocks in their order as (layout, blocks) pairs: neighbours that fit into "halves" or "thirds" of the width, and "whole" ones."""
+    found = []
+    for block in blocks:
+        narrow = isinstance(block, Plot) or (isinstance(block, Table) and not block.wide)
+        layout = ("thirds" if getattr(block, "small", False) else "halves") if narrow else "whole"
+        if found and found[-1][0] == layout != "whole":
+            found[-1][1].append(block)
+        else:
+            found.append((layout, [block]))
+    return [(layout if len(members) > 1 else "whole", members) for layout, members in found]
+
+
+def folds_last(blocks):
+    """Blocks with the folded ones at the end."""
+    return tuple(sorted(blocks, key=lambda block: isinstance(block, Fold)))
+
+
+def file_stem(*parts):
+    """A name for the files of a plot or table: small letters, digits, dots, hyphens and underscores."""
+    return re.sub(r"[^a-z0-9._]+", "-", "-".join(map(str, parts)).lower()).strip("-.") or "unnamed"
+
+
+def with_best(cells, highest=True):
+    """Cells of one row with the best marked, where two or more have a value; equal to two decimals is equally good."""
+    known = [cell.value for cell in cells if cell.value is not None]
+    if len(known) < 2:
+        return tuple(cells)
+    best = round((max if highest else min)(known), 2)
+    return tuple(dataclasses.replace(cell, best=cell.value is not None and round(cell.value, 2) == best) for cell in cells)
+
+
+def pretty(name):
+    """A set's or field's name as words."""
+    return name.replace("_", " ")

@@ -1,0 +1,70 @@
+"""The section on corruptions: severity curves, and a table of corruptions."""
+
+from __future__ import annotations
+
+import statistics
+from functools import partial
+
+from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty, with_best
+from fastneg.report.entries import sets_of
+from fastneg.report.plots.accuracy import severity
+from fastneg.report.results import entry_columns, mean_of, origin
+
+
+def section(entries):
+    """Blocks for each corrupted set, or None where there is none."""
+    blocks = [block for test_set in sets_of(entries, "corruptions") for block in _blocks(entries, test_set)]
+    caption = "Top-1 accuracy on corrupted images, five severities each."
+    return Section("corruptions", "Corruptions", folds_last(blocks), caption) if blocks else None
+
+
+def _blocks(entries, test_set):
+    found = [[row["by_corruption"] for row in entry.rows("corruptions", test_set)] for entry in entries]
+    names = list(dict.fromkeys(name for runs in found for run in runs for name in run))
+    stem = file_stem("corruptions", test_set)
+    lines = [line for entry in entries for line in entry.rows("corruptions", test_set)]
+    means = [_line([[statistics.mean(five) for five in zip(*run.values(), strict=True)] for run in runs]) for runs in found]
+    curves = [_with_clean(entry, test_set, line) for entry, line in zip(entries, means, strict=True)]
+    draw = partial(severity, series=curves)
+    mean = Plot(f"{stem}-mean", f"{pretty(test_set)}, mean over corruptions", draw, ". ".join(origin(lines)), "Accuracy by severity")
+    each = []
+    for name in names:
+        series = [_line([run[name] for run in runs if name in run]) for runs in found]
+        each.append(Plot(file_stem(stem, name), pretty(name), partial(severity, series=series, small=True), small=True))
+    return [mean, _table(entries, stem, test_set, names, found), Fold("Each corruption by severity", tuple(each))]
+
+
+def _line(runs):
+    """(mean, (low, high) bands or None) of the same percents of several runs; None without runs."""
+    if not runs:
+        return None
+    columns = list(zip(*runs, strict=True))
+    bands = [(min(column), max(column)) for column in columns] if len(runs) > 1 else None
+    return [statistics.mean(column) for column in columns], bands
+
+
+def _with_clean(entry, test_set, line):
+    """The accuracy on the same set without corruption put in front, where every run that has the line has it too."""
+    clean = [run.results.get(("accuracy", test_set), {}).get("top1") for run in entry.runs if ("corruptions", test_set) in run.results]
+    if line is None or None in clean:
+        return line
+    first, first_bands = _line([[top1] for top1 in clean])
+    return first + line[0], first_bands + line[1] if line[1] else None
+
+
+def _table(entries, stem, test_set, names, found):
+    title = f"By corruption: {pretty(test_set)}"
+    if len(entries) == 1 and len(entries[0].runs) == 1:
+        columns = (*(Column(str(level)) for level in range(1, 6)), Column("mean"))
+        rows = [
+            Row(pretty(name), (*(Cell(value, heat=value) for value in five), Cell(statistics.mean(five))))
+            for name, five in found[0][0].items()
+        ]
+        return Table(stem, title, "severity", columns, tuple(rows))
+    rows = []
+    for name in names:
+        cells = [
+            mean_of(entry, [statistics.mean(run[name]) for run in runs if name in run]) for entry, runs in zip(entries, found, strict=True)
+        ]
+        rows.append(Row(pretty(name), with_best(cells)))
+    return Table(stem, title, "mean over severities", entry_columns(entries), tuple(rows))

@@ -1,0 +1,112 @@
+"""The report: runs read, sections made, and the page written. It loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from fastneg.report import (
+    agreement,
+    alpha,
+    classes,
+    corruptions,
+    examples,
+    exports,
+    representation,
+    results,
+    settings,
+    shape_or_texture,
+    training,
+)
+from fastneg.report.blocks import Report, arranged
+from fastneg.report.entries import group_runs
+from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, inline_svg, marker
+from fastneg.report.run_folder import read_run, run_names
+from fastneg.training.checkpoint import write_atomically
+from fastneg.version import __version__
+
+SECTIONS = (
+    results.section,
+    alpha.section,
+    shape_or_texture.section,
+    corruptions.section,
+    classes.section,
+    agreement.section,
+    representation.section,
+    training.section,
+    training.gallery,
+    settings.section,
+    settings.environment,
+    settings.commands,
+)
+
+
+def write_report(config):
+    """Write the page, and its plots and tables as files where asked; returns the page's Path.
+
+    Args:
+        config: ReportConfig. Each run is a folder with config.json, environment.json, metrics.jsonl, evaluation.jsonl, gallery/ and
+            predictions/. What is missing or damaged is named on the page, and the rest is shown.
+    Raises:
+        ConfigError: no runs, one that comes twice, or a folder that holds no run.
+    """
+    report = make_report(config.runs, config.group)
+    out = Path(config.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    page = render_page(report)
+    write_atomically(out, lambda file: file.write(page.encode("utf-8")))
+    if config.files == "on":
+        exports.write_files(report, files_folder(out))
+    return out
+
+
+def files_folder(out):
+    """Where the plots and tables of a page go: report.html → report-files/."""
+    return Path(out).with_name(f"{Path(out).stem}-files")
+
+
+def make_report(folders, group="seeds"):
+    """The Report of some run folders; `group` as in `entries.group_runs`."""
+    runs = [read_run(folder, name) for folder, name in zip(folders, run_names(folders), strict=True)]
+    entries = group_runs(runs, group)
+    problems = [(run.name, problem) for run in runs for problem in run.problems]
+    sections = [section for make in SECTIONS if (section := make(entries))]
+    pictures = examples.section(entries, problems)
+    if pictures:
+        names = [section.name for section in sections]
+        before = next((names.index(name) for name in ("features", "training", "gallery") if name in names), len(names))
+        sections.insert(before, pictures)
+    return Report(entries, sections, results.headline(entries), problems)
+
+
+def render_page(report):
+    """The HTML text of a Report."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(
+        arranged=arranged,
+        plot_svg=lambda plot: Markup(inline_svg(plot)),
+        mark=lambda number: MARKERS.index(marker(number)),
+        series=SERIES,
+    )
+    return environment.get_template("page.html.jinja").render(
+        report=report,
+        entries=report.entries,
+        several=len(report.entries) > 1,
+        many_runs=sum(len(entry.runs) for entry in report.entries) > 1,
+        subtitle=subtitle(report.entries[0]),
+        light=LIGHT,
+        dark=DARK,
+        version=__version__,
+    )
+
+
+def subtitle(entry):
+    """An entry in one line, as far as it is known."""
+    config, surroundings = entry.config, entry.runs[0].environment
+    parts = [config.get("method"), config.get("backbone")]
+    parts += [f"{name} {config[name]}" for name in ("negatives", "epochs") if name in config]
+    parts += [entry.seeds, surroundings.get("device"), surroundings.get("started")]
+    return " · ".join(str(part) for part in parts if part)

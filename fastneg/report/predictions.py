@@ -1,0 +1,68 @@
+"""RUN/predictions/<set>.npz: what a run answered to each image of a test set."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+
+UNKNOWN = -1
+"""The label of an image of which the classifier does not know the class."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The images of a set whose class the classifier knows, by rising index; all (n,)."""
+
+    index: np.ndarray
+    """int64 position in the set's .beton file."""
+    label: np.ndarray
+    """int64, in the classifier's numbering."""
+    predicted: np.ndarray
+    """int64, in the classifier's numbering."""
+    confidence: np.ndarray
+    """float32, 0 to 1: the softmax of the answer."""
+
+    @property
+    def right(self):
+        """(n,) bool."""
+        return self.label == self.predicted
+
+
+def read_predictions(folder):
+    """What a run folder holds.
+
+    Returns:
+        ({set: Predictions}, problems in words). Sets without an image of a known class are left out.
+    """
+    found, problems = {}, []
+    for path in sorted((folder / "predictions").glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = [file[name] for name in ("index", "label", "predicted", "confidence")]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            problems.append(f"predictions/{path.name} cannot be read: {error}.")
+            continue
+        if any(array.ndim != 1 or array.shape != arrays[0].shape for array in arrays) or any(a.dtype.kind not in "iu" for a in arrays[:3]):
+            shapes = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
+            expected = "index, label and predicted as whole numbers and confidence, equally long, were expected"
+            problems.append(f"predictions/{path.name} holds {shapes}: {expected}.")
+            continue
+        index, label, predicted, confidence = arrays
+        order = np.argsort(index, kind="stable")
+        order = order[label[order] != UNKNOWN]
+        if len(order):
+            found[path.stem] = Predictions(*(array[order].astype(np.int64) for array in (index, label, predicted)), confidence[order])
+    return found, problems
+
+
+def reliability_bins(predictions, bins=10):
+    """[(mean confidence, accuracy, images)] in percent, of the bins of equal width that hold images."""
+    place = np.minimum((predictions.confidence * bins).astype(int), bins - 1)
+    found = []
+    for number in range(bins):
+        own = place == number
+        if own.any():
+            found.append((100 * float(predictions.confidence[own].mean()), 100 * float(predictions.right[own].mean()), int(own.sum())))
+    return found

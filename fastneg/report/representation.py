@@ -1,0 +1,77 @@
+"""The section on features: distributions of similarities, and an embedding in two dimensions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
+from fastneg.report.entries import sets_of
+from fastneg.report.plots.features import classes_in_colour, embedding, similarity
+from fastneg.report.results import entry_columns, mean_of
+from fastneg.report.rows import is_number, similarity_histograms
+
+OPEN = 4
+"""Entries of which the plots are shown at once; those of further ones are folded."""
+
+
+def section(entries):
+    """Histograms and embeddings, a plot for each entry, of its first run that has one; None where no run has any."""
+    blocks = [block for test_set in sets_of(entries, "similarity") for block in _similarities(entries, test_set)]
+    blocks += [block for test_set in sets_of(entries, "embedding") for block in _embeddings(entries, test_set)]
+    caption = "How close the query is to its positive, to the queue and to its non-semantic negatives, and where the classes lie."
+    if any(len(entry.runs) > 1 for entry in entries):
+        caption += " Plots show the first seed."
+    return Section("features", "Features", folds_last(blocks), caption) if blocks else None
+
+
+def _folded(plots, what):
+    return [*plots[:OPEN], *([Fold(f"{what} of {len(plots) - OPEN} more", tuple(plots[OPEN:]))] if len(plots) > OPEN else [])]
+
+
+def _title(entries, entry, words):
+    return f"{words}: {entry.name}" if len(entries) > 1 else words
+
+
+def _similarities(entries, test_set):
+    stem, plots = file_stem("similarity", test_set), []
+    for number, entry in enumerate(entries):
+        for row in entry.rows("similarity", test_set)[:1]:
+            draw = partial(similarity, number=number, edges=row["edges"], histograms=similarity_histograms(row))
+            title = _title(entries, entry, f"Similarities, {pretty(test_set)}")
+            plots.append(Plot(file_stem(stem, number), title, draw, label=f"{title}: histograms of the cosine with the query"))
+    return [*_folded(plots, "Similarities"), *_mean_table(entries, test_set, stem)]
+
+
+def _flat(means):
+    """{name: number} of a line's means, those of the kinds of negatives beside the others."""
+    found = {}
+    for name, value in means.items() if isinstance(means, dict) else ():
+        found |= {f"{name}: {kind}": number for kind, number in value.items()} if isinstance(value, dict) else {name: value}
+    return {pretty(str(name)): value for name, value in found.items() if is_number(value)}
+
+
+def _mean_table(entries, test_set, stem):
+    means = [[_flat(row.get("means")) for row in entry.rows("similarity", test_set)] for entry in entries]
+    names = dict.fromkeys(name for runs in means for found in runs for name in found)
+    rows = tuple(
+        Row(name, tuple(mean_of(e, [found[name] for found in runs if name in found]) for e, runs in zip(entries, means, strict=True)))
+        for name in names
+    )
+    return [Table(stem, f"Mean similarities, {pretty(test_set)}", "cosine", entry_columns(entries), rows, digits=3)] if rows else []
+
+
+def _embeddings(entries, test_set):
+    plots = []
+    for number, entry in enumerate(entries):
+        for row in entry.rows("embedding", test_set)[:1]:
+            labels = [str(label) for label in row["labels"]]
+            names = classes_in_colour(labels)
+            explained = row.get("explained")
+            shares = explained if isinstance(explained, list) and len(explained) == 2 and all(map(is_number, explained)) else None
+            draw = partial(embedding, points=row["points"], labels=labels, names=names, explained=shares)
+            title = _title(entries, entry, f"Embedding, {pretty(test_set)}")
+            known = len(set(labels))
+            caption = f"{len(labels)} images by the two principal components of their features."
+            caption += f" The {len(names)} commonest of {known} classes in colour." if known > len(names) else ""
+            plots.append(Plot(file_stem("embedding", test_set, number), title, draw, caption))
+    return _folded(plots, "Embeddings")

@@ -1,0 +1,171 @@
+"""The figures: tiles at the top, the table of accuracies, bars for test sets."""
+
+from __future__ import annotations
+
+import statistics
+from functools import partial
+from pathlib import Path
+
+from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, with_best
+from fastneg.report.entries import alpha_families, mean_cell, sets_of
+from fastneg.report.plots.accuracy import bars, trade_off
+from fastneg.report.rows import is_number
+
+PROBES = {"linear": "linear probe", "knn": "kNN"}
+KINDS = (  # title, kind, figure, whether the highest is best
+    ("Linear probe", "linear", "top1", True),
+    ("kNN", "knn", "top1", True),
+    ("Few-shot, 1% of the labels", "few_shot 1", "top1", True),
+    ("Few-shot, 10% of the labels", "few_shot 10", "top1", True),
+    ("Fine-tuning", "finetune", "top1", True),
+    ("Test sets", "accuracy", "top1", True),
+    ("Mean over corruptions", "corruptions", "mean_top1", True),
+    ("mCE (lower is better)", "corruptions", "mce", False),
+    ("Relative mCE (lower is better)", "corruptions", "relative_mce", False),
+)
+
+
+def entry_columns(entries, single="value"):
+    """A column for each entry; with one entry it is named for what it holds."""
+    if len(entries) == 1:
+        return (Column(single),)
+    return tuple(Column(entry.name, series=number) for number, entry in enumerate(entries))
+
+
+def headline(entries):
+    """The few figures at the top: {"label", "note", "unit", "digits", "cells"}."""
+    tiles = []
+
+    def tile(label, unit, cells, note="", digits=1, mark=True):
+        if any(cell.value is not None for cell in cells):
+            shown = with_best(cells) if mark else tuple(cells)
+            tiles.append({"label": label, "unit": unit, "cells": shown, "note": note, "digits": digits})
+
+    def cells(kind, test_set, field):
+        return [entry.cell(kind, test_set, field) for entry in entries]
+
+    for kind, name in PROBES.items():
+        for test_set in sets_of(entries, kind)[:1]:
+            lines = [line for entry in entries for line in entry.rows(kind, test_set)]
+            files = dict.fromkeys(Path(str(line.get("path") or test_set)).stem for line in lines)
+            tile(f"{name}, top-1", "%", cells(kind, test_set, "top1"), pretty(" / ".join(files)))
+    for test_set in sets_of(entries, "shape_bias")[:1]:
+        coverage = [cell.value for cell in cells("shape_bias", test_set, "coverage")]
+        shown = " / ".join("–" if value is None else f"{value:.0f}%" for value in coverage)
+        tile("shape bias", "%", cells("shape_bias", test_set, "shape_bias"), f"{pretty(test_set)}, coverage {shown}", mark=False)
+    for test_set in sets_of(entries, "corruptions")[:1]:
+        tile("under corruption, top-1", "%", cells("corruptions", test_set, "mean_top1"), pretty(test_set))
+    tile("training", "images/s", [_speed(entry) for entry in entries], "median", digits=0, mark=False)
+    return tiles
+
+
+def _speed(entry):
+    speeds = [[row["images_per_s"] for row in run.rows if "images_per_s" in row] for run in entry.runs]
+    medians = [statistics.median(found) for found in speeds if found]
+    return Cell(statistics.mean(medians)) if medians else Cell()
+
+
+def result_table(entries):
+    """All figures that are one number for each set."""
+    rows, columns = [], (*entry_columns(entries, "%"), Column("chance"))
+    for title, kind, field, highest in KINDS:
+        for test_set in sets_of(entries, kind):
+            cells = [entry.cell(kind, test_set, field) for entry in entries]
+            lines = [line for entry in entries for line in entry.rows(kind, test_set)]
+            if all(cell.value is None for cell in cells):
+                continue
+            chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1") else None)
+            rows.append(Row(pretty(test_set), (*with_best(cells, highest), chance), _note(kind, test_set, field, lines), title))
+    return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
+
+
+def _note(kind, test_set, field, lines):
+    """What the lines of a row say beside the figure; several values where the runs disagree."""
+
+    def said(name, wording, wanted=lambda value: True):
+        values = dict.fromkeys(wording(line[name]) for line in lines if line.get(name) is not None and wanted(line[name]))
+        return [" / ".join(values)] if values else []
+
+    parts = said("path", lambda path: Path(str(path)).name, lambda path: Path(str(path)).stem != test_set)
+    parts += said("images", lambda count: f"{count:,} images", is_number) + said("classes", lambda count: f"{count:,} classes", is_number)
+    if kind in ("linear", "knn"):
+        parts += said("mode", str)
+    parts += said("epochs", lambda count: f"{count} epochs", is_number) if kind == "finetune" else []
+    parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
+    parts += said("mce_note", str) if field in ("mce", "relative_mce") else []
+    return ", ".join(parts + origin(lines))
+
+
+def origin(lines):
+    """How corrupted images came about, and how many of the published corruptions they cover."""
+    known = dict.fromkeys(str(line["source"]) for line in lines if line.get("source"))
+    published = [line["of_the_15"] for line in lines if isinstance(line.get("of_the_15"), list)]
+    counts = dict.fromkeys(f"{len(names)} of the 15 corruptions of ImageNet-C" for names in published)
+    return [" / ".join(values) for values in (known, counts) if values]
+
+
+def _chance(entries, kind, test_set):
+    """Top-1 of guessing, in percent: 100 / classes that can be answered. None where the runs differ or do not say."""
+    answers = set()
+    for run in (run for entry in entries for run in entry.runs):
+        line = run.results.get((kind, test_set))
+        if line is None:
+            continue
+        probes = [row for (found, _), row in run.results.items() if found in PROBES]
+        # A classifier over all its classes can answer those that do not occur in a set.
+        rows = [line] if kind in PROBES or line.get("arg_max") == "present" else [line, *probes]
+        counts = [row["classes"] for row in rows if is_number(row.get("classes")) and row["classes"] > 0]
+        answers.add(max(counts, default=None))
+    return 100 / answers.pop() if len(answers) == 1 and None not in answers else None
+
+
+def section(entries):
+    """The table, the bars, and accuracy against shape bias; None where no run has been evaluated."""
+    table = result_table(entries)
+    if table is None:
+        return None
+    blocks, sets = [table], sets_of(entries, "accuracy")
+    if sets:
+        series = [{pretty(name): entry.cell("accuracy", name, "top1") for name in sets} for entry in entries]
+        chances = {pretty(name): _chance(entries, "accuracy", name) for name in sets}
+        chances = {name: chance for name, chance in chances.items() if chance is not None}
+        draw = partial(bars, names=[pretty(name) for name in sets], series=series, chances=chances)
+        blocks.append(Plot("bars", "By test set", draw, "Top-1 accuracy; the dashed tick is chance.", "Top-1 accuracy by test set"))
+    blocks += [block for block in [_against_accuracy(entries)] if block]
+    return Section("results", "Results", tuple(blocks), _caption(entries, table))
+
+
+def _against_accuracy(entries):
+    """Accuracy against shape bias, where two entries or more have both."""
+    probes, conflicts = sets_of(entries, "linear"), sets_of(entries, "shape_bias")
+    if not probes or not conflicts:
+        return None
+    points = {}
+    for number, entry in enumerate(entries):
+        pair = (entry.cell("linear", probes[0], "top1"), entry.cell("shape_bias", conflicts[0], "shape_bias"))
+        if None not in (pair[0].value, pair[1].value):
+            points[number] = pair
+    if len(points) < 2:
+        return None
+    joined = alpha_families(entries)
+    across, up = f"linear probe, top-1 ({pretty(probes[0])})", f"shape bias ({pretty(conflicts[0])})"
+    draw = partial(trade_off, points=points, families=joined, across=across, up=up)
+    caption = "Settings that differ in alpha alone are joined, in its order." if joined else ""
+    return Plot("trade-off", "Accuracy against shape bias", draw, caption)
+
+
+def _caption(entries, table):
+    cells = [cell for row in table.rows for cell in row.cells]
+    words = ["Percent; accuracies are top-1 of the classifier on the frozen encoder. Chance is 100 / classes."]
+    if any(cell.std is not None for cell in cells):
+        words.append("± is the sample standard deviation over seeds.")
+    if any(cell.interval for cell in cells):
+        words.append("[low, high] is the 95% interval over resampled images: it knows nothing of other seeds.")
+    if len(entries) > 1:
+        words.append("★ marks the best of a row, by the figure alone: where the spreads overlap, the order may be chance.")
+    return " ".join(words)
+
+
+def mean_of(entry, values):
+    """The mean cell of one value for each run; a single run's value without a spread."""
+    return mean_cell(values, len(entry.runs)) if len(entry.runs) > 1 else Cell(values[0] if values else None)

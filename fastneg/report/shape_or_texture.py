@@ -1,0 +1,85 @@
+"""The section on cue conflict: category matrix and box plots."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
+from fastneg.report.entries import sets_of
+from fastneg.report.plots.bias import category_boxes, category_matrix, texture_share
+from fastneg.report.results import entry_columns
+from fastneg.report.rows import ANSWERS
+
+
+def pooled(entry, test_set):
+    """{category: counts of shape, texture and other answers}, added up over the entry's runs."""
+    total = {}
+    for row in entry.rows("shape_bias", test_set):
+        for name, counts in row["by_category"].items():
+            own = total.setdefault(name, dict.fromkeys(ANSWERS, 0))
+            for answer in ANSWERS:
+                own[answer] += counts[answer]
+    return total
+
+
+def section(entries):
+    """Blocks for each cue-conflict set, or None where there is none."""
+    blocks = [block for test_set in sets_of(entries, "shape_bias") for block in _blocks(entries, test_set)]
+    caption = (
+        "Images with the shape of one class and the texture of another. Shape bias is the share of shape decisions among the answers that "
+        "name either; coverage is how often the answer names either, and a bias means little where it is low."
+    )
+    if any(len(entry.runs) > 1 for entry in entries):
+        caption += " The categories' counts are those of all seeds added up."
+    return Section("shape-bias", "Shape or texture?", folds_last(blocks), caption) if blocks else None
+
+
+def _blocks(entries, test_set):
+    counts = [pooled(entry, test_set) for entry in entries]
+    categories = list(dict.fromkeys(name for found in counts for name in found))
+    stem, name = file_stem("shape-bias", test_set), pretty(test_set)
+    biases = [entry.cell("shape_bias", test_set, "shape_bias") for entry in entries]
+    rows = (
+        Row("shape bias", tuple(biases)),
+        Row("coverage", tuple(entry.cell("shape_bias", test_set, "coverage") for entry in entries)),
+    )
+    blocks = [Table(stem, f"Shape bias: {name}", "%", entry_columns(entries), rows)]
+    if not categories:
+        return blocks
+    shares = [None if cell.value is None else 1 - cell.value / 100 for cell in biases]
+    means = _mean_share(counts, categories)
+    ordered = sorted(categories, key=lambda name: (means[name] is None, -(means[name] or 0)))
+    series = list(zip(counts, shares, strict=True))
+    matrix = partial(category_matrix, categories=ordered, series=series)
+    caption = "The most texture-bound first. Markers: each category; lines: all together."
+    blocks.append(Plot(f"{stem}-matrix", f"By category: {name}", matrix, caption, f"Shape or texture by category: {name}"))
+    spread = [[share for name in categories if name in found and (share := texture_share(found[name])) is not None] for found in counts]
+    if any(len(shares) > 2 for shares in spread):
+        boxes = partial(category_boxes, names=[entry.name for entry in entries], series=spread)
+        blocks.append(
+            Plot(f"{stem}-boxes", f"Spread over categories: {name}", boxes, "Median, quartiles, and whiskers of at most 1.5 box lengths.")
+        )
+    return [*blocks, Fold(f"Answers by category: {name}", (_category_table(stem, name, entries, ordered, counts),))]
+
+
+def _mean_share(counts, categories):
+    """{category: mean over entries of the fraction of texture decisions, or None}."""
+    means = {}
+    for name in categories:
+        shares = [share for found in counts if name in found and (share := texture_share(found[name])) is not None]
+        means[name] = sum(shares) / len(shares) if shares else None
+    return means
+
+
+def _category_table(stem, name, entries, categories, counts):
+    several = len(entries) > 1
+    columns = tuple(
+        Column(f"{entry.name}: {answer}" if several else answer, series=number if several else None)
+        for number, entry in enumerate(entries)
+        for answer in ANSWERS
+    )
+    rows = tuple(
+        Row(category, tuple(Cell(found[category][answer] if category in found else None) for found in counts for answer in ANSWERS))
+        for category in categories
+    )
+    return Table(f"{stem}-counts", f"Answers by category: {name}", "category", columns, rows, digits=0)
