@@ -228,6 +228,9 @@ class PretrainConfig(Config):
 
     image_size: int = option(224, at_least=16)
     """Side in pixels of each view."""
+    image_size_schedule: str | None = None
+    """Another side of the views by epoch, EPOCH:SIZE[,EPOCH:SIZE…] beginning with epoch 0, such as 0:128,100:224; evaluation takes
+    --image_size."""
     eval_resize: int | None = option(None, at_least=16)
     """Side in pixels to which the shorter side is resized for evaluation, before the central crop; default image_size × 256/224."""
     crop_min: float = option(0.2, above=0.0, at_most=1.0)
@@ -236,6 +239,13 @@ class PretrainConfig(Config):
     """Largest share of the image's area that a random crop takes."""
     augmentation: str = option("moco_v2", choices=("moco_v2", "colour_invariant", "crop_flip"))
     """The recipe of random changes that makes each view."""
+
+    order: str = option("random", choices=("random", "page", "sequential"))
+    """The order of the samples: random; page (for sets larger than memory: whole pages of the file in random order, their samples mixed);
+    or sequential (the order of the file)."""
+    max_bad_share: float = option(0.001, at_least=0.0, below=1.0)
+    """Samples that cannot be decoded (or, with --check_crc, fail their checksum) are replaced and counted; above this share of them the
+    run stops."""
 
     epochs: int = option(200, at_least=1)
     """Passes over the data."""
@@ -284,8 +294,10 @@ class PretrainConfig(Config):
         super().__post_init__()
         if self.patch_min > self.patch_max:
             raise ConfigError(f"--patch_min is {self.patch_min}, above --patch_max {self.patch_max}.")
-        if self.negatives == "patch" and self.patch_max > self.image_size:
-            raise ConfigError(f"--patch_max is {self.patch_max}: a patch cannot be larger than --image_size {self.image_size}.")
+        smallest = min(size for _, size in self.view_sizes())
+        if self.negatives == "patch" and self.patch_max > smallest:
+            where = f"--image_size {smallest}" if self.image_size_schedule is None else f"the {smallest} of --image_size_schedule"
+            raise ConfigError(f"--patch_max is {self.patch_max}: a patch cannot be larger than {where}.")
         if self.eval_resize is not None and self.eval_resize < self.image_size:
             raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
         if self.crop_min > self.crop_max:
@@ -294,6 +306,26 @@ class PretrainConfig(Config):
             raise ConfigError(f"--bn is split, which is of no use to --method {self.method}: it keeps keys apart from queries (moco only).")
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
+
+    def view_sizes(self):
+        """[(epoch, side of the views in pixels from that epoch on)], the first from epoch 0 on."""
+        if self.image_size_schedule is None:
+            return [(0, self.image_size)]
+        wrong = f"--image_size_schedule is {self.image_size_schedule!r}: EPOCH:SIZE[,EPOCH:SIZE…] was expected"
+        try:
+            sizes = [tuple(map(int, entry.split(":"))) for entry in self.image_size_schedule.split(",")]
+            epochs = [epoch for epoch, _ in sizes]
+        except ValueError:
+            raise ConfigError(f"{wrong}, such as 0:128,100:224.") from None
+        if epochs[0] != 0 or epochs != sorted(set(epochs)):
+            raise ConfigError(f"{wrong}, the first epoch 0 and each later than the one before.")
+        if min(size for _, size in sizes) < 16:
+            raise ConfigError(f"{wrong}, each size at least 16.")
+        return sizes
+
+    def view_size(self, epoch):
+        """Side of the views in pixels in an epoch."""
+        return next(size for start, size in reversed(self.view_sizes()) if start <= epoch)
 
 
 @dataclass(frozen=True)

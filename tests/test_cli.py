@@ -51,6 +51,10 @@ def test_positional_arguments():
         ),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--method", "simclr", "--bn", "split"], "of no use to --method"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"], "cannot be larger than --image_size"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "5:64"], "the first epoch 0"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "0:64,9:x"], "EPOCH:SIZE"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "0:8"], "at least 16"),
+        (["pretrain", "--preset", "moco_patch_in100", "--data", "x", "--out", "y", "--image_size_schedule", "0:64,9:224"], "than the 64"),
         (["encode", "photos"], "out"),
         (["encode", "photos", "x.beton", "train"], "train"),
         (["verify", "x.beton", "as_dict"], "as_dict"),
@@ -177,3 +181,9 @@ def test_replace_checks_again():
         PretrainConfig().replace(key_momentum=1.0)
     with pytest.raises(ConfigError, match="at least"):
         PretrainConfig().replace(alpha=float("nan"))
+
+
+def test_the_size_of_the_views_follows_the_schedule():
+    config = PretrainConfig(image_size=224, image_size_schedule="0:128,60:160,120:224")
+    assert [config.view_size(epoch) for epoch in (0, 59, 60, 119, 120, 500)] == [128, 128, 160, 160, 224, 224]
+    assert PretrainConfig(image_size=64, patch_max=64).view_size(9) == 64

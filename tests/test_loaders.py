@@ -43,7 +43,12 @@ def train_loader(reader, **changes):
 
 
 def equal(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(torch.equal(a, b) for a, b in zip(flat(one), flat(other), strict=True))
+
+
+def flat(batch):
+    """The tensors of a batch."""
+    return [*batch[:4], *batch[4]] if isinstance(batch, ViewBatch) else list(batch)
 
 
 def test_batches_are_as_contracted(reader):
@@ -153,6 +158,49 @@ def test_the_same_seed_gives_the_same_views_and_another_seed_others(reader):
     assert not any(torch.equal(a.query, b.query) for a, b in zip(one, other, strict=True))
 
 
+def test_more_views_and_a_recipe_for_each(reader):
+    recipes = ["moco_v2", "crop_flip", AUGMENTATIONS["crop_flip"], "moco_v2"]
+    loader = train_loader(reader, views=4, augmentation=recipes)
+    batch = next(iter(loader.epoch(0)))
+    views = [batch.query, batch.key, *batch.more]
+    assert len(views) == 4 and not any(torch.equal(one, other) for i, one in enumerate(views) for other in views[:i])
+    # the first views are those of a loader that makes no more
+    two = next(iter(train_loader(reader, views=2, augmentation=recipes[:2]).epoch(0)))
+    assert equal(two, batch._replace(more=()))
+    loader.close()
+    with pytest.raises(ValueError, match="one for each of 3 views"):
+        train_loader(reader, views=3, augmentation=recipes)
+    with pytest.raises(ValueError, match="at least 2"):
+        train_loader(reader, views=1)
+
+
+def test_the_size_may_change_with_the_epoch(reader):
+    loader = train_loader(reader, image_size=lambda epoch: 32 + 9 * epoch)
+    for epoch in (0, 2, 1):
+        batches = list(loader.epoch(epoch))
+        assert {batch.key.shape[-1] for batch in batches} == {32 + 9 * epoch}
+        fixed = train_loader(reader, image_size=32 + 9 * epoch)
+        assert all(equal(one, other) for one, other in zip(batches, fixed.epoch(epoch), strict=True))
+        fixed.close()
+    loader.close()
+
+
+@pytest.mark.parametrize("order", ["page", "sequential"])
+def test_other_orders_give_the_same_views_of_other_batches(tmp_path, order):
+    path, rng = tmp_path / "pages.beton", np.random.default_rng(1)
+    with BetonWriter(path, page_size=4096) as writer:  # few samples a page
+        for i in range(24):
+            writer.add(jpeg(photo(rng, 40, 40)), 40, 40, label=i)
+    with BetonReader(path) as opened:
+        assert len(set(opened.pages.tolist())) > 4
+        loader = train_loader(opened, order=order, batch_size=6)
+        index = torch.cat([batch.index for batch in loader.epoch(1)]).tolist()
+        assert sorted(index) == list(range(24)) and (index == list(range(24))) == (order == "sequential")
+        rest = list(loader.epoch(1, start=2))
+        assert all(equal(one, other) for one, other in zip(list(loader.epoch(1))[2:], rest, strict=True))
+        loader.close()
+
+
 def test_an_epoch_can_start_anywhere(reader):
     loader = train_loader(reader)
     whole = list(loader.epoch(4))
@@ -168,7 +216,7 @@ def test_processes_share_the_batches_of_one(reader, world_size):
     whole = list(train_loader(reader).epoch(0))
     shares = [list(train_loader(reader, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
     for batch, *parts in zip(whole, *shares, strict=True):
-        assert equal(batch, [torch.cat(columns) for columns in zip(*parts, strict=True)])
+        assert equal(batch, [torch.cat(columns) for columns in zip(*map(flat, parts), strict=True)])
 
 
 def test_tensors_are_not_overwritten_later(reader):
@@ -226,7 +274,8 @@ def test_a_sample_that_cannot_be_decoded_is_named(tmp_path):
         for i in range(8):
             data = jpeg(photo(rng, 40, 40))
             writer.add(data[: len(data) // 2] if i == 5 else data, 40, 40, label=0)
-    with BetonReader(path) as opened, pytest.raises(BetonError, match=r"1 of 4 images .* sample 5 of"):
+    said = r"1 of 8 samples cannot be used: sample 5 of .*: it cannot be decoded \(OSError"
+    with BetonReader(path) as opened, pytest.raises(BetonError, match=said):
         list(EvalLoader(opened, 4, 32, threads=1))
 
 

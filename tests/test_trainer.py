@@ -93,6 +93,18 @@ def test_the_other_methods_train_and_resume(beton, tmp_path, method):
     assert first != last and load_run(tmp_path / "parts").feature_dim == 128
 
 
+@pytest.mark.parametrize("changes", [{"order": "page"}, {"image_size_schedule": "0:24,1:40,2:32"}], ids=["page", "sizes"])
+def test_other_orders_and_growing_views_resume_too(beton, tmp_path, changes):
+    whole = settings(beton, tmp_path / "whole", **changes)
+    assert pretrain(whole).finished
+    config = settings(beton, tmp_path / "run", **changes)
+    for stop in (4, 3):
+        assert not pretrain(config, stop_after=stop).finished
+    assert pretrain(config).finished
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+    assert same_weights(tmp_path / "run", tmp_path / "whole")
+
+
 def test_another_seed_is_another_run(beton, tmp_path, uninterrupted):
     pretrain(settings(beton, tmp_path / "run", seed=1, epochs=1))
     assert rows(tmp_path / "run")[0]["loss"] != rows(uninterrupted)[0]["loss"]

@@ -8,7 +8,7 @@ import torch
 
 
 class ViewBatch(NamedTuple):
-    """Two augmented views of each image. The tensors own their memory: nothing overwrites them later."""
+    """Augmented views of each image, two or more. The tensors own their memory: nothing overwrites them later."""
 
     query: torch.Tensor
     """(N, 3, H, W) channels_last, normalised; float16 on CUDA, float32 on the CPU."""
@@ -18,6 +18,8 @@ class ViewBatch(NamedTuple):
     """(N,) int64 on the CPU, positions in the data set."""
     label: torch.Tensor | None
     """(N,) int64 on the CPU, or None where the data set has no labels."""
+    more: tuple[torch.Tensor, ...] = ()
+    """The third and further views, where the loader was asked for them."""
 
 
 class EvalBatch(NamedTuple):

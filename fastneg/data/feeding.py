@@ -1,118 +1,222 @@
-"""What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors, naming what cannot be decoded."""
+"""What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors, going on where a sample is bad."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
+from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from fastneg.data.beton import BetonError
-from fastneg.data.image_files import decoded_size
-from fastneg.data.pipeline import build_pipeline
+from fastneg.data.pipeline import build_pipeline, what_is_wrong, wrong_size
 from fastneg.data.producer import Producer
+from fastneg.data.quarantine import Quarantine
 
 BATCHES_AHEAD = 2
 WAIT_S = 300.0
 """A batch that takes longer than this is a hang: the wait ends with an error that says what it waited for."""
 
 
-class FeedingLoader:
-    """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the consumer's work."""
+class Request(NamedTuple):
+    """What one batch is made of."""
 
-    def __init__(self, reader, batch_size, image_size, *, views, augment, device, threads, check_crc=False):
-        self.reader = reader
-        self.image_size = image_size
+    index: np.ndarray
+    """(N,) int64, its samples."""
+    views: list
+    """The arrays of `draw_view`, for each view."""
+    size: int
+    """Side of the views in pixels."""
+    replaced: dict
+    """{index: reason} of the bad samples in whose places others stand."""
+
+
+class Made(NamedTuple):
+    """One batch as it comes from the pipeline."""
+
+    request: Request
+    tensors: list
+    """(N, 3, H, W) channels_last, for each view."""
+    ready: object
+    """A CUDA event that the tensors are ready after; None on the CPU."""
+
+
+class FeedingLoader:
+    """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the consumer's work.
+
+    A loader says what the batch at a place, (epoch, iteration), is made of (`_request`). A batch with a sample that cannot be used is made
+    again, from its place, with another in its stead.
+
+    Args:
+        reader: `BetonReader`.
+        order: `EpochOrder`.
+        views, augment, device, threads: as of `build_pipeline`.
+        check_crc, max_bad_share, quarantine: as of `TrainLoader`.
+    """
+
+    def __init__(self, reader, order, *, views, augment, device, threads, check_crc=False, max_bad_share=0.0, quarantine=None):
+        self.reader, self.order = reader, order
         self.device = torch.device(device)
         self.check_crc = check_crc
         if check_crc and reader.checksums is None:
             raise BetonError(
                 f"{reader.path} holds no checksums (no crc32 field), so they cannot be checked: encode it again, or leave check_crc off."
             )
-        cuda = self.device.type == "cuda"
-        if cuda and self.device.index is None:
-            self.device = torch.device("cuda", torch.cuda.current_device())
-        self._pipe = build_pipeline(batch_size, views=views, size=image_size, augment=augment, device=self.device, threads=threads)
-        self._running = None
+        self._stream = None
+        if self.device.type == "cuda":
+            if self.device.index is None:
+                self.device = torch.device("cuda", torch.cuda.current_device())
+            self._stream = torch.cuda.Stream(self.device)
+        self.quarantine = dict(quarantine or {})
+        """{index: reason} of the bad samples met in the batches that were handed out."""
+        self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
+        self._build = partial(build_pipeline, order.local_batch_size, views=views, augment=augment, device=self.device, threads=threads)
+        self._pipe, self._running, self._process = self._build(), None, os.getpid()
+        self._held = None
 
-    def _run(self, requests):
-        """Yield (index, tensors) for each request, an (index, views) pair, where views are the drawn numbers of each view."""
+    def _request(self, place):
+        raise NotImplementedError
+
+    def __len__(self):
+        return self.order.iterations
+
+    def _run(self, epoch, start=0):
+        """Yield (request, tensors) for each batch of an epoch, from iteration `start` on."""
+        if self._pipe is None:
+            raise RuntimeError(f"The loader of {self.reader.path} is closed: open another.")
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                f"The loader of {self.reader.path} was opened in process {self._process}, this is {os.getpid()}: its threads are not here. "
+                "Open one in each process."
+            )
         if self._running is not None:
             self._running.close()
-        self._running = Producer(self._produce(requests), WAIT_S, f"the next batch of {self.reader.path}", BATCHES_AHEAD)
-        yield from self._running
+        self._running = Producer(self._produce(epoch, start), WAIT_S, f"the next batch of {self.reader.path}", BATCHES_AHEAD)
+        for request, tensors, ready in self._running:
+            if ready is not None:
+                consumer = torch.cuda.current_stream(self.device)
+                consumer.wait_event(ready)
+                for tensor in tensors:
+                    tensor.record_stream(consumer)
+            self.quarantine.update(request.replaced)
+            yield request, tensors
 
-    def _produce(self, requests):
-        pending = deque()
+    def know(self, bad):
+        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from now on, without being tried."""
+        self.quarantine.update(bad)
+        self._quarantine.add(bad)
+
+    def __reduce__(self):
+        raise TypeError(f"A loader cannot go to another process: open {self.reader.path} there (a reader can go).")
+
+    # In the thread
+
+    def _produce(self, epoch, start):
+        pending = deque()  # (place, request, encoded) of batches that the pipeline works on
         try:
-            for index, views in _announced(requests, self.reader):
-                pending.append((index, self._feed(index, views)))
+            for iteration in range(start, len(self)):
+                self.reader.will_need(self.order.ahead(epoch, iteration, first=iteration == start))
+                self._feed(pending, (epoch, iteration))
                 if len(pending) == BATCHES_AHEAD:
                     yield self._take(pending)
             while pending:
                 yield self._take(pending)
         finally:
-            while pending:  # an epoch that was left early: what was begun must come out before the next one begins
-                self._take(pending)
+            self._held = None
+            if pending:  # an epoch that was left early, or a pipeline that failed: what was begun must not come out in the next
+                self._drain(pending)
 
-    def _feed(self, index, views):
-        encoded = [self.reader.encoded(int(i)) for i in index]
-        if self.check_crc:
-            self._check(index)
+    def _feed(self, pending, place):
+        request = self._request(place)
+        while self.check_crc and (damaged := self._damaged(request.index)):
+            self._quarantine.add(damaged)
+            request = self._request(place)
+        encoded = [self.reader.encoded(int(i)) for i in request.index]
         self._pipe.feed_input("encoded", encoded)
-        for number, view in enumerate(views):
+        self._pipe.feed_input("size", np.full((len(encoded), 2), request.size, np.float32))
+        for number, view in enumerate(request.views):
             for name, values in view.items():
                 self._pipe.feed_input(f"{name}{number}", values)
         self._pipe.schedule_run()
-        return encoded  # DALI reads these bytes in place: they must live until the outputs are there
+        pending.append((place, request, encoded))  # DALI reads these bytes in place: they must live until the outputs are there
 
     def _take(self, pending):
-        index, encoded = pending.popleft()
-        try:
-            outputs = self._pipe.outputs()
-        except RuntimeError as error:
-            pending.clear()
-            raise BetonError(self._explain(index, encoded, error)) from error
-        tensors = [torch.from_dlpack(output.as_tensor()).permute(0, 3, 1, 2) for output in outputs]
-        if self.device.type == "cuda":
-            # DALI takes a tensor's memory back in the order of its own stream, not of the stream that still reads it: a copy owns itself.
-            tensors = [tensor.clone(memory_format=torch.channels_last) for tensor in tensors]
-        return index, tensors
-
-    def _check(self, index):
-        for i in index:
-            if not self.reader.matches_checksum(i):
-                raise BetonError(f"{self.reader.describe(i)} fails its checksum: the file is damaged. Run fastneg verify on it.")
-
-    def _explain(self, index, encoded, error):
-        """DALI names only a place in the batch, if at all: find the samples that cannot be decoded."""
-        bad = []
-        for i, data in zip(index, encoded, strict=True):
+        while True:
+            request = pending[0][1]
             try:
-                decoded_size(data.tobytes())
-            except BetonError:
-                bad.append(self.reader.describe(i))
-        if bad:
-            listed = ", ".join(bad[:5])
-            return f"{len(bad)} of {len(index)} images of a batch cannot be decoded: {listed}. Run fastneg verify on it."
-        return f"DALI could not make the batch with samples {index[0]} … of {self.reader.path}: {error}"
+                shapes, *outputs = self._pipe.outputs()
+            except RuntimeError as error:
+                self._mend(pending, {index: reason for waiting in pending for index, reason in self._bad(*waiting[1:])}, error)
+                continue
+            wrong = {
+                int(index): reason
+                for index, shape in zip(request.index, shapes.as_array(), strict=True)
+                if (reason := wrong_size(shape, self.reader.sizes[index]))
+            }
+            if wrong:
+                self._mend(pending, wrong, None)
+                continue
+            pending.popleft()
+            return self._handed(request, outputs)
+
+    def _handed(self, request, outputs):
+        if self._stream is None:
+            return Made(request, [_tensor(output) for output in outputs], None)
+        # DALI takes a tensor's memory back when the last reference goes, not when the last kernel has read it: a copy owns itself, and
+        # the outputs are held until it is made.
+        with torch.cuda.stream(self._stream):
+            tensors = [_tensor(output).clone(memory_format=torch.channels_last) for output in outputs]
+            ready = torch.cuda.Event()
+            ready.record(self._stream)
+        if self._held is not None:
+            self._held[0].synchronize()
+        self._held = (ready, outputs)
+        return Made(request, tensors, ready)
+
+    def _damaged(self, index):
+        bad = [int(i) for i in index if not self.reader.matches_checksum(i)]
+        return dict.fromkeys(bad, "it fails its checksum, the file is damaged")
+
+    def _bad(self, request, encoded):
+        """(index, reason) of the samples of a batch that cannot be decoded: DALI names only a place in the batch, if at all."""
+        for index, data in zip(request.index.tolist(), encoded, strict=True):
+            if reason := what_is_wrong(data, self.reader.sizes[index], self.device):
+                yield index, reason
+
+    def _mend(self, pending, bad, error):
+        """Quarantine the bad samples and begin the pending batches anew; a pipeline that failed is dead, so there is a new one."""
+        if not bad:
+            first = pending[0][1].index[0]
+            pending.clear()
+            self._pipe = self._build()
+            raise BetonError(f"DALI could not make the batch with samples {first} … of {self.reader.path}: {error}") from error
+        places = [place for place, _, _ in pending]
+        pending.clear()
+        self._pipe = self._build()
+        self._quarantine.add(bad)
+        for place in places:
+            self._feed(pending, place)
+
+    def _drain(self, pending):
+        try:
+            for _ in range(len(pending)):
+                self._pipe.outputs()
+        except RuntimeError:
+            self._pipe = self._build()
+        pending.clear()
 
     def _label(self, index):
         return None if self.reader.labels is None else torch.from_numpy(self.reader.labels[index])
 
     def close(self):
         """Stop the feeding thread; the loader cannot be used afterwards."""
-        if self._running is not None:
+        if self._running is not None and os.getpid() == self._process:
             self._running.close()
-        self._pipe = None
+        self._pipe = self._running = None
 
 
-def _announced(requests, reader):
-    """The requests, each named to the operating system while the one before is worked on."""
-    previous = None
-    for request in requests:
-        reader.will_need(request[0])
-        if previous is not None:
-            yield previous
-        previous = request
-    if previous is not None:
-        yield previous
+def _tensor(output):
+    """(N, 3, H, W) channels_last, in DALI's memory."""
+    return torch.from_dlpack(output.as_tensor()).permute(0, 3, 1, 2)

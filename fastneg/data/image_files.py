@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from typing import NamedTuple
 
@@ -161,7 +162,8 @@ def readable():
     except BetonError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, and more by version
-        raise BetonError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        said = re.sub(r" <_io\.BytesIO[^>]*>", "", f"{type(error).__name__}: {error}".splitlines()[0])  # an address says nothing
+        raise BetonError(said) from error
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 

@@ -5,28 +5,33 @@ A loader is a function of (seed, epoch, iteration): it can start anywhere.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from fastneg.data.augmentation import AUGMENTATIONS, batch_generator, draw_view, eval_window
 from fastneg.data.batch import EvalBatch, ViewBatch
-from fastneg.data.feeding import FeedingLoader
+from fastneg.data.feeding import FeedingLoader, Request
 from fastneg.data.order import EpochOrder
 
 
 class TrainLoader(FeedingLoader):
-    """Two augmented views of each image, in an order drawn from (seed, epoch).
+    """Augmented views of each image, in an order drawn from (seed, epoch).
 
     Args:
         reader: `BetonReader`.
         batch_size: images a step over all processes.
-        image_size: side of the views in pixels.
-        augmentation: a name of `AUGMENTATIONS`.
+        image_size: side of the views in pixels, or a function that gives it for an epoch.
+        augmentation: a name of `AUGMENTATIONS`, an `Augmentation`, or a list of them, one for each view.
         crop_area: (smallest, largest) share of the image's area in a crop.
+        views: how many views; from the third on they are the batch's `more`.
+        order: a name of `ORDERS`.
         device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
-        seed, rank, world_size: the same seed gives the same global batches for any number of processes.
+        seed, rank, world_size: the same seed gives the same global batches for any number of processes (page order: for the same number).
         threads: decoding threads; 0 takes all cores.
-        check_crc: compare each sample with its checksum; BetonError on a difference.
+        check_crc: compare each sample with its checksum; one that differs is a bad one.
+        max_bad_share: the share of the data set that may be bad; a bad sample is replaced by the next good one.
+        quarantine: {index: reason} of samples that are known to be bad.
+    Raises (from `epoch`):
+        BetonError: more samples are bad than may be. TimeoutError: a batch took longer than `WAIT_S`.
     """
 
     def __init__(
@@ -37,60 +42,81 @@ class TrainLoader(FeedingLoader):
         *,
         augmentation,
         crop_area=(0.2, 1.0),
+        views=2,
+        order="random",
         device="cpu",
         seed=0,
         rank=0,
         world_size=1,
         threads=0,
         check_crc=False,
+        max_bad_share=0.0,
+        quarantine=None,
     ):
-        self.order = EpochOrder(len(reader), batch_size, seed=seed, rank=rank, world_size=world_size)
-        self._recipe, self._crop_area, self._seed = AUGMENTATIONS[augmentation], crop_area, seed
+        if views < 2:
+            raise ValueError(f"views is {views}: at least 2 were expected, a query and a key.")
+        each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
+        if len(each) != views:
+            raise ValueError(f"augmentation has {len(each)} recipes: one for each of {views} views was expected.")
+        self._recipes = [AUGMENTATIONS[one] if isinstance(one, str) else one for one in each]
+        pages = reader.pages if order == "page" else None
+        self._size = image_size if callable(image_size) else lambda epoch: image_size
+        self._crop_area, self._seed = crop_area, seed
         super().__init__(
-            reader, self.order.local_batch_size, image_size, views=2, augment=True, device=device, threads=threads, check_crc=check_crc
+            reader,
+            EpochOrder(len(reader), batch_size, order=order, pages=pages, seed=seed, rank=rank, world_size=world_size),
+            views=views,
+            augment=True,
+            device=device,
+            threads=threads,
+            check_crc=check_crc,
+            max_bad_share=max_bad_share,
+            quarantine=quarantine,
         )
-
-    def __len__(self):
-        return self.order.iterations
 
     def epoch(self, epoch, start=0):
         """Iterate over the `ViewBatch`es of an epoch, from iteration `start` on."""
-        for index, (query, key) in self._run(self._requests(epoch, start)):
-            yield ViewBatch(query, key, torch.from_numpy(index), self._label(index))
+        for request, (query, key, *more) in self._run(epoch, start):
+            yield ViewBatch(query, key, torch.from_numpy(request.index), self._label(request.index), tuple(more))
 
-    def _requests(self, epoch, start):
-        for iteration in range(start, len(self)):
-            index, rows = self.order.global_batch(epoch, iteration), self.order.rows
-            sizes, generator = self.reader.sizes[index], batch_generator(self._seed, epoch, iteration)
-            views = [draw_view(self._recipe, sizes, self._crop_area, generator) for _ in range(2)]
-            local = [{name: values[rows] for name, values in view.items()} for view in views]
-            yield index[rows], local
+    def _request(self, place):
+        # The numbers are drawn for the batch of all processes, and each takes its rows.
+        rows, index = self.order.rows, self.order.global_batch(*place)
+        index[rows], replaced = self._quarantine.replace(index[rows])
+        sizes, generator = self.reader.sizes[index], batch_generator(self._seed, *place)
+        views = [draw_view(recipe, sizes, self._crop_area, generator) for recipe in self._recipes]
+        local = [{name: values[rows] for name, values in view.items()} for view in views]
+        return Request(index[rows], local, self._size(place[0]), replaced)
 
 
 class CropLoader(FeedingLoader):
-    """One random crop and flip of each image: what a linear probe trains on. Every sample once an epoch; the last batch is shorter."""
+    """One random crop and flip of each image: what a linear probe trains on. Every sample once an epoch; the last batch is shorter.
 
-    def __init__(self, reader, batch_size, image_size, *, crop_area=(0.08, 1.0), device="cpu", seed=0, threads=0):
-        self._order, self._crop_area, self._seed = EpochOrder(len(reader), batch_size, seed=seed, last="pad"), crop_area, seed
-        super().__init__(reader, batch_size, image_size, views=1, augment=True, device=device, threads=threads)
+    A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then the next good one stands in for it.
+    """
 
-    def __len__(self):
-        return self._order.iterations
+    def __init__(self, reader, batch_size, image_size, *, crop_area=(0.08, 1.0), device="cpu", seed=0, threads=0, max_bad_share=0.0):
+        self._image_size, self._crop_area, self._seed = image_size, crop_area, seed
+        order = EpochOrder(len(reader), batch_size, seed=seed, last="pad")
+        super().__init__(reader, order, views=1, augment=True, device=device, threads=threads, max_bad_share=max_bad_share)
 
     def epoch(self, epoch):
         """Iterate over the `EvalBatch`es of an epoch."""
-        for index, (images,) in self._run(self._requests(epoch)):
-            yield EvalBatch(images, torch.from_numpy(index), self._label(index))
+        for request, (images,) in self._run(epoch):
+            yield EvalBatch(images, torch.from_numpy(request.index), self._label(request.index))
 
-    def _requests(self, epoch):
-        for iteration in range(len(self)):
-            index = self._order.batch(epoch, iteration)[: self._order.valid(iteration)]
-            generator = batch_generator(self._seed, epoch, iteration)
-            yield index, [draw_view(AUGMENTATIONS["crop_flip"], self.reader.sizes[index], self._crop_area, generator)]
+    def _request(self, place):
+        epoch, iteration = place
+        index, replaced = self._quarantine.replace(self.order.batch(epoch, iteration)[: self.order.valid(iteration)])
+        generator = batch_generator(self._seed, epoch, iteration)
+        view = draw_view(AUGMENTATIONS["crop_flip"], self.reader.sizes[index], self._crop_area, generator)
+        return Request(index, [view], self._image_size, replaced)
 
 
 class EvalLoader(FeedingLoader):
     """The central window of each image, every sample exactly once, in the order of the file; the last batch is shorter.
+
+    A sample that cannot be used raises BetonError: an accuracy without it, or with another in its place, would not be the set's.
 
     Args:
         resize: side to which the shorter side is resized before the central crop, default image_size × 256/224.
@@ -98,20 +124,17 @@ class EvalLoader(FeedingLoader):
     """
 
     def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0):
-        self._resize, self._batch_size = resize or round(image_size * 256 / 224), batch_size
+        self._resize, self._image_size = resize or round(image_size * 256 / 224), image_size
         if self._resize < image_size:
             raise ValueError(f"resize is {self._resize}, below image_size {image_size}: the central crop would not fit.")
-        super().__init__(reader, batch_size, image_size, views=1, augment=False, device=device, threads=threads)
-
-    def __len__(self):
-        return -(-len(self.reader) // self._batch_size)
+        order = EpochOrder(len(reader), batch_size, order="sequential", last="pad")
+        super().__init__(reader, order, views=1, augment=False, device=device, threads=threads)
 
     def __iter__(self):
-        for index, (images,) in self._run(self._requests()):
-            yield EvalBatch(images, torch.from_numpy(index), self._label(index))
+        for request, (images,) in self._run(0):
+            yield EvalBatch(images, torch.from_numpy(request.index), self._label(request.index))
 
-    def _requests(self):
-        for first in range(0, len(self.reader), self._batch_size):
-            index = np.arange(first, min(first + self._batch_size, len(self.reader)))
-            start, end = eval_window(self.reader.sizes[index], self.image_size, self._resize)
-            yield index, [{"roi_start": start, "roi_end": end}]
+    def _request(self, place):
+        index = self.order.batch(*place)[: self.order.valid(place[1])]
+        start, end = eval_window(self.reader.sizes[index], self._image_size, self._resize)
+        return Request(index, [{"roi_start": start, "roi_end": end}], self._image_size, {})

@@ -6,33 +6,53 @@ import operator
 
 import numpy as np
 
+ORDERS = ("random", "page", "sequential")
+WINDOW_PAGES = 64
+"""Pages whose samples are mixed with each other in page order: 512 MiB of a file with pages of 8 MiB."""
+
 
 class EpochOrder:
     """Which samples make up each batch.
 
-    The global batches depend on (seed, epoch) alone. Rank r takes the r-th of `world_size` equal slices of each of them, so that every
-    rank has the same number of batches of the same size, and a run on 1, 2 or 8 processes sees the same global batches.
+    random: each epoch is a permutation of all samples. The global batches depend on (seed, epoch) alone, and rank r takes the r-th of
+    `world_size` equal slices of each: a run on 1, 2 or 8 processes sees the same global batches. For sets that fit into memory.
+
+    page: for sets larger than memory. The pages of the file are shuffled, their samples dealt to the ranks in equal contiguous shares, and
+    in each share the samples of `window` neighbouring pages mixed. A rank reads each page once, as a whole; at most one page at each end
+    of its share is read by a neighbour too. The batches depend on the number of ranks; that an epoch takes every sample once does not.
+
+    sequential: the order of the data set, each epoch the same; shared out as in random.
 
     Args:
         length: samples in the data set.
         batch_size: samples in a batch over all ranks; a multiple of world_size.
+        order: a name of `ORDERS`.
+        pages: (length,) int64, the page on which each sample lies; needed for the page order, and for no other.
+        window: pages whose samples are mixed (page order).
         seed: at least 0; the order of epoch e is drawn from (seed, e).
         rank, world_size: this process, and how many there are.
-        shuffle: False keeps the order of the data set.
         last: what becomes of an incomplete last batch. "drop" leaves it out; "pad" fills it with repeats of the epoch's last sample,
             and `valid` says how many of its entries count.
     Raises:
         ValueError: a setting that cannot be, or "drop" with a data set that is smaller than one batch.
     """
 
-    def __init__(self, length, batch_size, *, seed=0, rank=0, world_size=1, shuffle=True, last="drop"):
-        for name, value, least in (("length", length, 1), ("batch_size", batch_size, 1), ("world_size", world_size, 1), ("seed", seed, 0)):
+    def __init__(self, length, batch_size, *, order="random", pages=None, window=WINDOW_PAGES, seed=0, rank=0, world_size=1, last="drop"):
+        numbers = {"length": length, "batch_size": batch_size, "window": window, "world_size": world_size, "seed": seed}
+        for name, value in numbers.items():
+            least = 0 if name == "seed" else 1
             if operator.index(value) < least:
                 raise ValueError(f"{name} is {value}: it must be at least {least}.")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank is {rank}: with a world_size of {world_size} it must be 0 to {world_size - 1}.")
         if batch_size % world_size:
             raise ValueError(f"batch_size is {batch_size}: a multiple of world_size {world_size} was expected, so that shares are equal.")
+        if order not in ORDERS:
+            raise ValueError(f"order is {order!r}: one of {', '.join(ORDERS)} was expected.")
+        if (order == "page") != (pages is not None):
+            raise ValueError(f"order is {order!r} and pages are {'missing' if pages is None else 'given'}: they go with the order 'page'.")
+        if pages is not None and np.shape(pages) != (length,):
+            raise ValueError(f"pages has the shape {np.shape(pages)}: one page for each of {length} samples was expected, ({length},).")
         if last not in ("drop", "pad"):
             raise ValueError(f"last is {last!r}: 'drop' or 'pad' was expected.")
         if last == "drop" and length < batch_size:
@@ -40,13 +60,15 @@ class EpochOrder:
                 f"length is {length}, less than one batch of {batch_size}, and incomplete batches are dropped: no batch would be left. "
                 "Take a smaller batch_size, or last='pad'."
             )
-        self.length, self.batch_size, self.seed, self.shuffle, self.last = length, batch_size, seed, shuffle, last
+        self.length, self.batch_size, self.order, self.seed, self.last = length, batch_size, order, seed, last
         self.rank, self.world_size = rank, world_size
         self.local_batch_size = batch_size // world_size
         self.rows = slice(rank * self.local_batch_size, (rank + 1) * self.local_batch_size)
         """This rank's part of a global batch."""
         self.iterations = length // batch_size if last == "drop" else -(-length // batch_size)
         """Batches in an epoch, the same for every rank."""
+        self.window = window
+        self._page = None if pages is None else np.unique(pages, return_inverse=True)[1].reshape(-1)
         self._cached = (None, None)
 
     def batch(self, epoch, iteration):
@@ -64,31 +86,108 @@ class EpochOrder:
 
     def global_batch(self, epoch, iteration):
         """The samples of a batch over all ranks, (batch_size,) int64; arguments and errors as of `batch`."""
-        order, first = self._order(epoch), self._first(iteration)
-        return order[np.minimum(np.arange(first, first + self.batch_size), self.length - 1)]
+        first = self._first(iteration) * self.batch_size
+        return self._epoch(epoch).samples[first : first + self.batch_size].copy()
 
     def valid(self, iteration):
         """How many of this rank's entries of a batch count; the rest are repeats, which only last="pad" makes."""
-        return max(0, min(self.local_batch_size, self.length - self._first(iteration) - self.rows.start))
+        iteration, local = self._first(iteration), self.local_batch_size
+        share = self.rank * self.iterations + iteration if self.order == "page" else iteration * self.world_size + self.rank
+        return max(0, min(local, self.length - share * local))
+
+    def ahead(self, epoch, iteration, first=False):
+        """The samples to read from disk while a batch is worked on, so that they are there when they are due.
+
+        Args:
+            epoch, iteration: the batch that is worked on.
+            first: True if nothing was read ahead yet: then the samples of this batch are among them.
+        Returns:
+            int64 positions. In page order whole pages, a window ahead of their use; else those of the rank's next batch.
+        """
+        drawn, local, last = self._epoch(epoch), self.local_batch_size, self._first(iteration) + 1 == self.iterations
+        if self.order != "page":
+            near = range(iteration + (not first), iteration + 2 - last)
+            return np.concatenate([np.empty(0, np.int64), *(self.batch(epoch, number) for number in near)])
+        stop = drawn.target((iteration + 1) * local)
+        return drawn.dealt[drawn.begin(iteration * local) if first else drawn.target(iteration * local) : stop]
 
     def _first(self, iteration):
         if not 0 <= iteration < self.iterations:
             raise IndexError(f"iteration is {iteration}: an epoch has {self.iterations}, counted from 0.")
-        return iteration * self.batch_size
+        return iteration
 
-    def _order(self, epoch):
-        cached, order = self._cached  # one assignment replaces both: threads may share this object
+    def _epoch(self, epoch):
+        cached, drawn = self._cached  # one assignment replaces both: threads may share this object
         if cached != epoch:
-            order = self._draw(epoch)
-            self._cached = (epoch, order)
-        return order
+            if epoch < 0:
+                raise ValueError(f"epoch is {epoch}: it must be at least 0.")
+            drawn = self._draw_pages(epoch) if self.order == "page" else _Epoch(self._pad(self._draw(epoch)))
+            self._cached = (epoch, drawn)
+        return drawn
 
-    def _draw(self, epoch):
-        if epoch < 0:
-            raise ValueError(f"epoch is {epoch}: it must be at least 0.")
-        if not self.shuffle:
-            return np.arange(self.length, dtype=np.int64)
+    def _pad(self, order):
+        """Exactly as many as the epoch's batches take: cut, or filled with repeats of the last."""
+        return order[np.minimum(np.arange(self.iterations * self.batch_size), self.length - 1)]
+
+    def _keys(self, epoch, *counts):
         # NumPy keeps the raw stream of a bit generator from version to version, not what Generator.permutation makes of it: sorting raw
         # 64-bit keys gives the same order everywhere. A resumed run may meet another NumPy.
-        keys = np.random.PCG64(np.random.SeedSequence([self.seed, epoch])).random_raw(self.length)
+        stream = np.random.PCG64(np.random.SeedSequence([self.seed, epoch]))
+        return [stream.random_raw(count) for count in counts]
+
+    def _draw(self, epoch):
+        if self.order == "sequential":
+            return np.arange(self.length, dtype=np.int64)
+        (keys,) = self._keys(epoch, self.length)
         return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+
+    def _draw_pages(self, epoch):
+        page_keys, keys = self._keys(epoch, int(self._page.max()) + 1, self.length)
+        place = np.empty(len(page_keys), np.int64)  # where each page comes in this epoch
+        place[np.argsort(page_keys, kind="stable")] = np.arange(len(page_keys))
+        place = place[self._page]
+        dealt = np.argsort(place, kind="stable")  # all samples, page by page; the shares of the ranks are cut from it
+        share = self.iterations * self.local_batch_size
+        shares = []
+        for rank in range(self.world_size):
+            mine = dealt[rank * share : (rank + 1) * share]
+            window = (place[mine] - place[mine[:1]]) // self.window
+            mixed = mine[np.lexsort((keys[mine], window))]
+            filling = mixed[-1:] if len(mixed) else dealt[-1:]
+            shares.append(np.concatenate([mixed, np.repeat(filling, share - len(mixed))]))
+            if rank == self.rank:
+                bounds = [*np.flatnonzero(np.diff(window, prepend=-1)).tolist(), len(mine)]
+                own = mine, bounds
+        samples = np.stack(shares).reshape(self.world_size, self.iterations, self.local_batch_size).swapaxes(0, 1).reshape(-1)
+        return _Epoch(samples, *own)
+
+
+class _Epoch:
+    """The samples of an epoch's global batches, one after the other; in page order also this rank's share, page by page.
+
+    Args:
+        samples: (iterations × batch_size,) int64.
+        dealt: int64, this rank's share in the order in which its pages are read.
+        bounds: where its windows begin in `dealt`, and its length.
+    """
+
+    def __init__(self, samples, dealt=None, bounds=None):
+        self.samples, self.dealt, self._bounds = samples, dealt, bounds
+
+    def begin(self, used):
+        """Where the window that the `used`-th sample falls in begins in `dealt`."""
+        return self._bounds[self._window(used)]
+
+    def target(self, used):
+        """How much of `dealt` should be read ahead when `used` samples are used: as far into the next window as we are in this one."""
+        if not used:
+            return self._at(1)
+        window = self._window(used - 1)
+        start, stop, end = (self._at(window + step) for step in range(3))
+        return stop + (used - start) * (end - stop) // max(1, stop - start) if used < stop else end
+
+    def _window(self, used):
+        return min(int(np.searchsorted(self._bounds, used, side="right")) - 1, max(0, len(self._bounds) - 2))
+
+    def _at(self, number):
+        return self._bounds[min(number, len(self._bounds) - 1)]

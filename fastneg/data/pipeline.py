@@ -9,6 +9,8 @@ from nvidia.dali import fn, pipeline_def, types
 
 from fastneg.config import default_workers
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from fastneg.data.beton import BetonError
+from fastneg.data.image_files import decoded_size
 
 _VIEW_INPUTS = {
     "roi_start": (types.FLOAT, 1),
@@ -29,10 +31,15 @@ def _inputs(view, names):
     return {name: fn.external_source(name=f"{name}{view}", dtype=_VIEW_INPUTS[name][0], ndim=_VIEW_INPUTS[name][1]) for name in names}
 
 
+def _decode(encoded, decoder):
+    # DALI would turn an image by its EXIF tag, and the sizes in the file would not be the sizes of the pixels any more.
+    return fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False)
+
+
 def _resize(image, size, params):
     # Decoding is whole and the crop comes with the resize: one decode serves all views, and region-of-interest decoding is not trusted.
     return fn.resize(
-        image, size=(size, size), roi_start=params["roi_start"], roi_end=params["roi_end"], interp_type=types.INTERP_LINEAR, antialias=True
+        image, size=size, roi_start=params["roi_start"], roi_end=params["roi_end"], interp_type=types.INTERP_LINEAR, antialias=True
     )
 
 
@@ -42,12 +49,12 @@ def _normalise(image, dtype, mirror=0):
 
 
 @pipeline_def(enable_conditionals=True, exec_dynamic=True)
-def _pipeline(views, size, augment, decoder, dtype):
+def _pipeline(views, augment, decoder, dtype):
     """`views` views of each image; plain windows, or with the colour changes, blur and flip that `augment` stands for."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
-    # DALI would turn an image by its EXIF tag, and the sizes in the file would not be the sizes of the pixels any more.
-    image = fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False)
-    outputs = []
+    size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
+    image = _decode(encoded, decoder)
+    outputs = [image.shape()]
     for view in range(views):
         params = _inputs(view, _VIEW_INPUTS if augment else _PLAIN_INPUTS)
         pixels = _resize(image, size, params)
@@ -69,26 +76,25 @@ def _pipeline(views, size, augment, decoder, dtype):
     return tuple(outputs)
 
 
-def build_pipeline(batch_size, *, views, size, augment, device, threads):
+def build_pipeline(batch_size, *, views, augment, device, threads):
     """A pipeline that is ready to be fed.
 
     Args:
         batch_size: the largest number of images in a batch.
         views: views of each image.
-        size: their side in pixels.
         augment: True for colour changes, blur and flip, False for plain windows.
         device: torch device with an index if it is CUDA.
         threads: decoding threads; 0 takes all cores.
     Inputs:
-        encoded: a list of (size,) uint8 arrays, which must live until the outputs are there; and for each view v the arrays of `draw_view`,
-        named roi_start<v> and so on.
+        encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size: (N, 2) float32, height and width of
+        the views; and for each view v the arrays of `draw_view`, named roi_start<v> and so on.
     Outputs:
-        for each view, (N, H, W, 3), normalised; float16 on CUDA, float32 on the CPU.
+        (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3), normalised; float16 on CUDA, float32 on the
+        CPU.
     """
     cuda = device.type == "cuda"
     pipe = _pipeline(
         views,
-        size,
         augment,
         "mixed" if cuda else "cpu",
         types.FLOAT16 if cuda else types.FLOAT,
@@ -100,3 +106,39 @@ def build_pipeline(batch_size, *, views, size, augment, device, threads):
     )
     pipe.build()
     return pipe
+
+
+@pipeline_def(exec_dynamic=True)
+def _decoding(decoder):
+    return _decode(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True), decoder).shape()
+
+
+def what_is_wrong(encoded, size, device):
+    """Why an image, alone, cannot be decoded as the pipeline decodes it; None if it can.
+
+    Args:
+        encoded: (bytes,) uint8.
+        size: (height, width) that it should have.
+        device: as of `build_pipeline`.
+    """
+    cuda = device.type == "cuda"
+    pipe = _decoding(
+        "mixed" if cuda else "cpu", batch_size=1, num_threads=1, device_id=device.index if cuda else None, prefetch_queue_depth=1
+    )
+    pipe.build()
+    try:
+        pipe.feed_input("encoded", [encoded])
+        (shape,) = pipe.run()
+    except RuntimeError:  # DALI says only that it failed; Pillow mostly knows why
+        try:
+            decoded_size(encoded.tobytes())
+        except BetonError as error:
+            return f"it cannot be decoded ({error})"
+        return "DALI cannot decode it, though Pillow can"
+    return wrong_size(shape.at(0), size)
+
+
+def wrong_size(shape, size):
+    """What to say of an image that was decoded to another size than the file says; None if it was not."""
+    found, expected = [int(side) for side in shape[:2]], [int(side) for side in size]
+    return None if found == expected else f"it decodes to {found[1]}×{found[0]} pixels, the file says {expected[1]}×{expected[0]}"

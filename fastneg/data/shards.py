@@ -139,9 +139,10 @@ class BetonSet:
 
     def will_need(self, indices, field=None):
         """As `BetonReader.will_need`."""
-        for index in indices:
-            reader, local = self.place(index)
-            reader.will_need((local,), field)
+        indices = np.asarray(indices)
+        numbers = np.searchsorted(self._first, indices, side="right") - 1
+        for number in np.unique(numbers):
+            self._readers[number].will_need(indices[numbers == number] - self._first[number], field)
 
     def close(self):
         """Let go of the files; views that were handed out stay valid."""

@@ -104,7 +104,10 @@ def train_on_crops(
     epochs, lr, device = epochs or EPOCHS["crops"], lr or LEARNING_RATE, torch.device(device)
     autocast = uses_autocast(loaded.config, device)
     head = LinearClassifier(loaded.feature_dim, count).to(device)
-    loader = CropLoader(reader, batch_size, loaded.config.image_size, device=device, seed=seed, threads=threads)
+    share = loaded.config.max_bad_share
+    loader = CropLoader(
+        reader, batch_size, loaded.config.image_size, device=device, seed=seed, threads=threads, max_bad_share=share
+    )
 
     def batches(epoch):
         for batch in loader.epoch(epoch):

@@ -78,6 +78,24 @@ def average(values, world):
     return values
 
 
+def total(count, world):
+    """Sum of a number over the processes; waits for all of them."""
+    if world.size == 1:
+        return count
+    value = torch.tensor([float(count)], device=world.device)
+    dist.all_reduce(value)
+    return round(value.item())
+
+
+def union(entries, world):
+    """The entries of the dicts of all processes, by sorted key."""
+    parts = [entries]
+    if world.size > 1:
+        parts = [None] * world.size
+        dist.all_gather_object(parts, entries)
+    return dict(sorted((key, value) for part in parts for key, value in part.items()))
+
+
 def any_rank(flag, world):
     """Whether any process says True; waits for all of them."""
     if world.size == 1:

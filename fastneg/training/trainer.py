@@ -17,13 +17,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.backbones import batch_norms
-from fastneg.config import default_workers
+from fastneg.config import PretrainConfig, default_workers
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
 from fastneg.encoders import SplitBatchNorm2d
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
 from fastneg.training import checkpoint, distributed
+from fastneg.training.bad_samples import BadSamples
 from fastneg.training.gallery import write_gallery
 from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
 from fastneg.training.optim import OPTIMIZERS, learning_rate
@@ -36,6 +37,7 @@ MAY_CHANGE = {
     "device",
     "threads",
     "check_crc",
+    "max_bad_share",
     "log_every",
     "checkpoint_every",
     "keep_checkpoints",
@@ -109,15 +111,17 @@ class _Trainer:
         self.loader = TrainLoader(
             self.reader,
             config.batch_size,
-            config.image_size,
+            config.view_size,
             augmentation=config.augmentation,
             crop_area=(config.crop_min, config.crop_max),
+            order=config.order,
             device=self.device,
             seed=config.seed,
             rank=world.rank,
             world_size=world.size,
             threads=config.threads or max(1, default_workers() // world.size),
             check_crc=config.check_crc,
+            max_bad_share=config.max_bad_share,
         )
         stack.callback(self.loader.close)
         self.iterations = len(self.loader)
@@ -130,6 +134,7 @@ class _Trainer:
             self._write_settings()
         self.log = RunLog(self.run_folder, config.epochs * self.iterations, enabled=world.first)
         stack.callback(self.log.close)
+        self.bad_samples = BadSamples(self.loader, world, self.log)
 
     def _check_batch_norm(self):
         """Say where --bn has nothing to act on; refuse where it acts on a part of the layers only."""
@@ -161,9 +166,10 @@ class _Trainer:
         if "imported" in state:
             raise TrainingError(f"{path} holds imported weights, no run to go on with: give another --out and --init {state['imported']}.")
         before, now = state["config"], json.loads(json.dumps(self.config.as_dict()))
-        differing = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
+        before = {**PretrainConfig().as_dict(), **before}  # a field that is younger than the checkpoint had its default
+        differing = [name for name in now if name not in MAY_CHANGE and before[name] != now[name]]
         if differing:
-            listing = ", ".join(f"{name} {before.get(name)!r} → {now[name]!r}" for name in differing)
+            listing = ", ".join(f"{name} {before[name]!r} → {now[name]!r}" for name in differing)
             raise TrainingError(f"{path} is of a run with other settings ({listing}): keep them, or choose another --out.")
         if state["samples"] != len(self.reader):
             raise TrainingError(
@@ -175,6 +181,7 @@ class _Trainer:
             )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.loader.know(state.get("quarantine", {}))
         if self.world.first:
             drop_rows_after(self.run_folder, state["step"])
             print(f"Resuming from {path} (step {state['step']}).", flush=True)
@@ -187,8 +194,10 @@ class _Trainer:
             checkpoint.write_atomically(self.run_folder / f"{name}.json", lambda file, text=text: file.write(text.encode()))
 
     def save(self):
-        """Write a checkpoint of this moment (the first process alone)."""
+        """Write a checkpoint of this moment (the first process alone; all must call)."""
+        quarantine = self.bad_samples.share()
         if self.world.first:
+            self.bad_samples.write(self.run_folder)
             state = {
                 "step": self.step,
                 "epoch": self.step / self.iterations,
@@ -196,6 +205,7 @@ class _Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "config": json.loads(json.dumps(self.config.as_dict())),
                 "samples": len(self.reader),
+                "quarantine": quarantine,
                 "world_size": self.world.size,
             }
             checkpoint.save(self.run_folder, self.step, state, self.config.keep_checkpoints)
@@ -222,6 +232,7 @@ class _Trainer:
                     lr = learning_rate(config, epoch, self.step % self.iterations, self.iterations)
                     meter.add(self.train_step(batch, lr))
                     self.step += 1
+                    self.bad_samples.tell(self.step)
                     clock.count(config.batch_size)
                     logging = self.step % config.log_every == 0 or self.step == total
                     if logging:
@@ -256,7 +267,7 @@ class _Trainer:
     def _log(self, epoch, lr, meter, clock):
         figures = meter.read(lambda values: distributed.average(values, self.world))
         self._refuse_bad_weights()
-        self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures, **clock.read()})
+        self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures, "bad_samples": self.bad_samples.count(), **clock.read()})
 
     def _refuse_bad_weights(self):
         if self.optimizer.bad.item():
