@@ -12,8 +12,7 @@ from fastneg.config import ConfigError
 from fastneg.training.distributed import any_rank, average, choose_device, gather, start
 
 WORKER = """
-import sys, torch
-from torch.nn.parallel import DistributedDataParallel
+import os, sys, torch
 from fastneg.methods.moco import MoCo
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.training import distributed
@@ -25,7 +24,7 @@ config = tiny_cpu().replace(bn="none", queue_size=20, feature_dim=16, batch_size
 torch.manual_seed(0)
 method = MoCo(config).eval()  # running statistics: batch statistics are each process's own by design
 optimizer = GuardedSGD((p for p in method.parameters() if p.requires_grad), config)
-model = DistributedDataParallel(method, broadcast_buffers=False) if world.size > 1 else method
+model = distributed.data_parallel(method, world)
 data = torch.Generator().manual_seed(1)
 losses = []
 for _ in range(4):
@@ -39,7 +38,10 @@ for _ in range(4):
 if world.first:
     torch.save({"losses": torch.stack(losses), "pointer": method.pointer, **method.state_dict()}, sys.argv[1])
 assert distributed.any_rank(world.rank == world.size - 1, world)
+del model
 distributed.stop()
+threads = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+assert not [name for name in threads if "gloo" in name], threads  # one that outlives the interpreter may abort the process
 """
 
 

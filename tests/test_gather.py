@@ -7,7 +7,6 @@ from fastneg.methods.gather import gather_own_first
 
 WORKER = """
 import sys, torch
-from torch.nn.parallel import DistributedDataParallel
 from fastneg.methods import METHODS
 from fastneg.methods.gather import gather_own_first
 from fastneg.recipes.presets import tiny_cpu
@@ -28,7 +27,7 @@ for name in ("simclr", "byol"):
     torch.manual_seed(0)
     method = METHODS[name](config).eval()  # running statistics: batch statistics are each process's own by design
     optimizer = OPTIMIZERS["lars"]([p for p in method.parameters() if p.requires_grad], config)
-    model = DistributedDataParallel(method, broadcast_buffers=False) if world.size > 1 else method
+    model = distributed.data_parallel(method, world)
     data = torch.Generator().manual_seed(1)
     for step in range(3):
         query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32)))
@@ -41,6 +40,7 @@ for name in ("simclr", "byol"):
     kept |= {f"{name}.{key}": value for key, value in method.state_dict().items()}
 if world.first:
     torch.save(kept, sys.argv[1])
+del model
 distributed.stop()
 """
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import gc
+import inspect
 import os
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.config import ConfigError
 
@@ -40,6 +43,10 @@ def start(device="auto"):
     local = int(env.get("LOCAL_RANK", env.get("SLURM_LOCALID", 0)))
     chosen = choose_device(device, local)
     if size > 1 and not dist.is_initialized():
+        # Its functions take the default group as a default argument at import. DistributedDataParallel imports it: were that to happen
+        # after the group is made, these functions would keep the group, and its threads, alive to the end of the process (see `stop`).
+        import torch.distributed.nn.functional  # noqa: F401
+
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank if size > 1 else 0, size, chosen)
 
@@ -57,8 +64,27 @@ def choose_device(device, local_rank=0):
 
 
 def stop():
+    """Leave the process group, if there is one, when all processes have come to this point.
+
+    Its threads end when nothing holds the group any more. A gloo thread that outlives the interpreter, with tensors of the last
+    collective still to be released, aborts the process ("terminate called without an active exception"). So the caller has let go of
+    what holds the group, `data_parallel` above all, and the cycles that it leaves are collected here.
+    After an error in one process the others may be within a collective: then the process just ends, without calling this.
+    """
     if dist.is_initialized():
+        dist.barrier()
+        gc.collect()
         dist.destroy_process_group()
+
+
+def data_parallel(module, world):
+    """The module with gradients averaged over the processes, kept in the buckets that they travel in; buffers stay each process's own."""
+    if world.size == 1:
+        return module
+    # Newer versions of torch give this option another name.
+    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    options = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    return DistributedDataParallel(module, gradient_as_bucket_view=True, **options)
 
 
 def gather(rows, world):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.backbones import batch_norms
 from fastneg.config import PretrainConfig, default_workers
@@ -72,11 +71,11 @@ def pretrain(config, stop_after=None):
         TrainingError, CheckpointError, BetonError: each says what to do.
     """
     world = distributed.start(config.device)
-    try:
-        with _Signals() as signals, contextlib.ExitStack() as stack:
-            return _Trainer(config, world, stack).run(signals, stop_after)
-    finally:
+    with _Signals() as signals:
+        with contextlib.ExitStack() as stack:
+            result = _Trainer(config, world, stack).run(signals, stop_after)
         distributed.stop()
+    return result
 
 
 class _Trainer:
@@ -105,9 +104,7 @@ class _Trainer:
         if self.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
         self.optimizer = OPTIMIZERS[config.optimizer]((p for p in self.method.parameters() if p.requires_grad), config)
-        self.model = self.method
-        if world.size > 1:
-            self.model = DistributedDataParallel(self.method, broadcast_buffers=False, gradient_as_bucket_view=True)
+        self.model = distributed.data_parallel(self.method, world)
         self.loader = TrainLoader(
             self.reader,
             config.batch_size,
