@@ -11,11 +11,13 @@ DALI = "2.0"
 TRAIN = ["torchvision>=0.21", "fire>=0.7", "tqdm>=4.66", "pillow>=10", "tensorboard>=2.16", "matplotlib>=3.8", "jinja2>=3.1"]
 FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
 TIMM = ["timm>=1.0.9"]
+WANDB = ["wandb>=0.17"]
 BENCH = ["info-nce-pytorch>=0.1.4", "cut-cross-entropy>=25.1", "liger-kernel>=0.5", "inf-cl>=1.3", "matplotlib>=3.8"]
 EXTRAS = {
     "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],
     "cuda13": [*TRAIN, f"nvidia-dali-cuda130>={DALI}"],
     "timm": TIMM,
+    "wandb": WANDB,
     "ffcv": FFCV,
     "bench": BENCH,
     "all": [*TRAIN, f"nvidia-dali-cuda120>={DALI}", *FFCV, *BENCH],

@@ -283,6 +283,14 @@ class PretrainConfig(Config):
     """Epochs between checkpoints; the end of the run and a stop by signal always write one."""
     keep_checkpoints: int = option(3, at_least=1)
     """Newest checkpoints kept."""
+    wandb: str = ""
+    """Log to this project of Weights & Biases too (needs the extra wandb)."""
+    knn_every: int = option(0, at_least=0)
+    """Epochs between measurements of kNN accuracy, and one after the last; 0: none. Needs labels, which training does not see."""
+    knn_train: str = ""
+    """The labelled .beton file whose images vote; default: the training file."""
+    knn_val: str = ""
+    """The labelled .beton file whose images are classified; default: every tenth of those that would vote."""
     resume: str = option("auto", choices=("auto", "never"))
     """auto: go on from the newest checkpoint in the run folder, if any; never: refuse a folder that has one."""
     init: str = ""
@@ -304,6 +312,9 @@ class PretrainConfig(Config):
             raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
         if self.bn == "split" and self.method != "moco":
             raise ConfigError(f"--bn is split, which is of no use to --method {self.method}: it keeps keys apart from queries (moco only).")
+        for name in ("knn_train", "knn_val"):
+            if getattr(self, name) and not self.knn_every:
+                raise ConfigError(f"--{name} is {getattr(self, name)!r}, which has no effect without --knn_every.")
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
 

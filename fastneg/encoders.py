@@ -89,3 +89,10 @@ def scheduled_momentum(momentum, schedule, progress):
     Source: Grill et al. 2020, arXiv:2006.07733: 1 - (1 - momentum) (cos(pi progress) + 1) / 2.
     """
     return momentum if schedule == "constant" else 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+
+
+@torch.no_grad()
+def embed(backbone, images, autocast=False):
+    """(N, 3, H, W) images of any float dtype to (N, F) float32 features without a gradient."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+        return backbone(images if autocast else images.float()).float()

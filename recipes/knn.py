@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fastneg.data.labels import class_count, join_labels, labels_of
 from fastneg.data.shards import open_data
 from fastneg.evaluation.features import features_of
-from fastneg.evaluation.knn import knn_votes
 from fastneg.evaluation.run import append_result, load_run
-from fastneg.evaluation.test_sets import accuracy, class_count, join_labels, labels_of
+from fastneg.evaluation.test_sets import accuracy
+from fastneg.knn import knn_votes
 from fastneg.training.distributed import choose_device
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+from fastneg.data.labels import class_count, join_labels, labels_of
 from fastneg.data.shards import open_data
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_on_crops, train_on_features
 from fastneg.evaluation.run import append_result, load_run
-from fastneg.evaluation.test_sets import accuracy, class_count, join_labels, labels_of
+from fastneg.evaluation.test_sets import accuracy
 from fastneg.training.distributed import choose_device
 
 

@@ -60,24 +60,28 @@ def moco_patch_in1k():
     return moco_in1k().replace(negatives="patch")
 
 
-def simclr_in1k():
-    """SimCLR on ImageNet-1k: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, 10 epochs of warm-up, 100 epochs, T 0.1.
-
-    Source of these: Chen et al. 2020, arXiv:2002.05709, section 2.2 and appendix B.6; its temperature is the best of table 5. The views are
-    MoCo v2's with crops from 8% of the image, whose colour changes are weaker than SimCLR's, and the head has no normalisation.
-    """
+def _large_batch(**settings):
+    """What SimCLR and BYOL publish alike for batches of 4096."""
     return PretrainConfig(
-        method="simclr",
         negatives="none",
         crop_min=0.08,
-        epochs=100,
         batch_size=4096,
         optimizer="lars",
         lr=4.8,
         lr_schedule="cosine_step",
         warmup_epochs=10,
         weight_decay=1e-6,
+        **settings,
     )
+
+
+def simclr_in1k():
+    """SimCLR on ImageNet-1k: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, 10 epochs of warm-up, 100 epochs, T 0.1.
+
+    Source of these: Chen et al. 2020, arXiv:2002.05709, section 2.2 and appendix B.6; its temperature is the best of table 5. The views are
+    MoCo v2's with crops from 8% of the image, whose colour changes are weaker than SimCLR's, and the head has no normalisation.
+    """
+    return _large_batch(method="simclr", epochs=100)
 
 
 def simclr_patch_in1k():
@@ -101,19 +105,7 @@ def byol_in1k():
     Source of these: Grill et al. 2020, arXiv:2006.07733, appendix on shorter schedules; 10 epochs of warm-up, projections of 256 and hidden
     layers of 4096 as in its section 3.2. The views are MoCo v2's with crops from 8% of the image, without BYOL's solarisation.
     """
-    return PretrainConfig(
-        method="byol",
-        negatives="none",
-        key_momentum=0.99,
-        crop_min=0.08,
-        epochs=300,
-        batch_size=4096,
-        optimizer="lars",
-        lr=4.8,
-        lr_schedule="cosine_step",
-        warmup_epochs=10,
-        weight_decay=1e-6,
-    )
+    return _large_batch(method="byol", epochs=300, key_momentum=0.99)
 
 
 def byol_patch_in1k():

@@ -8,7 +8,7 @@ import torch
 from test_features import make_beton, make_run
 
 from fastneg.config import KnnConfig
-from fastneg.evaluation.knn import knn_votes
+from fastneg.knn import knn_votes
 from fastneg.recipes.knn import run_knn
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
+from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
 
 
 def test_meter_reads_means_and_forgets():
@@ -37,6 +37,14 @@ def test_clock_tells_waiting_from_working():
     assert clock.read()["images_per_s"] == 0
 
 
+def test_a_paused_clock_stands_still():
+    clock = Clock()
+    with clock.paused():
+        time.sleep(0.3)
+    clock.count(1)
+    assert clock.read()["images_per_s"] > 1 / 0.3
+
+
 def test_rows_after_a_checkpoint_and_half_lines_are_dropped(tmp_path):
     lines = [json.dumps({"kind": "train", "step": step}) for step in (10, 20, 30)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "tra')
@@ -60,6 +68,35 @@ def test_the_log_writes_json_lines_and_tensorboard_events(tmp_path, capsys):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert events.Scalars("train/loss")[0].value == 1.5 and events.Scalars("train/loss")[0].step == 10
+
+
+def test_histograms_reach_json_lines_and_tensorboard(tmp_path):
+    log = RunLog(tmp_path, total_steps=10)
+    log.histograms(7, {"positive": [1, 0, 3]}, [-1.0, -0.5, 0.5, 1.0])
+    log.row("knn", 7, {"top1": 12.5})
+    assert log.has("knn", 7) and not log.has("knn", 8) and not log.has("train", 7)
+    log.close()
+    first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert first == {"kind": "similarities", "step": 7, "low": -1.0, "high": 1.0, "positive": [1, 0, 3]}
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    drawn = events.Histograms("similarity/positive")[0]
+    assert drawn.step == 7 and drawn.histogram_value.num == 4 and drawn.histogram_value.sum == pytest.approx(3 * 0.75 - 0.75)
+    assert events.Scalars("knn/top1")[0].value == 12.5
+
+
+def test_memory_is_told_where_there_is_a_device():
+    assert device_memory(torch.device("cpu")) == {}
+
+
+@pytest.mark.gpu
+def test_the_peak_of_a_device():
+    device = torch.device("cuda", 0)
+    before = device_memory(device)["peak_mib"]
+    kept = torch.empty(int((before + 64) * 2**20), dtype=torch.uint8, device=device)
+    assert device_memory(device)["peak_mib"] >= len(kept) / 2**20
 
 
 def test_other_processes_write_nothing(tmp_path):

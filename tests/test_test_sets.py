@@ -1,29 +1,24 @@
 """Test sets: joined by class name, counted, arg-max over all or present classes, shape bias where cues conflict."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from test_features import make_beton, make_run
+from test_labels import fake
 
 from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
 from fastneg.data.beton import BetonReader
+from fastneg.data.labels import ABSENT
 from fastneg.data.loaders import EvalLoader
 from fastneg.evaluation.corruptions import CORRUPTIONS, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.run import load_run
-from fastneg.evaluation.test_sets import ABSENT, accuracy, class_map, join_labels, labels_of, parse_sets, rank_of, texture_labels
+from fastneg.evaluation.test_sets import accuracy, parse_sets, rank_of, texture_labels
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
-
-
-def fake(labels, classes=None, names=None, **ints):
-    ints = {name: np.asarray(values) for name, values in ints.items()}
-    labels = None if labels is None else np.asarray(labels)
-    return SimpleNamespace(path="x.beton", labels=labels, classes=classes, names=names, ints=ints, fields=["image", *ints])
 
 
 def test_sets_by_name():
@@ -35,44 +30,6 @@ def test_sets_by_name():
 def test_sets_that_cannot_be_read(text, said):
     with pytest.raises(ConfigError, match=said):
         parse_sets(text)
-
-
-def test_join_by_name_permutes_and_drops():
-    reader = fake([0, 1, 2, 0, 2], ["n3", "n9", "n1"])
-    labels, joined = join_labels(reader, ["n1", "n2", "n3"], 3)
-    assert joined.tolist() == [2, ABSENT, 0]
-    assert labels.tolist() == [2, ABSENT, 0, 2, 0]
-
-
-def test_join_by_number_needs_equal_counts():
-    assert class_map(fake([0, 2, 1]), ["a", "b", "c"], 3).tolist() == [0, 1, 2]
-    assert class_map(fake([0, 2, 1], ["c", "b", "a"]), None, 3).tolist() == [0, 1, 2]
-    for reader, classes, count in ((fake([0, 1]), ["a", "b", "c"], 3), (fake([0, 1], ["a", "b"]), None, 3)):
-        with pytest.raises(ConfigError, match="has 2 classes, the classifier 3"):
-            class_map(reader, classes, count)
-
-
-@pytest.mark.parametrize(
-    ("reader", "classes", "said"),
-    [
-        (fake([0, 1], ["a", "b"]), ["c", "d"], "share no class"),
-        (fake([0, 1], ["a", "a"]), ["a", "b"], "'a' more than once"),
-        (fake([0, 1], ["a", "b"]), ["b", "b"], "'b' more than once"),
-        (fake([1, 1], ["a", "b"]), ["a", "c"], "none of a class"),
-    ],
-)
-def test_classes_that_cannot_be_joined(reader, classes, said):
-    with pytest.raises(ConfigError, match=said):
-        join_labels(reader, classes, 2)
-
-
-@pytest.mark.parametrize(
-    ("reader", "said"),
-    [(fake(None, wnid=[1]), "image, wnid"), (fake([]), "no images"), (fake([0, 3], ["a", "b"]), "from 0 to 3"), (fake([-1, 0]), "from -1")],
-)
-def test_labels_that_cannot_be_used(reader, said):
-    with pytest.raises(ConfigError, match=said):
-        labels_of(reader)
 
 
 LOGITS = torch.tensor(

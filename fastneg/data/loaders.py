@@ -5,6 +5,7 @@ A loader is a function of (seed, epoch, iteration): it can start anywhere.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from fastneg.data.augmentation import AUGMENTATIONS, batch_generator, draw_view, eval_window
@@ -120,14 +121,16 @@ class EvalLoader(FeedingLoader):
 
     Args:
         resize: side to which the shorter side is resized before the central crop, default image_size × 256/224.
+        samples: positions to take, in this order; None takes the whole file.
         (the others as in `TrainLoader`)
     """
 
-    def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0):
+    def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0, samples=None):
         self._resize, self._image_size = resize or round(image_size * 256 / 224), image_size
         if self._resize < image_size:
             raise ValueError(f"resize is {self._resize}, below image_size {image_size}: the central crop would not fit.")
-        order = EpochOrder(len(reader), batch_size, order="sequential", last="pad")
+        self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
+        order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
         super().__init__(reader, order, views=1, augment=False, device=device, threads=threads)
 
     def __iter__(self):
@@ -135,6 +138,6 @@ class EvalLoader(FeedingLoader):
             yield EvalBatch(images, torch.from_numpy(request.index), self._label(request.index))
 
     def _request(self, place):
-        index = self.order.batch(*place)[: self.order.valid(place[1])]
+        index = self._samples[self.order.batch(*place)[: self.order.valid(place[1])]]
         start, end = eval_window(self.reader.sizes[index], self._image_size, self._resize)
         return Request(index, [{"roi_start": start, "roi_end": end}], self._image_size, {})

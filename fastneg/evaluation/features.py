@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.data.loaders import EvalLoader
+from fastneg.encoders import embed
 from fastneg.training.checkpoint import write_atomically
 
 BATCH = 256
@@ -36,13 +37,6 @@ class Features:
 def uses_autocast(config, device):
     """Whether a run's encoder computes in bfloat16 on this device: as in its training."""
     return config.precision == "bf16" or (config.precision == "auto" and torch.device(device).type == "cuda")
-
-
-@torch.no_grad()
-def embed(backbone, images, autocast=False):
-    """(N, 3, H, W) images of any float dtype to (N, F) float32 features without a gradient."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-        return backbone(images if autocast else images.float()).float()
 
 
 def extract_features(backbone, loader, device, autocast=False, what="features"):

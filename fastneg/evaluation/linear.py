@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.data.loaders import CropLoader
-from fastneg.evaluation.features import embed, uses_autocast
+from fastneg.encoders import embed
+from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.run import weights_digest
 from fastneg.training import checkpoint
 

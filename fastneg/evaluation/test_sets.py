@@ -12,13 +12,12 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError
+from fastneg.data.labels import ABSENT, class_count, join_labels
 from fastneg.data.loaders import EvalLoader
+from fastneg.encoders import embed
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES, corrupt, normalised, pixels_of
-from fastneg.evaluation.features import BATCH, embed, features_of, uses_autocast
+from fastneg.evaluation.features import BATCH, features_of, uses_autocast
 from fastneg.evaluation.shape_bias import shape_bias
-
-ABSENT = -1
-"""The label of an image of which the classifier does not know the class."""
 
 
 def parse_sets(text):
@@ -36,84 +35,6 @@ def parse_sets(text):
             raise ConfigError(f"--sets names {name!r} twice: each test set needs a name of its own.")
         sets[name] = path
     return sets
-
-
-def labels_of(reader):
-    """(N,) int64 labels of a `BetonReader`.
-
-    Raises:
-        ConfigError: the file has none, or a label that its class list does not cover.
-    """
-    if reader.labels is None:
-        raise ConfigError(f"{reader.path} has no labels (its fields: {', '.join(reader.fields)}): a file with a label field was expected.")
-    labels = torch.as_tensor(reader.labels, dtype=torch.int64)
-    if len(labels) == 0:
-        raise ConfigError(f"{reader.path} holds no images.")
-    known = class_count(reader)
-    if labels.min() < 0 or labels.max() >= known:
-        raise ConfigError(
-            f"{reader.path} has labels from {labels.min()} to {labels.max()}, but {known} classes: 0 to {known - 1} were expected."
-        )
-    return labels
-
-
-def class_count(reader):
-    """Classes of a file: those that its class list names, or the highest label plus one."""
-    return len(reader.classes) if reader.classes is not None else int(reader.labels.max()) + 1
-
-
-def class_map(reader, classes, count):
-    """Where each class of a file stands in a classifier.
-
-    Classes are joined by name. Where the file or the classifier has no names they are joined by number, which needs equal counts.
-
-    Args:
-        reader: `BetonReader` with labels.
-        classes: list of the classifier's class names, or None.
-        count: C.
-    Returns:
-        (classes of the file,) int64: the classifier's class, or ABSENT.
-    Raises:
-        ConfigError: names are missing and the counts differ, a name comes twice, or not one class is known.
-    """
-    own = class_count(reader)
-    if classes is None or reader.classes is None:
-        if own != count:
-            raise ConfigError(
-                f"{reader.path} has {own} classes, the classifier {count}, and they cannot be joined by name, because "
-                f"{'the classifier has' if classes is None else reader.path + '.json gives'} no class names: "
-                "encode the files with fastneg encode, which writes the names beside them."
-            )
-        return torch.arange(count)
-    for where, names in ((reader.path, reader.classes), ("the classifier", classes)):
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-        if twice:
-            raise ConfigError(f"{where} has the class name {twice[0]!r} more than once: classes are joined by name.")
-    position = {name: number for number, name in enumerate(classes)}
-    joined = torch.tensor([position.get(name, ABSENT) for name in reader.classes], dtype=torch.int64)
-    if (joined == ABSENT).all():
-        raise ConfigError(
-            f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; the classifier knows {_some(classes)}."
-        )
-    return joined
-
-
-def join_labels(reader, classes, count):
-    """(N,) labels of a file in the classifier's numbering (ABSENT where its class is not known), and the `class_map` that gave them.
-
-    Raises:
-        ConfigError: no labels, no common classes, or no image of a common class.
-    """
-    own = labels_of(reader)
-    joined = class_map(reader, classes, count)
-    labels = joined[own]
-    if (labels == ABSENT).all():
-        raise ConfigError(f"{reader.path} holds {len(labels)} images, none of a class that the classifier knows.")
-    return labels, joined
-
-
-def _some(names):
-    return ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def texture_labels(reader):

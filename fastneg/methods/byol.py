@@ -55,11 +55,14 @@ class BYOL(nn.Module):
             extra = None if negatives is None else torch.stack([self._target(images) for images in negatives.unbind(1)], 1)
         positive = [(p * z).sum(1) for p, z in zip(predicted, targets, strict=True)]
         loss = sum((2 - 2 * similarity).mean() for similarity in positive)
-        stats = {}
+        # A row and its neighbour are different images: that all predictions are alike, a collapse, shows there.
+        similarities = {"positive": positive[0].detach(), "batch": (predicted[0] * targets[0].roll(1, 0)).sum(1).detach()}
+        stats = {"batch_similarity": similarities["batch"].mean()}
         if extra is not None:
             negative = [torch.einsum("nd,nmd->nm", p, extra) for p in predicted]
             loss = loss + self.alpha * sum(2 * similarity.mean() for similarity in negative)
-            stats["negative_similarity"] = negative[0].detach().mean()
+            similarities["negative"] = negative[0].detach()
+            stats["negative_similarity"] = similarities["negative"].mean()
         with torch.no_grad():
             ranks = info_nce(predicted[0], targets[0], temperature=1.0, return_stats=True)
             stats |= {
@@ -68,7 +71,7 @@ class BYOL(nn.Module):
                 "acc5": 100 * ranks.acc5,
                 "positive_similarity": positive[0].mean(),
             }
-        return MethodOutput(loss, None, stats)
+        return MethodOutput(loss, None, stats, similarities)
 
     def _target(self, images):
         return F.normalize(self.key_encoder(images), dim=1)

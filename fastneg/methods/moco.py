@@ -14,7 +14,7 @@ from torch import nn
 
 from fastneg.encoders import Encoder, momentum_update, scheduled_momentum, split_batch_norm
 from fastneg.kernels.info_nce import info_nce
-from fastneg.methods.output import MethodOutput
+from fastneg.methods.output import MethodOutput, sample_rows
 
 
 class MoCo(nn.Module):
@@ -58,16 +58,18 @@ class MoCo(nn.Module):
         private = {} if extra is None else {"extra_negatives": extra, "extra_scale": self.alpha}
         result = info_nce(query, keys, self.queue, temperature=self.temperature, return_stats=True, **private)
         with torch.no_grad():
+            similarities = {"positive": (query * keys).sum(1), "queue": query @ sample_rows(self.queue).t()}
             stats = {
                 "loss": result.loss.detach(),
                 "acc1": 100 * result.acc1,
                 "acc5": 100 * result.acc5,
-                "positive_similarity": (query * keys).sum(1).mean(),
+                "positive_similarity": similarities["positive"].mean(),
                 "queue_similarity": query.mean(0) @ self.queue.mean(0),
             }
             if extra is not None:
-                stats["negative_similarity"] = torch.einsum("nd,nmd->nm", query, extra).mean()
-        return MethodOutput(result.loss, keys, stats)
+                similarities["negative"] = torch.einsum("nd,nmd->nm", query, extra)
+                stats["negative_similarity"] = similarities["negative"].mean()
+        return MethodOutput(result.loss, keys, stats, similarities)
 
     def _encode_keys(self, images, generator):
         if self.splits == 1:

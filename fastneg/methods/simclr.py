@@ -48,6 +48,8 @@ class SimCLR(nn.Module):
         result = nt_xent(first, second, everyone, temperature=self.temperature, **private)
         with torch.no_grad():
             positive, count = (first * second).sum(1), len(first)
+            # Of the pairs of different images, each row's with its neighbour in the batch stand for all.
+            similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
             stats |= {
                 "loss": result.loss.detach(),
                 "acc1": 100 * result.acc1,
@@ -56,8 +58,9 @@ class SimCLR(nn.Module):
                 "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum()) / max(1, count * (count - 1)),
             }
             if negatives is not None:
-                stats["negative_similarity"] = torch.einsum("nd,nmd->nm", first, extra).mean()
-        return MethodOutput(result.loss, None, stats)
+                similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)
+                stats["negative_similarity"] = similarities["negative"].mean()
+        return MethodOutput(result.loss, None, stats, similarities)
 
     def after_step(self, keys, progress):
         """Nothing follows the optimizer's step."""

@@ -122,6 +122,13 @@ def union(entries, world):
     return dict(sorted((key, value) for part in parts for key, value in part.items()))
 
 
+def broadcast(tensors, world):
+    """Give every process the values of the first one, in place."""
+    if world.size > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
 def any_rank(flag, world):
     """Whether any process says True; waits for all of them."""
     if world.size == 1:

@@ -1,7 +1,9 @@
-"""What a run tells: metrics.jsonl, TensorBoard events, a progress bar on a terminal and plain lines elsewhere."""
+"""What a run tells: metrics.jsonl, TensorBoard events, Weights & Biases, a progress bar on a terminal and plain lines elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import platform
@@ -12,6 +14,11 @@ from pathlib import Path
 
 import torch
 from tqdm import tqdm
+
+from fastneg.training.wandb_log import WandbLog
+
+CHARTED = ("train", "knn")
+"""Kinds of rows whose figures are drawn over the steps."""
 
 
 class Meter:
@@ -55,6 +62,13 @@ class Clock:
     def count(self, images):
         self._images += images
 
+    @contextlib.contextmanager
+    def paused(self):
+        """What is done inside takes no time."""
+        began = time.perf_counter()
+        yield
+        self._begin += time.perf_counter() - began
+
     def read(self):
         elapsed = time.perf_counter() - self._begin
         rates = {"images_per_s": self._images / elapsed, "data_wait_share": self._waited / elapsed}
@@ -63,16 +77,28 @@ class Clock:
 
 
 class RunLog:
-    """Writes a run's figures; on all processes but the first it does nothing."""
+    """Writes a run's figures; on all processes but the first it does nothing.
 
-    def __init__(self, run, total_steps, enabled=True):
+    Args:
+        run: the run folder.
+        total_steps: of the whole run.
+        enabled: whether this process writes.
+        wandb: a project of Weights & Biases, or "".
+        settings: the config as a dict, for Weights & Biases.
+    Raises:
+        ConfigError: wandb is wanted and not installed.
+    """
+
+    def __init__(self, run, total_steps, enabled=True, wandb="", settings=None):
         self.enabled, self.run = enabled, Path(run)
-        self._tensorboard = self._bar = self._file = None
+        self._tensorboard = self._bar = self._file = self._wandb = None
         self._total = total_steps
         self._printed = 0.0
         if enabled:
             from torch.utils.tensorboard import SummaryWriter
 
+            if wandb:  # first, for it may be refused
+                self._wandb = WandbLog(self.run, wandb, settings)
             self._tensorboard = SummaryWriter(self.run / "tensorboard")
             self._file = open(self.run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 (open for the length of the run)
 
@@ -82,15 +108,38 @@ class RunLog:
             self._bar = tqdm(total=self._total, initial=step, unit="step", dynamic_ncols=True)
 
     def row(self, kind, step, figures):
-        """One line of metrics.jsonl, and one point of each figure in TensorBoard."""
+        """One line of metrics.jsonl, and one point of each figure in TensorBoard and Weights & Biases."""
         if not self.enabled:
             return
         self._file.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
         self._file.flush()
-        if kind == "train":
+        if kind in CHARTED:
             for name, value in figures.items():
-                self._tensorboard.add_scalar(f"train/{name}", value, step)
+                self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
+            if self._wandb is not None:
+                self._wandb.scalars(kind, step, figures)
+        if kind == "train":
             self._show(step, figures)
+
+    def histograms(self, step, counts, edges):
+        """Counts by kind of similarity, each list over the bins between the edges."""
+        if not self.enabled:
+            return
+        self.row("similarities", step, {"low": edges[0], "high": edges[-1], **counts})
+        centres = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+        for kind, values in counts.items():
+            total = sum(count * centre for count, centre in zip(values, centres, strict=True))
+            squares = sum(count * centre**2 for count, centre in zip(values, centres, strict=True))
+            self._tensorboard.add_histogram_raw(
+                f"similarity/{kind}", edges[0], edges[-1], sum(values), total, squares, edges[1:], values, step
+            )
+        if self._wandb is not None:
+            self._wandb.histograms(step, counts, edges)
+
+    def has(self, kind, step):
+        """Whether metrics.jsonl has a row of this kind and step."""
+        rows = map(json.loads, (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        return any(row["kind"] == kind and row["step"] == step for row in rows)
 
     def _show(self, step, figures):
         rates = f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
@@ -114,6 +163,8 @@ class RunLog:
         if self.enabled:
             self._file.close()
             self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.close()
 
 
 def drop_rows_after(run, step):
@@ -131,12 +182,17 @@ def drop_rows_after(run, step):
     path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
+def device_memory(device):
+    """{"peak_mib": most memory that tensors took so far} of a CUDA device; nothing on the CPU. Does not wait for the device."""
+    return {"peak_mib": torch.cuda.max_memory_allocated(device) / 2**20} if device.type == "cuda" else {}
+
+
 def environment(device):
     """What a figure depends on beside the config: versions, device, cores, commit, command."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for name in ("fastneg", "torch", "torchvision", "triton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "numpy"):
+    for name in ("fastneg", "torch", "torchvision", "triton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "timm", "numpy"):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -25,8 +25,10 @@ from fastneg.negatives import NEGATIVES
 from fastneg.training import checkpoint, distributed
 from fastneg.training.bad_samples import BadSamples
 from fastneg.training.gallery import write_gallery
-from fastneg.training.metrics import Clock, Meter, RunLog, drop_rows_after, environment
+from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
+from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
+from fastneg.training.similarities import edges, histograms
 from fastneg.training.weights import load_into, read_weights
 
 MAY_CHANGE = {
@@ -42,6 +44,10 @@ MAY_CHANGE = {
     "keep_checkpoints",
     "resume",
     "probe",
+    "wandb",
+    "knn_every",
+    "knn_train",
+    "knn_val",
 }
 """Fields in which a resumed run may differ from the one it goes on from."""
 
@@ -105,6 +111,8 @@ class _Trainer:
             self.method = self.method.to(memory_format=torch.channels_last)
         self.optimizer = OPTIMIZERS[config.optimizer]((p for p in self.method.parameters() if p.requires_grad), config)
         self.model = distributed.data_parallel(self.method, world)
+        threads = config.threads or max(1, default_workers() // world.size)
+        self.knn = OnlineKnn(config, self.reader, world, threads, stack) if config.knn_every else None
         self.loader = TrainLoader(
             self.reader,
             config.batch_size,
@@ -116,7 +124,7 @@ class _Trainer:
             seed=config.seed,
             rank=world.rank,
             world_size=world.size,
-            threads=config.threads or max(1, default_workers() // world.size),
+            threads=threads,
             check_crc=config.check_crc,
             max_bad_share=config.max_bad_share,
         )
@@ -127,10 +135,12 @@ class _Trainer:
         self.negatives = NEGATIVES.get(config.negatives)
         self.draws = torch.Generator(self.device)
         self.orders = torch.Generator()
+        self.log = RunLog(
+            self.run_folder, config.epochs * self.iterations, enabled=world.first, wandb=config.wandb, settings=config.as_dict()
+        )
+        stack.callback(self.log.close)
         if world.first:
             self._write_settings()
-        self.log = RunLog(self.run_folder, config.epochs * self.iterations, enabled=world.first)
-        stack.callback(self.log.close)
         self.bad_samples = BadSamples(self.loader, world, self.log)
 
     def _check_batch_norm(self):
@@ -222,6 +232,8 @@ class _Trainer:
         self.log.begin(self.step)
         meter, clock, last = Meter(), Clock(), self.step + (stop_after or total)
         self.model.train()
+        if self.step % self.iterations == 0 and self.step:
+            self._knn_after(self.step // self.iterations - 1)  # a signal may have come between an epoch's last step and this
         for epoch in range(self.step // self.iterations, config.epochs):
             batches = self.loader.epoch(epoch, start=self.step % self.iterations)
             with contextlib.closing(batches):
@@ -240,6 +252,8 @@ class _Trainer:
                         stopping = distributed.any_rank(stopping, self.world)
                         if stopping and self.step < total:
                             return self._leave(signals)
+            with clock.paused():
+                self._knn_after(epoch)
             if (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs:
                 self._refuse_bad_weights()
                 self.save()
@@ -259,12 +273,29 @@ class _Trainer:
         norm = self.optimizer.step(lr)
         keys = None if output.keys is None else distributed.gather(output.keys, self.world)
         self.method.after_step(keys, self.step / (self.config.epochs * self.iterations))
+        self.similarities = output.similarities
         return {**output.stats, "gradient_norm": norm}
 
     def _log(self, epoch, lr, meter, clock):
         figures = meter.read(lambda values: distributed.average(values, self.world))
         self._refuse_bad_weights()
-        self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures, "bad_samples": self.bad_samples.count(), **clock.read()})
+        if self.config.queue_size:
+            figures["queue_age_steps"] = min(self.step, self.config.queue_size / self.config.batch_size)  # of the oldest key in it
+        figures |= {"bad_samples": self.bad_samples.count(), **clock.read(), **device_memory(self.device)}
+        self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures})
+        if self.step + self.config.log_every > (epoch + 1) * self.iterations:  # the last line of an epoch
+            counts = distributed.average(histograms(self.similarities), self.world) * self.world.size
+            self.log.histograms(self.step, dict(zip(self.similarities, counts.round().int().tolist(), strict=True)), edges())
+
+    def _knn_after(self, epoch):
+        """Measure and log the kNN accuracy where it is due after an epoch and not logged yet."""
+        config = self.config
+        if self.knn is None or ((epoch + 1) % config.knn_every and epoch + 1 != config.epochs):
+            return
+        if distributed.any_rank(self.world.first and self.log.has("knn", self.step), self.world):
+            return
+        self._refuse_bad_weights()
+        self.log.row("knn", self.step, {"epoch": epoch, **self.knn(self.method.query_encoder.backbone, self.autocast)})
 
     def _refuse_bad_weights(self):
         if self.optimizer.bad.item():

@@ -1,0 +1,109 @@
+"""kNN accuracy of the backbone while it trains: what the features are worth, without training a classifier on them.
+
+Legend: N queries, M voters, F backbone features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fastneg.config import ConfigError
+from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
+from fastneg.data.loaders import EvalLoader
+from fastneg.data.shards import open_data
+from fastneg.encoders import embed
+from fastneg.knn import knn_votes
+from fastneg.training import distributed
+
+NEIGHBOURS, TEMPERATURE = 200, 0.07
+"""As `fastneg knn` votes by default."""
+MOST_VOTERS, MOST_QUERIES = 130_000, 50_000
+"""Of larger files evenly spaced images are taken: 130,000 voters are all of ImageNet-100, a tenth of ImageNet-1k."""
+HELD_OUT = 10
+"""Without a file of its own for the queries, every tenth voter asks instead of voting."""
+BATCH = 256
+
+
+class OnlineKnn:
+    """Compares, on call, features of labelled images with those of others; the images are chosen once.
+
+    Every process takes its share of both, with the running statistics of the first one, whose checkpoints these are; all of them hold all
+    voters' features while they compare.
+
+    Args:
+        config: `PretrainConfig`; knn_train and knn_val name files, "" stands for the training file and for held-out voters.
+        reader: the open training data.
+        world: `World`.
+        threads: decoding threads.
+        stack: ExitStack that closes what is opened here.
+    Raises:
+        ConfigError, BetonError: a file has no labels, shares no class with the other one, or is too small.
+    """
+
+    def __init__(self, config, reader, world, threads, stack):
+        self.config, self.world, self.threads = config, world, threads
+        self._voters = stack.enter_context(open_data(config.knn_train)) if config.knn_train else reader
+        labels = labels_of(self._voters)
+        self._classes, voting = class_count(self._voters), np.arange(len(labels))
+        if config.knn_val:
+            self._queries = stack.enter_context(open_data(config.knn_val))
+            query_labels, _ = join_labels(self._queries, self._voters.classes, self._classes)
+            asking = np.flatnonzero(query_labels.numpy() != ABSENT)
+        else:
+            self._queries, query_labels, asking = self._voters, labels, voting[::HELD_OUT]
+            voting = np.setdiff1d(voting, asking)
+        # Processes gather equal shares of the voters.
+        voting, asking = _spaced(voting, MOST_VOTERS), _spaced(asking, MOST_QUERIES)
+        self._voting, self._asking = voting[: len(voting) - len(voting) % world.size], asking
+        if min(len(self._voting), len(asking)) < world.size:
+            raise ConfigError(
+                f"--knn_every needs at least one voter and one query for each of the {world.size} processes: {self._voters.path} gives "
+                f"{len(voting)} voters, {self._queries.path} {len(asking)} queries."
+            )
+        self._labels = labels[np.concatenate([self._share(self._voting, rank) for rank in range(world.size)])]
+        self._answers = query_labels[self._share(asking, world.rank)]
+
+    def _share(self, positions, rank):
+        return positions[rank :: self.world.size]
+
+    @torch.no_grad()
+    def __call__(self, backbone, autocast):
+        """Top-1 accuracy in percent, and from how many voters and images.
+
+        Args:
+            backbone: (N, 3, H, W) → (N, F); in eval mode while this runs, in training mode after it.
+            autocast: compute in bfloat16.
+        Returns:
+            dict of figures, the same in every process.
+        """
+        distributed.broadcast(list(backbone.buffers()), self.world)  # running statistics are each process's own while it trains
+        backbone.eval()
+        try:
+            voters = distributed.gather(self._features(backbone, self._voters, self._voting, autocast), self.world)
+            queries = self._features(backbone, self._queries, self._asking, autocast)
+        finally:
+            backbone.train()
+        k = min(NEIGHBOURS, len(voters))
+        try:
+            votes = knn_votes(queries, voters, self._labels, self._classes, k, TEMPERATURE, self.world.device)
+        except ValueError as error:
+            raise ConfigError(f"The online kNN found features that cannot be compared: {error}") from error
+        share = (votes.argmax(1) == self._answers).sum().to(self.world.device, torch.float64)
+        hits = distributed.average(share, self.world).item() * self.world.size
+        return {"top1": 100 * hits / len(self._asking), "images": len(self._asking), "voters": len(voters), "k": k}
+
+    def _features(self, backbone, reader, positions, autocast):
+        """(its share of N, F) float32 on the device, in the order of the positions."""
+        config, device = self.config, self.world.device
+        mine = self._share(positions, self.world.rank)
+        loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, device=device, threads=self.threads, samples=mine)
+        try:
+            return torch.cat([embed(backbone, batch.images, autocast) for batch in loader])
+        finally:
+            loader.close()
+
+
+def _spaced(positions, most):
+    """Up to `most` of the positions, evenly spaced."""
+    return positions[:: -(-len(positions) // most)]
