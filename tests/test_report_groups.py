@@ -1,10 +1,12 @@
-"""Runs that differ in their seed alone, and runs that differ in alpha alone (fastneg.report.entries, fastneg.report.alpha)."""
+"""Runs that differ in their seed alone, and runs that differ in alpha alone (fastneg.report.entries, fastneg.report.paired,
+fastneg.report.alpha)."""
 
 import pytest
 from report_runs import add_rows, make_run, page_of
 
 from fastneg.config import ConfigError, ReportConfig
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
+from fastneg.report import paired
 from fastneg.report.alpha import baselines
 from fastneg.report.blocks import Cell
 from fastneg.report.entries import Entry, alpha_families, group_name, group_runs, mean_cell
@@ -21,11 +23,18 @@ def test_runs_that_differ_in_their_seed_alone_are_one():
         run("other", seed=0, lr=2.0, out="b", threads=1),
         run("patch-s1", seed=1, lr=1.0, out="c", threads=8),
         run("bare"),
-    ]
+    ]  # of the settings that are not named here, all have the defaults
     entries = group_runs(runs)
     assert [(entry.name, len(entry.runs)) for entry in entries] == [("patch", 2), ("other", 1), ("bare", 1)]
     assert entries[0].config == {"lr": 1.0, "threads": 1} and entries[0].seeds == "2 seeds"
     assert [entry.name for entry in group_runs(runs, "none")] == ["patch-s0", "other", "patch-s1", "bare"]
+
+
+def test_settings_that_an_earlier_version_did_not_know_count_as_their_defaults():
+    now = tiny_cpu().replace(seed=1).as_dict()
+    before = {name: value for name, value in tiny_cpu().as_dict().items() if name != "feature_dim"}
+    assert len(group_runs([run("p0", **before), run("p1", **now)])) == 1
+    assert len(group_runs([run("p0", **before), run("p1", **{**now, "feature_dim": 64})])) == 2
 
 
 def test_repetitions_of_one_seed_are_no_seeds():
@@ -70,6 +79,38 @@ def test_the_page_gives_mean_and_spread_of_seeds(tmp_path):
     assert separate.row("in domain120")[1:3] == ["60.0", "64.0"]
     with pytest.raises(ConfigError, match="group"):
         ReportConfig(tuple(runs), group="some")
+
+
+def test_paired_differences_by_hand():
+    def entry(values, **config):
+        runs = [run(f"r{seed}", seed=seed, **config) for seed in values]
+        for each, value in zip(runs, values.values(), strict=True):
+            each.results["accuracy", "x"] = {"top1": value}
+        return Entry("e", tuple(runs))
+
+    base = entry({0: 50.0, 1: 60.0, 2: 40.0}, negatives="none")
+    other = entry({2: 43.0, 1: 61.0, 0: 52.0, 5: 99.0})
+    found = paired.difference(base, other, "accuracy", "x", "top1")
+    # differences 2, 1, 3: mean 2, standard deviation 1, half width 4.303 / √3
+    assert found.value == pytest.approx(2.0) and found.note == "3 pairs"
+    assert found.interval == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+    assert paired.difference(base, entry({7: 1.0, 0: 2.0}), "accuracy", "x", "top1") == Cell()
+    assert paired.block([other, base]).title == "Differences from e, paired by seed"
+    assert paired.block([base, entry({0: 1.0})]) is None
+    assert [cell.value for row in paired.block([other, base]).rows for cell in row.cells] == [pytest.approx(2.0)]
+
+
+def test_quantiles_are_students():
+    stats = pytest.importorskip("scipy.stats")
+    assert pytest.approx([stats.t.ppf(0.975, degrees) for degrees in range(1, len(paired.T) + 1)], abs=6e-4) == paired.T
+    assert pytest.approx(stats.t.ppf(0.975, len(paired.T) + 1), abs=6e-4) == paired.T_BEYOND
+
+
+def test_the_page_gives_paired_differences_with_signs(tmp_path):
+    runs = [make_run(tmp_path / f"moco-s{seed}", tiny_cpu_moco().replace(seed=seed), top1=60.0, negatives=0) for seed in (0, 1)]
+    runs += [make_run(tmp_path / f"patch-s{seed}", tiny_cpu().replace(seed=seed), top1=61.0 + 2 * seed) for seed in (0, 1)]
+    page = page_of(tmp_path, *runs)
+    assert page.row("top-1, in domain")[1] == "+2.0[−10.7, +14.7]" and page.row("shape bias, swapped")[1] == "+0.0[+0.0, +0.0]"
 
 
 def alphas(tmp_path, *values):

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from fastneg.report import corruptions
 from fastneg.report.blocks import Cell, Plot
 from fastneg.report.plots import accuracy, bias, classes, features, style, training
 
@@ -142,6 +143,12 @@ def test_severity_curves_start_at_clean_where_it_is_known():
     assert [list(line.get_xdata()) for line in axes.lines] == [[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["clean", "1", "2", "3", "4", "5"]
     assert len(axes.collections) == 1
+
+
+def test_the_mean_curve_is_over_the_published_corruptions():
+    row = {"by_corruption": {"fog": [5, 4, 3, 2, 1], "snow": [7, 6, 5, 4, 3], "spatter": [90] * 5}}
+    assert corruptions.averaged({**row, "of_the_15": ["fog", "snow"]}) == [6, 5, 4, 3, 2]
+    assert corruptions.averaged(row) == [34, 100 / 3, 98 / 3, 32, 94 / 3]
 
 
 def test_histograms_are_densities_over_bins_of_any_width():

@@ -26,8 +26,9 @@ def error_consistency(one, other):
 
 
 def predicted_sets(runs):
-    """Sets with predictions of any run, in the order of the runs."""
-    return list(dict.fromkeys(test_set for run in runs for test_set in run.predictions))
+    """Sets with predictions of any run, in the order in which they were evaluated first."""
+    evaluated = [test_set for run in runs for kind, test_set in run.results if kind == "accuracy" and test_set in run.predictions]
+    return list(dict.fromkeys([*evaluated, *(test_set for run in runs for test_set in run.predictions)]))
 
 
 def section(entries):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
+from fastneg.config import PretrainConfig
 from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, pretty
 from fastneg.report.entries import alpha_families, same_but, sets_of
 from fastneg.report.plots.accuracy import against_alpha
@@ -27,7 +29,8 @@ def baselines(entries, members):
 
 
 def _without_negatives(config):
-    return same_but(config, *(name for name in config if name.startswith(OF_NEGATIVES)))
+    names = {field.name for field in dataclasses.fields(PretrainConfig)} | set(config)
+    return same_but(config, *(name for name in names if name.startswith(OF_NEGATIVES)))
 
 
 def section(entries):

@@ -57,12 +57,24 @@ class Table:
     rows: tuple
     caption: str = ""
     digits: int = 1
+    signed: bool = False
+    """Whether figures above 0 carry a plus."""
     kind: str = "table"
 
     @property
     def wide(self):
         """Whether it takes the whole width of the page: its columns would not fit into half of it."""
-        return sum(max(len(column.name), 8) + 4 for column in self.columns) > 42
+        return self.letters > 42
+
+    @property
+    def crowded(self):
+        """Whether names of columns must be broken into lines."""
+        return self.letters > 100
+
+    @property
+    def letters(self):
+        """About how wide the columns are."""
+        return sum(max(len(column.name), 8) + 4 for column in self.columns)
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,30 @@ def _blocks(entries, test_set):
     names = list(dict.fromkeys(name for runs in found for run in runs for name in run))
     stem = file_stem("corruptions", test_set)
     lines = [line for entry in entries for line in entry.rows("corruptions", test_set)]
-    means = [_line([[statistics.mean(five) for five in zip(*run.values(), strict=True)] for run in runs]) for runs in found]
+    means = [_line([averaged(row) for row in entry.rows("corruptions", test_set)]) for entry in entries]
     curves = [_with_clean(entry, test_set, line) for entry, line in zip(entries, means, strict=True)]
     draw = partial(severity, series=curves)
-    mean = Plot(f"{stem}-mean", f"{pretty(test_set)}, mean over corruptions", draw, ". ".join(origin(lines)), "Accuracy by severity")
+    mean = Plot(f"{stem}-mean", f"{pretty(test_set)}, mean over corruptions", draw, _caption(lines), "Accuracy by severity")
     each = []
     for name in names:
         series = [_line([run[name] for run in runs if name in run]) for runs in found]
         each.append(Plot(file_stem(stem, name), pretty(name), partial(severity, series=series, small=True), small=True))
     return [mean, _table(entries, stem, test_set, names, found), Fold("Each corruption by severity", tuple(each))]
+
+
+def averaged(row):
+    """Five percents: the mean over those corruptions of a line that are of the published 15; over all of them where it does not say."""
+    published = [five for name, five in row["by_corruption"].items() if name in _published(row)]
+    return [statistics.mean(column) for column in zip(*(published or row["by_corruption"].values()), strict=True)]
+
+
+def _published(row):
+    return row["of_the_15"] if isinstance(row.get("of_the_15"), list) else ()
+
+
+def _caption(lines):
+    notes = dict.fromkeys(str(line["mce_note"]) for line in lines if line.get("mce_note"))
+    return " ".join(f"{sentence[0].upper()}{sentence[1:].rstrip('.')}." for sentence in (*origin(lines), *notes))
 
 
 def _line(runs):
@@ -53,18 +68,15 @@ def _with_clean(entry, test_set, line):
 
 
 def _table(entries, stem, test_set, names, found):
-    title = f"By corruption: {pretty(test_set)}"
+    published = {name for entry in entries for row in entry.rows("corruptions", test_set) for name in _published(row)}
+    notes = {name: "not one of the 15: not in the mean" for name in names if published and name not in published}
     if len(entries) == 1 and len(entries[0].runs) == 1:
-        columns = (*(Column(str(level)) for level in range(1, 6)), Column("mean"))
-        rows = [
-            Row(pretty(name), (*(Cell(value, heat=value) for value in five), Cell(statistics.mean(five))))
-            for name, five in found[0][0].items()
-        ]
-        return Table(stem, title, "severity", columns, tuple(rows))
-    rows = []
-    for name in names:
-        cells = [
-            mean_of(entry, [statistics.mean(run[name]) for run in runs if name in run]) for entry, runs in zip(entries, found, strict=True)
-        ]
-        rows.append(Row(pretty(name), with_best(cells)))
-    return Table(stem, title, "mean over severities", entry_columns(entries), tuple(rows))
+        head, columns = "severity", (*(Column(str(level)) for level in range(1, 6)), Column("mean"))
+        cells = {name: (*(Cell(value, heat=value) for value in five), Cell(statistics.mean(five))) for name, five in found[0][0].items()}
+    else:
+        head, columns, cells = "mean over severities", entry_columns(entries), {}
+        for name in names:
+            means = [[statistics.mean(run[name]) for run in runs if name in run] for runs in found]
+            cells[name] = with_best([mean_of(entry, values) for entry, values in zip(entries, means, strict=True)])
+    rows = tuple(Row(pretty(name), cells[name], notes.get(name, "")) for name in names)
+    return Table(stem, f"By corruption: {pretty(test_set)}", head, columns, rows)

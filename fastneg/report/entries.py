@@ -7,6 +7,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
+from fastneg.config import PretrainConfig
 from fastneg.report.blocks import Cell
 from fastneg.report.rows import is_number, is_pair
 
@@ -66,8 +67,12 @@ def sets_of(entries, kind):
 
 
 def same_but(config, *fields):
-    """Settings as a key that is equal for runs that differ in nothing but `fields` and what changes nothing."""
-    kept = {name: value for name, value in config.items() if name not in (*fields, *OWN, *WITHOUT_EFFECT)}
+    """Settings as a key that is equal for runs that differ in nothing but `fields` and what changes nothing.
+
+    What a run of an earlier version did not know yet counts as its default.
+    """
+    known = {**PretrainConfig().as_dict(), **config}
+    kept = {name: value for name, value in known.items() if name not in (*fields, *OWN, *WITHOUT_EFFECT)}
     return json.dumps(kept, sort_keys=True)
 
 

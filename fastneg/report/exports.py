@@ -104,7 +104,9 @@ def to_latex(table):
             lines += [r"\addlinespace"] * bool(group)
             lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex(row.group)}}}}} \\")
             group = row.group
-        lines.append(_latex_row([latex(row.head), *(_latex_cell(cell, table.digits) for cell in row.cells)]))
+        lines.append(
+            _latex_row([latex(row.head), *(_latex_cell(cell, f"{'+' if table.signed else ''}.{table.digits}f") for cell in row.cells)])
+        )
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -112,18 +114,22 @@ def _latex_row(cells):
     return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(cell, digits):
+def _latex_cell(cell, form):
     if cell.text is not None:
         return latex(cell.text)
     if cell.value is None:
         return "--"
-    text = f"{cell.value:.{digits}f}".replace("-", r"$-$")
+    text = _latex_number(cell.value, form)
     text = rf"\textbf{{{text}}}" if cell.best else text
     if cell.std is not None:
-        text += rf" {{\scriptsize $\pm$ {cell.std:.{digits}f}}}"
+        text += rf" {{\scriptsize $\pm$ {cell.std:{form}}}}"
     elif cell.interval:
-        text += rf" {{\scriptsize [{cell.interval[0]:.{digits}f}, {cell.interval[1]:.{digits}f}]}}"
+        text += rf" {{\scriptsize [{', '.join(_latex_number(end, form) for end in cell.interval)}]}}"
     return text
+
+
+def _latex_number(value, form):
+    return f"{value:{form}}".replace("-", r"$-$").replace("+", "$+$")
 
 
 def latex(text):

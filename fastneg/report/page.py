@@ -96,11 +96,20 @@ def render_page(report):
         entries=report.entries,
         several=len(report.entries) > 1,
         many_runs=sum(len(entry.runs) for entry in report.entries) > 1,
+        title=title(report.entries),
         subtitle=subtitle(report.entries[0]),
         light=LIGHT,
         dark=DARK,
         version=__version__,
     )
+
+
+def title(entries):
+    """What the page is about: the names of a few entries, or how many they are."""
+    if len(entries) <= 4:
+        return " · ".join(entry.name for entry in entries)
+    runs = sum(len(entry.runs) for entry in entries)
+    return f"{runs} runs side by side" if runs == len(entries) else f"{runs} runs, {len(entries)} settings"
 
 
 def subtitle(entry):

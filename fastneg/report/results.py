@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from fastneg.report import paired
 from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, with_best
 from fastneg.report.entries import alpha_families, mean_cell, sets_of
 from fastneg.report.plots.accuracy import bars, trade_off
@@ -50,9 +52,9 @@ def headline(entries):
             files = dict.fromkeys(Path(str(line.get("path") or test_set)).stem for line in lines)
             tile(f"{name}, top-1", "%", cells(kind, test_set, "top1"), pretty(" / ".join(files)))
     for test_set in sets_of(entries, "shape_bias")[:1]:
-        coverage = [cell.value for cell in cells("shape_bias", test_set, "coverage")]
-        shown = " / ".join("–" if value is None else f"{value:.0f}%" for value in coverage)
-        tile("shape bias", "%", cells("shape_bias", test_set, "shape_bias"), f"{pretty(test_set)}, coverage {shown}", mark=False)
+        pairs = zip(cells("shape_bias", test_set, "shape_bias"), cells("shape_bias", test_set, "coverage"), strict=True)
+        shown = [bias if coverage.value is None else replace(bias, note=f"at {coverage.value:.0f}%") for bias, coverage in pairs]
+        tile("shape bias (at coverage)", "%", shown, pretty(test_set), mark=False)
     for test_set in sets_of(entries, "corruptions")[:1]:
         tile("under corruption, top-1", "%", cells("corruptions", test_set, "mean_top1"), pretty(test_set))
     tile("training", "images/s", [_speed(entry) for entry in entries], "median", digits=0, mark=False)
@@ -75,11 +77,11 @@ def result_table(entries):
             if all(cell.value is None for cell in cells):
                 continue
             chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1") else None)
-            rows.append(Row(pretty(test_set), (*with_best(cells, highest), chance), _note(kind, test_set, field, lines), title))
+            rows.append(Row(pretty(test_set), (*with_best(cells, highest), chance), _note(kind, test_set, lines), title))
     return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
 
 
-def _note(kind, test_set, field, lines):
+def _note(kind, test_set, lines):
     """What the lines of a row say beside the figure; several values where the runs disagree."""
 
     def said(name, wording, wanted=lambda value: True):
@@ -92,7 +94,6 @@ def _note(kind, test_set, field, lines):
         parts += said("mode", str)
     parts += said("epochs", lambda count: f"{count} epochs", is_number) if kind == "finetune" else []
     parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
-    parts += said("mce_note", str) if field in ("mce", "relative_mce") else []
     return ", ".join(parts + origin(lines))
 
 
@@ -131,7 +132,7 @@ def section(entries):
         chances = {name: chance for name, chance in chances.items() if chance is not None}
         draw = partial(bars, names=[pretty(name) for name in sets], series=series, chances=chances)
         blocks.append(Plot("bars", "By test set", draw, "Top-1 accuracy; the dashed tick is chance.", "Top-1 accuracy by test set"))
-    blocks += [block for block in [_against_accuracy(entries)] if block]
+    blocks += [block for block in (_against_accuracy(entries), paired.block(entries)) if block]
     return Section("results", "Results", tuple(blocks), _caption(entries, table))
 
 

@@ -1,0 +1,61 @@
+"""Differences between groups of runs, paired by seed: what the seeds share (initial weights, order, views) cancels."""
+
+from __future__ import annotations
+
+import statistics
+
+from fastneg.report.blocks import Cell, Column, Row, Table, pretty
+from fastneg.report.entries import sets_of
+from fastneg.report.rows import is_number
+
+FIGURES = (
+    ("linear", "top1", "linear probe, {set}"),
+    ("knn", "top1", "kNN, {set}"),
+    ("accuracy", "top1", "top-1, {set}"),
+    ("corruptions", "mean_top1", "under corruption, {set}"),
+    ("shape_bias", "shape_bias", "shape bias, {set}"),
+    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
+)
+# 97.5% quantiles of Student's t for 1, 2, … degrees of freedom.
+T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)
+T_BEYOND = 2.086  # of 20 degrees: a little wide for more
+
+
+def difference(baseline, other, kind, test_set, field):
+    """Mean difference (other − baseline) over the seeds that both have, with its 95% t interval; an empty Cell for fewer than two seeds."""
+    values = []
+    for entry in (baseline, other):
+        rows = ((run.config.get("seed"), run.results.get((kind, test_set), {}).get(field)) for run in entry.runs)
+        values.append({seed: value for seed, value in rows if is_number(value)})
+    both = [values[1][seed] - values[0][seed] for seed in values[0] if seed in values[1]]
+    if len(both) < 2:
+        return Cell()
+    mean, degrees = statistics.mean(both), len(both) - 1
+    half = (T[degrees - 1] if degrees <= len(T) else T_BEYOND) * statistics.stdev(both) / len(both) ** 0.5
+    missing = max(len(baseline.runs), len(other.runs)) - len(both)
+    return Cell(mean, interval=(mean - half, mean + half), note=f"{len(both)} pairs" if missing else "")
+
+
+def block(entries):
+    """The table of differences from the baseline: the first group without non-semantic negatives, or else the first; None where no two
+    groups share two seeds."""
+    groups = [number for number, entry in enumerate(entries) if len(entry.runs) > 1]
+    if len(groups) < 2:
+        return None
+    baseline = next((number for number in groups if entries[number].config.get("negatives") == "none"), groups[0])
+    others = [number for number in groups if number != baseline]
+    rows = []
+    for kind, field, wording in FIGURES:
+        for test_set in sets_of(entries, kind):
+            cells = tuple(difference(entries[baseline], entries[number], kind, test_set, field) for number in others)
+            if any(cell.value is not None for cell in cells):
+                rows.append(Row(wording.format(set=pretty(test_set)), cells))
+    if not rows:
+        return None
+    name = entries[baseline].name
+    caption = (
+        f"Mean difference from {name} in points over runs of equal seed, with its 95% interval (Student's t). An interval that holds 0 is "
+        "compatible with no difference; with many rows, one in twenty misses 0 by chance."
+    )
+    columns = tuple(Column(entries[number].name, series=number) for number in others)
+    return Table("paired", f"Differences from {name}, paired by seed", "points", columns, tuple(rows), caption, signed=True)
