@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent
 VERSION = next(line.split('"')[1] for line in (ROOT / "fastneg/version.py").read_text().splitlines() if line.startswith("__version__"))
 
 DALI = "2.0"
-TRAIN = ["torchvision>=0.21", "fire>=0.7", "tqdm>=4.66", "pillow>=10", "tensorboard>=2.16", "matplotlib>=3.8", "jinja2>=3.1"]
+TRAIN = ["torchvision>=0.21", "fire>=0.7", "tqdm>=4.66", "pillow>=10", "tensorboard>=2.16", "matplotlib>=3.8", "jinja2>=3.1", "numba>=0.60"]
 FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
 TIMM = ["timm>=1.0.9"]
 WANDB = ["wandb>=0.17"]

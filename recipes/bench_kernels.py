@@ -233,6 +233,7 @@ def _launches():
     yield from _info_nce_launches("float16 D=128", "float16", 4096, 65536, 128)
     yield from _patch_shuffle_launches()
     yield from _augment_launches()
+    yield from _quilt_launches()
 
 
 def _info_nce_launches(name, operand, rows, count, dim, with_grad=True):
@@ -283,6 +284,23 @@ def _augment_launches():
         augment_triton.augment(images[source], params, (0.5,) * 3, (0.2,) * 3, taps(sigma), views[view], launch=recorder)
         name = f"{source} to {view} sigma<={sigma:g}".replace("torch.", "")
         yield from ((name, launch) for launch in recorder.launches)
+
+
+def _quilt_launches():
+    from fastneg.kernels import texture_triton
+    from fastneg.kernels.launch import Recorder
+    from fastneg.kernels.texture import block_grid
+
+    # (side of the texture, of the source patches, of the blocks, overlap, candidates, seam): the defaults, then every other branch
+    shapes = ((224, 96, 32, 8, 128, True), (224, 96, 32, 8, 128, False), (32, 28, 12, 4, 32, True), (224, 112, 64, 16, 256, True))
+    for side, patch, block, overlap, candidates, seam in shapes:
+        rows, columns = block_grid((side, side), block, overlap)
+        empty = lambda *shape, dtype=torch.int32: torch.empty(shape, dtype=dtype, device="meta")
+        levels, corners = empty(8, 2, patch, patch, 3, dtype=torch.uint8), empty(8, 1, rows * columns, candidates)
+        recorder = Recorder()
+        texture_triton.quilt(levels, corners, empty(8, 1, side, side), rows, columns, block, overlap, seam, launch=recorder)
+        for launch in recorder.launches:
+            yield f"P={patch} block={block} overlap={overlap} K={candidates}{'' if seam else ' no seam'}", launch
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def main(arguments=None):
         return 130
 
 
-EXTRA_MODULES = {"fire", "nvidia", "torchvision", "tqdm", "PIL", "tensorboard", "matplotlib", "jinja2"}
+EXTRA_MODULES = {"fire", "nvidia", "torchvision", "tqdm", "PIL", "tensorboard", "matplotlib", "jinja2", "numba"}
 """What the extra `train` brings."""
 
 

@@ -1,0 +1,86 @@
+"""Texture-based non-semantic negatives: a texture quilted from patches of the image, which keeps its local statistics and loses its shape.
+
+Legend: N images, M textures per image, S source patches of an image, C channels, P side of a source patch, H W pixels, B blocks of a
+texture, K candidates for each block.
+Source: Ge et al. 2021, arXiv:2110.14189, section 3.1; the synthesis is Efros and Freeman's image quilting (SIGGRAPH 2001).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from fastneg.kernels.texture import block_grid, quilt
+
+
+def draw_corners(count, size, *, sources=2, patch=96, block=32, overlap=8, candidates=128, device="cpu", generator=None):
+    """Draw the candidates of every block: independent uniform places, in any source patch.
+
+    Args:
+        count: (N, M), images and textures of each.
+        size: (H, W) of the textures in pixels.
+        sources, patch: S and P.
+        candidates: K.
+        generator: torch.Generator on the device, or None for the default one.
+    Returns:
+        (N, M, B, K) int32 as `quilt` takes them.
+    """
+    rows, columns = block_grid(size, block, overlap)
+    room = patch - block + 1
+    if room < 1:
+        raise ValueError(f"block is {block}: at most {patch}, the side of the source patches, was expected.")
+    if candidates < 1:
+        raise ValueError(f"candidates is {candidates}: at least one for each block was expected.")
+    shape = (*count, rows * columns, candidates)
+    place = torch.randint(0, sources * room * room, shape, dtype=torch.int32, device=device, generator=generator)
+    row = place // room  # counts on from one source patch to the next
+    return (row + row // room * (patch - room)).mul_(patch).add_(place % room)
+
+
+def view_sources(views, patch=96, generator=None):
+    """Two source patches of each view, one centred and one at a uniform place: (N, C, H, W) → (N, 2, C, P, P).
+
+    Raises:
+        ValueError: a patch does not fit the views.
+    """
+    n, _, height, width = views.shape
+    if not 1 <= patch <= min(height, width):
+        raise ValueError(f"patch is {patch} for views of {height}×{width}: 1 to {min(height, width)} was expected.")
+    room = torch.tensor([height - patch, width - patch], device=views.device)
+    place = torch.rand((n, 2), device=views.device, generator=generator)
+    # The last place is included; rounding in float32 must not reach the one after it.
+    random = (place * (room + 1)).long().minimum(room)
+    corner = torch.stack([(room // 2).expand(n, 2), random], 1)
+    line = torch.arange(patch, device=views.device)
+    y, x = corner[:, :, 0, None] + line, corner[:, :, 1, None] + line
+    image = torch.arange(n, device=views.device)[:, None, None, None]
+    return views.permute(0, 2, 3, 1)[image, y[:, :, :, None], x[:, :, None, :]].permute(0, 1, 4, 2, 3)
+
+
+def texture_negatives(sources, count=1, size=(224, 224), *, block=32, overlap=8, candidates=128, seam=True, generator=None):
+    """Textures from source patches of each image.
+
+    The same generator state gives the same textures on one device. Devices differ in the candidates that they draw, not in what is
+    made of them.
+
+    Args:
+        sources: (N, S, C, P, P), uint8 or floating point.
+        count: M, textures of each image.
+        size: (H, W) of the textures in pixels.
+        block, overlap, seam: as of `quilt`.
+        candidates: K, places tried for each block.
+        generator: torch.Generator on the device of the sources, or None for the default one.
+    Returns:
+        (N, M, C, H, W), out.flatten(0, 1) is channels_last.
+    Raises:
+        ValueError: the shape, or options that do not fit it.
+    """
+    if sources.ndim != 5:
+        raise ValueError(f"sources has shape {tuple(sources.shape)}: (N, S, C, P, P) was expected.")
+    if count < 1:
+        raise ValueError(f"count is {count}: at least one texture per image was expected.")
+    n, number, patch = sources.shape[0], sources.shape[1], sources.shape[3]
+    grid = {"block": block, "overlap": overlap}
+    corners = draw_corners(
+        (n, count), size, sources=number, patch=patch, candidates=candidates, device=sources.device, generator=generator, **grid
+    )
+    return quilt(sources, corners, size, seam=seam, **grid)
