@@ -29,6 +29,7 @@ EXTRAS = {
         "scikit-learn>=1.4",
         "safetensors>=0.4",
         "timm>=1.0",
+        "imagecorruptions>=1.1.2",
     ],
 }
 
@@ -46,6 +47,7 @@ setup(
         "fastneg.data",
         "fastneg.data.stencils",
         "fastneg.evaluation",
+        "fastneg.evaluation.corruptions",
         "fastneg.kernels",
         "fastneg.methods",
         "fastneg.negatives",

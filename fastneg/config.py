@@ -423,8 +423,8 @@ class EvaluateConfig(Config):
     """NAME=PATH[,NAME=PATH…]: labelled .beton files; a glob in quotes takes several as one set.
     A set in which every image wears the texture of another class
     (an int field `texture`, or file names such as cat7-elephant2.png) gets a shape bias too."""
-    corruptions: str = option("off", choices=("off", "on"))
-    """on: also evaluate the first set under corruptions at five severities."""
+    corruptions: str = option("off", choices=("off", "on", "all"))
+    """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all: and under its 4 extra ones."""
     arg_max: str = option("all", choices=("all", "present"))
     """all: over every class of the classifier; present: over the classes that occur in the set."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
@@ -465,7 +465,7 @@ class DemoConfig(Config):
 class BenchConfig(Config):
     """Measure one part against its alternatives in the same run."""
 
-    name: str = option("all", choices=("loader", "patch_shuffle", "info_nce", "compile", "all"))
+    name: str = option("all", choices=("loader", "patch_shuffle", "info_nce", "corruptions", "compile", "all"))
     """What to measure."""
     json: str | None = None
     """Also write the rows to this file, one JSON object a line."""

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from fastneg.recipes import bench_kernels, bench_loader
+from fastneg.recipes import bench_corruptions, bench_kernels, bench_loader
 from fastneg.training.metrics import environment
 
 BENCHES = {
     "info_nce": bench_kernels.bench_info_nce,
     "patch_shuffle": bench_kernels.bench_patch_shuffle,
     "loader": bench_loader.bench_loader,
+    "corruptions": bench_corruptions.bench_corruptions,
     "compile": bench_kernels.bench_compile,
 }
 

@@ -7,9 +7,11 @@ import sys
 from fastneg.config import ConfigError
 from fastneg.data.beton import BetonError
 from fastneg.data.shards import open_data
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS
 from fastneg.evaluation.linear import load_linear
+from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run
-from fastneg.evaluation.test_sets import evaluate_corruptions, evaluate_set, parse_sets
+from fastneg.evaluation.test_sets import evaluate_set, parse_sets
 from fastneg.training.distributed import choose_device
 
 
@@ -24,8 +26,9 @@ def run_evaluate(config):
         try:
             with open_data(path) as reader:
                 found = evaluate_set(config.run, name, reader, loaded, head, **options)
-                if number == 0 and config.corruptions == "on":
-                    found.append(evaluate_corruptions(name, reader, loaded, head, **options))
+                if number == 0 and config.corruptions != "off":
+                    names = ALL_15 if config.corruptions == "on" else tuple(CORRUPTIONS)
+                    found.append(evaluate_corruptions(name, reader, loaded, head, found[0]["top1"], corruptions=names, **options))
         except (BetonError, ConfigError, OSError) as error:
             print(f"fastneg evaluate: {name}: {error}", file=sys.stderr)
             failed.append(name)
@@ -57,8 +60,10 @@ def table(rows, sets):
     for (kind, name), row in found.items():
         if kind == "corruptions":
             lines.append(
-                f"{name} under corruptions: top-1 {row['mean_top1']:.2f}%, the mean over 5 severities of {len(row['by_corruption'])} "
-                f"corruptions, {len(row['of_the_15'])} of ImageNet-C's 15, {row['source']}"
+                f"{name} under corruptions: top-1 {row['mean_top1']:.2f}%, the mean over 5 severities of {len(row['of_the_15'])} of "
+                f"ImageNet-C's 15 corruptions, {row['source']}"
             )
+            if row["mce"] is not None:
+                lines.append(f"  mCE {row['mce']:.1f}%, relative mCE {row['relative_mce']:.1f}% (AlexNet: 100%)")
             lines += [f"  {each:<18}" + "".join(f"{value:7.1f}" for value in values) for each, values in row["by_corruption"].items()]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import pytest
 
 from fastneg.config import BenchConfig
 from fastneg.recipes import bench
+from fastneg.recipes.bench_corruptions import bench_corruptions
 from fastneg.recipes.bench_loader import bench_loader
 
 
@@ -35,3 +36,15 @@ def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
     monkeypatch.setattr(bench, "BENCHES", {"loader": lambda: iter(())})
     assert bench.run_bench(BenchConfig("loader")) == 1
     assert "no row" in capsys.readouterr().err
+
+
+def test_corruptions_are_measured_beside_the_package(monkeypatch):
+    for name, value in (("SIZE", 48), ("BATCH", 2), ("CORRUPTIONS", ("contrast", "glass_blur", "spatter"))):
+        monkeypatch.setattr(f"fastneg.recipes.bench_corruptions.{name}", value)
+    rows = list(bench_corruptions(rounds=1))
+    by = {(row["contender"], row["corruption"], row.get("severity")): row["ms_per_image"] for row in rows}
+    assert len(rows) == len(by) == 2 * 3 * 5 + 4
+    for contender in ("fastneg", "imagecorruptions"):
+        parts = [by[contender, kind, severity] for kind in ("contrast", "glass_blur") for severity in (1, 2, 3, 4, 5)]
+        assert by[contender, "all", None] == pytest.approx(sum(parts))
+        assert by[contender, "all but glass_blur", None] == pytest.approx(sum(parts[:5]))

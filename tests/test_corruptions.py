@@ -1,99 +1,204 @@
-"""Corruptions: deterministic ones against ImageNet-C's own definition in numpy, SciPy, Pillow; stochastic ones by their moments."""
+"""Corruptions against the package `imagecorruptions` on the same random numbers, against Pillow, OpenCV and SciPy, and by their moments."""
 
-import colorsys
 import io
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import photo
 from PIL import Image
-from scipy import ndimage
+from published_corruptions import Replay, published
+from scipy import ndimage, stats
 
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
-from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES, STOCHASTIC, _generator, corrupt, normalised, pixels_of
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, EXTRA, SEVERITIES, STOCHASTIC, blur, corrupt, noise, normalised, pixels_of
+from fastneg.evaluation.corruptions.draws import Draws
+from fastneg.evaluation.corruptions.frost import KINDS, frost_textures
+from fastneg.evaluation.corruptions.registry import SIZES, nearest_size
 
-DETERMINISTIC = sorted(set(CORRUPTIONS) - set(STOCHASTIC))
+HEIGHT, WIDTH = 60, 53
 
 
 @pytest.fixture(scope="module")
 def photos():
     """(2, 3, 60, 53) in 0 … 1 on the 8-bit grid, with black, white and gray pixels among them."""
     rng = np.random.default_rng(0)
-    pixels = np.stack([photo(rng, 60, 53) for _ in range(2)])
+    pixels = np.stack([photo(rng, HEIGHT, WIDTH) for _ in range(2)])
     pixels[:, :2, :3] = [[0, 0, 0], [255, 255, 255], [90, 90, 90]]
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
-def defocus_blur(pixels, severity):
-    radius, alias = [(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)][severity - 1]
-    reach, taps = (8, 3) if radius <= 8 else (radius, 5)
-    x, y = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1))
-    disk = (x**2 + y**2 <= radius**2).astype(float)
-    disk /= disk.sum()
-    bell = np.exp(-((np.arange(taps) - taps // 2) ** 2) / (2 * alias**2))
-    disk = ndimage.correlate(disk, np.outer(bell, bell) / bell.sum() ** 2, mode="mirror")
-    return np.stack([ndimage.correlate(pixels[..., c], disk, mode="mirror") for c in range(3)], -1)
+def as_bytes(image):
+    return np.uint8(np.round(image.permute(1, 2, 0).numpy() * 255))
 
 
-def brightness(pixels, severity):
-    out = np.empty_like(pixels)
-    for place in np.ndindex(pixels.shape[:2]):
-        hue, saturation, value = colorsys.rgb_to_hsv(*pixels[place])
-        out[place] = colorsys.hsv_to_rgb(hue, saturation, min(1.0, value + [0.1, 0.2, 0.3, 0.4, 0.5][severity - 1]))
-    return out
+class Recorded(Draws):
+    """Draws that remembers what it gave."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.given = []
+
+    def _keep(self, drawn):
+        self.given.append(drawn.clone())
+        return drawn
+
+    def normal(self, *shape):
+        return self._keep(super().normal(*shape))
+
+    def uniform(self, *args):
+        return self._keep(super().uniform(*args))
+
+    def integers(self, *args):
+        return self._keep(super().integers(*args))
 
 
-def contrast(pixels, severity):
-    means = np.mean(pixels, axis=(0, 1), keepdims=True)
-    return np.clip((pixels - means) * [0.4, 0.3, 0.2, 0.1, 0.05][severity - 1] + means, 0, 1)
+def with_constants_of(size, images, name, severity):
+    """Images under a corruption with the constants of another size, (N, H, W, 3) float64, and what was drawn for each image."""
+    found, draws = CORRUPTIONS[name], Recorded("cpu", name, severity, range(len(images)))
+    constant = found.constants[size][severity - 1]
+    out = found.function(images.clone(), constant, *([draws] if found.random else [])).clamp(0, 1)
+    return out.permute(0, 2, 3, 1).double().numpy(), [[drawn[i].numpy() for drawn in draws.given] for i in range(len(images))]
 
 
-def pixelate(pixels, severity):
-    factor = [0.6, 0.5, 0.4, 0.3, 0.25][severity - 1]
+def plasma_draws(drawn, side, decay):
+    """One image's numbers of `fog`, cut and scaled as the package asks for them."""
+    used, step, wobble, parts = 0, side, 100.0, []
+    while step > 1:
+        for _ in range(3):
+            parts.append(drawn[used : used + (side // step) ** 2] * wobble)
+            used += (side // step) ** 2
+        step, wobble = step // 2, wobble / decay
+    assert used == len(drawn)
+    return parts
+
+
+def glass_draws(drawn, reach):
+    """Of each round's (down, right) maps the pairs (right, down), in the order in which the package's loops come to the pixels."""
+    return [
+        [right[row, column], down[row, column]]
+        for down, right in drawn
+        for row in range(HEIGHT - reach, reach, -1)
+        for column in range(WIDTH - reach, reach, -1)
+    ]
+
+
+REPLAYS = {
+    "gaussian_noise": lambda drawn, _: [drawn[0].transpose(1, 2, 0)],
+    "speckle_noise": lambda drawn, _: [drawn[0].transpose(1, 2, 0)],
+    "motion_blur": lambda drawn, _: drawn,
+    "snow": lambda drawn, _: drawn,
+    "elastic_transform": lambda drawn, _: [*drawn[0]],
+    "fog": lambda drawn, constant: plasma_draws(drawn[0], 64, constant[1]),
+    "glass_blur": lambda drawn, constant: glass_draws(drawn, constant[1]),
+    "spatter": lambda drawn, _: drawn,
+}
+DETERMINISTIC = ("defocus_blur", "zoom_blur", "gaussian_blur", "brightness", "contrast", "saturate")
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_deterministic_corruptions_are_the_packages(photos, name, severity):
+    ours, _ = with_constants_of(224, photos, name, severity)
+    for image, found in zip(photos, ours, strict=True):
+        np.testing.assert_allclose(found, published(name, as_bytes(image), severity), atol=2e-5 if name == "zoom_blur" else 3e-6)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", sorted(set(REPLAYS) - {"spatter"}))
+def test_stochastic_corruptions_are_the_packages_on_the_same_numbers(photos, name, severity):
+    ours, drawn = with_constants_of(224, photos, name, severity)
+    constant = CORRUPTIONS[name].constants[224][severity - 1]
+    for image, found, numbers in zip(photos, ours, drawn, strict=True):
+        truth = published(name, as_bytes(image), severity, Replay(*REPLAYS[name](numbers, constant)))
+        off = np.abs(found - np.clip(truth, 0, 1))
+        if name in ("snow", "glass_blur"):  # a value that falls on an edge between two 8-bit levels may round to either
+            assert np.quantile(off, 0.995) < 2e-5 and off.max() < 1.5 / 255
+        else:
+            assert off.max() < 3e-5
+        assert np.abs(found - image.permute(1, 2, 0).numpy()).mean() > 0.005, "the image stayed as it was"
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_spatter_is_close_to_the_packages_on_the_same_numbers(severity):
+    """Mud is the same. Water differs where OpenCV's distance to the edges, a chamfer sum, is not the Euclidean one."""
+    image = torch.from_numpy(photo(np.random.default_rng(3), 150, 160)).permute(2, 0, 1)[None].float() / 255
+    ours, [[drawn]] = with_constants_of(224, image, "spatter", severity)
+    truth = published("spatter", as_bytes(image[0]), severity, Replay(drawn))
+    added, expected = (each - image[0].permute(1, 2, 0).numpy() for each in (ours[0], truth))
+    if severity > 3:
+        assert np.abs(added - expected).max() < 1e-4
+    else:
+        assert np.corrcoef(added.ravel(), expected.ravel())[0, 1] > 0.97 and np.abs(added - expected).mean() < 0.01
+    assert np.abs(expected).mean() > 0.005
+
+
+def pixelate(pixels, factor):
     image = Image.fromarray(np.uint8(np.round(pixels * 255)))
     small = image.resize((int(image.width * factor), int(image.height * factor)), Image.Resampling.BOX)
     return np.asarray(small.resize(image.size, Image.Resampling.BOX)) / 255
 
 
-def jpeg_compression(pixels, severity):
+def jpeg_compression(pixels, quality):
     file = io.BytesIO()
-    Image.fromarray(np.uint8(np.round(pixels * 255))).save(file, "JPEG", quality=[25, 18, 15, 10, 7][severity - 1])
+    Image.fromarray(np.uint8(np.round(pixels * 255))).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file)) / 255
 
 
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_deterministic_corruptions_are_the_definition(photos, name, severity):
-    found = corrupt(photos, name, severity, torch.arange(2)).permute(0, 2, 3, 1).double().numpy()
-    for image, ours in zip(photos.permute(0, 2, 3, 1).double().numpy(), found, strict=True):
-        np.testing.assert_allclose(ours, globals()[name](image, severity), atol=2e-6)
-
-
-@pytest.mark.parametrize("side", [48, 64, 224])
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_pixelate_at_other_sizes_is_pillows(side, severity):
+@pytest.mark.parametrize("side", [32, 53, 64, 224])
+@pytest.mark.parametrize("name", ["pixelate", "jpeg_compression"])
+def test_pixelate_and_jpeg_are_pillows_with_the_constants_of_the_size(name, side):
     image = photo(np.random.default_rng(side), side, side) / 255
-    ours = corrupt(torch.from_numpy(image).permute(2, 0, 1)[None].float(), "pixelate", severity, [0])
-    np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), pixelate(image, severity), atol=2e-6)
+    for severity in SEVERITIES:
+        ours = corrupt(torch.from_numpy(image).permute(2, 0, 1)[None].float(), name, severity, [0])
+        constant = CORRUPTIONS[name].constants[{32: 32, 53: 64, 64: 64, 224: 224}[side]][severity - 1]
+        np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), globals()[name](image, constant), atol=2e-6)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("size", [64, 32])
+def test_defocus_of_small_images_is_opencvs_filter(photos, size, severity):
+    radius, alias = {
+        64: ((0.5, 0.6), (1, 0.1), (1.5, 0.1), (2.5, 0.01), (3, 0.1)),
+        32: ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
+    }[size][severity - 1]
+    x, y = np.meshgrid(np.arange(-8, 9), np.arange(-8, 9))
+    disk = np.array(x**2 + y**2 <= radius**2, np.float64)
+    disk = cv2.GaussianBlur(disk / disk.sum(), (3, 3), alias)
+    ours, _ = with_constants_of(size, photos, "defocus_blur", severity)
+    for image, found in zip(photos.permute(0, 2, 3, 1).numpy(), ours, strict=True):
+        np.testing.assert_allclose(found, cv2.filter2D(image.astype(np.float64), -1, disk), atol=3e-6)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("size", [64, 32])
+def test_elastic_transform_of_small_images_is_opencvs_and_scipys(size, severity):
+    """The published code for small images: an affine map by OpenCV, then displacement by SciPy."""
+    image = torch.from_numpy(photo(np.random.default_rng(1), size, size)).permute(2, 0, 1)[None].float() / 255
+    [ours], [drawn] = with_constants_of(size, image, "elastic_transform", severity)
+    alpha, sigma, _ = (share * size for share in CORRUPTIONS["elastic_transform"].constants[size][severity - 1])
+    middle, arm = np.float32([size, size]) // 2, size // 3
+    before = np.float32([middle + arm, [middle[0] + arm, middle[1] - arm], middle - arm])
+    matrix = cv2.getAffineTransform(before, before + drawn[0].astype(np.float32))
+    pixels = image[0].permute(1, 2, 0).numpy()
+    truth = cv2.warpAffine(pixels, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    if alpha:
+        dx, dy = (ndimage.gaussian_filter(d.astype(np.float64), sigma, mode="reflect", truncate=3) * alpha for d in drawn[1])
+        y, x = np.mgrid[:size, :size]
+        truth = np.stack([ndimage.map_coordinates(truth[..., c], [y + dy, x + dx], order=1, mode="reflect") for c in range(3)], -1)
+    # OpenCV places its samples on a grid of 1/32 pixel.
+    assert np.abs(ours - truth).mean() < 0.01 and np.corrcoef(ours.ravel(), truth.ravel())[0, 1] > 0.995
+    assert np.abs(ours - pixels).mean() > 0.02
 
 
 GRAY = torch.full((4, 3, 128, 128), 0.5)
 
 
-@pytest.mark.parametrize(("severity", "deviation"), [(1, 0.08), (2, 0.12)])
-def test_gaussian_noise_by_its_moments(severity, deviation):
-    noise = corrupt(GRAY, "gaussian_noise", severity, torch.arange(4)) - GRAY
-    assert abs(noise.mean()) < 0.001
-    assert noise.std().item() == pytest.approx(deviation, rel=0.01)
-    fourth = (noise**4).mean() / noise.var() ** 2
-    assert fourth.item() == pytest.approx(3, rel=0.03)
-
-
 @pytest.mark.parametrize(("severity", "deviation"), [*zip(SEVERITIES, (0.08, 0.12, 0.18, 0.26, 0.38), strict=True)])
 def test_gaussian_noise_is_as_wide_as_its_severity(severity, deviation):
-    noise = corrupt(GRAY, "gaussian_noise", severity, torch.arange(4)) - GRAY
-    within = (noise.abs() < 0.1).float().mean().item()  # before anything is clipped: P(|n| < 0.1) = erf(0.1 / (σ√2))
+    change = corrupt(GRAY, "gaussian_noise", severity, torch.arange(4)) - GRAY
+    within = (change.abs() < 0.1).float().mean().item()  # before anything is clipped: P(|n| < 0.1) = erf(0.1 / (σ√2))
     assert within == pytest.approx(torch.erf(torch.tensor(0.1 / (deviation * 2**0.5))).item(), abs=0.006)
 
 
@@ -109,6 +214,19 @@ def test_shot_noise_counts_photons(severity, photons):
     assert out.mean().item() == pytest.approx(0.2, rel=0.02)
     if photons >= 12:  # for fewer the clipping at 1 takes a part of the variance
         assert counts.var().item() == pytest.approx(rate, rel=0.03)
+    black = corrupt(torch.zeros(1, 3, 128, 128), "shot_noise", severity, [0])
+    assert black.max() == 0, "no light, no photons"
+
+
+@pytest.mark.parametrize("photons", [3, 60, 500])
+def test_the_tables_of_shot_noise_are_poissons(photons):
+    """The alias tables, read back into probabilities."""
+    chance, other = (table.numpy() for table in noise._poisson_tables(photons))
+    columns = chance.shape[1]
+    for level in (0, 1, 51, 128, 255):
+        found = chance[level].astype(np.float64) / columns
+        np.add.at(found, other[level], (1 - chance[level].astype(np.float64)) / columns)
+        np.testing.assert_allclose(found, stats.poisson(photons * level / 255).pmf(np.arange(columns)), atol=3e-8)
 
 
 @pytest.mark.parametrize(("severity", "amount"), [*zip(SEVERITIES, (0.03, 0.06, 0.09, 0.17, 0.27), strict=True)])
@@ -121,6 +239,35 @@ def test_impulse_noise_is_salt_and_pepper(severity, amount):
     assert (salt[:, 0] * salt[:, 1]).mean().item() == pytest.approx((amount / 2) ** 2, abs=0.002), "channels are independent"
 
 
+def test_glass_blur_follows_long_chains():
+    """All pixels take from their right neighbour: the last one's value runs through the whole row."""
+    down, right = torch.zeros(1, 12, 40, dtype=torch.int64), torch.ones(1, 12, 40, dtype=torch.int64)
+    source = blur.shuffle_sources(down, right, 2).view(12, 40)
+    assert source[5, 3:39].unique().tolist() == [5 * 40 + 39] and source[5, :3].tolist() == [200, 201, 202]
+    assert torch.equal(source[:3], torch.arange(120).view(3, 40)), "the border stays"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_frost_textures_are_as_bright_and_rough_as_the_photographs(size):
+    textures = frost_textures(size, torch.device("cpu"))
+    assert textures.shape[:2] == (5, 3) and textures.min() >= 0 and textures.max() <= 1
+    for texture, (colour, deviation, _) in zip(textures, KINDS, strict=True):
+        torch.testing.assert_close(texture.mean((1, 2)), torch.tensor(colour), atol=0.02, rtol=0)
+        spread = texture.std((1, 2)).mean().item() / deviation  # shrinking takes the finest structure away
+        assert 0.95 < spread < 1.05 if size == 224 else 0.6 < spread < 1
+        inner = (texture[:, 1:] - texture[:, :-1]).abs().mean()
+        seam = (texture[:, 0] - texture[:, -1]).abs().mean()
+        assert seam < 2 * inner, "it tiles without a seam"
+
+
+def test_frost_adds_a_crop_of_a_texture(photos):
+    [ours, _], [[(which, down, right)], _] = with_constants_of(224, photos * 0.3, "frost", 2)
+    texture = frost_textures(64, torch.device("cpu"))[which % 5].numpy()
+    side = texture.shape[-1]
+    crop = np.take(np.take(texture, np.arange(down, down + HEIGHT) % side, 1), np.arange(right, right + WIDTH) % side, 2)
+    np.testing.assert_allclose(ours, np.clip(0.8 * 0.3 * photos[0].numpy() + 0.6 * crop, 0, 1).transpose(1, 2, 0), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_an_image_is_treated_alike_in_any_batch(photos, name):
     index = torch.tensor([7, 3])
@@ -130,26 +277,46 @@ def test_an_image_is_treated_alike_in_any_batch(photos, name):
     assert both.dtype == torch.float32 and both.shape == photos.shape and both.min() >= 0 and both.max() <= 1
 
 
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_noise_is_another_for_each_image_and_severity(name):
-    def correlation(one, other):
-        return torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].abs().item()
-
-    out = corrupt(GRAY[:2], name, 4, [0, 1])
-    assert torch.equal(out, corrupt(GRAY[:2], name, 4, [0, 1]))
-    assert correlation(out[0], out[1]) < 0.03
-    assert correlation(out[0], corrupt(GRAY[:1], name, 5, [0])) < 0.03
+@pytest.mark.parametrize("name", [name for name in STOCHASTIC if name not in ("motion_blur", "frost")])
+def test_randomness_is_another_for_each_image_and_severity(photos, name):
+    same = photos[:1].expand(2, -1, -1, -1)
+    out = corrupt(same, name, 4, [0, 1])
+    assert torch.equal(out, corrupt(same, name, 4, [0, 1]))
+    change = (out - same).flatten(1)
+    assert (change[0] - change[1]).abs().mean() > 0.3 * (change[0] - change[0].mean()).abs().mean()
+    ours = Draws("cpu", name, 4, [0]).uniform(0, 1, 1000), Draws("cpu", name, 5, [0]).uniform(0, 1, 1000)
+    assert abs(torch.corrcoef(torch.cat(ours))[0, 1]) < 0.15
 
 
 def test_every_seed_is_another():
-    seeds = [_generator("cpu", name, severity, i).initial_seed() for name in STOCHASTIC for severity in SEVERITIES for i in range(200)]
-    assert len(set(seeds)) == len(seeds)
+    first = [Draws("cpu", name, severity, range(200)).uniform(0, 1, 4) for name in STOCHASTIC for severity in SEVERITIES]
+    assert len(torch.cat(first).unique(dim=0)) == len(STOCHASTIC) * 5 * 200
 
 
-@pytest.mark.parametrize("name", ["gaussian_noise", "contrast", "defocus_blur", "pixelate", "jpeg_compression"])
-def test_each_severity_is_further_from_the_image(photos, name):
-    distance = [(corrupt(photos, name, severity, [0, 1]) - photos).norm().item() for severity in SEVERITIES]
-    assert distance == sorted(distance) and distance[0] > 0
+@pytest.mark.parametrize("side", [32, 64, 224])
+@pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "contrast", "defocus_blur", "pixelate", "jpeg_compression"])
+def test_each_severity_is_further_from_the_image(name, side):
+    images = torch.from_numpy(np.stack([photo(np.random.default_rng(i), side, side) for i in range(4)])).permute(0, 3, 1, 2).float() / 255
+    distance = [(corrupt(images, name, severity, range(4)) - images).norm().item() for severity in SEVERITIES]
+    if name in ("defocus_blur", "pixelate") and side < 224:  # several small disks, or roundings, are the same
+        assert distance[0] <= distance[-1] and distance[-1] > 0
+    else:
+        assert distance == sorted(distance) and distance[0] > 0
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_small_images_can_be_corrupted_in_every_way(side):
+    images = torch.from_numpy(photo(np.random.default_rng(0), side, side)).permute(2, 0, 1)[None].float() / 255
+    for name in CORRUPTIONS:
+        for severity in (1, 5):
+            out = corrupt(images, name, severity, [0])
+            assert out.shape == images.shape and out.isfinite().all() and out.min() >= 0 and out.max() <= 1
+
+
+def test_constants_go_by_the_shorter_side():
+    assert [nearest_size(side, 300) for side in (224, 120, 119, 64, 46, 45, 32)] == [224, 224, 64, 64, 64, 32, 32]
+    assert corrupt(torch.full((8, 3, 32, 32), 0.5), "gaussian_noise", 5, range(8)).std().item() == pytest.approx(0.10, rel=0.02)
+    assert corrupt(torch.full((8, 3, 64, 64), 0.5), "gaussian_noise", 1, range(8)).std().item() == pytest.approx(0.04, rel=0.02)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -161,21 +328,23 @@ def test_the_pixels_behind_normalised_images(photos, dtype):
         torch.testing.assert_close(normalised(pixels), (pixels - mean) / std)
 
 
-def test_the_registry_is_part_of_the_15():
-    assert set(CORRUPTIONS) <= set(ALL_15) and len(set(ALL_15)) == 15
+def test_the_registry_is_the_15_and_the_4():
+    assert len(ALL_15) == 15 and len(CORRUPTIONS) == 19
+    assert EXTRA == ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+    assert set(REPLAYS) | {"shot_noise", "impulse_noise", "frost"} == set(STOCHASTIC)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ((GRAY, "fog", 1, range(4)), "no corruption 'fog'"),
+        ((GRAY, "rain", 1, range(4)), "no corruption 'rain'"),
         ((GRAY, "contrast", 6, range(4)), "1 to 5"),
         ((GRAY, "contrast", 0, range(4)), "1 to 5"),
         ((GRAY * 255, "contrast", 1, range(4)), "undo the normalisation"),
         ((GRAY - 1, "contrast", 1, range(4)), "undo the normalisation"),
         ((GRAY, "contrast", 1, range(3)), "3 positions"),
         ((GRAY[:, :1], "contrast", 1, range(4)), "were expected"),
-        ((GRAY[..., :8, :8], "defocus_blur", 1, range(4)), "too small"),
+        ((GRAY[..., :8, :8], "defocus_blur", 1, range(4)), "at least 16"),
     ],
 )
 def test_what_cannot_be_is_refused(given, said):
@@ -188,8 +357,8 @@ def test_what_cannot_be_is_refused(given, said):
 def test_on_a_gpu_it_is_the_same_corruption(photos, name):
     ours = corrupt(photos.cuda(), name, 3, [0, 1])
     assert ours.is_cuda
-    if name in DETERMINISTIC:
+    if name not in STOCHASTIC:
         torch.testing.assert_close(ours.cpu(), corrupt(photos, name, 3, [0, 1]), atol=1e-3, rtol=0)
     else:
         assert torch.equal(ours, corrupt(photos.cuda(), name, 3, [0, 1]))
-        torch.testing.assert_close(ours.mean().cpu(), corrupt(photos, name, 3, [0, 1]).mean(), atol=0.02, rtol=0)
+        torch.testing.assert_close(ours.mean().cpu(), corrupt(photos, name, 3, [0, 1]).mean(), atol=0.1, rtol=0)

@@ -12,7 +12,7 @@ from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
 from fastneg.data.beton import BetonReader
 from fastneg.data.labels import ABSENT
 from fastneg.data.loaders import EvalLoader
-from fastneg.evaluation.corruptions import CORRUPTIONS, corrupt, normalised, pixels_of
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.run import load_run
@@ -152,7 +152,8 @@ def test_corruptions_of_the_first_set(probed, tmp_path, lines, capsys):
     second = make_beton(tmp_path / "other.beton", 8)
     assert evaluate(probed, f"val={first},other={second}", corruptions="on") == 0
     row = next(row for row in lines() if row["kind"] == "corruptions")
-    assert row["set"] == "val" and list(row["by_corruption"]) == list(CORRUPTIONS) and row["of_the_15"] == sorted(CORRUPTIONS)
+    assert row["set"] == "val" and list(row["by_corruption"]) == list(ALL_15) and row["of_the_15"] == sorted(ALL_15)
+    assert row["mce"] is None and "1000 classes" in row["mce_note"]
     assert all(len(values) == 5 for values in row["by_corruption"].values()) and row["images"] == 8
     assert row["mean_top1"] == pytest.approx(np.mean(list(row["by_corruption"].values())))
     assert "computed on the fly" in row["source"] and "of ImageNet-C's 15" in capsys.readouterr().out
@@ -168,6 +169,13 @@ def test_corruptions_of_the_first_set(probed, tmp_path, lines, capsys):
             answers = head(loaded.backbone(normalised(corrupt(pixels_of(batch.images), name, severity, batch.index)))).argmax(1)
         right = [answers[i] == (1, 0)[i % 3] for i in range(12) if i % 3 < 2]
         assert row["by_corruption"][name][severity - 1] == pytest.approx(100 * np.mean(right))
+
+
+def test_the_extra_corruptions_do_not_count_in_the_mean(probed, tmp_path, lines):
+    assert evaluate(probed, f"val={make_beton(tmp_path / 'val.beton', 4)}", corruptions="all") == 0
+    row = next(row for row in lines() if row["kind"] == "corruptions")
+    assert list(row["by_corruption"]) == list(CORRUPTIONS)
+    assert row["mean_top1"] == pytest.approx(np.mean([row["by_corruption"][name] for name in ALL_15]))
 
 
 def test_present_classes_only(probed, tmp_path, lines):

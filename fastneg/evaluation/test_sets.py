@@ -9,14 +9,10 @@ import re
 from dataclasses import dataclass
 
 import torch
-from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.data.labels import ABSENT, class_count, join_labels
-from fastneg.data.loaders import EvalLoader
-from fastneg.encoders import embed
-from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES, corrupt, normalised, pixels_of
-from fastneg.evaluation.features import BATCH, features_of, uses_autocast
+from fastneg.evaluation.features import features_of
 from fastneg.evaluation.shape_bias import shape_bias
 
 
@@ -97,11 +93,11 @@ def accuracy(logits, labels, arg_max="all"):
     if not known.any():
         raise ValueError(f"None of {len(labels)} images is of a class that the classifier knows: no accuracy can be given.")
     present = labels[known].unique()
-    rank = _rank_among(logits[known], labels[known], present if arg_max == "present" else None)
+    rank = rank_among(logits[known], labels[known], present if arg_max == "present" else None)
     return Accuracy(percent(rank < 1), percent(rank < 5), len(rank), len(present))
 
 
-def _rank_among(logits, labels, columns):
+def rank_among(logits, labels, columns):
     """`rank_of` over some of the classes, sorted; None: over all."""
     return rank_of(logits, labels) if columns is None else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
 
@@ -157,43 +153,3 @@ def evaluate_set(run, name, reader, loaded, head, *, arg_max="all", device="cpu"
         else:
             report(f"{name}: no shape bias, because the classifier knows shape and texture of not one image.")
     return rows
-
-
-def evaluate_corruptions(name, reader, loaded, head, *, arg_max="all", device="cpu", threads=0, corruptions=tuple(CORRUPTIONS)):
-    """The line of evaluation.jsonl for one test set under corruptions at five severities; each image is decoded once.
-
-    The mean is over the corruptions given, which by default are those of the 15 of ImageNet-C that `corruptions` computes: the row says
-    which and how many. Arguments and errors as in `evaluate_set`.
-    """
-    labels, _ = join_labels(reader, head.classes, head.out_features)
-    known = labels != ABSENT
-    columns = labels[known].unique() if arg_max == "present" else None
-    autocast, head = uses_autocast(loaded.config, device), head.to(device)
-    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
-    loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, device=device, threads=threads)
-    try:
-        for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
-            kept = known[batch.index]
-            if not kept.any():
-                continue
-            pixels, index, true = pixels_of(batch.images.to(device)[kept.to(device)]), batch.index[kept], labels[batch.index][kept]
-            for kind, severity in hits:
-                features = embed(loaded.backbone, normalised(corrupt(pixels, kind, severity, index)), autocast)
-                with torch.no_grad():
-                    hits[kind, severity] += (_rank_among(head(features).cpu(), true, columns) < 1).sum().item()
-    finally:
-        loader.close()
-    images = known.sum().item()
-    by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
-    return {
-        "kind": "corruptions",
-        "set": name,
-        "path": str(reader.path),
-        "checkpoint": loaded.checkpoint,
-        "mean_top1": sum(map(sum, by_corruption.values())) / (len(by_corruption) * len(SEVERITIES)),
-        "by_corruption": by_corruption,
-        "images": images,
-        "arg_max": arg_max,
-        "source": f"computed on the fly on {loaded.config.image_size} px images",
-        "of_the_15": sorted(set(corruptions) & set(ALL_15)),
-    }

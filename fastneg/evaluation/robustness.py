@@ -1,0 +1,123 @@
+"""Accuracy under corruption: mean accuracy, and ImageNet-C's mean corruption error against AlexNet.
+
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
+"""
+
+from __future__ import annotations
+
+import torch
+from tqdm import tqdm
+
+from fastneg.data.labels import ABSENT, join_labels
+from fastneg.data.loaders import EvalLoader
+from fastneg.encoders import embed
+from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, corrupt, normalised, pixels_of
+from fastneg.evaluation.features import BATCH, uses_autocast
+from fastneg.evaluation.test_sets import rank_among
+
+IMAGENET_CLASSES = 1000
+ALEXNET_CLEAN = 0.43478
+"""Top-1 error of torchvision's AlexNet on ImageNet val."""
+ALEXNET = {
+    "gaussian_noise": 0.886428,
+    "shot_noise": 0.894468,
+    "impulse_noise": 0.922640,
+    "defocus_blur": 0.819880,
+    "glass_blur": 0.826268,
+    "motion_blur": 0.785948,
+    "zoom_blur": 0.798360,
+    "snow": 0.866816,
+    "frost": 0.826572,
+    "fog": 0.819324,
+    "brightness": 0.564592,
+    "contrast": 0.853204,
+    "elastic_transform": 0.646056,
+    "pixelate": 0.717840,
+    "jpeg_compression": 0.606500,
+}
+"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption."""
+
+
+def mean_accuracy(by_corruption):
+    """Percent: the mean over those of the 15 that are given, and over the severities. ValueError if none of the 15 is given."""
+    common = [values for name, values in by_corruption.items() if name in ALL_15]
+    if not common:
+        raise ValueError(f"Of {', '.join(by_corruption) or 'no corruptions'} none is of ImageNet-C's 15: some of these were expected.")
+    return sum(map(sum, common)) / sum(map(len, common))
+
+
+def mean_corruption_errors(by_corruption, clean_top1):
+    """(mCE, relative mCE) in percent of AlexNet's.
+
+    CE_c = Σ_s E_c,s / Σ_s E_c,s of AlexNet; the relative one takes the clean error off both sums; means over the 15.
+
+    Args:
+        by_corruption: {name: top-1 accuracy in percent at severities 1 to 5}, all of the 15; others are ignored.
+        clean_top1: percent, on the clean images.
+    Raises:
+        ValueError: one of the 15 is missing, or has not five severities.
+    """
+    missing = [name for name in ALL_15 if len(by_corruption.get(name, ())) != len(SEVERITIES)]
+    if missing:
+        raise ValueError(f"mCE needs five severities of each of the 15 corruptions: {', '.join(missing)} lack some.")
+    errors = {name: 1 - sum(by_corruption[name]) / (100 * len(SEVERITIES)) for name in ALL_15}
+    plain = [errors[name] / ALEXNET[name] for name in ALL_15]
+    relative = [(errors[name] - (1 - clean_top1 / 100)) / (ALEXNET[name] - ALEXNET_CLEAN) for name in ALL_15]
+    return 100 * sum(plain) / len(plain), 100 * sum(relative) / len(relative)
+
+
+def summary(by_corruption, clean_top1, classes):
+    """The fields mean_top1, of_the_15, mce, relative_mce and mce_note of a row; mCE is None, and the note says why, where it means nothing.
+
+    Args:
+        classes: of the classifier that were tested.
+    """
+    names = sorted(set(by_corruption) & set(ALL_15))
+    row = {"mean_top1": mean_accuracy(by_corruption), "of_the_15": names, "mce": None, "relative_mce": None}
+    if len(names) < len(ALL_15):
+        return {**row, "mce_note": f"mCE is a mean over 15 corruptions; {len(names)} are here."}
+    if classes != IMAGENET_CLASSES:
+        return {**row, "mce_note": f"mCE compares with AlexNet on 1000 classes; this test has {classes}: see the mean accuracy."}
+    mce, relative = mean_corruption_errors(by_corruption, clean_top1)
+    return {**row, "mce": mce, "relative_mce": relative}
+
+
+def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, corruptions=ALL_15):
+    """The line of evaluation.jsonl for one test set under corruptions at five severities; each image is decoded once.
+
+    Args:
+        clean_top1: percent, of the same images without corruption.
+        corruptions: names; the mean is over those of the 15 among them.
+        the others, and errors, as in `evaluate_set`.
+    """
+    labels, _ = join_labels(reader, head.classes, head.out_features)
+    known = labels != ABSENT
+    columns = labels[known].unique() if arg_max == "present" else None
+    autocast, head = uses_autocast(loaded.config, device), head.to(device)
+    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
+    loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, device=device, threads=threads)
+    try:
+        for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
+            kept = known[batch.index]
+            if not kept.any():
+                continue
+            pixels, index, true = pixels_of(batch.images.to(device)[kept.to(device)]), batch.index[kept], labels[batch.index][kept]
+            for kind, severity in hits:
+                features = embed(loaded.backbone, normalised(corrupt(pixels, kind, severity, index)), autocast)
+                with torch.no_grad():
+                    hits[kind, severity] += (rank_among(head(features).cpu(), true, columns) < 1).sum().item()
+    finally:
+        loader.close()
+    images = known.sum().item()
+    by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
+    return {
+        "kind": "corruptions",
+        "set": name,
+        "path": str(reader.path),
+        "checkpoint": loaded.checkpoint,
+        "by_corruption": by_corruption,
+        "images": images,
+        "arg_max": arg_max,
+        "source": f"computed on the fly on {loaded.config.image_size} px images, frost procedural",
+        **summary(by_corruption, clean_top1, len(labels[known].unique())),
+    }

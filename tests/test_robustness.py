@@ -1,0 +1,57 @@
+"""Mean accuracy and mCE on tables worked by hand: AlexNet against itself is 100%."""
+
+import pytest
+
+from fastneg.evaluation.corruptions import ALL_15
+from fastneg.evaluation.robustness import ALEXNET, ALEXNET_CLEAN, mean_accuracy, mean_corruption_errors, summary
+
+
+def of(errors):
+    """Accuracies in percent that have these errors as their means over the severities, with the severities apart."""
+    return {name: [100 * (1 - error) + step for step in (6, 3, 0, -3, -6)] for name, error in errors.items()}
+
+
+def test_the_table_is_whole_and_by_name():
+    assert list(ALEXNET) == list(ALL_15)
+
+
+def test_alexnet_against_itself_is_100():
+    mce, relative = mean_corruption_errors(of(ALEXNET), 100 * (1 - ALEXNET_CLEAN))
+    assert (mce, relative) == (pytest.approx(100), pytest.approx(100))
+    backwards = dict(reversed(of(ALEXNET).items()))
+    assert mean_corruption_errors(backwards, 100 * (1 - ALEXNET_CLEAN)) == (pytest.approx(100), pytest.approx(100)), "by name"
+
+
+def test_half_of_alexnets_errors():
+    mce, relative = mean_corruption_errors(of({name: error / 2 for name, error in ALEXNET.items()}), 100 * (1 - ALEXNET_CLEAN / 2))
+    assert (mce, relative) == (pytest.approx(50), pytest.approx(50))
+
+
+def test_one_corruption_weighs_a_fifteenth():
+    errors = {**ALEXNET, "brightness": 0.0}
+    mce, _ = mean_corruption_errors(of(errors), 50.0)
+    assert mce == pytest.approx(100 * 14 / 15)
+
+
+def test_a_model_that_corruption_does_not_touch():
+    _, relative = mean_corruption_errors(of(dict.fromkeys(ALL_15, 0.3)), 70.0)
+    assert relative == pytest.approx(0, abs=1e-9)
+
+
+def test_the_extra_corruptions_do_not_count():
+    table = {**of(ALEXNET), "spatter": [0.0] * 5}
+    assert mean_accuracy(table) == pytest.approx(100 * (1 - sum(ALEXNET.values()) / 15))
+    assert mean_corruption_errors(table, 50.0) == mean_corruption_errors(of(ALEXNET), 50.0)
+    with pytest.raises(ValueError, match="none is of ImageNet-C's 15"):
+        mean_accuracy({"spatter": [0.0] * 5})
+
+
+def test_where_mce_means_nothing_it_is_not_given():
+    whole = summary(of(ALEXNET), 100 * (1 - ALEXNET_CLEAN), 1000)
+    assert whole["mce"] == pytest.approx(100) and "mce_note" not in whole
+    hundred = summary(of(ALEXNET), 50.0, 100)
+    assert hundred["mce"] is None and "this test has 100" in hundred["mce_note"] and hundred["mean_top1"] == whole["mean_top1"]
+    some = {name: values for name, values in of(ALEXNET).items() if name != "fog"}
+    assert summary(some, 50.0, 1000)["mce"] is None
+    with pytest.raises(ValueError, match="fog"):
+        mean_corruption_errors(some, 50.0)
