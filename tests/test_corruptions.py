@@ -12,10 +12,14 @@ from published_corruptions import Replay, published
 from scipy import ndimage, stats
 
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
-from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, EXTRA, SEVERITIES, STOCHASTIC, blur, corrupt, noise, normalised, pixels_of
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, EXTRA, SEVERITIES, STOCHASTIC, corrupt, normalised, pixels_of
+from fastneg.evaluation.corruptions.blur import shuffle_sources
+from fastneg.evaluation.corruptions.digital import ELASTIC_SMALL
 from fastneg.evaluation.corruptions.draws import Draws
 from fastneg.evaluation.corruptions.frost import KINDS, frost_textures
+from fastneg.evaluation.corruptions.noise import _poisson_tables
 from fastneg.evaluation.corruptions.registry import SIZES, nearest_size
+from fastneg.evaluation.corruptions.weather import plasma
 
 HEIGHT, WIDTH = 60, 53
 
@@ -177,7 +181,7 @@ def test_elastic_transform_of_small_images_is_opencvs_and_scipys(size, severity)
     """The published code for small images: an affine map by OpenCV, then displacement by SciPy."""
     image = torch.from_numpy(photo(np.random.default_rng(1), size, size)).permute(2, 0, 1)[None].float() / 255
     [ours], [drawn] = with_constants_of(size, image, "elastic_transform", severity)
-    alpha, sigma, _ = (share * size for share in CORRUPTIONS["elastic_transform"].constants[size][severity - 1])
+    alpha, sigma, _ = (share * size for share in ELASTIC_SMALL[size][severity - 1])
     middle, arm = np.float32([size, size]) // 2, size // 3
     before = np.float32([middle + arm, [middle[0] + arm, middle[1] - arm], middle - arm])
     matrix = cv2.getAffineTransform(before, before + drawn[0].astype(np.float32))
@@ -221,7 +225,7 @@ def test_shot_noise_counts_photons(severity, photons):
 @pytest.mark.parametrize("photons", [3, 60, 500])
 def test_the_tables_of_shot_noise_are_poissons(photons):
     """The alias tables, read back into probabilities."""
-    chance, other = (table.numpy() for table in noise._poisson_tables(photons))
+    chance, other = (table.numpy() for table in _poisson_tables(photons))
     columns = chance.shape[1]
     for level in (0, 1, 51, 128, 255):
         found = chance[level].astype(np.float64) / columns
@@ -242,9 +246,17 @@ def test_impulse_noise_is_salt_and_pepper(severity, amount):
 def test_glass_blur_follows_long_chains():
     """All pixels take from their right neighbour: the last one's value runs through the whole row."""
     down, right = torch.zeros(1, 12, 40, dtype=torch.int64), torch.ones(1, 12, 40, dtype=torch.int64)
-    source = blur.shuffle_sources(down, right, 2).view(12, 40)
+    source = shuffle_sources(down, right, 2).view(12, 40)
     assert source[5, 3:39].unique().tolist() == [5 * 40 + 39] and source[5, :3].tolist() == [200, 201, 202]
     assert torch.equal(source[:3], torch.arange(120).view(3, 40)), "the border stays"
+
+
+def test_plasma_fills_the_range_and_grows_rougher_with_less_decay():
+    draw = Draws("cpu", "fog", 1, range(4)).uniform(-1, 1, 64 * 64 - 1)
+    rough, smooth = plasma(draw, 64, 1.4), plasma(draw, 64, 3)
+    for field in (rough, smooth):
+        assert field.amin((1, 2)).eq(0).all() and field.amax((1, 2)).eq(1).all()
+    assert (rough[:, 1:] - rough[:, :-1]).abs().mean() > 1.5 * (smooth[:, 1:] - smooth[:, :-1]).abs().mean()
 
 
 @pytest.mark.parametrize("size", SIZES)
