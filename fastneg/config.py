@@ -283,6 +283,8 @@ class PretrainConfig(Config):
     """Epochs between checkpoints; the end of the run and a stop by signal always write one."""
     keep_checkpoints: int = option(3, at_least=1)
     """Newest checkpoints kept."""
+    keep_every: int | None = option(None, at_least=1)
+    """Also keep the checkpoint of every n-th epoch; a multiple of checkpoint_every."""
     wandb: str = ""
     """Log to this project of Weights & Biases too (needs the extra wandb)."""
     knn_every: int = option(0, at_least=0)
@@ -315,6 +317,11 @@ class PretrainConfig(Config):
         for name in ("knn_train", "knn_val"):
             if getattr(self, name) and not self.knn_every:
                 raise ConfigError(f"--{name} is {getattr(self, name)!r}, which has no effect without --knn_every.")
+        if self.keep_every is not None and self.keep_every % self.checkpoint_every:
+            raise ConfigError(
+                f"--keep_every is {self.keep_every}: only every {self.checkpoint_every}th epoch writes a checkpoint (--checkpoint_every), "
+                "and it must be a multiple of that."
+            )
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
 

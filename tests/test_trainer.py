@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import torch
@@ -110,22 +109,6 @@ def test_another_seed_is_another_run(beton, tmp_path, uninterrupted):
     assert rows(tmp_path / "run")[0]["loss"] != rows(uninterrupted)[0]["loss"]
 
 
-def test_a_sigkilled_run_goes_on_from_its_last_checkpoint(beton, tmp_path, uninterrupted):
-    """The process dies without a word while it trains; the same call afterwards ends where the undisturbed run ended."""
-    config = settings(beton, tmp_path / "run")
-    code = f"import torch; torch.set_num_threads({torch.get_num_threads()})\nfrom fastneg.config import PretrainConfig\n"
-    code += f"from fastneg.training.trainer import pretrain\npretrain(PretrainConfig(**{config.as_dict()!r}))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not checkpoint.paths(tmp_path / "run") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
-    pretrain(config)
-    assert rows(tmp_path / "run") == rows(uninterrupted)
-    assert same_weights(tmp_path / "run", uninterrupted)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_with_a_checkpoint(beton, tmp_path, number, monkeypatch):
     config = settings(beton, tmp_path / "run", epochs=1000)
@@ -152,7 +135,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(beton, tmp_pa
     monkeypatch.setattr(trainer._Trainer, "train_step", poisoned)
     kept = []
     monkeypatch.setattr(trainer._Trainer, "_refuse_bad_weights", _watch(trainer._Trainer._refuse_bad_weights, kept))
-    with pytest.raises(TrainingError, match="not finite at or shortly before step 8"):
+    with pytest.raises(TrainingError, match="not finite in step 8"):
         pretrain(config)
     assert all(torch.equal(one, other) for one, other in zip(kept[-1], states[7], strict=True))
     assert checkpoint.load_newest(tmp_path / "run")[1]["step"] == 5

@@ -15,14 +15,30 @@ class CheckpointError(Exception):
     """A checkpoint that is missing, damaged, or of another run."""
 
 
-def save(run, step, state, keep):
-    """Write RUN/checkpoints/step-<step>.pt through a temporary name, then drop all but the newest `keep`; returns the path."""
+def save(run, step, state, keep, keep_too=lambda step: False):
+    """Write RUN/checkpoints/step-<step>.pt through a temporary name, then drop all but the newest ones; returns the path.
+
+    Args:
+        state: what torch.load(weights_only=True) can read.
+        keep: how many of the newest stay.
+        keep_too: of a step, whether its checkpoint stays however old it is.
+    Raises:
+        CheckpointError: it could not be written. Those from before are as they were.
+    """
     folder = Path(run) / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.pt"
-    write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+    try:
+        write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+    except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of some failed writes
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise CheckpointError(
+            f"{path} could not be written ({cause}): free space there. The checkpoints from before are as they were, and the same command "
+            "goes on from the newest."
+        ) from error
     for old in paths(run)[:-keep]:
-        old.unlink()
+        if not keep_too(step_of(old)):
+            old.unlink()
     return path
 
 
@@ -43,6 +59,18 @@ def write_atomically(path, write):
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def remove_unfinished(run):
+    """Remove what a process that was killed while it wrote left under temporary names; no other process may be writing."""
+    for folder in (Path(run), Path(run) / "checkpoints", Path(run) / "nonfinite"):
+        for temporary in folder.glob(".*.tmp"):
+            temporary.unlink()
+
+
+def step_of(path):
+    """The step in a checkpoint's name."""
+    return int(path.stem.removeprefix("step-"))
 
 
 def paths(run):

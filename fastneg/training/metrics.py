@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from fastneg.training.checkpoint import write_atomically
 from fastneg.training.wandb_log import WandbLog
 
 CHARTED = ("train", "knn")
@@ -100,7 +101,7 @@ class RunLog:
             if wandb:  # first, for it may be refused
                 self._wandb = WandbLog(self.run, wandb, settings)
             self._tensorboard = SummaryWriter(self.run / "tensorboard")
-            self._file = open(self.run / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 (open for the length of the run)
+            self._file = open(self.run / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115 (open for the length of the run)
 
     def begin(self, step):
         """Start showing progress from a step on."""
@@ -111,8 +112,7 @@ class RunLog:
         """One line of metrics.jsonl, and one point of each figure in TensorBoard and Weights & Biases."""
         if not self.enabled:
             return
-        self._file.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
-        self._file.flush()
+        self._append(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
         if kind in CHARTED:
             for name, value in figures.items():
                 self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
@@ -140,6 +140,15 @@ class RunLog:
         """Whether metrics.jsonl has a row of this kind and step."""
         rows = map(json.loads, (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
         return any(row["kind"] == kind and row["step"] == step for row in rows)
+
+    def _append(self, line):
+        left = line.encode()
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            said = f"{error.strerror} (free space there; the same command goes on from the newest checkpoint)"
+            raise OSError(error.errno, said, str(self.run / "metrics.jsonl")) from error
 
     def _show(self, step, figures):
         rates = f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
@@ -179,7 +188,7 @@ def drop_rows_after(run, step):
                 kept.append(line)
         except json.JSONDecodeError:
             continue
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_atomically(path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
 
 
 def device_memory(device):

@@ -25,7 +25,7 @@ class GuardedSGD:
     """SGD in one fused call that skips every step from the first non-finite gradient on, decided on the device.
 
     The host learns of it when it next reads `bad`, so no step waits for the device, and the weights that it then finds are those
-    from before the bad step.
+    from before the bad step, which is `skipped` steps ago.
     """
 
     def __init__(self, parameters, config):
@@ -34,6 +34,7 @@ class GuardedSGD:
             self.parameters, lr=config.lr, momentum=config.sgd_momentum, weight_decay=self.penalty(config), fused=True
         )
         self.bad = torch.zeros((), device=self.parameters[0].device)
+        self.skipped = torch.zeros_like(self.bad)
 
     def penalty(self, config):
         """The L2 penalty that SGD itself adds to every gradient."""
@@ -46,6 +47,7 @@ class GuardedSGD:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self.bad.copy_(torch.maximum(self.bad, (~norm.isfinite()).float()))
+        self.skipped.add_(self.bad)
         self.prepare()
         self.sgd.grad_scale, self.sgd.found_inf = None, self.bad
         self.sgd.step()

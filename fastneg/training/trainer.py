@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from fastneg.backbones import batch_norms
-from fastneg.config import PretrainConfig, default_workers
+from fastneg.config import default_workers
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
 from fastneg.encoders import SplitBatchNorm2d
@@ -26,34 +25,17 @@ from fastneg.training import checkpoint, distributed
 from fastneg.training.bad_samples import BadSamples
 from fastneg.training.gallery import write_gallery
 from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
+from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
+from fastneg.training.resume import TrainingError, plain, refuse_another_run
+from fastneg.training.signals import Signals
 from fastneg.training.similarities import edges, histograms
 from fastneg.training.weights import load_into, read_weights
+from fastneg.version import __version__
 
-MAY_CHANGE = {
-    "data",
-    "out",
-    "epochs",
-    "device",
-    "threads",
-    "check_crc",
-    "max_bad_share",
-    "log_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "resume",
-    "probe",
-    "wandb",
-    "knn_every",
-    "knn_train",
-    "knn_val",
-}
-"""Fields in which a resumed run may differ from the one it goes on from."""
-
-
-class TrainingError(Exception):
-    """A run that cannot start or go on, for a reason that its user can mend."""
+STOP_EVERY = 10
+"""Steps after which several processes ask each other whether one was told to stop, which waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +59,7 @@ def pretrain(config, stop_after=None):
         TrainingError, CheckpointError, BetonError: each says what to do.
     """
     world = distributed.start(config.device)
-    with _Signals() as signals:
+    with Signals() as signals:
         with contextlib.ExitStack() as stack:
             result = _Trainer(config, world, stack).run(signals, stop_after)
         distributed.stop()
@@ -135,6 +117,9 @@ class _Trainer:
         self.negatives = NEGATIVES.get(config.negatives)
         self.draws = torch.Generator(self.device)
         self.orders = torch.Generator()
+        if world.first:
+            checkpoint.remove_unfinished(self.run_folder)
+            drop_rows_after(self.run_folder, self.step if found else -1)
         self.log = RunLog(
             self.run_folder, config.epochs * self.iterations, enabled=world.first, wandb=config.wandb, settings=config.as_dict()
         )
@@ -170,27 +155,11 @@ class _Trainer:
         return checkpoint.load_newest(self.run_folder, report=print if self.world.first else lambda text: None)
 
     def _restore(self, path, state):
-        if "imported" in state:
-            raise TrainingError(f"{path} holds imported weights, no run to go on with: give another --out and --init {state['imported']}.")
-        before, now = state["config"], json.loads(json.dumps(self.config.as_dict()))
-        before = {**PretrainConfig().as_dict(), **before}  # a field that is younger than the checkpoint had its default
-        differing = [name for name in now if name not in MAY_CHANGE and before[name] != now[name]]
-        if differing:
-            listing = ", ".join(f"{name} {before[name]!r} → {now[name]!r}" for name in differing)
-            raise TrainingError(f"{path} is of a run with other settings ({listing}): keep them, or choose another --out.")
-        if state["samples"] != len(self.reader):
-            raise TrainingError(
-                f"{path} was trained on {state['samples']} samples, {self.config.data} holds {len(self.reader)}: the order would not go on."
-            )
-        if state["world_size"] != self.world.size and state["step"] % self.iterations:
-            raise TrainingError(
-                f"{path} was written within an epoch by {state['world_size']} processes, here are {self.world.size}: start as many."
-            )
+        refuse_another_run(path, state, self.config, len(self.reader), self.world.size, self.iterations)
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loader.know(state.get("quarantine", {}))
         if self.world.first:
-            drop_rows_after(self.run_folder, state["step"])
             print(f"Resuming from {path} (step {state['step']}).", flush=True)
         return state["step"]
 
@@ -210,16 +179,36 @@ class _Trainer:
                 "epoch": self.step / self.iterations,
                 "method": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "config": json.loads(json.dumps(self.config.as_dict())),
+                "config": plain(self.config),
                 "samples": len(self.reader),
                 "quarantine": quarantine,
                 "world_size": self.world.size,
+                "versions": {"fastneg": __version__, "torch": str(torch.__version__)},
             }
-            checkpoint.save(self.run_folder, self.step, state, self.config.keep_checkpoints)
+            every = self.config.keep_every
+            checkpoint.save(
+                self.run_folder,
+                self.step,
+                state,
+                self.config.keep_checkpoints,
+                keep_too=lambda step: every is not None and step % (every * self.iterations) == 0,
+            )
 
     # The loop
 
     def run(self, signals, stop_after=None):
+        """Train to the end or to a signal; returns `Result`."""
+        try:
+            return self._run(signals, stop_after)
+        except _NotFinite:
+            path = self._dump()
+        raise TrainingError(
+            f"The loss or its gradient was not finite in step {self.step + 1}: no step was applied from there on, and the checkpoints in "
+            f"{self.run_folder} are from before. {path} holds the step: fastneg.training.nonfinite.replay runs it again and tells what is "
+            "not finite. Lower --lr, or raise --temperature."
+        )
+
+    def _run(self, signals, stop_after):
         config, total = self.config, self.config.epochs * self.iterations
         if self.step >= total:
             self.log.say(f"{self.run_folder} is finished: {self.step} steps of {total}.")
@@ -246,9 +235,8 @@ class _Trainer:
                     logging = self.step % config.log_every == 0 or self.step == total
                     if logging:
                         self._log(epoch, lr, meter, clock)
-                    # Processes must agree to stop, which waits for the device: where there are several, only when logging does so anyway.
                     stopping = signals.received is not None or self.step >= last
-                    if logging or self.world.size == 1:
+                    if logging or self.world.size == 1 or self.step % STOP_EVERY == 0:
                         stopping = distributed.any_rank(stopping, self.world)
                         if stopping and self.step < total:
                             return self._leave(signals)
@@ -261,10 +249,7 @@ class _Trainer:
 
     def train_step(self, batch, lr):
         """One step on a `ViewBatch`; returns its statistics, still on the device."""
-        seed = _mix(self.config.seed, self.step, self.world.rank)
-        self.draws.manual_seed(seed)
-        self.orders.manual_seed(seed)
-        negatives = self.negatives(batch, self.config, self.draws) if self.negatives else None
+        _, negatives = self._draw(batch)
         if self.step == 0 and self.world.first:
             write_gallery(self.run_folder, self.reader, batch, negatives)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
@@ -275,6 +260,14 @@ class _Trainer:
         self.method.after_step(keys, self.step / (self.config.epochs * self.iterations))
         self.similarities = output.similarities
         return {**output.stats, "gradient_norm": norm}
+
+    def _draw(self, batch):
+        """Seed all random draws of this step, torch's own for the network's dropout included; returns (seed, negatives)."""
+        seed = _mix(self.config.seed, self.step, self.world.rank)
+        torch.manual_seed(seed)
+        self.draws.manual_seed(seed)
+        self.orders.manual_seed(seed)
+        return seed, self.negatives(batch, self.config, self.draws) if self.negatives else None
 
     def _log(self, epoch, lr, meter, clock):
         figures = meter.read(lambda values: distributed.average(values, self.world))
@@ -299,10 +292,26 @@ class _Trainer:
 
     def _refuse_bad_weights(self):
         if self.optimizer.bad.item():
-            raise TrainingError(
-                f"The loss or its gradient was not finite at or shortly before step {self.step}: no step was applied since, "
-                f"and the checkpoints in {self.run_folder} are from before. Lower --lr, or raise --temperature."
-            )
+            raise _NotFinite
+
+    def _dump(self):
+        """Write down the first step that was not finite: the weights are from before it, and its batch can be had again."""
+        self.step -= int(self.optimizer.skipped.item())
+        epoch, iteration = divmod(self.step, self.iterations)
+        with contextlib.closing(self.loader.epoch(epoch, start=iteration)) as batches:
+            batch = next(batches)
+        seed, negatives = self._draw(batch)
+        state = {
+            "step": self.step,
+            "seed": seed,
+            "lr": learning_rate(self.config, epoch, iteration, self.iterations),
+            "autocast": self.autocast,
+            "config": plain(self.config),
+            "index": batch.index,
+            "inputs": (batch.query, batch.key, negatives),
+            "method": self.method.state_dict(),
+        }
+        return write_dump(self.run_folder, self.world.rank, state)
 
     def _leave(self, signals):
         self._refuse_bad_weights()
@@ -311,26 +320,8 @@ class _Trainer:
         return Result(self.run_folder, self.step, finished=False, signal=signals.received)
 
 
-class _Signals:
-    """Notes SIGTERM and SIGINT while the block runs; a second one does what it does elsewhere."""
-
-    def __init__(self):
-        self.received = None
-        self._before = {}
-
-    def __enter__(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):  # not in the main thread: then the caller's handlers stay
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number, frame):
-        self.received = number
-        signal.signal(number, self._before[number])
-
-    def __exit__(self, *error):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+class _NotFinite(Exception):
+    """Leaves the loop, so that the loader is free to give the bad step's batch again."""
 
 
 def _mix(seed, step, rank):
