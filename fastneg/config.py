@@ -472,12 +472,30 @@ class DemoConfig(Config):
 class BenchConfig(Config):
     """Measure one part against its alternatives in the same run."""
 
-    name: str = option("all", choices=("loader", "patch_shuffle", "info_nce", "corruptions", "compile", "all"))
+    name: str = option(
+        "all",
+        choices=(
+            "loader",
+            "patch_shuffle",
+            "info_nce",
+            "corruptions",
+            "compile",
+            "step",
+            "scaling",
+            "all",
+        ),
+    )
     """What to measure."""
     json: str | None = None
     """Also write the rows to this file, one JSON object a line."""
     csv: str | None = None
     """Also write the rows to this file as a table, with device, versions and commit."""
+    inside_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 450.0, "all": 450.0}))
+    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one direction; default that of NVLink 4."""
+    between_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 50.0, "all": 50.0}))
+    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter for each GPU."""
+    latency_us: float | None = option(None, at_least=0.0, by=("name", {"scaling": 5.0, "all": 5.0}))
+    """Latency of one hop of a collective that the model assumes, in microseconds."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import torch
 
-from fastneg.recipes import bench_corruptions, bench_kernels, bench_loader
+from fastneg.recipes import (
+    bench_corruptions,
+    bench_kernels,
+    bench_loader,
+    bench_scaling,
+    bench_step,
+)
 from fastneg.training.metrics import environment
 
 BENCHES = {
@@ -18,7 +24,11 @@ BENCHES = {
     "loader": bench_loader.bench_loader,
     "corruptions": bench_corruptions.bench_corruptions,
     "compile": bench_kernels.bench_compile,
+    "step": bench_step.bench_step,
+    "scaling": bench_scaling.bench_scaling,
 }
+OPTIONS = {"scaling": ("inside_gb_s", "between_gb_s", "latency_us")}
+"""Fields of the config that a benchmark takes."""
 
 
 def run_bench(config):
@@ -31,7 +41,7 @@ def run_bench(config):
     )
     rows = []
     for name in BENCHES if config.name == "all" else [config.name]:
-        for row in BENCHES[name]():
+        for row in BENCHES[name](**{option: getattr(config, option) for option in OPTIONS.get(name, ())}):
             rows.append(row)
             print("  ".join(f"{field}={_short(value)}" for field, value in row.items()), flush=True)
     origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}

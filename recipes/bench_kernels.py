@@ -11,15 +11,15 @@ import importlib.util
 import multiprocessing
 import os
 import statistics
-import time
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from fastneg.kernels.info_nce import info_nce
 from fastneg.kernels.patch_shuffle import patch_shuffle
 from fastneg.negatives.patch import draw_patches
+from fastneg.recipes.measuring import bench_device, dtype_name, figures_of, flops_per_ms, take_turns, unit_rows
 
 TEMPERATURE = 0.2
 INFO_NCE_SHAPES = {"cpu": ((128, 16384, 128), (512, 65536, 128)), "cuda": ((256, 16384, 128), (512, 65536, 128), (4096, 65536, 128))}
@@ -38,19 +38,19 @@ def bench_info_nce(shapes=None, rounds=7):
     share_of_floor compares with the time of the pass's matrix products alone (2NKD operations forward, 4NKD with the gradient) at the
     rate that one large product reaches in this run. peak_mib is what the call needs beyond its inputs and outputs.
     """
-    device = _device()
+    device = bench_device()
     for shape in shapes or INFO_NCE_SHAPES[device]:
-        rate = _flops_per_ms(device)
-        parameters = {"bench": "info_nce", "device": device, "N": shape[0], "K": shape[1], "D": shape[2], "dtype": _dtype_name(device)}
+        rate = flops_per_ms(device)
+        parameters = {"bench": "info_nce", "device": device, "N": shape[0], "K": shape[1], "D": shape[2], "dtype": dtype_name(device)}
         for backward in (False, True):
             work = {"pass": "forward_backward" if backward else "forward"}
             floor = (4 if backward else 2) * shape[0] * shape[1] * shape[2] / rate
             runners, skipped = _info_nce_contenders(device, shape, backward)
-            times = _take_turns(runners, rounds, device)
+            times = take_turns(runners, rounds, device)
             peaks = {name: _info_nce_peak(device, name, shape, backward, runners) for name in runners}
             eager = statistics.median(times["eager"])
             for name in runners:
-                figures = _figures(times[name])
+                figures = figures_of(times[name])
                 ratios = {"share_of_floor": floor / figures["ms_median"], "times_faster_than_eager": eager / figures["ms_median"]}
                 yield {**parameters, **work, "contender": name, **figures, "peak_mib": peaks[name], **ratios}
             for name, reason in skipped.items():
@@ -59,7 +59,7 @@ def bench_info_nce(shapes=None, rounds=7):
 
 def _info_nce_contenders(device, shape, backward):
     """({name: a function that runs one pass}, {name: why it does not run here})."""
-    query, positive, queue = _features(device, *shape)
+    query, positive, queue = unit_rows(device, *shape)
     functions = {
         "fastneg": lambda q: info_nce(q, positive, queue, temperature=TEMPERATURE, return_stats=True).loss,
         "eager": lambda q: _eager(q, positive, queue),
@@ -91,16 +91,6 @@ def _eager(query, positive, queue):
     logits = torch.cat([positive_logit, torch.einsum("nd,kd->nk", query, queue)], 1) / TEMPERATURE
     logits.detach().topk(min(5, logits.shape[1]), 1)
     return cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))
-
-
-def _features(device, rows, count, dim):
-    g = torch.Generator().manual_seed(0)
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return [normalize(torch.randn(size, dim, generator=g), dim=1).to(device, dtype) for size in (rows, rows, count)]
-
-
-def _dtype_name(device):
-    return "bfloat16" if device == "cuda" else "float32"
 
 
 def _info_nce_peak(device, name, shape, backward, runners):
@@ -143,7 +133,7 @@ def bench_patch_shuffle(shapes=None, rounds=7):
 
     share_of_floor compares with a plain copy that writes as many bytes: the images read once a copy, at this run's rate.
     """
-    device = _device()
+    device = bench_device()
     for rows, copies, size in shapes or PATCH_SHAPES[device]:
         images = torch.randn(rows, 3, size, size, device=device).to(memory_format=torch.channels_last)
         if device == "cuda":
@@ -156,10 +146,10 @@ def bench_patch_shuffle(shapes=None, rounds=7):
         }
         where = offsets.tolist(), sides.tolist()
         runners["slices"] = lambda images=images, where=where, out=out: _slices(images, *where, out)
-        times = _take_turns(runners, rounds, device)
+        times = take_turns(runners, rounds, device)
         floor = statistics.median(times["copy"])
         for name in runners:
-            figures = _figures(times[name])
+            figures = figures_of(times[name])
             yield {
                 "bench": "patch_shuffle",
                 "contender": name,
@@ -167,7 +157,7 @@ def bench_patch_shuffle(shapes=None, rounds=7):
                 "N": rows,
                 "M": copies,
                 "H": size,
-                "dtype": _dtype_name(device),
+                "dtype": dtype_name(device),
                 **figures,
                 "images_per_s": 1000 * rows * copies / figures["ms_median"],
                 "share_of_floor": floor / figures["ms_median"],
@@ -301,46 +291,3 @@ def _quilt_launches():
         texture_triton.quilt(levels, corners, empty(8, 1, side, side), rows, columns, block, overlap, seam, launch=recorder)
         for launch in recorder.launches:
             yield f"P={patch} block={block} overlap={overlap} K={candidates}{'' if seam else ' no seam'}", launch
-
-
-# --- measuring ---------------------------------------------------------------------------------------------------------------
-
-
-def _device():
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _take_turns(runners, rounds, device):
-    """{name: milliseconds of each round}; the first round warms up and is not counted."""
-    times = {name: [] for name in runners}
-    for _ in range(rounds + 1):
-        for name, runner in runners.items():
-            times[name].append(_milliseconds(runner, device))
-    return {name: values[1:] for name, values in times.items()}
-
-
-def _milliseconds(runner, device):
-    if device == "cuda":
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        runner()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end)
-    began = time.perf_counter()
-    runner()
-    return 1000 * (time.perf_counter() - began)
-
-
-def _figures(times):
-    ordered = sorted(times)
-    at = lambda share: ordered[round(share * (len(ordered) - 1))]
-    return {"ms_median": statistics.median(ordered), "ms_p20": at(0.2), "ms_p80": at(0.8)}
-
-
-def _flops_per_ms(device):
-    """Floating-point operations a millisecond of one large matrix product in the benchmark's dtype."""
-    size = 8192 if device == "cuda" else 1024
-    a, b, _ = _features(device, size, 1, size)
-    times = _take_turns({"matmul": lambda: a @ b.t()}, 7, device)["matmul"]
-    return 2 * size**3 / statistics.median(times)

@@ -1,4 +1,4 @@
-"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time."""
+"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time (fastneg.recipes.measuring)."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ from fastneg.config import BenchConfig
 from fastneg.recipes import bench
 from fastneg.recipes.bench_corruptions import bench_corruptions
 from fastneg.recipes.bench_loader import bench_loader
+from fastneg.recipes.measuring import figures_of, take_turns
 
 
 def test_the_loader_is_measured_beside_torchvision():
@@ -48,3 +49,10 @@ def test_corruptions_are_measured_beside_the_package(monkeypatch):
         parts = [by[contender, kind, severity] for kind in ("contrast", "glass_blur") for severity in (1, 2, 3, 4, 5)]
         assert by[contender, "all", None] == pytest.approx(sum(parts))
         assert by[contender, "all but glass_blur", None] == pytest.approx(sum(parts[:5]))
+
+
+def test_contenders_take_turns_and_the_first_round_warms_up():
+    calls = []
+    times = take_turns({name: lambda name=name: calls.append(name) for name in "ab"}, 2, "cpu")
+    assert calls == ["a", "b"] * 3 and {name: len(found) for name, found in times.items()} == {"a": 2, "b": 2}
+    assert figures_of([5.0, 1.0, 2.0, 3.0, 4.0, 6.0]) == {"ms_median": 3.5, "ms_p20": 2.0, "ms_p80": 5.0}

@@ -61,12 +61,14 @@ def pretrain(config, stop_after=None):
     world = distributed.start(config.device)
     with Signals() as signals:
         with contextlib.ExitStack() as stack:
-            result = _Trainer(config, world, stack).run(signals, stop_after)
+            result = Trainer(config, world, stack).run(signals, stop_after)
         distributed.stop()
     return result
 
 
-class _Trainer:
+class Trainer:
+    """One run: its data, method, optimizer and step; `pretrain` runs it whole, `train_step` is one step."""
+
     def __init__(self, config, world, stack):
         self.config, self.world, self.device = config, world, world.device
         if config.batch_size % world.size:

@@ -1,0 +1,64 @@
+"""How the benchmarks measure: contenders in turn, times of the device, and the rate of one large matrix product to compare with."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from torch.nn.functional import normalize
+
+
+def bench_device():
+    """What is measured: the GPU where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def take_turns(runners, rounds, device):
+    """{name: milliseconds of each round}; the first round warms up and is not counted."""
+    times = {name: [] for name in runners}
+    for _ in range(rounds + 1):
+        for name, runner in runners.items():
+            times[name].append(milliseconds(runner, device))
+    return {name: values[1:] for name, values in times.items()}
+
+
+def milliseconds(runner, device):
+    """How long one call of `runner` takes on the device."""
+    if device == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        runner()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end)
+    began = time.perf_counter()
+    runner()
+    return 1000 * (time.perf_counter() - began)
+
+
+def figures_of(times):
+    """Median, 20th and 80th percentile of some times in milliseconds."""
+    ordered = sorted(times)
+    at = lambda share: ordered[round(share * (len(ordered) - 1))]
+    return {"ms_median": statistics.median(ordered), "ms_p20": at(0.2), "ms_p80": at(0.8)}
+
+
+def flops_per_ms(device):
+    """Floating-point operations a millisecond of one large matrix product in the benchmark's dtype."""
+    size = 8192 if device == "cuda" else 1024
+    a, b, _ = unit_rows(device, size, 1, size)
+    times = take_turns({"matmul": lambda: a @ b.t()}, 7, device)["matmul"]
+    return 2 * size**3 / statistics.median(times)
+
+
+def unit_rows(device, rows, count, dim):
+    """Random rows of unit length in the benchmark's dtype, three matrices of `dim` columns: `rows`, `rows` and `count` of them."""
+    g = torch.Generator().manual_seed(0)
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return [normalize(torch.randn(size, dim, generator=g), dim=1).to(device, dtype) for size in (rows, rows, count)]
+
+
+def dtype_name(device):
+    """The dtype that is measured on a device."""
+    return "bfloat16" if device == "cuda" else "float32"
