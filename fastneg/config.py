@@ -239,6 +239,9 @@ class PretrainConfig(Config):
     """Largest share of the image's area that a random crop takes."""
     augmentation: str = option("moco_v2", choices=("moco_v2", "colour_invariant", "crop_flip"))
     """The recipe of random changes that makes each view."""
+    augment: str = option("dali", choices=("dali", "kernel"))
+    """What changes colours, blurs and flips after DALI's decoding and crop: dali (its operators; contrast and hue differ a little from
+    torchvision's), or kernel (torchvision's semantics)."""
 
     order: str = option("random", choices=("random", "page", "sequential"))
     """The order of the samples: random; page (for sets larger than memory: whole pages of the file in random order, their samples mixed);

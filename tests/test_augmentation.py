@@ -5,7 +5,16 @@ import pytest
 import torch
 from torchvision.transforms import RandomResizedCrop
 
-from fastneg.data.augmentation import AUGMENTATIONS, batch_generator, draw_crops, draw_view, eval_window
+from fastneg.data.augmentation import (
+    AUGMENTATIONS,
+    augment_params,
+    batch_generator,
+    dali_inputs,
+    draw_crops,
+    draw_jitter_order,
+    draw_view,
+    eval_window,
+)
 
 
 def quantiles(values):
@@ -36,12 +45,17 @@ def test_the_numbers_follow_the_recipe():
     recipe, count = AUGMENTATIONS["moco_v2"], 50000
     view = draw_view(recipe, np.full((count, 2), 64), (0.2, 1.0), np.random.default_rng(1))
     jittered = view["hue"] != 0
-    gray = view["saturation"] == 0
+    gray = view["gray"]
     assert abs(jittered.mean() - 0.8) < 0.01
     assert abs(gray.mean() - 0.2) < 0.01
     assert abs(view["blur"].mean() - 0.5) < 0.01
     assert abs(view["mirror"].mean() - 0.5) < 0.01
-    assert np.array_equal(view["twist"], jittered | gray)
+    fed = dali_inputs(view)
+    assert np.array_equal(fed["twist"], jittered | gray) and np.array_equal(fed["saturation"] == 0, gray) and (view["saturation"] > 0).all()
+    params = augment_params(view, draw_jitter_order(count, np.random.default_rng(2)))
+    assert params.order.sort(1).values.equal(torch.arange(4, dtype=torch.int32).expand(count, 4)) and len(params.order.unique(dim=0)) == 24
+    assert params.factors.abs().amax(0).max() < 1.4001 and params.factors[:, 3].abs().max() <= 0.1 and params.factors.dtype == torch.float32
+    assert np.array_equal(params.sigma > 0, view["blur"]) and np.array_equal(params.flip, view["mirror"] == 1)
     for name, low, high in (("brightness", 0.6, 1.4), ("contrast", 0.6, 1.4), ("hue", -36, 36)):
         values = view[name][jittered]
         assert low <= values.min() < low + 0.01 * (high - low) and high - 0.01 * (high - low) < values.max() <= high
@@ -52,7 +66,7 @@ def test_the_numbers_follow_the_recipe():
 
 def test_crop_flip_changes_no_colour():
     view = draw_view(AUGMENTATIONS["crop_flip"], np.full((1000, 2), 64), (0.08, 1.0), np.random.default_rng(1))
-    assert not view["twist"].any() and not view["blur"].any()
+    assert not dali_inputs(view)["twist"].any() and not view["blur"].any()
     assert 400 < view["mirror"].sum() < 600
 
 

@@ -5,6 +5,7 @@ Serves fastneg.data.loaders, fastneg.data.feeding and fastneg.data.pipeline.
 
 import gc
 import io
+import math
 import threading
 
 import numpy as np
@@ -16,7 +17,15 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.augmentation import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, batch_generator, draw_view
+from fastneg.data.augmentation import (
+    AUGMENTATIONS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Augmentation,
+    batch_generator,
+    draw_jitter_order,
+    draw_view,
+)
 from fastneg.data.batch import EvalBatch, ViewBatch
 from fastneg.data.loaders import CropLoader, EvalLoader, TrainLoader
 
@@ -100,7 +109,7 @@ def test_colour_changes_against_torchvision(reader, changes, reference, bound, m
         count = len(sizes)
         view = {name: np.ones(count, np.float32) for name in ("brightness", "contrast", "saturation", "sigma")}
         view.update(hue=np.zeros(count, np.float32), mirror=np.zeros(count, np.int32), roi_start=np.zeros((count, 2), np.float32))
-        view.update(roi_end=sizes.astype(np.float32), twist=np.full(count, "sigma" not in changes), blur=np.full(count, "sigma" in changes))
+        view.update(roi_end=sizes.astype(np.float32), gray=np.full(count, False), blur=np.full(count, "sigma" in changes))
         view.update({name: np.full(count, value, np.float32) for name, value in changes.items()})
         return view
 
@@ -111,6 +120,43 @@ def test_colour_changes_against_torchvision(reader, changes, reference, bound, m
         plain = torch.from_numpy(np.array(picture(reader, index).resize((64, 64), Image.Resampling.BILINEAR))).permute(2, 0, 1)
         assert (pixels(batch.query[row]) - reference(plain).float()).abs().mean() < bound
     loader.close()
+
+
+def test_the_kernel_augments_in_torchvisions_semantics(reader):
+    """The whole view, contrast and hue included, from the decoded image on; the bound is that of decoding and resizing."""
+    loader = train_loader(reader, augment="kernel", image_size=48)
+    batch = next(iter(loader.epoch(1)))
+    generator = batch_generator(3, 1, 0)
+    sizes = reader.sizes[batch.index.numpy()]
+    views = [draw_view(AUGMENTATIONS["moco_v2"], sizes, (0.2, 1.0), generator) for _ in range(2)]
+    (orders,) = generator.spawn(1)
+    operations = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "saturation": TF.adjust_saturation}
+    for images, view in zip((batch.query, batch.key), views, strict=True):
+        assert images.dtype == torch.float32 and images.is_contiguous(memory_format=torch.channels_last)
+        order = draw_jitter_order(len(sizes), orders)
+        for row, index in enumerate(batch.index.tolist()):
+            (top, left), (bottom, right) = view["roi_start"][row].tolist(), view["roi_end"][row].tolist()
+            crop = picture(reader, index).crop((left, top, right, bottom)).resize((48, 48), Image.Resampling.BILINEAR)
+            image = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float() / 255
+            for number in order[row]:
+                name = ("brightness", "contrast", "saturation", "hue")[number]
+                image = TF.adjust_hue(image, view["hue"][row] / 360) if name == "hue" else operations[name](image, view[name][row])
+            image = TF.rgb_to_grayscale(image, 3) if view["gray"][row] else image
+            if view["blur"][row]:
+                image = TF.gaussian_blur(image, 2 * math.ceil(3 * view["sigma"][row]) + 1, view["sigma"][row].item())
+            image = image.flip(2) if view["mirror"][row] else image
+            assert (pixels(images[row]) - 255 * image).abs().mean() < 1.0
+    loader.close()
+
+
+def test_dali_and_kernel_take_the_same_crops_and_numbers(reader):
+    """A recipe without contrast and hue comes out alike, but for rounding to 8 bits between DALI's operators."""
+    recipe = Augmentation(brightness=0.4, jitter_p=0.8, gray_p=0.2, blur_p=0.5)
+    batches = [next(iter(train_loader(reader, augment=augment, augmentation=recipe).epoch(0))) for augment in ("dali", "kernel")]
+    for one, other in zip(batches[0][:2], batches[1][:2], strict=True):
+        assert (pixels(one) - pixels(other)).abs().mean() < 1.0 and (pixels(one) - pixels(one.flip(3))).abs().mean() > 5
+    with pytest.raises(ValueError, match="augment is 'torch'"):
+        train_loader(reader, augment="torch")
 
 
 def test_evaluation_is_resize_and_center_crop(tmp_path):
@@ -201,8 +247,9 @@ def test_other_orders_give_the_same_views_of_other_batches(tmp_path, order):
         loader.close()
 
 
-def test_an_epoch_can_start_anywhere(reader):
-    loader = train_loader(reader)
+@pytest.mark.parametrize("augment", ["dali", "kernel"])
+def test_an_epoch_can_start_anywhere(reader, augment):
+    loader = train_loader(reader, augment=augment)
     whole = list(loader.epoch(4))
     for start in (1, 4, 5):
         rest = list(loader.epoch(4, start=start))
@@ -211,10 +258,10 @@ def test_an_epoch_can_start_anywhere(reader):
     loader.close()
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
-def test_processes_share_the_batches_of_one(reader, world_size):
-    whole = list(train_loader(reader).epoch(0))
-    shares = [list(train_loader(reader, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
+@pytest.mark.parametrize(("world_size", "augment"), [(2, "dali"), (4, "dali"), (4, "kernel")])
+def test_processes_share_the_batches_of_one(reader, world_size, augment):
+    whole = list(train_loader(reader, augment=augment).epoch(0))
+    shares = [list(train_loader(reader, augment=augment, rank=rank, world_size=world_size).epoch(0)) for rank in range(world_size)]
     for batch, *parts in zip(whole, *shares, strict=True):
         assert equal(batch, [torch.cat(columns) for columns in zip(*map(flat, parts), strict=True)])
 

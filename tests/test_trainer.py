@@ -92,7 +92,10 @@ def test_the_other_methods_train_and_resume(beton, tmp_path, method):
     assert first != last and load_run(tmp_path / "parts").feature_dim == 128
 
 
-@pytest.mark.parametrize("changes", [{"order": "page"}, {"image_size_schedule": "0:24,1:40,2:32"}], ids=["page", "sizes"])
+OTHER_VIEWS = [{"order": "page"}, {"image_size_schedule": "0:24,1:40,2:32"}, {"augment": "kernel"}]
+
+
+@pytest.mark.parametrize("changes", OTHER_VIEWS, ids=["page", "sizes", "kernel"])
 def test_other_orders_and_growing_views_resume_too(beton, tmp_path, changes):
     whole = settings(beton, tmp_path / "whole", **changes)
     assert pretrain(whole).finished

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from fastneg.kernels.augment import AugmentParams
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,11 +25,11 @@ class Augmentation:
     brightness: float = 0.0
     """Factor from U(1 - brightness, 1 + brightness)."""
     contrast: float = 0.0
-    """Factor likewise. The pivot is mid-gray (128), not the image's mean gray as in torchvision."""
+    """Factor likewise. DALI's pivot is mid-gray (128), not the image's mean gray as in torchvision."""
     saturation: float = 0.0
     """Factor likewise."""
     hue: float = 0.0
-    """Turn from U(-hue, hue), in whole turns of the colour circle (a rotation in YIQ, not in HSV as in torchvision)."""
+    """Turn from U(-hue, hue), in whole turns of the colour circle (with DALI a rotation in YIQ, not in HSV as in torchvision)."""
     jitter_p: float = 0.0
     """Probability of the four changes above."""
     gray_p: float = 0.0
@@ -64,7 +67,7 @@ def draw_view(recipe, sizes, crop_area, generator):
         crop_area: (smallest, largest) share of the image's area.
         generator: numpy Generator.
     Returns:
-        dict of arrays: roi_start, roi_end (N, 2) float32 row and column in pixels; twist, blur (N,) bool; brightness, contrast,
+        dict of arrays: roi_start, roi_end (N, 2) float32 row and column in pixels; gray, blur (N,) bool; brightness, contrast,
         saturation, hue (degrees), sigma (N,) float32; mirror (N,) int32.
     """
     count = len(sizes)
@@ -76,11 +79,29 @@ def draw_view(recipe, sizes, crop_area, generator):
     }
     view = {name: np.where(jitter, factor, 1.0).astype(np.float32) for name, factor in factors.items()}
     view["hue"] = np.where(jitter, 360.0 * generator.uniform(-recipe.hue, recipe.hue, count), 0.0).astype(np.float32)
-    # Hue and saturation leave the luma alone, so grayscale after the jitter is the jitter with saturation 0.
-    view["saturation"][gray] = 0.0
-    view.update(roi_start=start, roi_end=end, twist=jitter | gray, blur=blur, mirror=mirror.astype(np.int32))
+    view.update(roi_start=start, roi_end=end, gray=gray, blur=blur, mirror=mirror.astype(np.int32))
     view["sigma"] = generator.uniform(*recipe.blur_sigma, count).astype(np.float32)
     return view
+
+
+def dali_inputs(view):
+    """What DALI's operators are fed for a view: the arrays of `draw_view`, and `twist` (N,) bool, whether any colour changes."""
+    # In YIQ hue and saturation leave the luma alone, so grayscale after the jitter is the jitter with saturation 0.
+    saturation = np.where(view["gray"], np.float32(0), view["saturation"])
+    changes = [view["brightness"] != 1, view["contrast"] != 1, saturation != 1, view["hue"] != 0]
+    return {**{name: values for name, values in view.items() if name != "gray"}, "saturation": saturation, "twist": np.any(changes, 0)}
+
+
+def draw_jitter_order(count, generator):
+    """(N, 4) int32: the order of brightness, contrast, saturation and hue in each image, as torchvision's ColorJitter draws it."""
+    return generator.permuted(np.tile(np.arange(4, dtype=np.int32), (count, 1)), axis=1)
+
+
+def augment_params(view, order):
+    """The colour half of a view as the kernels take it: `AugmentParams` on the CPU, of the arrays of `draw_view` and an order."""
+    factors = np.stack([view["brightness"], view["contrast"], view["saturation"], view["hue"] / np.float32(360)], 1)
+    arrays = order, factors, view["gray"], np.where(view["blur"], view["sigma"], np.float32(0)), view["mirror"].astype(bool)
+    return AugmentParams(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
 def draw_crops(sizes, area, ratio, generator, attempts=10):

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.data.beton import BetonError
 from fastneg.data.pipeline import build_pipeline, what_is_wrong, wrong_size
 from fastneg.data.producer import Producer
 from fastneg.data.quarantine import Quarantine
+from fastneg.kernels.augment import augment
 
 BATCHES_AHEAD = 2
 WAIT_S = 300.0
@@ -26,11 +28,15 @@ class Request(NamedTuple):
     index: np.ndarray
     """(N,) int64, its samples."""
     views: list
-    """The arrays of `draw_view`, for each view."""
+    """What the pipeline is fed for each view: {name: array}."""
     size: int
     """Side of the views in pixels."""
     replaced: dict
     """{index: reason} of the bad samples in whose places others stand."""
+    params: list | None = None
+    """`AugmentParams` for each view, where the views are augmented after the pipeline."""
+    max_sigma: float = 0.0
+    """The largest blur that they may hold."""
 
 
 class Made(NamedTuple):
@@ -52,11 +58,13 @@ class FeedingLoader:
     Args:
         reader: `BetonReader`.
         order: `EpochOrder`.
-        views, augment, device, threads: as of `build_pipeline`.
+        views, augment, device, threads, normalise: as of `build_pipeline`.
         check_crc, max_bad_share, quarantine: as of `TrainLoader`.
     """
 
-    def __init__(self, reader, order, *, views, augment, device, threads, check_crc=False, max_bad_share=0.0, quarantine=None):
+    def __init__(
+        self, reader, order, *, views, augment, device, threads, normalise=True, check_crc=False, max_bad_share=0.0, quarantine=None
+    ):
         self.reader, self.order = reader, order
         self.device = torch.device(device)
         self.check_crc = check_crc
@@ -72,7 +80,9 @@ class FeedingLoader:
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
         self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
-        self._build = partial(build_pipeline, order.local_batch_size, views=views, augment=augment, device=self.device, threads=threads)
+        self._build = partial(
+            build_pipeline, order.local_batch_size, views=views, augment=augment, device=self.device, threads=threads, normalise=normalise
+        )
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
         self._held = None
 
@@ -163,17 +173,28 @@ class FeedingLoader:
 
     def _handed(self, request, outputs):
         if self._stream is None:
-            return Made(request, [_tensor(output) for output in outputs], None)
+            return Made(request, self._views(request, outputs), None)
         # DALI takes a tensor's memory back when the last reference goes, not when the last kernel has read it: a copy owns itself, and
         # the outputs are held until it is made.
         with torch.cuda.stream(self._stream):
-            tensors = [_tensor(output).clone(memory_format=torch.channels_last) for output in outputs]
+            tensors = self._views(request, outputs)
             ready = torch.cuda.Event()
             ready.record(self._stream)
         if self._held is not None:
             self._held[0].synchronize()
         self._held = (ready, outputs)
         return Made(request, tensors, ready)
+
+    def _views(self, request, outputs):
+        tensors = [_tensor(output) for output in outputs]
+        if request.params is not None:
+            dtype = torch.float32 if self._stream is None else torch.float16
+            params = [one.to(self.device) for one in request.params]
+            return [
+                augment(view, one, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=dtype, max_sigma=request.max_sigma)
+                for view, one in zip(tensors, params, strict=True)
+            ]
+        return tensors if self._stream is None else [tensor.clone(memory_format=torch.channels_last) for tensor in tensors]
 
     def _damaged(self, index):
         bad = [int(i) for i in index if not self.reader.matches_checksum(i)]

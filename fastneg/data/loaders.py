@@ -8,7 +8,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fastneg.data.augmentation import AUGMENTATIONS, batch_generator, draw_view, eval_window
+from fastneg.data.augmentation import (
+    AUGMENTATIONS,
+    augment_params,
+    batch_generator,
+    dali_inputs,
+    draw_jitter_order,
+    draw_view,
+    eval_window,
+)
 from fastneg.data.batch import EvalBatch, ViewBatch
 from fastneg.data.feeding import FeedingLoader, Request
 from fastneg.data.order import EpochOrder
@@ -22,6 +30,8 @@ class TrainLoader(FeedingLoader):
         batch_size: images a step over all processes.
         image_size: side of the views in pixels, or a function that gives it for an epoch.
         augmentation: a name of `AUGMENTATIONS`, an `Augmentation`, or a list of them, one for each view.
+        augment: what changes colours, blurs and flips: "dali", its operators; or "kernel", `fastneg.kernels.augment` after DALI's decoding
+            and crop. The crops and the drawn numbers are the same.
         crop_area: (smallest, largest) share of the image's area in a crop.
         views: how many views; from the third on they are the batch's `more`.
         order: a name of `ORDERS`.
@@ -42,6 +52,7 @@ class TrainLoader(FeedingLoader):
         image_size,
         *,
         augmentation,
+        augment="dali",
         crop_area=(0.2, 1.0),
         views=2,
         order="random",
@@ -60,6 +71,9 @@ class TrainLoader(FeedingLoader):
         if len(each) != views:
             raise ValueError(f"augmentation has {len(each)} recipes: one for each of {views} views was expected.")
         self._recipes = [AUGMENTATIONS[one] if isinstance(one, str) else one for one in each]
+        if augment not in ("dali", "kernel"):
+            raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
+        self._augment = augment
         pages = reader.pages if order == "page" else None
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         self._crop_area, self._seed = crop_area, seed
@@ -67,7 +81,8 @@ class TrainLoader(FeedingLoader):
             reader,
             EpochOrder(len(reader), batch_size, order=order, pages=pages, seed=seed, rank=rank, world_size=world_size),
             views=views,
-            augment=True,
+            augment=augment == "dali",
+            normalise=augment == "dali",
             device=device,
             threads=threads,
             check_crc=check_crc,
@@ -86,8 +101,15 @@ class TrainLoader(FeedingLoader):
         index[rows], replaced = self._quarantine.replace(index[rows])
         sizes, generator = self.reader.sizes[index], batch_generator(self._seed, *place)
         views = [draw_view(recipe, sizes, self._crop_area, generator) for recipe in self._recipes]
-        local = [{name: values[rows] for name, values in view.items()} for view in views]
-        return Request(index[rows], local, self._size(place[0]), replaced)
+        size = self._size(place[0])
+        if self._augment == "dali":
+            local = [{name: values[rows] for name, values in dali_inputs(view).items()} for view in views]
+            return Request(index[rows], local, size, replaced)
+        (orders,) = generator.spawn(1)  # a stream of its own: the other numbers are those of "dali"
+        params = [augment_params(view, draw_jitter_order(len(index), orders)).rows(rows) for view in views]
+        windows = [{name: view[name][rows] for name in ("roi_start", "roi_end")} for view in views]
+        sigma = max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
+        return Request(index[rows], windows, size, replaced, params, sigma)
 
 
 class CropLoader(FeedingLoader):
@@ -111,7 +133,7 @@ class CropLoader(FeedingLoader):
         index, replaced = self._quarantine.replace(self.order.batch(epoch, iteration)[: self.order.valid(iteration)])
         generator = batch_generator(self._seed, epoch, iteration)
         view = draw_view(AUGMENTATIONS["crop_flip"], self.reader.sizes[index], self._crop_area, generator)
-        return Request(index, [view], self._image_size, replaced)
+        return Request(index, [dali_inputs(view)], self._image_size, replaced)
 
 
 class EvalLoader(FeedingLoader):

@@ -49,8 +49,8 @@ def _normalise(image, dtype, mirror=0):
 
 
 @pipeline_def(enable_conditionals=True, exec_dynamic=True)
-def _pipeline(views, augment, decoder, dtype):
-    """`views` views of each image; plain windows, or with the colour changes, blur and flip that `augment` stands for."""
+def _pipeline(views, augment, normalise, decoder, dtype):
+    """`views` views of each image: plain windows, or with the colour changes, blur and flip that `augment` stands for."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
     image = _decode(encoded, decoder)
@@ -70,13 +70,13 @@ def _pipeline(views, augment, decoder, dtype):
             if params["blur"]:
                 pixels = fn.gaussian_blur(pixels, sigma=params["sigma"])
             pixels = _normalise(pixels, dtype, params["mirror"])
-        else:
+        elif normalise:
             pixels = _normalise(pixels, dtype)
         outputs.append(pixels)
     return tuple(outputs)
 
 
-def build_pipeline(batch_size, *, views, augment, device, threads):
+def build_pipeline(batch_size, *, views, augment, device, threads, normalise=True):
     """A pipeline that is ready to be fed.
 
     Args:
@@ -85,17 +85,19 @@ def build_pipeline(batch_size, *, views, augment, device, threads):
         augment: True for colour changes, blur and flip, False for plain windows.
         device: torch device with an index if it is CUDA.
         threads: decoding threads; 0 takes all cores.
+        normalise: False leaves plain windows as they are resized, uint8.
     Inputs:
         encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size: (N, 2) float32, height and width of
-        the views; and for each view v the arrays of `draw_view`, named roi_start<v> and so on.
+        the views; and for each view v roi_start<v> and roi_end<v>, with augment all arrays of `dali_inputs`.
     Outputs:
         (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3), normalised; float16 on CUDA, float32 on the
-        CPU.
+        CPU; or uint8 as they are.
     """
     cuda = device.type == "cuda"
     pipe = _pipeline(
         views,
         augment,
+        normalise,
         "mixed" if cuda else "cpu",
         types.FLOAT16 if cuda else types.FLOAT,
         batch_size=batch_size,

@@ -102,6 +102,7 @@ class Trainer:
             config.batch_size,
             config.view_size,
             augmentation=config.augmentation,
+            augment=config.augment,
             crop_area=(config.crop_min, config.crop_max),
             order=config.order,
             device=self.device,
