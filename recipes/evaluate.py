@@ -8,10 +8,11 @@ from fastneg.config import ConfigError
 from fastneg.data.beton import BetonError
 from fastneg.data.shards import open_data
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS
+from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run
-from fastneg.evaluation.test_sets import evaluate_set, parse_sets
+from fastneg.evaluation.test_sets import parse_sets
 from fastneg.training.distributed import choose_device
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastneg.data.labels import class_count, join_labels, labels_of
 from fastneg.data.shards import open_data
 from fastneg.evaluation.features import features_of
+from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import append_result, load_run
-from fastneg.evaluation.test_sets import accuracy
 from fastneg.knn import knn_votes
 from fastneg.training.distributed import choose_device
 
@@ -24,8 +24,8 @@ def run_knn(config):
         voters, queries = (features_of(config.run, loaded, reader, device, config.threads).features for reader in (train, val))
         votes = knn_votes(queries, voters, labels, count, k, config.temperature, device)
     result = accuracy(votes, val_labels)
-    row = {"kind": "knn", "set": "val", "path": str(config.val), "top1": result.top1, "top5": result.top5, "images": result.images}
-    row |= {"classes": result.classes, "mode": "features", "checkpoint": loaded.checkpoint, "k": k, "temperature": config.temperature}
+    row = {"kind": "knn", "set": "val", "path": str(config.val), **result.figures(), "mode": "features"}
+    row |= {"checkpoint": loaded.checkpoint, "k": k, "temperature": config.temperature}
     append_result(config.run, row)
     print(
         f"kNN (k {k}, T {config.temperature:g}): top-1 {result.top1:.2f}%, top-5 {result.top5:.2f}% "

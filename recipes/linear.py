@@ -8,8 +8,8 @@ from fastneg.data.labels import class_count, join_labels, labels_of
 from fastneg.data.shards import open_data
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_on_crops, train_on_features
+from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import append_result, load_run
-from fastneg.evaluation.test_sets import accuracy
 from fastneg.training.distributed import choose_device
 
 
@@ -37,8 +37,8 @@ def run_linear(config):
         features = features_of(config.run, loaded, val, device, config.threads).features
         result = accuracy(head.logits(features, device), val_labels)
     save_linear(config.run, head, loaded, mode=mode, train=str(config.train), **settings)
-    row = {"kind": "linear", "set": "val", "path": str(config.val), "top1": result.top1, "top5": result.top5}
-    row |= {"images": result.images, "classes": result.classes, "mode": mode, "checkpoint": loaded.checkpoint, **settings}
+    row = {"kind": "linear", "set": "val", "path": str(config.val), **result.figures(), "mode": mode}
+    row |= {"checkpoint": loaded.checkpoint, **settings}
     append_result(config.run, row)
     print(
         f"Linear probe on {mode}, epoch {settings['epochs']} of {settings['epochs']}: top-1 {result.top1:.2f}%, top-5 {result.top5:.2f}% "

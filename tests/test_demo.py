@@ -50,7 +50,7 @@ def test_the_demo_trains_probes_and_evaluates(demo):
     assert bias["set"] == "swapped" and 0 < bias["coverage"] <= 100
     linear = next(row for row in results if row["kind"] == "linear")
     assert linear["top1"] > 2 * 100 / 12  # well above chance even after twelve steps
-    assert {row["kind"] for row in results} == {"linear", "knn", "accuracy", "shape_bias", "corruptions"}
+    assert {row["kind"] for row in results} == {"linear", "knn", "accuracy", "per_class", "embedding", "shape_bias", "corruptions"}
 
 
 def test_images_of_another_demo_are_not_mixed_in(tmp_path):

@@ -13,8 +13,8 @@ from fastneg.data.beton import BetonReader
 from fastneg.evaluation import linear as module
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import LinearClassifier, learning_rate, load_linear, save_linear, train_on_crops, train_on_features
+from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import load_run, weights_digest
-from fastneg.evaluation.test_sets import accuracy
 from fastneg.recipes.linear import run_linear
 from fastneg.training.checkpoint import CheckpointError
 

@@ -1,5 +1,6 @@
 """Shape bias and coverage on tables worked by hand."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,3 +74,16 @@ def test_no_decision_is_no_shape_bias():
 def test_what_cannot_be_is_refused(probabilities, shape, texture, categories, said):
     with pytest.raises(ValueError, match=said):
         shape_bias(probabilities, torch.tensor(shape), torch.tensor(texture), categories)
+
+
+def test_the_interval_is_that_of_resampled_images():
+    rng = np.random.default_rng(0)
+    answer = torch.from_numpy(rng.choice([0, 1, 2], 400, p=[0.3, 0.5, 0.2]))
+    found = shape_bias(torch.eye(3)[answer], torch.zeros(400, dtype=torch.int64), torch.ones(400, dtype=torch.int64))
+    samples = answer.numpy()[rng.integers(0, 400, (4000, 400))]
+    shares = 100 * (samples == 0).sum(1) / (samples < 2).sum(1)
+    assert found.interval == pytest.approx(np.quantile(shares, [0.025, 0.975]).tolist(), abs=0.7)
+    assert found.figures()["shape_bias_interval"] == [*found.interval]
+    shape, texture = torch.tensor([0]), torch.tensor([1])
+    assert shape_bias(certain(0), shape, texture).interval == (100.0, 100.0)
+    assert "shape_bias_interval" not in shape_bias(certain(2), shape, texture).figures(), "no decision, no interval"

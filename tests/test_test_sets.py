@@ -1,24 +1,11 @@
-"""Test sets: joined by class name, counted, arg-max over all or present classes, shape bias where cues conflict."""
+"""Test sets by name and path, and which of them are of conflicting cues."""
 
-import json
 
-import numpy as np
 import pytest
-import torch
-from test_features import make_beton, make_run
 from test_labels import fake
 
-from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
-from fastneg.data.beton import BetonReader
-from fastneg.data.labels import ABSENT
-from fastneg.data.loaders import EvalLoader
-from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
-from fastneg.evaluation.features import features_of
-from fastneg.evaluation.linear import load_linear
-from fastneg.evaluation.run import load_run
-from fastneg.evaluation.test_sets import accuracy, parse_sets, rank_of, texture_labels
-from fastneg.recipes.evaluate import run_evaluate
-from fastneg.recipes.linear import run_linear
+from fastneg.config import ConfigError
+from fastneg.evaluation.test_sets import parse_sets, texture_labels
 
 
 def test_sets_by_name():
@@ -32,42 +19,6 @@ def test_sets_that_cannot_be_read(text, said):
         parse_sets(text)
 
 
-LOGITS = torch.tensor(
-    [
-        [9.0, 8, 7, 6, 5, 4, 3],  # true 1: second of all
-        [9.0, 1, 2, 8, 7, 6, 5],  # true 1: last of all, and after class 3 of those present
-        [0.0, 0, 0, 5, 0, 0, 0],  # true 3: first
-        [9.0, 9, 9, 9, 9, 9, 9],  # absent: does not count
-    ]
-)
-
-
-def test_arg_max_over_all_and_over_present_classes():
-    labels = torch.tensor([1, 1, 3, ABSENT])
-    over_all, present = accuracy(LOGITS, labels), accuracy(LOGITS, labels, "present")
-    assert (over_all.top1, over_all.top5) == (pytest.approx(100 / 3), pytest.approx(200 / 3))
-    assert (present.top1, present.top5) == (pytest.approx(200 / 3), 100.0)
-    assert (over_all.images, over_all.classes) == (present.images, present.classes) == (3, 2)
-
-
-def test_rank_is_the_position_in_a_stable_sort():
-    generator = torch.Generator().manual_seed(0)
-    scores = torch.randint(0, 4, (200, 9), generator=generator).float()  # many ties
-    labels = torch.randint(0, 9, (200,), generator=generator)
-    order = scores.sort(dim=1, descending=True, stable=True).indices
-    assert torch.equal(rank_of(scores, labels), (order == labels[:, None]).int().argmax(1))
-    assert accuracy(torch.zeros(10, 5), torch.arange(10) % 5).top1 == 20.0, "a classifier that cannot tell is at chance"
-    scores[0, 0] = float("nan")
-    assert rank_of(scores, labels)[0] == 9
-
-
-def test_accuracy_refuses_what_has_none():
-    with pytest.raises(ValueError, match="None of 4 images"):
-        accuracy(LOGITS, torch.full((4,), ABSENT))
-    with pytest.raises(ValueError, match="all or present"):
-        accuracy(LOGITS, torch.zeros(4, dtype=torch.int64), "some")
-
-
 def test_which_sets_are_cue_conflict():
     classes = ["cat", "elephant", "car"]
     assert texture_labels(fake([0, 1], classes, texture=[1, 0])).tolist() == [1, 0]
@@ -79,115 +30,3 @@ def test_which_sets_are_cue_conflict():
     assert texture_labels(fake([0, 1], classes, names)).tolist() == [1, 2]
     assert texture_labels(fake([0, 1], classes, ["cat/cat1-cat2.png", names[1]])) is None
     assert texture_labels(fake([0, 1], classes, ["cat/photo.png", names[1]])) is None
-
-
-@pytest.fixture(scope="module")
-def probed(tmp_path_factory):
-    """A run with a classifier of four classes."""
-    folder = tmp_path_factory.mktemp("probed")
-    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 48)
-    run_linear(LinearConfig(str(run), str(train), str(train), mode="features", epochs=8, lr=1.0, batch_size=16, device="cpu", threads=1))
-    return run
-
-
-@pytest.fixture
-def lines(probed):
-    """The lines that a test adds to evaluation.jsonl."""
-    path = probed / "evaluation.jsonl"
-    before = len(path.read_text().splitlines())
-    return lambda: [json.loads(line) for line in path.read_text().splitlines()[before:]]
-
-
-def evaluate(run, sets, **options):
-    return run_evaluate(EvaluateConfig(str(run), sets, device="cpu", threads=1, **options))
-
-
-def test_accuracy_of_a_set_joined_by_name(probed, tmp_path, lines, capsys):
-    path = make_beton(tmp_path / "r.beton", 20, classes=("d", "zebra", "b", "a"), seed=1)
-    assert evaluate(probed, f"rendition={path}") == 0
-    [row] = lines()
-    assert (row["kind"], row["set"], row["images"], row["classes"], row["arg_max"]) == ("accuracy", "rendition", 15, 3, "all")
-    assert row["top1"] > 90
-    printed = capsys.readouterr().out
-    assert "rendition: 3 of 4 classes and 15 of 20 images remain." in printed and f"{row['top1']:.2f}" in printed
-
-
-def test_a_missing_set_is_told_and_the_others_run(probed, tmp_path, lines, capsys):
-    good, empty = make_beton(tmp_path / "good.beton", 8), make_beton(tmp_path / "foreign.beton", 8, classes=("x", "y"))
-    assert evaluate(probed, f"gone={tmp_path}/gone.beton,foreign={empty},good={good}", corruptions="on") == 1
-    assert [row["set"] for row in lines()] == ["good"]
-    streams = capsys.readouterr()
-    assert "gone.beton" in streams.err and "share no class" in streams.err and "2 of 3 sets" in streams.err
-    assert "not evaluated" in streams.out
-
-
-def test_shape_bias_of_a_cue_conflict_set(probed, tmp_path, lines, capsys):
-    path = make_beton(tmp_path / "swapped.beton", 20, classes=("d", "c", "b", "a"), seed=1, texture=lambda i: (i + 1) % 4)
-    assert evaluate(probed, f"swapped={path}") == 0
-    _, bias = lines()
-    loaded = load_run(probed)
-    with BetonReader(path) as reader:
-        answers = load_linear(probed, loaded).logits(features_of(probed, loaded, reader, threads=1).features).argmax(1)
-    own = torch.tensor([3, 2, 1, 0])
-    shape, texture = own[torch.arange(20) % 4], own[(torch.arange(20) + 1) % 4]
-    shapes, textures = (answers == shape).sum().item(), (answers == texture).sum().item()
-    assert shapes > 10
-    assert bias["kind"] == "shape_bias" and bias["images"] == 20
-    assert bias["shape_bias"] == pytest.approx(100 * shapes / (shapes + textures))
-    assert bias["coverage"] == pytest.approx(100 * (shapes + textures) / 20)
-    assert sorted(bias["by_category"]) == ["a", "b", "c", "d"]
-    assert sum(sum(counts.values()) for counts in bias["by_category"].values()) == 20
-    assert bias["by_category"]["a"]["shape"] == ((answers == 0) & (shape == 0)).sum()
-    assert f"{bias['shape_bias']:.1f} ({bias['coverage']:.1f})" in capsys.readouterr().out
-
-
-def test_a_set_of_which_the_textures_agree_gets_no_shape_bias(probed, tmp_path, lines):
-    path = make_beton(tmp_path / "in_domain.beton", 8, texture=lambda i: i % 4)
-    assert evaluate(probed, f"in_domain={path}") == 0
-    assert [row["kind"] for row in lines()] == ["accuracy"]
-
-
-def test_corruptions_of_the_first_set(probed, tmp_path, lines, capsys):
-    first = make_beton(tmp_path / "val.beton", 12, classes=("b", "a", "zebra"), seed=1)
-    second = make_beton(tmp_path / "other.beton", 8)
-    assert evaluate(probed, f"val={first},other={second}", corruptions="on") == 0
-    row = next(row for row in lines() if row["kind"] == "corruptions")
-    assert row["set"] == "val" and list(row["by_corruption"]) == list(ALL_15) and row["of_the_15"] == sorted(ALL_15)
-    assert row["mce"] is None and "1000 classes" in row["mce_note"]
-    assert all(len(values) == 5 for values in row["by_corruption"].values()) and row["images"] == 8
-    assert row["mean_top1"] == pytest.approx(np.mean(list(row["by_corruption"].values())))
-    assert "computed on the fly" in row["source"] and "of ImageNet-C's 15" in capsys.readouterr().out
-
-    loaded = load_run(probed)
-    head = load_linear(probed, loaded)
-    with BetonReader(first) as reader:
-        loader = EvalLoader(reader, 12, 32, resize=32, threads=1)
-        [batch] = list(loader)
-        loader.close()
-    for name, severity in (("brightness", 5), ("gaussian_noise", 3), ("jpeg_compression", 1)):
-        with torch.no_grad():
-            answers = head(loaded.backbone(normalised(corrupt(pixels_of(batch.images), name, severity, batch.index)))).argmax(1)
-        right = [answers[i] == (1, 0)[i % 3] for i in range(12) if i % 3 < 2]
-        assert row["by_corruption"][name][severity - 1] == pytest.approx(100 * np.mean(right))
-
-
-def test_the_extra_corruptions_do_not_count_in_the_mean(probed, tmp_path, lines):
-    assert evaluate(probed, f"val={make_beton(tmp_path / 'val.beton', 4)}", corruptions="all") == 0
-    row = next(row for row in lines() if row["kind"] == "corruptions")
-    assert list(row["by_corruption"]) == list(CORRUPTIONS)
-    assert row["mean_top1"] == pytest.approx(np.mean([row["by_corruption"][name] for name in ALL_15]))
-
-
-def test_present_classes_only(probed, tmp_path, lines):
-    path = make_beton(tmp_path / "two.beton", 12, classes=("a", "b"), seed=2)
-    assert evaluate(probed, f"two={path}", arg_max="present", corruptions="on") == 0
-    assert evaluate(probed, f"two={path}", corruptions="on") == 0
-    present, corrupted, _, corrupted_of_all = lines()
-    assert present["arg_max"] == corrupted["arg_max"] == "present" and present["top5"] == 100.0
-    assert corrupted["mean_top1"] > corrupted_of_all["mean_top1"], "heavy noise sends images to the two absent classes"
-
-
-def test_without_a_classifier_it_says_what_to_run(tmp_path):
-    run = make_run(tmp_path / "run")
-    with pytest.raises(ConfigError, match="run fastneg linear"):
-        evaluate(run, "val=nothing.beton")

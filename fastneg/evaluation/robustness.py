@@ -13,7 +13,7 @@ from fastneg.data.loaders import EvalLoader
 from fastneg.encoders import embed
 from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import BATCH, uses_autocast
-from fastneg.evaluation.test_sets import rank_among
+from fastneg.evaluation.metrics import columns_of, rank_among
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478
@@ -92,7 +92,7 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
     """
     labels, _ = join_labels(reader, head.classes, head.out_features)
     known = labels != ABSENT
-    columns = labels[known].unique() if arg_max == "present" else None
+    columns = columns_of(labels, arg_max)
     autocast, head = uses_autocast(loaded.config, device), head.to(device)
     hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
     loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, device=device, threads=threads)

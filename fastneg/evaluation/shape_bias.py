@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+from fastneg.evaluation.metrics import RESAMPLES, interval
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,14 @@ class ShapeBias:
     """{category of the shape: {"shape": n, "texture": n, "other": n}}, categories without images left out."""
     images: int
     """Images with conflicting cues: the others were dropped."""
+    interval: tuple[float, float] | None
+    """Percent: 95% of the bootstrap over the images; None where shape_bias is, or where a resample has neither decision."""
+
+    def figures(self):
+        """The fields as a row of evaluation.jsonl has them."""
+        bounds = None if self.interval is None else list(self.interval)
+        figures = {"shape_bias": self.shape_bias, "coverage": self.coverage, "images": self.images, "by_category": self.by_category}
+        return figures | ({} if bounds is None else {"shape_bias_interval": bounds})
 
 
 def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
@@ -54,9 +65,17 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
         of_it = shape == number
         counts = {"shape": (by_shape & of_it).sum().item(), "texture": (by_texture & of_it).sum().item()}
         by_category[names[number]] = {**counts, "other": of_it.sum().item() - sum(counts.values())}
-    decided = (by_shape | by_texture).sum().item()
-    share = 100.0 * by_shape.sum().item() / decided if decided else None
-    return ShapeBias(share, 100.0 * decided / len(answer), by_category, len(answer))
+    shapes, textures = by_shape.sum().item(), by_texture.sum().item()
+    decided = shapes + textures
+    share = 100.0 * shapes / decided if decided else None
+    return ShapeBias(share, 100.0 * decided / len(answer), by_category, len(answer), _interval(shapes, textures, len(answer)))
+
+
+def _interval(shapes, textures, images):
+    """Images drawn with replacement hold a multinomial number of each decision, so that resamples need not be made."""
+    draws = np.random.default_rng(0).multinomial(images, [shapes / images, textures / images, 1 - (shapes + textures) / images], RESAMPLES)
+    decided = draws[:, 0] + draws[:, 1]
+    return interval(100 * draws[:, 0] / decided) if decided.all() else None
 
 
 def _check(probabilities, shape_labels, texture_labels, categories):

@@ -1,19 +1,13 @@
-"""Test sets by name and path, their classes joined to a classifier's, and accuracy.
-
-Legend: N images, C classes of the classifier.
-"""
+"""Test sets by name and path, and which of them set shape against texture. Legend: N images."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data.labels import ABSENT, class_count, join_labels
-from fastneg.evaluation.features import features_of
-from fastneg.evaluation.shape_bias import shape_bias
+from fastneg.data.labels import class_count
 
 
 def parse_sets(text):
@@ -61,95 +55,3 @@ def _texture_field(reader):
             return None
         found.append(position[match.group(2)])
     return torch.tensor(found, dtype=torch.int64)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    top1: float
-    """Percent of the images."""
-    top5: float
-    """Percent of the images."""
-    images: int
-    """Images whose class the classifier knows: the others do not count."""
-    classes: int
-    """Classes among them."""
-
-
-def accuracy(logits, labels, arg_max="all"):
-    """Top-1 and top-5 accuracy over the images whose class is known.
-
-    Args:
-        logits: (N, C), any float dtype.
-        labels: (N,) int64 in the classifier's numbering, ABSENT where its class is not known.
-        arg_max: "all": over all C classes; "present": over the classes that occur among the labels.
-    Returns:
-        Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among its logits counts as wrong.
-    Raises:
-        ValueError: no image is left, or arg_max is another word.
-    """
-    if arg_max not in ("all", "present"):
-        raise ValueError(f"arg_max is {arg_max!r}: all or present was expected.")
-    known = labels != ABSENT
-    if not known.any():
-        raise ValueError(f"None of {len(labels)} images is of a class that the classifier knows: no accuracy can be given.")
-    present = labels[known].unique()
-    rank = rank_among(logits[known], labels[known], present if arg_max == "present" else None)
-    return Accuracy(percent(rank < 1), percent(rank < 5), len(rank), len(present))
-
-
-def rank_among(logits, labels, columns):
-    """`rank_of` over some of the classes, sorted; None: over all."""
-    return rank_of(logits, labels) if columns is None else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
-
-
-def rank_of(scores, labels):
-    """(N,) int64: classes that come before the true one when scores (N, C) are sorted downwards; C if any score is NaN."""
-    true = scores.gather(1, labels[:, None])
-    before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
-    rank = ((scores > true) | ((scores == true) & before)).sum(1)
-    return rank.masked_fill(scores.isnan().any(1), scores.shape[1])
-
-
-def percent(hits):
-    """Share of the true ones among (N,) booleans, in percent."""
-    return 100.0 * hits.sum().item() / len(hits)
-
-
-def evaluate_set(run, name, reader, loaded, head, *, arg_max="all", device="cpu", threads=0, report=print):
-    """The lines of evaluation.jsonl for one test set: accuracy, and shape bias if its cues conflict (see `texture_labels`).
-
-    Args:
-        run: the run folder, where features are kept.
-        name: of the set.
-        reader: its open `BetonReader`.
-        loaded: `LoadedRun` on `device`.
-        head: LinearClassifier.
-        report: called with lines for a person.
-    Returns:
-        list of dicts.
-    Raises:
-        ConfigError: no labels, or classes that cannot be joined to the classifier's.
-    """
-    labels, joined = join_labels(reader, head.classes, head.out_features)
-    known = labels != ABSENT
-    if not known.all():
-        classes = (joined != ABSENT).sum().item()
-        report(f"{name}: {classes} of {len(joined)} classes and {known.sum().item()} of {len(labels)} images remain.")
-    found = features_of(run, loaded, reader, device, threads, report)
-    logits = head.logits(found.features, device)
-    result = accuracy(logits, labels, arg_max)
-    common = {"set": name, "path": str(reader.path), "checkpoint": loaded.checkpoint}
-    counts = {"images": result.images, "classes": result.classes}
-    rows = [{"kind": "accuracy", **common, "top1": result.top1, "top5": result.top5, **counts, "arg_max": arg_max}]
-    textures = texture_labels(reader)
-    if textures is not None:
-        textures = joined[textures]
-        both = known & (textures != ABSENT)
-        if both.any():
-            categories = {str(name): [number] for number, name in enumerate(head.classes or range(head.out_features))}
-            bias = shape_bias(logits[both].softmax(1), labels[both], textures[both], categories)
-            figures = {"shape_bias": bias.shape_bias, "coverage": bias.coverage, "images": bias.images, "by_category": bias.by_category}
-            rows.append({"kind": "shape_bias", **common, **figures})
-        else:
-            report(f"{name}: no shape bias, because the classifier knows shape and texture of not one image.")
-    return rows

@@ -1,0 +1,172 @@
+"""What a classifier's answers are worth: accuracy with intervals, calibration, accuracy class by class.
+
+Legend: N images, C classes of the classifier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fastneg.data.labels import ABSENT
+
+RESAMPLES = 10_000
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    top1: float
+    """Percent of the images."""
+    top5: float
+    """Percent of the images."""
+    images: int
+    """Images whose class the classifier knows: the others do not count."""
+    classes: int
+    """Classes among them."""
+    top1_interval: tuple[float, float]
+    """Percent: 95% of the bootstrap over the images. It tells of the choice of images, not of the seed of the training."""
+    top5_interval: tuple[float, float]
+    """Percent, likewise."""
+
+    def figures(self):
+        """The fields as a row of evaluation.jsonl has them."""
+        intervals = {"top1_interval": list(self.top1_interval), "top5_interval": list(self.top5_interval)}
+        return {"top1": self.top1, "top5": self.top5, "images": self.images, "classes": self.classes, **intervals}
+
+
+def accuracy(logits, labels, arg_max="all"):
+    """Top-1 and top-5 accuracy over the images whose class is known.
+
+    Args:
+        logits: (N, C), any float dtype.
+        labels: (N,) int64 in the classifier's numbering, ABSENT where its class is not known.
+        arg_max: "all": over all C classes; "present": over the classes that occur among the labels.
+    Returns:
+        Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among its logits counts as wrong.
+    Raises:
+        ValueError: no image is left, or arg_max is another word.
+    """
+    known, columns = labels != ABSENT, columns_of(labels, arg_max)
+    rank = rank_among(logits[known], labels[known], columns)
+    first, five = rank < 1, rank < 5
+    classes = len(labels[known].unique())
+    return Accuracy(percent(first), percent(five), len(rank), classes, hit_interval(first), hit_interval(five))
+
+
+def columns_of(labels, arg_max):
+    """The classes among which the answer is sought: None for all, or those present among the known labels, sorted.
+
+    Raises:
+        ValueError: no image is of a known class, or arg_max is neither "all" nor "present".
+    """
+    if arg_max not in ("all", "present"):
+        raise ValueError(f"arg_max is {arg_max!r}: all or present was expected.")
+    known = labels != ABSENT
+    if not known.any():
+        raise ValueError(f"None of {len(labels)} images is of a class that the classifier knows: no accuracy can be given.")
+    return labels[known].unique() if arg_max == "present" else None
+
+
+def rank_among(logits, labels, columns):
+    """`rank_of` over some of the classes, sorted; None: over all."""
+    return rank_of(logits, labels) if columns is None else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
+
+
+def rank_of(scores, labels):
+    """(N,) int64: classes that come before the true one when scores (N, C) are sorted downwards; C if any score is NaN."""
+    true = scores.gather(1, labels[:, None])
+    before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    rank = ((scores > true) | ((scores == true) & before)).sum(1)
+    return rank.masked_fill(scores.isnan().any(1), scores.shape[1])
+
+
+def percent(hits):
+    """Share of the true ones among (N,) booleans, in percent."""
+    return 100.0 * hits.sum().item() / len(hits)
+
+
+def hit_interval(hits):
+    """(low, high) in percent: the 95% bootstrap interval of the share of true ones among (N,) booleans.
+
+    N booleans drawn with replacement hold a binomial number of hits, so that resamples need not be made.
+    """
+    counts = np.random.default_rng(0).binomial(len(hits), float(hits.sum()) / len(hits), RESAMPLES)
+    return interval(100 * counts / len(hits))
+
+
+def interval(values):
+    """(low, high): the 2.5% and 97.5% quantiles."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def answers(logits, columns=None):
+    """(predicted (N,) int64, confidence (N,) float32): the class of the highest logit and its softmax, over all or some classes."""
+    some = logits if columns is None else logits[:, columns]
+    confidence, place = some.float().softmax(1).max(1)
+    return (place if columns is None else columns[place]), confidence
+
+
+def calibration_error(confidence, right, bins=BINS):
+    """ECE in percent: the mean distance of confidence and accuracy over bins of equal width, weighted by the images in them.
+
+    Args:
+        confidence: (N,) in 0 … 1, of the answers.
+        right: (N,) bool.
+    Source: Guo et al. 2017, arXiv:1706.04599; 15 bins.
+    """
+    place = (confidence.double() * bins).long().clamp(max=bins - 1)
+    zeros = torch.zeros(bins, dtype=torch.float64)
+    gap = zeros.scatter_add(0, place, confidence.double() - right.double())  # of a bin: images × (mean confidence − accuracy)
+    return 100.0 * gap.abs().sum().item() / len(confidence)
+
+
+def class_accuracies(right, labels, names):
+    """{name: {"top1": percent, "images": n}} of the classes that occur.
+
+    Args:
+        right: (N,) bool.
+        labels: (N,) int64, none ABSENT.
+        names: class names by number, or None: numbers stand for them.
+    """
+    found = {}
+    for number in labels.unique().tolist():
+        own = right[labels == number]
+        found[str(number if names is None else names[number])] = {"top1": percent(own), "images": len(own)}
+    return found
+
+
+def group_accuracies(by_class, groups):
+    """{group: {"top1": mean over its classes, "images": n, "classes": n}} of `class_accuracies`.
+
+    Args:
+        groups: {group: class names}; classes that are not in by_class are left out, and groups without any.
+    """
+    found = {}
+    for group, names in groups.items():
+        members = [by_class[name] for name in names if name in by_class]
+        if members:
+            mean = sum(member["top1"] for member in members) / len(members)
+            found[group] = {"top1": mean, "images": sum(member["images"] for member in members), "classes": len(members)}
+    return found
+
+
+def embedding(features, labels, names, points=600):
+    """Features in two dimensions by principal components: {"points": [[x, y], …], "labels": names, "explained": two percentages}.
+
+    Args:
+        features: (N, F).
+        labels: (N,) int64, none ABSENT.
+        points: at most so many images, evenly spread over the file, are given; the components are those of all.
+    """
+    centred = features.double() - features.double().mean(0)
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+    axes, total = axes[:, [-1, -2]], variances.sum().clamp_min(1e-300)
+    axes = axes * torch.where(axes.gather(0, axes.abs().argmax(0, keepdim=True)) < 0, -1, 1)  # a sign for every machine
+    rows = torch.linspace(0, len(features) - 1, min(points, len(features))).round().long()
+    shown = [str(number if names is None else names[number]) for number in labels[rows].tolist()]
+    places = [[round(x, 5), round(y, 5)] for x, y in (centred[rows] @ axes).tolist()]
+    return {"points": places, "labels": shown, "explained": [100 * (variances[-i] / total).item() for i in (1, 2)]}

@@ -1,0 +1,148 @@
+"""fastneg evaluate: accuracy, answers, shape bias and corruptions of test sets; a set that fails does not stop the others."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_features import make_beton, make_run
+
+from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
+from fastneg.data.beton import BetonReader
+from fastneg.data.loaders import EvalLoader
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
+from fastneg.evaluation.evaluate import save_predictions
+from fastneg.evaluation.features import features_of
+from fastneg.evaluation.linear import load_linear
+from fastneg.evaluation.run import load_run
+from fastneg.recipes.evaluate import run_evaluate
+from fastneg.recipes.linear import run_linear
+from fastneg.report.predictions import read_predictions
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory):
+    """A run with a classifier of four classes."""
+    folder = tmp_path_factory.mktemp("probed")
+    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 48)
+    run_linear(LinearConfig(str(run), str(train), str(train), mode="features", epochs=8, lr=1.0, batch_size=16, device="cpu", threads=1))
+    return run
+
+
+@pytest.fixture
+def lines(probed):
+    """The lines that a test adds to evaluation.jsonl."""
+    path = probed / "evaluation.jsonl"
+    before = len(path.read_text().splitlines())
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()[before:]]
+
+
+def evaluate(run, sets, **options):
+    return run_evaluate(EvaluateConfig(str(run), sets, device="cpu", threads=1, **options))
+
+
+def test_accuracy_of_a_set_joined_by_name(probed, tmp_path, lines, capsys):
+    path = make_beton(tmp_path / "r.beton", 20, classes=("d", "zebra", "b", "a"), seed=1)
+    assert evaluate(probed, f"rendition={path}") == 0
+    row, per_class, embedded = lines()
+    assert (row["kind"], row["set"], row["images"], row["classes"], row["arg_max"]) == ("accuracy", "rendition", 15, 3, "all")
+    assert row["top1"] > 90 and row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1] and 0 <= row["ece"] <= 100
+    images = {name: own["images"] for name, own in per_class["by_class"].items()}
+    assert per_class["kind"] == "per_class" and images == {"a": 5, "b": 5, "d": 5}
+    assert np.mean([own["top1"] for own in per_class["by_class"].values()]) == pytest.approx(row["top1"])
+    assert embedded["kind"] == "embedding" and len(embedded["points"]) == 15 and set(embedded["labels"]) == {"a", "b", "d"}
+    found, problems = read_predictions(probed)
+    assert not problems and 100 * found["rendition"].right.mean() == pytest.approx(row["top1"])
+    assert found["rendition"].index.tolist() == [i for i in range(20) if i % 4 != 1] and found["rendition"].label.tolist()[:3] == [3, 1, 0]
+    printed = capsys.readouterr().out
+    assert "rendition: 3 of 4 classes and 15 of 20 images remain." in printed and f"{row['top1']:.2f}" in printed
+
+
+def test_a_missing_set_is_told_and_the_others_run(probed, tmp_path, lines, capsys):
+    good, empty = make_beton(tmp_path / "good.beton", 8), make_beton(tmp_path / "foreign.beton", 8, classes=("x", "y"))
+    assert evaluate(probed, f"gone={tmp_path}/gone.beton,foreign={empty},good={good}", corruptions="on") == 1
+    assert {row["set"] for row in lines()} == {"good"}
+    streams = capsys.readouterr()
+    assert "gone.beton" in streams.err and "share no class" in streams.err and "2 of 3 sets" in streams.err
+    assert "not evaluated" in streams.out
+
+
+def test_shape_bias_of_a_cue_conflict_set(probed, tmp_path, lines, capsys):
+    path = make_beton(tmp_path / "swapped.beton", 20, classes=("d", "c", "b", "a"), seed=1, texture=lambda i: (i + 1) % 4)
+    assert evaluate(probed, f"swapped={path}") == 0
+    *_, bias = lines()
+    loaded = load_run(probed)
+    with BetonReader(path) as reader:
+        answers = load_linear(probed, loaded).logits(features_of(probed, loaded, reader, threads=1).features).argmax(1)
+    own = torch.tensor([3, 2, 1, 0])
+    shape, texture = own[torch.arange(20) % 4], own[(torch.arange(20) + 1) % 4]
+    shapes, textures = (answers == shape).sum().item(), (answers == texture).sum().item()
+    assert shapes > 10
+    assert bias["kind"] == "shape_bias" and bias["images"] == 20
+    assert bias["shape_bias"] == pytest.approx(100 * shapes / (shapes + textures))
+    assert bias["coverage"] == pytest.approx(100 * (shapes + textures) / 20)
+    assert sorted(bias["by_category"]) == ["a", "b", "c", "d"]
+    assert sum(sum(counts.values()) for counts in bias["by_category"].values()) == 20
+    assert bias["by_category"]["a"]["shape"] == ((answers == 0) & (shape == 0)).sum()
+    assert f"{bias['shape_bias']:.1f} ({bias['coverage']:.1f})" in capsys.readouterr().out
+
+
+def test_a_set_of_which_the_textures_agree_gets_no_shape_bias(probed, tmp_path, lines):
+    path = make_beton(tmp_path / "in_domain.beton", 8, texture=lambda i: i % 4)
+    assert evaluate(probed, f"in_domain={path}") == 0
+    assert [row["kind"] for row in lines()] == ["accuracy", "per_class", "embedding"]
+
+
+def test_corruptions_of_the_first_set(probed, tmp_path, lines, capsys):
+    first = make_beton(tmp_path / "val.beton", 12, classes=("b", "a", "zebra"), seed=1)
+    second = make_beton(tmp_path / "other.beton", 8)
+    assert evaluate(probed, f"val={first},other={second}", corruptions="on") == 0
+    row = next(row for row in lines() if row["kind"] == "corruptions")
+    assert row["set"] == "val" and list(row["by_corruption"]) == list(ALL_15) and row["of_the_15"] == sorted(ALL_15)
+    assert row["mce"] is None and "1000 classes" in row["mce_note"]
+    assert all(len(values) == 5 for values in row["by_corruption"].values()) and row["images"] == 8
+    assert row["mean_top1"] == pytest.approx(np.mean(list(row["by_corruption"].values())))
+    assert "computed on the fly" in row["source"] and "of ImageNet-C's 15" in capsys.readouterr().out
+
+    loaded = load_run(probed)
+    head = load_linear(probed, loaded)
+    with BetonReader(first) as reader:
+        loader = EvalLoader(reader, 12, 32, resize=32, threads=1)
+        [batch] = list(loader)
+        loader.close()
+    for name, severity in (("brightness", 5), ("gaussian_noise", 3), ("jpeg_compression", 1)):
+        with torch.no_grad():
+            answers = head(loaded.backbone(normalised(corrupt(pixels_of(batch.images), name, severity, batch.index)))).argmax(1)
+        right = [answers[i] == (1, 0)[i % 3] for i in range(12) if i % 3 < 2]
+        assert row["by_corruption"][name][severity - 1] == pytest.approx(100 * np.mean(right))
+
+
+def test_the_extra_corruptions_do_not_count_in_the_mean(probed, tmp_path, lines):
+    assert evaluate(probed, f"val={make_beton(tmp_path / 'val.beton', 4)}", corruptions="all") == 0
+    row = next(row for row in lines() if row["kind"] == "corruptions")
+    assert list(row["by_corruption"]) == list(CORRUPTIONS)
+    assert row["mean_top1"] == pytest.approx(np.mean([row["by_corruption"][name] for name in ALL_15]))
+
+
+def test_present_classes_only(probed, tmp_path, lines):
+    path = make_beton(tmp_path / "two.beton", 12, classes=("a", "b"), seed=2)
+    assert evaluate(probed, f"two={path}", arg_max="present", corruptions="on") == 0
+    assert evaluate(probed, f"two={path}", corruptions="on") == 0
+    present, corrupted, _, corrupted_of_all = (row for row in lines() if row["kind"] in ("accuracy", "corruptions"))
+    assert present["arg_max"] == corrupted["arg_max"] == "present" and present["top5"] == 100.0
+    assert corrupted["mean_top1"] > corrupted_of_all["mean_top1"], "heavy noise sends images to the two absent classes"
+
+
+def test_without_a_classifier_it_says_what_to_run(tmp_path):
+    run = make_run(tmp_path / "run")
+    with pytest.raises(ConfigError, match="run fastneg linear"):
+        evaluate(run, "val=nothing.beton")
+
+
+def test_answers_are_stored_whole_or_not_at_all(tmp_path):
+    labels, predicted, confidence = torch.tensor([1, -1]), torch.tensor([1, 0]), torch.tensor([0.5, 0.25])
+    save_predictions(tmp_path, "a/b", torch.arange(2), labels, predicted, confidence)
+    with np.load(tmp_path / "predictions" / "a-b.npz") as file:
+        assert [file[name].dtype.name for name in ("index", "label", "predicted", "confidence")] == ["int64"] * 3 + ["float32"]
+        assert file["label"].tolist() == [1, -1] and file["confidence"].tolist() == [0.5, 0.25]
+    assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["a-b.npz"]
