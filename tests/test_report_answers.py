@@ -102,7 +102,7 @@ def test_seeds_answer_together(tmp_path, beton):
         add_predictions(tmp_path / f"p-s{seed}", label, np.full(40, answer), np.full(40, 0.5))
     (entry,) = group_runs([read_run(tmp_path / f"p-s{seed}", f"p-s{seed}") for seed in range(3)])
     (shown,) = examples.section([entry], []).blocks
-    assert shown.rows[0][0].answers == ((0, "c (2 of 3)", False),)
+    assert shown.rows[0][0].answers == ((0, "c 2/3", False),)
 
 
 def test_missing_images_and_class_names_are_told_and_the_rest_shown(two, tmp_path):

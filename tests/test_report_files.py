@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from PIL import Image
-from report_runs import add_new_kinds, make_run, page_of
+from report_runs import add_new_kinds, add_rows, make_run, page_of
 
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report import exports
@@ -74,6 +74,17 @@ def test_every_plot_and_table_of_the_page_is_a_file(folder):
     assert (photos["one"], photos["one low"], photos["one high"]) == ("50.0", "35.0", "65.0")
     listed = [line.split("\t")[0] for line in (files / "CONTENTS.txt").read_text(encoding="utf-8").splitlines()]
     assert sorted([*listed, "CONTENTS.txt"]) == sorted(names)
+
+
+def test_sets_with_like_names_have_files_and_ids_of_their_own(tmp_path):
+    make_run(tmp_path / "run")
+    for test_set in ("a b", "a-b"):
+        row = {"kind": "corruptions", "set": test_set, "mean_top1": 10.0 * len(test_set), "by_corruption": {"fog": [5, 4, 3, 2, 1]}}
+        add_rows(tmp_path / "run", row)
+    page = page_of(tmp_path, str(tmp_path / "run"), files="on")
+    assert len(page.ids) == len(set(page.ids))
+    names = {path.name for path in (tmp_path / "out" / "report-files").iterdir()}
+    assert {"corruptions-a-b-mean.svg", "corruptions-a-b-mean-2.svg", "corruptions-a-b.csv", "corruptions-a-b-2.csv"} <= names
 
 
 def test_files_of_an_earlier_report_go_and_those_of_others_stay(folder):

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+HALF, WHOLE = 390, 900
+"""Pixels that the columns after the first have on half the page and on all of it."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -64,17 +67,21 @@ class Table:
     @property
     def wide(self):
         """Whether it takes the whole width of the page: its columns would not fit into half of it."""
-        return self.letters > 42
+        return self.pixels > HALF
 
     @property
     def crowded(self):
         """Whether names of columns must be broken into lines."""
-        return self.letters > 100
+        return self.pixels > WHOLE
 
     @property
-    def letters(self):
-        """About how wide the columns are."""
-        return sum(max(len(column.name), 8) + 4 for column in self.columns)
+    def pixels(self):
+        """About how wide the columns after the first are."""
+        least = [90 if any(row.cells[n].interval for row in self.rows) else 50 for n in range(len(self.columns))]
+        return sum(
+            max(8 * len(column.name) + 18 * (column.series is not None), width) + 14
+            for column, width in zip(self.columns, least, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Plot:
     label: str = ""
     """What a screen reader says; the title if empty."""
     small: bool = False
+    legend: bool = True
+    """Whether it shows the entries by their colours."""
     kind: str = "plot"
 
 
@@ -176,6 +185,27 @@ def folds_last(blocks):
     return tuple(sorted(blocks, key=lambda block: isinstance(block, Fold)))
 
 
+def with_own_names(blocks, taken):
+    """Blocks with names that no other plot, or table, has: sets "a b" and "a-b" would share their files otherwise.
+
+    Args:
+        taken: set of (kind, name) pairs, to which those of the blocks are added.
+    """
+    found = []
+    for block in blocks:
+        if isinstance(block, Fold):
+            block = dataclasses.replace(block, blocks=with_own_names(block.blocks, taken))
+        elif isinstance(block, (Plot, Table)):
+            name, number = block.name, 1
+            while (block.kind, name) in taken:
+                number += 1
+                name = f"{block.name}-{number}"
+            taken.add((block.kind, name))
+            block = dataclasses.replace(block, name=name)
+        found.append(block)
+    return tuple(found)
+
+
 def file_stem(*parts):
     """A name for the files of a plot or table: small letters, digits, dots, hyphens and underscores."""
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(map(str, parts)).lower()).strip("-.") or "unnamed"
@@ -188,6 +218,12 @@ def with_best(cells, highest=True):
         return tuple(cells)
     best = round((max if highest else min)(known), 2)
     return tuple(dataclasses.replace(cell, best=cell.value is not None and round(cell.value, 2) == best) for cell in cells)
+
+
+def figure_text(value, digits=1, signed=False):
+    """A figure as tables write it, with a minus that is as long as a plus, and without a sign where it is rounded to 0."""
+    rounded = round(value, digits)
+    return f"{rounded or 0.0:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
 
 
 def pretty(name):

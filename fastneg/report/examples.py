@@ -77,7 +77,7 @@ def _picture(reader, first, entries, comparable, test_set, place):
             said = collections.Counter(run.class_name(run.predictions[test_set].predicted[place]) for run in runs)
             answer, votes = said.most_common(1)[0]
             right = answer == first.class_name(first.predictions[test_set].label[place])
-            answers.append((number, answer + (f" ({votes} of {len(runs)})" if votes < len(runs) else ""), right))
+            answers.append((number, answer + (f" {votes}/{len(runs)}" if votes < len(runs) else ""), right))
     try:
         source = thumbnail(reader.encoded(index).tobytes())
     except (OSError, SyntaxError, ValueError):  # what Pillow raises on damaged data; the picture shows as missing

@@ -8,7 +8,7 @@ import re
 
 import matplotlib
 
-from fastneg.report.blocks import Plot, leaves
+from fastneg.report.blocks import Plot, figure_text, leaves
 from fastneg.report.plots.style import drawn, paper
 from fastneg.training.checkpoint import write_atomically
 
@@ -24,6 +24,8 @@ _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"} | {
     "±": r"$\pm$",
     "·": r"$\cdot$",
     "–": "--",
+    "−": "$-$",
+    "+": "$+$",
     "…": r"\dots{}",
 }
 
@@ -52,7 +54,7 @@ def write_files(report, folder):
 
 
 def _plot_files(plot, names):
-    style = paper(names)
+    style = paper(names if plot.legend else ())
     figure = drawn(plot, style)
     files = {}
     # Letters as outlines: the file looks the same on every machine.
@@ -104,9 +106,7 @@ def to_latex(table):
             lines += [r"\addlinespace"] * bool(group)
             lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex(row.group)}}}}} \\")
             group = row.group
-        lines.append(
-            _latex_row([latex(row.head), *(_latex_cell(cell, f"{'+' if table.signed else ''}.{table.digits}f") for cell in row.cells)])
-        )
+        lines.append(_latex_row([latex(row.head), *(_latex_cell(cell, table) for cell in row.cells)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -114,22 +114,21 @@ def _latex_row(cells):
     return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(cell, form):
+def _latex_cell(cell, table):
     if cell.text is not None:
         return latex(cell.text)
     if cell.value is None:
         return "--"
-    text = _latex_number(cell.value, form)
-    text = rf"\textbf{{{text}}}" if cell.best else text
+
+    def figure(value, signed=table.signed):
+        return latex(figure_text(value, table.digits, signed))
+
+    text = rf"\textbf{{{figure(cell.value)}}}" if cell.best else figure(cell.value)
     if cell.std is not None:
-        text += rf" {{\scriptsize $\pm$ {cell.std:{form}}}}"
+        text += rf" {{\scriptsize $\pm$ {figure(cell.std, False)}}}"
     elif cell.interval:
-        text += rf" {{\scriptsize [{', '.join(_latex_number(end, form) for end in cell.interval)}]}}"
+        text += rf" {{\scriptsize [{', '.join(map(figure, cell.interval))}]}}"
     return text
-
-
-def _latex_number(value, form):
-    return f"{value:{form}}".replace("-", r"$-$").replace("+", "$+$")
 
 
 def latex(text):

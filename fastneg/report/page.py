@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -20,7 +21,7 @@ from fastneg.report import (
     shape_or_texture,
     training,
 )
-from fastneg.report.blocks import Report, arranged
+from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
 from fastneg.report.entries import group_runs
 from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, inline_svg, marker
 from fastneg.report.run_folder import read_run, run_names
@@ -78,6 +79,8 @@ def make_report(folders, group="seeds"):
         names = [section.name for section in sections]
         before = next((names.index(name) for name in ("features", "training", "gallery") if name in names), len(names))
         sections.insert(before, pictures)
+    taken = set()
+    sections = [replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections]
     return Report(entries, sections, results.headline(entries), problems)
 
 
@@ -87,6 +90,7 @@ def render_page(report):
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         arranged=arranged,
+        figure_text=figure_text,
         plot_svg=lambda plot: Markup(inline_svg(plot)),
         mark=lambda number: MARKERS.index(marker(number)),
         series=SERIES,

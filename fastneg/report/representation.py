@@ -38,7 +38,8 @@ def _similarities(entries, test_set):
         for row in entry.rows("similarity", test_set)[:1]:
             draw = partial(similarity, number=number, edges=row["edges"], histograms=similarity_histograms(row))
             title = _title(entries, entry, f"Similarities, {pretty(test_set)}")
-            plots.append(Plot(file_stem(stem, number), title, draw, label=f"{title}: histograms of the cosine with the query"))
+            label = f"{title}: histograms of the cosine with the query"
+            plots.append(Plot(file_stem(stem, number, entry.name), title, draw, label=label, legend=False))
     return [*_folded(plots, "Similarities"), *_mean_table(entries, test_set, stem)]
 
 
@@ -73,5 +74,5 @@ def _embeddings(entries, test_set):
             known = len(set(labels))
             caption = f"{len(labels)} images by the two principal components of their features."
             caption += f" The {len(names)} commonest of {known} classes in colour." if known > len(names) else ""
-            plots.append(Plot(file_stem("embedding", test_set, number), title, draw, caption))
+            plots.append(Plot(file_stem("embedding", test_set, number, entry.name), title, draw, caption, legend=False))
     return _folded(plots, "Embeddings")

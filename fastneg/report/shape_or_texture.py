@@ -56,9 +56,8 @@ def _blocks(entries, test_set):
     spread = [[share for name in categories if name in found and (share := texture_share(found[name])) is not None] for found in counts]
     if any(len(shares) > 2 for shares in spread):
         boxes = partial(category_boxes, names=[entry.name for entry in entries], series=spread)
-        blocks.append(
-            Plot(f"{stem}-boxes", f"Spread over categories: {name}", boxes, "Median, quartiles, and whiskers of at most 1.5 box lengths.")
-        )
+        caption = "Median, quartiles, and whiskers of at most 1.5 box lengths."
+        blocks.append(Plot(f"{stem}-boxes", f"Spread over categories: {name}", boxes, caption, legend=False))
     return [*blocks, Fold(f"Answers by category: {name}", (_category_table(stem, name, entries, ordered, counts),))]
 
 

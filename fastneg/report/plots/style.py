@@ -103,9 +103,14 @@ def percent_axis(axis, most=5):
 
 
 def drawn(plot, style):
-    """The figure of a `blocks.Plot` in a style."""
+    """The figure of a `blocks.Plot` in a style; its title stands beside a vertical axis that has figures and no name."""
     with matplotlib.rc_context(style.settings()):
-        return plot.draw(style)
+        figure = plot.draw(style)
+    axes = figure.axes[0]
+    named = isinstance(axes.yaxis.get_major_formatter(), matplotlib.ticker.FixedFormatter)
+    if not axes.get_ylabel() and not named:
+        axes.set_ylabel(plot.title)
+    return figure
 
 
 def inline_svg(plot):
