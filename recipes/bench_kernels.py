@@ -221,19 +221,22 @@ def _launches():
     for name, count, dim in (("ragged", 65000, 128), ("in-batch", None, 128), ("forward", 65536, 128), *unaligned):
         yield from _info_nce_launches(f"bfloat16 D={dim} {name}", "bfloat16", 4096, count, dim, with_grad=name != "forward")
     yield from _info_nce_launches("float16 D=128", "float16", 4096, 65536, 128)
+    for dim in (128, 256, 512, 1024):
+        yield from _info_nce_launches(f"bfloat16 D={dim} dk", "bfloat16", 4096, 65536, dim, layout="dk")
+    yield from _info_nce_launches("bfloat16 D=128 M=64", "bfloat16", 4096, 65536, 128, private=64)
     yield from _patch_shuffle_launches()
     yield from _augment_launches()
     yield from _quilt_launches()
 
 
-def _info_nce_launches(name, operand, rows, count, dim, with_grad=True):
+def _info_nce_launches(name, operand, rows, count, dim, with_grad=True, layout="kd", private=1):
     from fastneg.kernels import info_nce_triton
     from fastneg.kernels.launch import Recorder
 
     dtype = getattr(torch, operand.replace("tf32", "float32"))
     empty = lambda *shape, dtype=dtype: torch.empty(shape, dtype=dtype, device="meta")
-    query, extras = empty(rows, dim), empty(rows, 1, dim)
-    keys, alone = (query, True) if count is None else (empty(count, dim), False)
+    query, extras = empty(rows, dim), empty(rows, private, dim)
+    keys, alone = (query, True) if count is None else (empty(count, dim) if layout == "kd" else empty(dim, count).t(), False)
     recorder = Recorder()
     info_nce_triton.forward(query, query, keys, extras, TEMPERATURE, 2.0, alone, operand, with_grad, launch=recorder)
     if with_grad:

@@ -1,13 +1,17 @@
 """InfoNCE against its plain definition in float64: both backends, forward and every gradient, on ragged sizes and extreme values."""
 
 import math
+import pickle
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastneg.kernels.info_nce_torch
-from fastneg.kernels.info_nce import info_nce
+from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
+from fastneg.kernels.launch import Recorder
+from fastneg.losses import InfoNCELoss
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BACKENDS = ["torch", "triton"]
@@ -244,6 +248,20 @@ class TestExtremes:
         out = info_nce(row.expand(8, -1), row.expand(8, -1), row.expand(100, -1), return_stats=True, backend=backend)
         assert out.loss.item() == pytest.approx(math.log(101), rel=1e-6)
 
+    def test_a_positive_that_is_also_a_negative(self, backend):
+        """Its logit is counted twice; it is no better than itself, but for the last digit of two ways to sum the same product."""
+        query, positive, negatives, _ = draw(9, 40, 32)
+        negatives[7] = positive[2]
+        compare((query, positive, negatives, None), 0.05, backend, tolerance=5e-6)
+        ahead = info_nce(positive, positive, torch.cat([positive, -positive]), return_stats=True, reduction="none", backend=backend)
+        assert (ahead.rank <= 1).all() and (ahead.loss > math.log(2) - 1e-5).all()
+
+    def test_one_of_everything(self, backend):
+        compare(draw(1, 1, 16, 1), 0.3, backend, tolerance=5e-6, extra_scale=2.0)
+
+    def test_many_private_negatives_of_many_rows(self, backend):
+        compare(draw(12, 33, 24, 64), 0.2, backend, tolerance=5e-6, extra_scale=0.5)
+
     def test_no_negatives_at_all(self, backend):
         query, positive, negatives, _ = draw(6, 0, 16)
         query.requires_grad_()
@@ -279,6 +297,100 @@ def test_the_kernels_repeat_bit_for_bit():
     function = lambda q, k, n, e, t: info_nce(q, k, n, temperature=t, extra_negatives=e, backend="triton")
     run = lambda: loss_and_grads(function, tensors, heat)
     assert all(torch.equal(one, two) for one, two in zip(run(), run(), strict=True))
+
+
+def test_a_million_negatives():
+    """On the torch path against one matrix product in float64."""
+    query, positive, negatives, _ = draw(3, 1_048_576, 16)
+    out = info_nce(query, positive, negatives, temperature=0.2, return_stats=True, reduction="none", backend="torch")
+    logits = query.double() @ negatives.double().t() / 0.2
+    positive_logit = (query.double() * positive.double()).sum(1) / 0.2
+    exact = torch.logaddexp(positive_logit, logits.logsumexp(1))
+    torch.testing.assert_close(out.lse.double(), exact, rtol=1e-6, atol=0)
+    assert ((out.rank - (logits > positive_logit[:, None]).sum(1)).abs() <= 2).all()  # logits that differ in the last digit only
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_offsets_beyond_int32(tmp_path, backend):
+    """Rows 2^29 elements apart, in a sparse file: the eighth begins at 3.8 · 10^9. Read and written there."""
+    storage = torch.from_file(str(tmp_path / "sparse"), shared=True, size=8 * 2**29, dtype=torch.float16)
+    far = storage.as_strided((8, 16), (2**29, 1))
+    query, positive, negatives, _ = draw(5, 8, 16, dtype=torch.float16)
+    far.copy_(negatives)
+    compared = [
+        loss_and_grads(lambda q, k, n, e, t: info_nce(q, k, n, temperature=t, backend=backend), (query, positive, one, None), heat)
+        for one in (negatives, far)
+        for heat in [torch.tensor(0.1, device=DEVICE)]
+    ]
+    assert all(torch.equal(one, two) for one, two in zip(*compared, strict=True))
+
+
+class _Allocated(TorchDispatchMode):
+    """Bytes of all tensors that are made while it is on, none of which is freed: an upper bound of the peak."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.empty.memory_format:
+            self.bytes += result.numel() * result.element_size()
+        return result
+
+
+@pytest.mark.parametrize(("rows", "bound_mib"), [(32, 16), (512, 16), (4096, 64)])
+def test_memory_of_the_kernels(rows, bound_mib):
+    """What the launches of an H200 allocate, counted on the meta device: partial sums and results, nothing of N × K."""
+    from fastneg.kernels import info_nce_triton
+
+    query, queue, extras = (
+        torch.empty(shape, dtype=torch.bfloat16, device="meta") for shape in ((rows, 128), (65536, 128), (rows, 1, 128))
+    )
+    with _Allocated() as allocated:
+        info_nce_triton.forward(query, query, queue, extras, 0.2, 2.0, False, "bfloat16", True, launch=Recorder())
+    assert 0 < allocated.bytes <= bound_mib * 2**20
+
+
+def test_functional_call_and_the_symmetric_loss_of_clip():
+    class Head(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project, self.log_scale = torch.nn.Linear(16, 8), torch.nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, x, y):
+            one, two = normalize(self.project(x), dim=1), normalize(self.project(y), dim=1)
+            return info_nce(one, two, temperature=self.log_scale.neg().exp())
+
+    torch.manual_seed(0)
+    head, x, y = Head().to(DEVICE), torch.randn(6, 16, device=DEVICE), torch.randn(6, 16, device=DEVICE)
+    head(x, y).backward()
+    parameters = {name: value.detach().clone().requires_grad_() for name, value in head.named_parameters()}
+    torch.func.functional_call(head, parameters, (x, y)).backward()
+    assert all(value.grad.any() and torch.equal(value.grad, head.get_parameter(name).grad) for name, value in parameters.items())
+    clip = lambda one, two: 0.5 * (info_nce(one, two) + info_nce(two, one))
+    a, b = (normalize(tensor, dim=1) for tensor in (x, y))
+    exact = 0.5 * sum(cross_entropy(logits / 0.07, torch.arange(6, device=DEVICE)) for logits in (a @ b.t(), b @ a.t()))
+    torch.testing.assert_close(clip(a, b), exact)
+
+
+def test_in_distributed_data_parallel(tmp_path):
+    """One process: the hooks of DDP, whose buckets hold the temperature too."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        module = InfoNCELoss(torch.nn.Parameter(torch.tensor(0.2)))
+        model = torch.nn.parallel.DistributedDataParallel(module)
+        x, y = torch.randn(6, 16), torch.randn(6, 16)
+        model(x, y).backward()
+        (wanted,) = torch.autograd.grad(InfoNCELoss(heat := torch.tensor(0.2, requires_grad=True))(x, y), heat)
+        torch.testing.assert_close(module.temperature.grad, wanted)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_the_output_pickles():
+    query, positive, negatives, _ = draw(5, 20, 16)
+    out = info_nce(query, positive, negatives, return_stats=True)
+    again = pickle.loads(pickle.dumps(out))
+    assert isinstance(again, InfoNCEOutput) and all(torch.equal(one, two) for one, two in zip(out, again, strict=True))
 
 
 def test_precision_of_float32_products():
@@ -414,6 +526,33 @@ def test_in_a_cuda_graph():
         captured = step()
     graph.replay()
     assert torch.equal(captured, eager)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("rows", "bound_mib"), [(512, 16), (4096, 64)])
+def test_memory_on_the_gpu(rows, bound_mib):
+    query, positive, queue, _ = draw(rows, 65536, 128, 0, torch.bfloat16)
+    query.requires_grad_()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    info_nce(query, positive, queue, temperature=0.2).backward()
+    assert torch.cuda.max_memory_allocated() - before <= bound_mib * 2**20
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("learned", [False, True])
+def test_no_wait_for_the_device(learned):
+    query, positive, queue, extras = draw(64, 4096, 128, 2, torch.bfloat16)
+    query.requires_grad_()
+    heat = torch.tensor(0.2, device=DEVICE, requires_grad=True) if learned else 0.2
+    step = lambda: info_nce(query, positive, queue, temperature=heat, extra_negatives=extras, return_stats=True).loss.backward()
+    step()  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.gpu

@@ -88,6 +88,18 @@ def test_strided_images_and_a_given_buffer(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_straight_into_the_batch_of_the_key_encoder(backend, memory_format):
+    """One buffer for a key view and M negatives of each image: the negatives are written behind the views, in its memory format."""
+    images, offsets, sizes = draw(2, 3, 3, 20, 24, torch.bfloat16)
+    truth = definition(images, offsets, sizes)
+    batch = torch.zeros(2 + 2 * 3, 3, 20, 24, dtype=torch.bfloat16, device=DEVICE).contiguous(memory_format=memory_format)
+    images, offsets, sizes = on_device(images.contiguous(memory_format=memory_format), offsets, sizes)
+    patch_shuffle(images, offsets, sizes, backend=backend, out=batch[2:].unflatten(0, (2, 3)))
+    assert torch.equal(batch[2:].cpu(), truth.flatten(0, 1)) and not batch[:2].any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_offsets_in_any_layout(backend):
     images, offsets, sizes = draw(2, 2, 3, 20, 24)
     truth = definition(images, offsets, sizes)
