@@ -385,18 +385,21 @@ class LinearConfig(Config):
     """The labelled .beton file to train the classifier on; several by a comma list or a glob in quotes."""
     val: str
     """The labelled .beton file to report accuracy on; several likewise."""
-    mode: str = option("auto", choices=("auto", "crops", "features"))
-    """crops: SGD on augmented crops, as published; features: SGD on features stored once; auto: what the run's preset names."""
+    mode: str = option("auto", choices=("auto", "crops", "features", "lbfgs"))
+    """crops: SGD on augmented crops, as published; features: SGD on features stored once; lbfgs: logistic regression on them, its weight
+    decay chosen on a held-out part of the training set; auto: what the run's preset names, with --share lbfgs."""
+    share: float = option(100.0, above=0.0, at_most=100.0)
+    """Percent of the labels of each class to train on; below 100 a few-shot probe, which does not take the classifier's place."""
     epochs: int | None = option(None, at_least=1)
     """Passes over the training set; default 60 with crops, 100 with features."""
     lr: float | None = option(None, above=0.0)
     """Learning rate; default 10, ×0.1 at 1/2, 2/3 and 5/6 of the epochs."""
-    batch_size: int = option(128, at_least=1)
-    """Images a step."""
-    weight_decay: float = option(0.0, at_least=0.0)
-    """L2 penalty on the classifier."""
+    batch_size: int | None = option(None, at_least=1)
+    """Images a step of SGD; default 128."""
+    weight_decay: float | None = option(None, at_least=0.0)
+    """L2 penalty on the classifier; default 0 with SGD, and with lbfgs a sweep."""
     seed: int = option(0, at_least=0)
-    """Seeds the classifier's order and crops."""
+    """Seeds the classifier's order and crops, the held-out part and the share of the labels."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)

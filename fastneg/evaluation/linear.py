@@ -42,6 +42,24 @@ class LinearClassifier(nn.Linear):
         return torch.cat([self(part.to(device)).cpu() for part in features.split(8192)])
 
 
+    @torch.no_grad()
+    def fold(self, mean, scale):
+        """Turn weights for (features - mean) * scale into weights for raw features; mean and scale are (F,) float64."""
+        weight = self.weight.double() * scale
+        self.bias.copy_(self.bias.double() - weight @ mean)
+        self.weight.copy_(weight)
+
+
+def standardisation(features):
+    """(mean, scale), (F,) float64: (features - mean) * scale has deviation 1 / √F in each column, so that the mean squared length is 1.
+
+    A feature that never varies in training tells nothing and gets the scale 0, whatever it does in a test set.
+    """
+    mean, deviation = features.double().mean(0), features.double().std(0, correction=0)
+    varies = deviation > 1e-6 * deviation.max()
+    return mean, torch.where(varies, 1 / (deviation.clamp_min(1e-300) * features.shape[1] ** 0.5), 0.0)
+
+
 def learning_rate(base, epoch, epochs):
     """base × 0.1 for each of 1/2, 2/3 and 5/6 of the epochs that has passed: 30, 40 and 50 of 60, as published."""
     return base * 0.1 ** sum(6 * epoch >= step * epochs for step in (3, 4, 5))
@@ -64,10 +82,7 @@ def train_on_features(features, labels, count, *, epochs=None, lr=None, batch_si
         ConfigError: the loss became NaN or infinite.
     """
     epochs, lr, device = epochs or EPOCHS["features"], lr or LEARNING_RATE, torch.device(device)
-    mean, deviation = features.double().mean(0), features.double().std(0, correction=0)
-    # A feature that never varies in training tells nothing and gets the weight 0, whatever it does in a test set.
-    varies = deviation > 1e-6 * deviation.max()
-    scale = torch.where(varies, 1 / (deviation.clamp_min(1e-300) * features.shape[1] ** 0.5), 0.0)
+    mean, scale = standardisation(features)
     inputs, labels = ((features.double() - mean) * scale).float().to(device), labels.to(device)
     head = LinearClassifier(features.shape[1], count).to(device)
     order = torch.Generator().manual_seed(seed)
@@ -77,11 +92,7 @@ def train_on_features(features, labels, count, *, epochs=None, lr=None, batch_si
             yield inputs[rows], labels[rows]
 
     _train(head, batches, epochs, lr, weight_decay)
-    with torch.no_grad():
-        head.cpu()
-        weight = head.weight.double() * scale
-        head.bias.copy_(head.bias.double() - weight @ mean)
-        head.weight.copy_(weight)
+    head.cpu().fold(mean, scale)
     return head
 
 
