@@ -78,10 +78,10 @@ def _large_batch(**settings):
 def simclr_in1k():
     """SimCLR on ImageNet-1k: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, 10 epochs of warm-up, 100 epochs, T 0.1.
 
-    Source of these: Chen et al. 2020, arXiv:2002.05709, section 2.2 and appendix B.6; its temperature is the best of table 5. The views are
-    MoCo v2's with crops from 8% of the image, whose colour changes are weaker than SimCLR's, and the head has no normalisation.
+    Source of these and of the views: Chen et al. 2020, arXiv:2002.05709, sections 2.2 and 4, appendix A; its temperature is the best of its
+    table 5. The head has no normalisation.
     """
-    return _large_batch(method="simclr", epochs=100)
+    return _large_batch(method="simclr", epochs=100, augmentation="simclr")
 
 
 def simclr_patch_in1k():

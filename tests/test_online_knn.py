@@ -78,15 +78,14 @@ def test_it_changes_nothing_in_the_training_and_misses_no_epoch_when_resumed(fil
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts") == rows(tmp_path / "without")
 
 
-def test_two_processes_find_what_one_finds(files, tmp_path):
-    """Both processes train alike or not, but each takes a share of voters and queries: every image is compared once."""
-    train, val = files
-    config = settings(train, tmp_path / "run", epochs=1, knn_every=1, knn_val=str(val), bn="none", bn_splits=None)
+def test_two_processes_find_what_one_finds(beton, tmp_path):
+    """Each process takes a share of voters and queries, with the running statistics that the checkpoint holds."""
+    config = settings(beton, tmp_path / "run", epochs=1, knn_every=1, knn_val=str(beton), bn="none", bn_splits=None)
     flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v not in (None, "")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "fastneg", "pretrain"]
     subprocess.run([*command, "--preset=tiny_cpu", *flags], check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     (row,) = rows(tmp_path / "run", "knn")
-    with BetonReader(train) as reader, contextlib.ExitStack() as stack:
+    with BetonReader(beton) as reader, contextlib.ExitStack() as stack:
         alone = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)(load_run(tmp_path / "run").backbone, False)
     assert row == {"kind": "knn", "step": 5, "epoch": 0, **alone}
 

@@ -210,6 +210,14 @@ def test_a_backbone_without_batch_norm_says_that_bn_does_nothing(beton, tmp_path
     assert rows(tmp_path / "run", "start")[0]["batch_norms"] == 0
 
 
+def test_views_of_a_size_that_the_backbone_is_not_built_for_are_refused(beton, tmp_path):
+    pytest.importorskip("timm")
+    changes = {"backbone": "timm:vit_tiny_patch16_224", "image_size_schedule": "0:16,2:32"}
+    with pytest.raises(TrainingError, match="views of 16 px, which timm:vit_tiny_patch16_224"):
+        pretrain(settings(beton, tmp_path / "run", **changes))
+    assert pretrain(settings(beton, tmp_path / "run", image_size_schedule="0:16,1:32", epochs=1), stop_after=1).step == 1
+
+
 def test_a_split_that_reaches_a_part_of_the_layers_is_refused(beton, tmp_path, monkeypatch):
     class Own(torch.nn.BatchNorm2d):
         pass

@@ -47,6 +47,8 @@ class Augmentation:
 AUGMENTATIONS = {
     "crop_flip": Augmentation(),
     "moco_v2": Augmentation(0.4, 0.4, 0.4, 0.1, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
+    # Chen et al. 2020, arXiv:2002.05709, appendix A, at strength 1.
+    "simclr": Augmentation(0.8, 0.8, 0.8, 0.2, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
     # For small images of things whose colour says nothing, such as stencils: with MoCo v2's mild changes the tint alone would tell two
     # images apart. No blur: at 64 px a blur of sigma 2 hides what one of sigma 7 hides at 224 px.
     "colour_invariant": Augmentation(0.4, 0.4, 0.8, 0.5, jitter_p=1.0, gray_p=0.5),

@@ -89,6 +89,7 @@ class Trainer:
             said = load_into(self.method, read_weights(config.init))
             if world.first:
                 print("\n".join(said), flush=True)
+        self._check_view_sizes()
         self._check_batch_norm()
         self.method = self.method.to(self.device)
         if self.device.type == "cuda":
@@ -130,6 +131,19 @@ class Trainer:
         if world.first:
             self._write_settings()
         self.bad_samples = BadSamples(self.loader, world, self.log)
+
+    def _check_view_sizes(self):
+        """Refuse views of another size where the backbone is built for one."""
+        backbone, config = self.method.query_encoder.backbone, self.config
+        for size in {size for _, size in config.view_sizes()} - {config.image_size}:
+            try:
+                with torch.no_grad():
+                    backbone.eval()(torch.zeros(1, 3, size, size))
+            except (AssertionError, RuntimeError, ValueError) as error:
+                raise TrainingError(
+                    f"--image_size_schedule has views of {size} px, which {config.backbone}, built for --image_size {config.image_size}, "
+                    f"does not take: {error}"
+                ) from error
 
     def _check_batch_norm(self):
         """Say where --bn has nothing to act on; refuse where it acts on a part of the layers only."""
