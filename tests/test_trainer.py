@@ -134,10 +134,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(beton, tmp_pa
             states[self.step] = [p.detach().clone() for p in self.method.query_encoder.parameters()]
         return original(self, batch, lr)
 
-    original = trainer._Trainer.train_step
-    monkeypatch.setattr(trainer._Trainer, "train_step", poisoned)
+    original = trainer.Trainer.train_step
+    monkeypatch.setattr(trainer.Trainer, "train_step", poisoned)
     kept = []
-    monkeypatch.setattr(trainer._Trainer, "_refuse_bad_weights", _watch(trainer._Trainer._refuse_bad_weights, kept))
+    monkeypatch.setattr(trainer.Trainer, "_refuse_bad_weights", _watch(trainer.Trainer._refuse_bad_weights, kept))
     with pytest.raises(TrainingError, match="not finite in step 8"):
         pretrain(config)
     assert all(torch.equal(one, other) for one, other in zip(kept[-1], states[7], strict=True))
@@ -152,7 +152,10 @@ def _watch(method, kept):
     return watched
 
 
-def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "lars"}, *({"method": method, "queue_size": None, "bn_splits": None} for method in ("byol", "simclr"))]
+)
+def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkeypatch, changes):
     """item, cpu, tolist and the like wait for a GPU: they may be called when logging, and nowhere else in a step."""
     calls, allowed = [], []
 
@@ -167,7 +170,7 @@ def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkey
 
     for name in ("item", "cpu", "tolist", "__float__", "__int__", "__bool__"):
         monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
-    log, step = trainer._Trainer._log, trainer._Trainer.train_step
+    log, step = trainer.Trainer._log, trainer.Trainer.train_step
     inside = []
 
     def stepping(self, batch, lr):
@@ -179,9 +182,9 @@ def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkey
         assert calls == []
         return out
 
-    monkeypatch.setattr(trainer._Trainer, "train_step", stepping)
-    monkeypatch.setattr(trainer._Trainer, "_log", lambda self, *a: (allowed.append(1), log(self, *a), allowed.clear())[1])
-    pretrain(settings(beton, tmp_path / "run", epochs=1, log_every=5))
+    monkeypatch.setattr(trainer.Trainer, "train_step", stepping)
+    monkeypatch.setattr(trainer.Trainer, "_log", lambda self, *a: (allowed.append(1), log(self, *a), allowed.clear())[1])
+    pretrain(settings(beton, tmp_path / "run", epochs=1, log_every=5, **changes))
     assert len(inside) == 4
 
 
