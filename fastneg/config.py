@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import math
 import os
 import textwrap
 import types
@@ -186,6 +187,11 @@ class VerifyConfig(Config):
     """Worker processes; 0: one a core."""
 
 
+NEGATIVE_KINDS = ("patch", "texture", "blur", "random_image")
+"""The names of `fastneg.negatives.NEGATIVES`."""
+TEXTURE_SOURCES = ("view",)
+
+
 @dataclass(frozen=True)
 class PretrainConfig(Config):
     """Pre-train an encoder with contrastive learning and non-semantic negatives."""
@@ -211,16 +217,26 @@ class PretrainConfig(Config):
     """The key encoder (BYOL's target) follows the query encoder with this momentum each step."""
     momentum_schedule: str | None = option(None, choices=("constant", "cosine"), by=("method", {"moco": "constant", "byol": "cosine"}))
     """The momentum stays, or rises to 1 along a cosine over the run."""
-    negatives: str = option("patch", choices=("none", "patch"))
-    """Non-semantic negatives: patch (tiles of the query view), or none (plain MoCo)."""
+    negatives: str = "patch"
+    """Non-semantic negatives: patch (tiles of the query view), texture (quilted from patches), blur (low frequencies), random_image (the
+    query view of another image: a control); several with commas, such as patch,texture; or none (the plain method)."""
     negatives_per_query: int = option(1, at_least=1, at_most=64)
-    """Non-semantic negatives of each query, M."""
-    alpha: float = option(2.0, at_least=0.0)
-    """Scale of the similarity to the non-semantic negatives: alpha q·t / T inside the exponent, alpha 2 p·t in BYOL's sum."""
+    """Negatives of each kind for each query, M."""
+    alpha: float | str = 2.0
+    """Scale of the similarity to the non-semantic negatives: alpha q·t / T inside the exponent, alpha 2 p·t in BYOL's sum. One number,
+    or one for each kind, such as patch=2,texture=1."""
     patch_min: int = option(16, at_least=1)
     """Smallest patch side in pixels of a patch negative."""
     patch_max: int = option(72, at_least=1)
     """Largest patch side in pixels of a patch negative."""
+    texture_source: str | None = option(None, choices=TEXTURE_SOURCES)
+    """Where textures are made from (with texture negatives): view, the query view, fresh at every step."""
+    texture_patch: int | None = option(None, at_least=2)
+    """Side in pixels of the two source patches of a texture; default 3/7 of the view (96 at 224 px)."""
+    texture_block: int | None = option(None, at_least=2)
+    """Side in pixels of the blocks of a texture; neighbours share a quarter of it; default 1/7 of the view (32 at 224 px)."""
+    texture_candidates: int | None = option(None, at_least=1, at_most=1024)
+    """Places tried for each block of a texture; default 128."""
     bn: str | None = option(None, choices=("split", "none"), by=("method", {"moco": "split", "byol": "none", "simclr": "none"}))
     """How batch normalisation is kept from leaking the answer: split (statistics over groups, key batch permuted), or none."""
     bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
@@ -308,7 +324,8 @@ class PretrainConfig(Config):
         if self.patch_min > self.patch_max:
             raise ConfigError(f"--patch_min is {self.patch_min}, above --patch_max {self.patch_max}.")
         smallest = min(size for _, size in self.view_sizes())
-        if self.negatives == "patch" and self.patch_max > smallest:
+        self._check_negatives()
+        if "patch" in self.negative_kinds() and self.patch_max > smallest:
             where = f"--image_size {smallest}" if self.image_size_schedule is None else f"the {smallest} of --image_size_schedule"
             raise ConfigError(f"--patch_max is {self.patch_max}: a patch cannot be larger than {where}.")
         if self.eval_resize is not None and self.eval_resize < self.image_size:
@@ -327,6 +344,59 @@ class PretrainConfig(Config):
             )
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
+
+    def negative_kinds(self):
+        """The kinds of non-semantic negatives, in order; empty for none."""
+        return () if self.negatives == "none" else tuple(self.negatives.split(","))
+
+    def alphas(self):
+        """The scale of each non-semantic negative of a query, M for each kind in turn."""
+        kinds = self.negative_kinds()
+        return tuple(alpha for kind in kinds for alpha in [self._alpha_of()[kind]] * self.negatives_per_query)
+
+    def texture(self, size):
+        """How textures for views of `size` pixels a side are made: {"patch", "block", "overlap", "candidates"}."""
+        block = self.texture_block or max(2, round(size / 7))
+        patch = self.texture_patch or max(block, round(size * 3 / 7))
+        return {"patch": patch, "block": block, "overlap": max(1, block // 4), "candidates": self.texture_candidates or 128}
+
+    def _alpha_of(self):
+        kinds = self.negative_kinds()
+        if not isinstance(self.alpha, str):
+            return dict.fromkeys(kinds, self.alpha)
+        wrong = f"--alpha is {self.alpha!r}: a number of at least 0, or one for each kind of --negatives {self.negatives}"
+        try:
+            pairs = [(name, float(value)) for name, value in (entry.split("=") for entry in self.alpha.split(","))]
+        except ValueError:
+            raise ConfigError(f"{wrong}, such as patch=2,texture=1, was expected.") from None
+        if sorted(name for name, _ in pairs) != sorted(kinds):
+            raise ConfigError(f"{wrong}, each named once, was expected.")
+        return dict(pairs)
+
+    def _check_negatives(self):
+        kinds = self.negative_kinds()
+        if len(set(kinds)) < len(kinds) or not set(kinds) <= set(NEGATIVE_KINDS):
+            known = ", ".join(("none", *NEGATIVE_KINDS))
+            raise ConfigError(f"--negatives is {self.negatives!r}: one of {known}, or several without none, each once, was expected.")
+        if not isinstance(self.alpha, str):
+            _check_bounds("alpha", self.alpha, {"at_least": 0.0, "below": math.inf})
+        for kind, alpha in self._alpha_of().items():
+            _check_bounds(f"alpha of {kind}", alpha, {"at_least": 0.0, "below": math.inf})
+        if "random_image" in kinds and self.batch_size < 2:
+            raise ConfigError(f"--batch_size is {self.batch_size}: random_image needs another image in the batch.")
+        if "texture" not in kinds:
+            for name in ("texture_source", "texture_patch", "texture_block", "texture_candidates"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"--{name} is {getattr(self, name)!r}: it has an effect with texture among --negatives only.")
+            return
+        object.__setattr__(self, "texture_source", self.texture_source or TEXTURE_SOURCES[0])
+        for _, size in self.view_sizes():
+            made = self.texture(size)
+            if made["block"] > made["patch"] or (self.texture_source == "view" and made["patch"] > size):
+                raise ConfigError(
+                    f"textures for views of {size} pixels would have blocks of {made['block']} (--texture_block) from patches of "
+                    f"{made['patch']} (--texture_patch): a block must fit a patch, and a patch the view."
+                )
 
     def view_sizes(self):
         """[(epoch, side of the views in pixels from that epoch on)], the first from epoch 0 on."""

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastneg.data import stencils
 from fastneg.data.encode import encode_samples
+from fastneg.negatives import make_negatives
 from fastneg.recipes.bench_loader import _photos as photos
 from fastneg.recipes.measuring import bench_device, figures_of, flops_per_ms, milliseconds, take_turns
 from fastneg.recipes.plain_moco import PlainMoCo, eager_info_nce, reallocating_update
@@ -188,7 +189,8 @@ def _rows(device, config, contenders, rounds, only):
 def _plain(ours):
     """The published way on the same batch: float32, NCHW, its own negatives made before."""
     trainer, batch = ours.trainer, ours.batch
-    negatives = trainer.negatives(batch, trainer.config, trainer.draws).float() if trainer.negatives else None
+    negatives = make_negatives(batch, trainer.config, trainer.draws)
+    negatives = None if negatives is None else negatives.float()
     query, key = batch.query.float().contiguous(), batch.key.float().contiguous()
     plain = PlainMoCo(trainer.config, trainer.device).train()
     return lambda: plain.step(query, key, negatives)
@@ -231,7 +233,7 @@ def backward_ms(contender, rounds=5):
     """Milliseconds of a step's backward pass alone, the median of some rounds."""
     trainer, batch, times = contender.trainer, contender.batch, []
     for _ in range(rounds + 1):
-        negatives = trainer.negatives(batch, trainer.config, trainer.draws) if trainer.negatives else None
+        negatives = make_negatives(batch, trainer.config, trainer.draws)
         with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.autocast):
             loss = trainer.model(batch.query, batch.key, negatives, trainer.orders).loss
         times.append(milliseconds(loss.backward, bench_device()))

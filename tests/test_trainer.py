@@ -68,6 +68,17 @@ def test_the_trained_backbone_loads(uninterrupted):
         assert torch.equal(value, state[f"query_encoder.backbone.{name}"])
 
 
+def test_several_kinds_of_negatives_resume_bit_for_bit(beton, tmp_path):
+    changes = {"negatives": "texture,blur,random_image", "alpha": "texture=1,blur=0.5,random_image=0.25", "epochs": 1, "threads": 1}
+    whole, stopped = (settings(beton, tmp_path / name, **changes) for name in ("whole", "stopped"))
+    assert pretrain(whole).finished
+    assert not pretrain(stopped, stop_after=2).finished
+    assert pretrain(stopped).finished
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+    assert same_weights(tmp_path / "stopped", tmp_path / "whole")
+    assert len(list((tmp_path / "whole/gallery").glob("0-negative-*.jpg"))) == 3
+
+
 @pytest.mark.parametrize("stops", [(1,), (4, 3), (5, 5), (7, 1, 6)])
 def test_resumed_equals_uninterrupted(beton, tmp_path, uninterrupted, stops):
     config = settings(beton, tmp_path / "run")

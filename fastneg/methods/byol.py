@@ -14,6 +14,7 @@ from torch import nn
 
 from fastneg.encoders import Encoder, mlp, momentum_update, scheduled_momentum
 from fastneg.kernels.info_nce import info_nce
+from fastneg.methods.alpha import Alphas
 from fastneg.methods.output import MethodOutput
 
 
@@ -32,7 +33,7 @@ class BYOL(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.alpha, self.momentum, self.schedule = config.alpha, config.key_momentum, config.momentum_schedule
+        self.alphas, self.momentum, self.schedule = Alphas(config.alphas()), config.key_momentum, config.momentum_schedule
         self.query_encoder = Encoder(
             config.backbone, config.feature_dim, config.image_size, hidden_dim=config.hidden_dim, unit_length=False
         )
@@ -60,7 +61,7 @@ class BYOL(nn.Module):
         stats = {"batch_similarity": similarities["batch"].mean()}
         if extra is not None:
             negative = [torch.einsum("nd,nmd->nm", p, extra) for p in predicted]
-            loss = loss + self.alpha * sum(2 * similarity.mean() for similarity in negative)
+            loss = loss + sum(2 * self.alphas.scaled(similarity).mean() for similarity in negative)
             similarities["negative"] = negative[0].detach()
             stats["negative_similarity"] = similarities["negative"].mean()
         with torch.no_grad():

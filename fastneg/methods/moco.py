@@ -14,6 +14,7 @@ from torch import nn
 
 from fastneg.encoders import Encoder, momentum_update, scheduled_momentum, split_batch_norm
 from fastneg.kernels.info_nce import info_nce
+from fastneg.methods.alpha import Alphas
 from fastneg.methods.output import MethodOutput, sample_rows
 
 
@@ -27,7 +28,7 @@ class MoCo(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.temperature, self.alpha = config.temperature, config.alpha
+        self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
         self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
         self.splits = config.bn_splits if config.bn == "split" else 1
@@ -55,7 +56,7 @@ class MoCo(nn.Module):
             if negatives is not None:
                 # A pass for each: negatives and keys differ in their statistics, and sharing them would change the result.
                 extra = torch.stack([self._encode_keys(images, generator) for images in negatives.unbind(1)], 1)
-        private = {} if extra is None else {"extra_negatives": extra, "extra_scale": self.alpha}
+        private = {} if extra is None else self.alphas.private(extra)
         result = info_nce(query, keys, self.queue, temperature=self.temperature, return_stats=True, **private)
         with torch.no_grad():
             similarities = {"positive": (query * keys).sum(1), "queue": query @ sample_rows(self.queue).t()}

@@ -11,6 +11,7 @@ from torch import nn
 
 from fastneg.encoders import Encoder
 from fastneg.losses import nt_xent
+from fastneg.methods.alpha import Alphas
 from fastneg.methods.gather import gather_own_first
 from fastneg.methods.output import MethodOutput
 
@@ -26,7 +27,7 @@ class SimCLR(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.temperature, self.alpha = config.temperature, config.alpha
+        self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
         self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
@@ -43,7 +44,7 @@ class SimCLR(nn.Module):
         private, stats = {}, {}
         if negatives is not None:
             extra = torch.stack([self.query_encoder(images) for images in negatives.unbind(1)], 1)
-            private = {"extra_negatives": extra, "extra_scale": self.alpha}
+            private = self.alphas.private(extra)
         everyone = gather_own_first(first), gather_own_first(second)
         result = nt_xent(first, second, everyone, temperature=self.temperature, **private)
         with torch.no_grad():

@@ -45,13 +45,15 @@ def view_sources(views, patch=96, generator=None):
     n, _, height, width = views.shape
     if not 1 <= patch <= min(height, width):
         raise ValueError(f"patch is {patch} for views of {height}×{width}: 1 to {min(height, width)} was expected.")
-    room = torch.tensor([height - patch, width - patch], device=views.device)
-    place = torch.rand((n, 2), device=views.device, generator=generator)
-    # The last place is included; rounding in float32 must not reach the one after it.
-    random = (place * (room + 1)).long().minimum(room)
-    corner = torch.stack([(room // 2).expand(n, 2), random], 1)
+    place = torch.rand((2, n), device=views.device, generator=generator)
     line = torch.arange(patch, device=views.device)
-    y, x = corner[:, :, 0, None] + line, corner[:, :, 1, None] + line
+    lines = []
+    for side, uniform in zip((height, width), place, strict=True):
+        room = side - patch
+        # The last place is included; rounding in float32 must not reach the one after it.
+        random = (uniform * (room + 1)).long().clamp_max(room)
+        lines.append(torch.stack([torch.full_like(random, room // 2), random], 1)[:, :, None] + line)
+    y, x = lines
     image = torch.arange(n, device=views.device)[:, None, None, None]
     return views.permute(0, 2, 3, 1)[image, y[:, :, :, None], x[:, :, None, :]].permute(0, 1, 4, 2, 3)
 

@@ -20,7 +20,7 @@ from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
 from fastneg.encoders import SplitBatchNorm2d
 from fastneg.methods import METHODS
-from fastneg.negatives import NEGATIVES
+from fastneg.negatives import make_negatives
 from fastneg.training import checkpoint, distributed
 from fastneg.training.bad_samples import BadSamples
 from fastneg.training.gallery import write_gallery
@@ -118,7 +118,6 @@ class Trainer:
         self.iterations = len(self.loader)
         self.step = self._restore(*found) if found else 0
         self.autocast = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
-        self.negatives = NEGATIVES.get(config.negatives)
         self.draws = torch.Generator(self.device)
         self.orders = torch.Generator()
         if world.first:
@@ -284,7 +283,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.draws.manual_seed(seed)
         self.orders.manual_seed(seed)
-        return seed, self.negatives(batch, self.config, self.draws) if self.negatives else None
+        return seed, make_negatives(batch, self.config, self.draws)
 
     def _log(self, epoch, lr, meter, clock):
         figures = meter.read(lambda values: distributed.average(values, self.world))
