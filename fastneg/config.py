@@ -157,7 +157,8 @@ class EncodeConfig(Config):
     quality: int = option(90, at_least=1, at_most=100)
     """JPEG quality of the images that must be encoded again."""
     textures: str | None = None
-    """A folder that mirrors SRC: the image at the same path there is stored with each sample as its texture, for texture negatives."""
+    """A folder that mirrors SRC: the image at the same path there is stored with each sample as its texture, for texture negatives; or
+    synth: textures are made while encoding, with the defaults of fastneg textures and this --seed."""
     writer: str = option("passthrough", choices=("passthrough", "ffcv"))
     """passthrough: our writer of FFCV's format; ffcv: FFCV's own DatasetWriter, which encodes every image again."""
     ffcv_mode: str | None = option(None, choices=("raw", "jpg", "proportion"))
@@ -175,6 +176,39 @@ class EncodeConfig(Config):
             raise ConfigError(f"--ffcv_mode is {self.ffcv_mode}: it has an effect with --writer ffcv only.")
         if self.writer == "ffcv" and self.textures is not None:
             raise ConfigError("--textures cannot be stored by --writer ffcv: leave --writer out.")
+
+
+@dataclass(frozen=True)
+class TexturesConfig(Config):
+    """Make a texture of every image of a folder (an ImageNet-Texture tree). Run again, it goes on where it was stopped."""
+
+    src: str
+    """The images: SRC/<class>/*.jpg, or SRC/<split>/<class>/*.jpg."""
+    out: str
+    """The folder for the textures, at the same paths; images that cannot be read are skipped and listed (exit code 1)."""
+    split: str | None = None
+    """The folder below SRC to take (train, val)."""
+    subset: str | None = None
+    """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are taken."""
+    size: int = option(224, at_least=1, at_most=4096)
+    """Side in pixels of the textures."""
+    patch: int = option(96, at_least=2, at_most=1024)
+    """Side in pixels of the two source patches, one centred and one at a random place; squares of smaller images are enlarged to it."""
+    block: int = option(32, at_least=2, at_most=64)
+    """Side in pixels of the blocks that a texture is laid of; neighbours share a quarter of it."""
+    candidates: int = option(128, at_least=1, at_most=1024)
+    """Places tried for each block."""
+    quality: int = option(90, at_least=1, at_most=100)
+    """JPEG quality of the textures."""
+    seed: int = option(0, at_least=0)
+    """Seeds the textures, each together with the image's path."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one a core."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.block > self.patch:
+            raise ConfigError(f"--block is {self.block}, above --patch {self.patch}: a block must fit a source patch.")
 
 
 @dataclass(frozen=True)
@@ -233,8 +267,8 @@ class PretrainConfig(Config):
     """Where textures are made from (with texture negatives): view, the query view, fresh at every step."""
     texture_patch: int | None = option(None, at_least=2)
     """Side in pixels of the two source patches of a texture; default 3/7 of the view (96 at 224 px)."""
-    texture_block: int | None = option(None, at_least=2)
-    """Side in pixels of the blocks of a texture; neighbours share a quarter of it; default 1/7 of the view (32 at 224 px)."""
+    texture_block: int | None = option(None, at_least=2, at_most=64)
+    """Side in pixels of the blocks of a texture; neighbours share a quarter of it; default 1/7 of the view (32 at 224 px), at most 64."""
     texture_candidates: int | None = option(None, at_least=1, at_most=1024)
     """Places tried for each block of a texture; default 128."""
     bn: str | None = option(None, choices=("split", "none"), by=("method", {"moco": "split", "byol": "none", "simclr": "none"}))
@@ -356,7 +390,7 @@ class PretrainConfig(Config):
 
     def texture(self, size):
         """How textures for views of `size` pixels a side are made: {"patch", "block", "overlap", "candidates"}."""
-        block = self.texture_block or max(2, round(size / 7))
+        block = self.texture_block or min(64, max(2, round(size / 7)))
         patch = self.texture_patch or max(block, round(size * 3 / 7))
         return {"patch": patch, "block": block, "overlap": max(1, block // 4), "candidates": self.texture_candidates or 128}
 

@@ -55,6 +55,7 @@ def _report(*runs, **options):
 COMMANDS = {
     "demo": Command(configs.DemoConfig, configs.DemoConfig, "demo:run_demo"),
     "encode": Command(configs.EncodeConfig, configs.EncodeConfig, "encode:run_encode", ("src", "out")),
+    "textures": Command(configs.TexturesConfig, configs.TexturesConfig, "textures:run_textures", ("src", "out")),
     "verify": Command(configs.VerifyConfig, configs.VerifyConfig, "encode:run_verify", ("file",)),
     "pretrain": Command(_pretrain, PretrainConfig, "pretrain:run_pretrain"),
     "import": Command(configs.ImportConfig, configs.ImportConfig, "interchange:run_import", ("weights", "run")),

@@ -23,7 +23,7 @@ BELOW = {  # what each part may import of fastneg, beside itself
     "fastneg.backbones": {"fastneg.config"},
     "fastneg.knn": set(),
     "fastneg.encoders": {"fastneg.backbones"},
-    "fastneg.data": {"fastneg.kernels", "fastneg.config", "fastneg.version"},
+    "fastneg.data": {"fastneg.kernels", "fastneg.config", "fastneg.negatives", "fastneg.version"},
     "fastneg.methods": {"fastneg.encoders", "fastneg.kernels", "fastneg.losses", "fastneg.negatives"},
     "fastneg.training": {
         "fastneg.backbones",

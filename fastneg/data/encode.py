@@ -18,6 +18,7 @@ from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_
 from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.sources import find_images, refuse_or_skip
+from fastneg.data.textures import SynthesisedTextures
 from fastneg.version import __version__
 
 
@@ -27,7 +28,7 @@ def encode(config: EncodeConfig, textures=None):
     Args:
         textures: what makes the texture image paired with each sample, in the worker processes: a picklable object that is called with
             a list of names and a list of the image files' bytes, and returns for each an image file's bytes, or a text that says why
-            there is none. None: the images of the folder `config.textures`, or no textures.
+            there is none. None: what `config.textures` says.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
         several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix).
@@ -41,7 +42,7 @@ def encode(config: EncodeConfig, textures=None):
     if out.is_dir():
         raise ConfigError(f"--out is {out}, a folder: the name of a file was expected.")
     if textures is None and config.textures is not None:
-        textures = MirroredTextures(config.textures)
+        textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
     sources = find_images(config)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names)).tolist()
     names, labels = [sources.names[i] for i in order], [sources.labels[i] for i in order]

@@ -1,0 +1,17 @@
+"""fastneg textures."""
+
+from __future__ import annotations
+
+from fastneg.data.textures import write_textures
+
+
+def run_textures(config):
+    """Write the textures and print what was done; 1 if images had to be skipped."""
+    done = write_textures(config)
+    print(
+        f"{config.out}: {done['images']} images, {done['made']} textures made ({done['bytes'] / 2**20:.1f} MiB) in "
+        f"{done['seconds']:.1f} s, {done['kept']} were there before; skipped: {len(done['skipped'])}."
+    )
+    for skipped in done["skipped"]:
+        print(f"  skipped {skipped}")
+    return 1 if done["skipped"] else 0
