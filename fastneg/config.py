@@ -223,7 +223,7 @@ class VerifyConfig(Config):
 
 NEGATIVE_KINDS = ("patch", "texture", "blur", "random_image")
 """The names of `fastneg.negatives.NEGATIVES`."""
-TEXTURE_SOURCES = ("view",)
+TEXTURE_SOURCES = ("image", "view", "file")
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,8 @@ class PretrainConfig(Config):
     patch_max: int = option(72, at_least=1)
     """Largest patch side in pixels of a patch negative."""
     texture_source: str | None = option(None, choices=TEXTURE_SOURCES)
-    """Where textures are made from (with texture negatives): view, the query view, fresh at every step."""
+    """Where textures come from (with texture negatives): image, made at every step from two patches of the image, then cropped and changed
+    as the query view is; view, made from the query view; file, those that the .beton pairs with its images, changed as the query is."""
     texture_patch: int | None = option(None, at_least=2)
     """Side in pixels of the two source patches of a texture; default 3/7 of the view (96 at 224 px)."""
     texture_block: int | None = option(None, at_least=2, at_most=64)
@@ -424,6 +425,13 @@ class PretrainConfig(Config):
                     raise ConfigError(f"--{name} is {getattr(self, name)!r}: it has an effect with texture among --negatives only.")
             return
         object.__setattr__(self, "texture_source", self.texture_source or TEXTURE_SOURCES[0])
+        if self.texture_source == "file":
+            for name in ("texture_patch", "texture_block", "texture_candidates"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"--{name} is {getattr(self, name)}, which has no effect with --texture_source file: leave it out.")
+            if self.negatives_per_query > 1:
+                raise ConfigError(f"--negatives_per_query is {self.negatives_per_query}: a file holds one texture of each image.")
+            return
         for _, size in self.view_sizes():
             made = self.texture(size)
             if made["block"] > made["patch"] or (self.texture_source == "view" and made["patch"] > size):

@@ -30,7 +30,7 @@ def test_the_config_knows_every_kind():
 
 @pytest.mark.parametrize("kind", NEGATIVE_KINDS)
 def test_each_kind_gives_m_views_a_query_and_repeats_itself(kind):
-    config = tiny_cpu().replace(negatives=kind, negatives_per_query=2)
+    config = tiny_cpu().replace(negatives=kind, negatives_per_query=2, **({"texture_source": "view"} if kind == "texture" else {}))
     one, again, other = (make_negatives(batch(), config, generator(seed)) for seed in (1, 1, 2))
     assert one.shape == (5, 2, 3, 32, 32) and one.dtype == torch.float32
     assert torch.equal(one, again) and not torch.equal(one, other) and not torch.equal(one[:, 0], one[:, 1])
@@ -101,6 +101,8 @@ def test_a_callers_mistake_is_named(call, message):
         ({"texture_source": "view"}, "it has an effect with texture among --negatives only"),
         ({"negatives": "texture", "texture_patch": 300, "texture_source": "view"}, "a patch the view"),
         ({"negatives": "texture", "texture_patch": 20, "texture_block": 21}, "a block must fit a patch"),
+        ({"negatives": "texture", "texture_source": "file", "negatives_per_query": 2}, "a file holds one texture"),
+        ({"negatives": "texture", "texture_source": "file", "texture_block": 20}, "no effect with --texture_source file"),
         ({"negatives": "random_image", "batch_size": 1, "bn": "none"}, "another image in the batch"),
     ],
 )

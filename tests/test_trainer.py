@@ -68,8 +68,10 @@ def test_the_trained_backbone_loads(uninterrupted):
         assert torch.equal(value, state[f"query_encoder.backbone.{name}"])
 
 
-def test_several_kinds_of_negatives_resume_bit_for_bit(beton, tmp_path):
+@pytest.mark.parametrize("source", ["image", "view"])
+def test_several_kinds_of_negatives_resume_bit_for_bit(beton, tmp_path, source):
     changes = {"negatives": "texture,blur,random_image", "alpha": "texture=1,blur=0.5,random_image=0.25", "epochs": 1, "threads": 1}
+    changes |= {"texture_source": source}
     whole, stopped = (settings(beton, tmp_path / name, **changes) for name in ("whole", "stopped"))
     assert pretrain(whole).finished
     assert not pretrain(stopped, stop_after=2).finished

@@ -131,6 +131,22 @@ def draw_crops(sizes, area, ratio, generator, attempts=10):
     return start, start + np.stack([crop_h, crop_w], 1).astype(np.float32)
 
 
+def draw_patches(sizes, patch, generator):
+    """Two squares of each image, one centred and one at a uniform place, of `patch` pixels or of the shorter side if that is less.
+
+    Returns:
+        dict: roi_start_patch0, roi_end_patch0 (the centred one), roi_start_patch1, roi_end_patch1 (N, 2) float32, row and column in
+        pixels, the end exclusive; patch_size (N, 2) float32, the size in pixels that they shall have.
+    """
+    side = np.minimum(patch, sizes.min(1, keepdims=True))
+    room = sizes - side
+    starts = room // 2, np.floor(generator.random(sizes.shape) * (room + 1))
+    made = {"patch_size": np.full(sizes.shape, patch, np.float32)}
+    for number, start in enumerate(starts):
+        made[f"roi_start_patch{number}"], made[f"roi_end_patch{number}"] = start.astype(np.float32), (start + side).astype(np.float32)
+    return made
+
+
 def eval_window(sizes, image_size, resize):
     """The window that "resize the shorter side to `resize`, then cut the central `image_size`²" shows, in pixels of the image.
 

@@ -6,6 +6,23 @@ from typing import NamedTuple
 
 import torch
 
+from fastneg.kernels.augment import AugmentParams
+
+
+class TextureSources(NamedTuple):
+    """What textures are made from, and what the query view is to its image: a texture is treated likewise."""
+
+    patches: torch.Tensor
+    """(N, 2, 3, P, P) uint8, two squares of each image, one centred and one at a random place."""
+    window: torch.Tensor
+    """(N, 4) float32, top, left, bottom and right of the query's crop, as shares of height and width."""
+    params: AugmentParams
+    """The colour changes, blur and flip of the query view."""
+    max_sigma: float
+    """The largest blur among them."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
 
 class ViewBatch(NamedTuple):
     """Augmented views of each image, two or more. The tensors own their memory: nothing overwrites them later."""
@@ -20,6 +37,10 @@ class ViewBatch(NamedTuple):
     """(N,) int64 on the CPU, or None where the data set has no labels."""
     more: tuple[torch.Tensor, ...] = ()
     """The third and further views, where the loader was asked for them."""
+    texture: torch.Tensor | None = None
+    """(N, 3, H, W), the view of the texture paired with each image, like the query in all its random numbers; or None if not asked for."""
+    texture_sources: TextureSources | None = None
+    """What textures can be made from, where the loader was asked for it."""
 
 
 class EvalBatch(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
-from fastneg.data.beton import BetonError
+from fastneg.data.beton import TEXTURE_FIELD, BetonError
 from fastneg.data.pipeline import build_pipeline, what_is_wrong, wrong_size
 from fastneg.data.producer import Producer
 from fastneg.data.quarantine import Quarantine
@@ -37,6 +37,10 @@ class Request(NamedTuple):
     """`AugmentParams` for each view, where the views are augmented after the pipeline."""
     max_sigma: float = 0.0
     """The largest blur that they may hold."""
+    patches: dict | None = None
+    """What the pipeline is fed for the source patches of textures: {name: array}."""
+    sources: object = None
+    """What goes with the patches: the rest of a `TextureSources`, on the CPU."""
 
 
 class Made(NamedTuple):
@@ -58,14 +62,32 @@ class FeedingLoader:
     Args:
         reader: `BetonReader`.
         order: `EpochOrder`.
-        views, augment, device, threads, normalise: as of `build_pipeline`.
+        views, augment, device, threads, normalise, textures, patches: as of `build_pipeline`.
         check_crc, max_bad_share, quarantine: as of `TrainLoader`.
     """
 
     def __init__(
-        self, reader, order, *, views, augment, device, threads, normalise=True, check_crc=False, max_bad_share=0.0, quarantine=None
+        self,
+        reader,
+        order,
+        *,
+        views,
+        augment,
+        device,
+        threads,
+        normalise=True,
+        textures=False,
+        patches=False,
+        check_crc=False,
+        max_bad_share=0.0,
+        quarantine=None,
     ):
-        self.reader, self.order = reader, order
+        self.reader, self.order, self._textures = reader, order, textures
+        if textures and TEXTURE_FIELD not in reader.image_fields:
+            raise BetonError(
+                f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it with --textures, or let them be made from "
+                "the images while training (--texture_source image)."
+            )
         self.device = torch.device(device)
         self.check_crc = check_crc
         if check_crc and reader.checksums is None:
@@ -80,9 +102,8 @@ class FeedingLoader:
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
         self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
-        self._build = partial(
-            build_pipeline, order.local_batch_size, views=views, augment=augment, device=self.device, threads=threads, normalise=normalise
-        )
+        kinds = {"views": views, "augment": augment, "normalise": normalise, "textures": textures, "patches": patches}
+        self._build = partial(build_pipeline, order.local_batch_size, device=self.device, threads=threads, **kinds)
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
         self._held = None
 
@@ -124,7 +145,7 @@ class FeedingLoader:
     # In the thread
 
     def _produce(self, epoch, start):
-        pending = deque()  # (place, request, encoded) of batches that the pipeline works on
+        pending = deque()  # (place, request, encoded, encoded textures) of batches that the pipeline works on
         try:
             for iteration in range(start, len(self)):
                 self.reader.will_need(self.order.ahead(epoch, iteration, first=iteration == start))
@@ -145,12 +166,17 @@ class FeedingLoader:
             request = self._request(place)
         encoded = [self.reader.encoded(int(i)) for i in request.index]
         self._pipe.feed_input("encoded", encoded)
+        textures = [self.reader.encoded(int(i), TEXTURE_FIELD) for i in request.index] if self._textures else []
+        if textures:
+            self._pipe.feed_input("encoded_texture", textures)
         self._pipe.feed_input("size", np.full((len(encoded), 2), request.size, np.float32))
+        for name, values in (request.patches or {}).items():
+            self._pipe.feed_input(name, values)
         for number, view in enumerate(request.views):
             for name, values in view.items():
                 self._pipe.feed_input(f"{name}{number}", values)
         self._pipe.schedule_run()
-        pending.append((place, request, encoded))  # DALI reads these bytes in place: they must live until the outputs are there
+        pending.append((place, request, encoded, textures))  # DALI reads these bytes in place: they must live until the outputs are there
 
     def _take(self, pending):
         while True:
@@ -187,24 +213,33 @@ class FeedingLoader:
 
     def _views(self, request, outputs):
         tensors = [_tensor(output) for output in outputs]
+        views, patches = tensors[: len(request.views)], tensors[len(request.views) :]
+        if self._stream is not None:
+            patches = [patch.clone(memory_format=torch.channels_last) for patch in patches]
         if request.params is not None:
             dtype = torch.float32 if self._stream is None else torch.float16
             params = [one.to(self.device) for one in request.params]
-            return [
+            views = [
                 augment(view, one, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=dtype, max_sigma=request.max_sigma)
-                for view, one in zip(tensors, params, strict=True)
+                for view, one in zip(views, params, strict=True)
             ]
-        return tensors if self._stream is None else [tensor.clone(memory_format=torch.channels_last) for tensor in tensors]
+        elif self._stream is not None:
+            views = [view.clone(memory_format=torch.channels_last) for view in views]
+        return views + patches
 
     def _damaged(self, index):
-        bad = [int(i) for i in index if not self.reader.matches_checksum(i)]
+        fields = (None, TEXTURE_FIELD) if self._textures else (None,)
+        bad = [int(i) for i in index if not all(self.reader.matches_checksum(i, field) for field in fields)]
         return dict.fromkeys(bad, "it fails its checksum, the file is damaged")
 
-    def _bad(self, request, encoded):
+    def _bad(self, request, encoded, textures):
         """(index, reason) of the samples of a batch that cannot be decoded: DALI names only a place in the batch, if at all."""
         for index, data in zip(request.index.tolist(), encoded, strict=True):
             if reason := what_is_wrong(data, self.reader.sizes[index], self.device):
                 yield index, reason
+        for index, data in zip(request.index.tolist(), textures, strict=False):  # there may be none
+            if reason := what_is_wrong(data, self.reader.sizes_of(TEXTURE_FIELD)[index], self.device):
+                yield index, f"its texture: {reason}"
 
     def _mend(self, pending, bad, error):
         """Quarantine the bad samples and begin the pending batches anew; a pipeline that failed is dead, so there is a new one."""
@@ -213,7 +248,7 @@ class FeedingLoader:
             pending.clear()
             self._pipe = self._build()
             raise BetonError(f"DALI could not make the batch with samples {first} … of {self.reader.path}: {error}") from error
-        places = [place for place, _, _ in pending]
+        places = [place for place, *_ in pending]
         pending.clear()
         self._pipe = self._build()
         self._quarantine.add(bad)

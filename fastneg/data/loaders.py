@@ -10,14 +10,18 @@ import torch
 
 from fastneg.data.augmentation import (
     AUGMENTATIONS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     augment_params,
     batch_generator,
     dali_inputs,
     draw_jitter_order,
+    draw_patches,
     draw_view,
     eval_window,
 )
-from fastneg.data.batch import EvalBatch, ViewBatch
+from fastneg.data.batch import EvalBatch, TextureSources, ViewBatch
+from fastneg.data.beton import TEXTURE_FIELD
 from fastneg.data.feeding import FeedingLoader, Request
 from fastneg.data.order import EpochOrder
 
@@ -34,6 +38,10 @@ class TrainLoader(FeedingLoader):
             and crop. The crops and the drawn numbers are the same.
         crop_area: (smallest, largest) share of the image's area in a crop.
         views: how many views; from the third on they are the batch's `more`.
+        texture: "file" for the batch's `texture`, a view of the texture that the file pairs with each image, with the numbers of the query
+            (its window at the same place in shares of height and width); "image" for its `texture_sources`. None for neither.
+        texture_patch: side of the source patches in pixels, or a function that gives it for a size of the views (with texture "image"). An
+            image with a shorter side gives squares of that side, enlarged.
         order: a name of `ORDERS`.
         device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
         seed, rank, world_size: the same seed gives the same global batches for any number of processes (page order: for the same number).
@@ -55,6 +63,8 @@ class TrainLoader(FeedingLoader):
         augment="dali",
         crop_area=(0.2, 1.0),
         views=2,
+        texture=None,
+        texture_patch=96,
         order="random",
         device="cpu",
         seed=0,
@@ -73,7 +83,10 @@ class TrainLoader(FeedingLoader):
         self._recipes = [AUGMENTATIONS[one] if isinstance(one, str) else one for one in each]
         if augment not in ("dali", "kernel"):
             raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
-        self._augment = augment
+        if texture not in (None, "file", "image"):
+            raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
+        self._augment, self._texture = augment, texture
+        self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
         pages = reader.pages if order == "page" else None
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         self._crop_area, self._seed = crop_area, seed
@@ -83,6 +96,8 @@ class TrainLoader(FeedingLoader):
             views=views,
             augment=augment == "dali",
             normalise=augment == "dali",
+            textures=texture == "file",
+            patches=texture == "image",
             device=device,
             threads=threads,
             check_crc=check_crc,
@@ -93,7 +108,13 @@ class TrainLoader(FeedingLoader):
     def epoch(self, epoch, start=0):
         """Iterate over the `ViewBatch`es of an epoch, from iteration `start` on."""
         for request, (query, key, *more) in self._run(epoch, start):
-            yield ViewBatch(query, key, torch.from_numpy(request.index), self._label(request.index), tuple(more))
+            texture = more.pop() if self._texture == "file" else None
+            sources = None
+            if self._texture == "image":
+                patches, more = torch.stack(more[-2:], 1), more[:-2]
+                rest = request.sources
+                sources = TextureSources(patches, rest.window.to(self.device), rest.params.to(self.device), *rest[3:])
+            yield ViewBatch(query, key, torch.from_numpy(request.index), self._label(request.index), tuple(more), texture, sources)
 
     def _request(self, place):
         # The numbers are drawn for the batch of all processes, and each takes its rows.
@@ -102,14 +123,30 @@ class TrainLoader(FeedingLoader):
         sizes, generator = self.reader.sizes[index], batch_generator(self._seed, *place)
         views = [draw_view(recipe, sizes, self._crop_area, generator) for recipe in self._recipes]
         size = self._size(place[0])
+        orders, places = generator.spawn(2)  # streams of their own: the other numbers are those of "dali"
+        if self._augment == "dali":
+            params = [None] * len(views)
+        else:
+            params = [augment_params(view, draw_jitter_order(len(index), orders)).rows(rows) for view in views]
+        window = np.concatenate([views[0][name] / sizes for name in ("roi_start", "roi_end")], 1).astype(np.float32)
+        if self._texture == "file":
+            sides = self.reader.sizes_of(TEXTURE_FIELD)[index]
+            start, end = (np.float32(window[:, corner] * sides) for corner in (slice(2), slice(2, 4)))
+            views, params = [*views, {**views[0], "roi_start": start, "roi_end": end}], [*params, params[0]]
+        made = {"patches": None, "sources": None}
+        sigma = max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
+        if self._texture == "image":
+            # DALI's operators know no order of the jitter: the texture gets the order in which they are listed.
+            own = params[0] or augment_params(views[0], np.tile(np.arange(4, dtype=np.int32), (len(index), 1))).rows(rows)
+            made = {
+                "patches": {name: values[rows] for name, values in draw_patches(sizes, self._patch(size), places).items()},
+                "sources": TextureSources(None, torch.from_numpy(window[rows]), own, sigma, IMAGENET_MEAN, IMAGENET_STD),
+            }
         if self._augment == "dali":
             local = [{name: values[rows] for name, values in dali_inputs(view).items()} for view in views]
-            return Request(index[rows], local, size, replaced)
-        (orders,) = generator.spawn(1)  # a stream of its own: the other numbers are those of "dali"
-        params = [augment_params(view, draw_jitter_order(len(index), orders)).rows(rows) for view in views]
+            return Request(index[rows], local, size, replaced, **made)
         windows = [{name: view[name][rows] for name in ("roi_start", "roi_end")} for view in views]
-        sigma = max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
-        return Request(index[rows], windows, size, replaced, params, sigma)
+        return Request(index[rows], windows, size, replaced, params, sigma, **made)
 
 
 class CropLoader(FeedingLoader):

@@ -49,15 +49,18 @@ def _normalise(image, dtype, mirror=0):
 
 
 @pipeline_def(enable_conditionals=True, exec_dynamic=True)
-def _pipeline(views, augment, normalise, decoder, dtype):
+def _pipeline(views, augment, normalise, textures, patches, decoder, dtype):
     """`views` views of each image: plain windows, or with the colour changes, blur and flip that `augment` stands for."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
     image = _decode(encoded, decoder)
     outputs = [image.shape()]
-    for view in range(views):
+    sources = [image] * views
+    if textures:
+        sources.append(_decode(fn.external_source(name="encoded_texture", dtype=types.UINT8, ndim=1, no_copy=True), decoder))
+    for view, source in enumerate(sources):
         params = _inputs(view, _VIEW_INPUTS if augment else _PLAIN_INPUTS)
-        pixels = _resize(image, size, params)
+        pixels = _resize(source, size, params)
         if augment:
             if params["twist"]:
                 pixels = fn.color_twist(
@@ -73,10 +76,14 @@ def _pipeline(views, augment, normalise, decoder, dtype):
         elif normalise:
             pixels = _normalise(pixels, dtype)
         outputs.append(pixels)
+    if patches:
+        side = fn.external_source(name="patch_size", dtype=types.FLOAT, ndim=1)
+        for number in range(2):
+            outputs.append(_resize(image, side, _inputs(f"_patch{number}", _PLAIN_INPUTS)))
     return tuple(outputs)
 
 
-def build_pipeline(batch_size, *, views, augment, device, threads, normalise=True):
+def build_pipeline(batch_size, *, views, augment, device, threads, normalise=True, textures=False, patches=False):
     """A pipeline that is ready to be fed.
 
     Args:
@@ -86,18 +93,22 @@ def build_pipeline(batch_size, *, views, augment, device, threads, normalise=Tru
         device: torch device with an index if it is CUDA.
         threads: decoding threads; 0 takes all cores.
         normalise: False leaves plain windows as they are resized, uint8.
+        textures: True for one more view, of an image that is paired with each: its inputs are encoded_texture and those of view `views`.
+        patches: True for two more windows, as they are resized, uint8: inputs patch_size (N, 2) float32 and roi_start_patch0 and so on.
     Inputs:
         encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size: (N, 2) float32, height and width of
         the views; and for each view v roi_start<v> and roi_end<v>, with augment all arrays of `dali_inputs`.
     Outputs:
         (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3), normalised; float16 on CUDA, float32 on the
-        CPU; or uint8 as they are.
+        CPU; or uint8 as they are; then the two patches.
     """
     cuda = device.type == "cuda"
     pipe = _pipeline(
         views,
         augment,
         normalise,
+        textures,
+        patches,
         "mixed" if cuda else "cpu",
         types.FLOAT16 if cuda else types.FLOAT,
         batch_size=batch_size,

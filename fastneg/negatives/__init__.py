@@ -12,14 +12,19 @@ import torch
 from fastneg.negatives.blur import blur_negatives
 from fastneg.negatives.patch import patch_negatives
 from fastneg.negatives.random_image import random_image_negatives
-from fastneg.negatives.texture import texture_negatives, view_sources
+from fastneg.negatives.texture import texture_negatives, texture_views, view_sources
 
 
 def _texture(batch, config, generator):
+    if config.texture_source == "file":
+        return batch.texture[:, None]
     size = tuple(batch.query.shape[-2:])
     options = config.texture(min(size))
-    sources = view_sources(batch.query, options.pop("patch"), generator)
-    return texture_negatives(sources, config.negatives_per_query, size, generator=generator, **options)
+    patch, options["generator"] = options.pop("patch"), generator
+    if config.texture_source == "view":
+        return texture_negatives(view_sources(batch.query, patch, generator), config.negatives_per_query, size, **options)
+    textures = texture_negatives(batch.texture_sources.patches, config.negatives_per_query, size, **options)
+    return texture_views(textures, batch.texture_sources, batch.query.dtype)
 
 
 NEGATIVES = {

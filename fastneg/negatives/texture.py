@@ -8,7 +8,9 @@ Source: Ge et al. 2021, arXiv:2110.14189, section 3.1; the synthesis is Efros an
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
+from fastneg.kernels.augment import augment
 from fastneg.kernels.texture import block_grid, quilt
 
 
@@ -56,6 +58,31 @@ def view_sources(views, patch=96, generator=None):
     y, x = lines
     image = torch.arange(n, device=views.device)[:, None, None, None]
     return views.permute(0, 2, 3, 1)[image, y[:, :, :, None], x[:, :, None, :]].permute(0, 1, 4, 2, 3)
+
+
+def texture_views(textures, like, dtype):
+    """Textures cropped and changed as the query views of their images were.
+
+    The crop takes the query's window, in shares of height and width, and enlarges it to the texture's size (bilinear).
+
+    Args:
+        textures: (N, M, 3, H, W) uint8.
+        like: `TextureSources`.
+        dtype: of the result.
+    Returns:
+        (N, M, 3, H, W) normalised, out.flatten(0, 1) is channels_last.
+    """
+    n, count = textures.shape[:2]
+    rows = torch.arange(n, device=textures.device).repeat_interleave(count)
+    top, left, bottom, right = like.window[rows].unbind(1)
+    zero = torch.zeros_like(top)
+    # The window in coordinates that go from -1 to 1 over the texture.
+    across, down = (torch.stack([right - left, zero, left + right - 1], 1), torch.stack([zero, bottom - top, top + bottom - 1], 1))
+    flat = textures.flatten(0, 1)
+    grid = F.affine_grid(torch.stack([across, down], 1), list(flat.shape), align_corners=False)
+    cropped = F.grid_sample(flat.float().div_(255), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    views = augment(cropped, like.params.rows(rows), mean=like.mean, std=like.std, dtype=dtype, max_sigma=like.max_sigma)
+    return views.unflatten(0, (n, count))
 
 
 def texture_negatives(sources, count=1, size=(224, 224), *, block=32, overlap=8, candidates=128, seam=True, generator=None):

@@ -105,6 +105,8 @@ class Trainer:
             augmentation=config.augmentation,
             augment=config.augment,
             crop_area=(config.crop_min, config.crop_max),
+            texture=None if config.texture_source == "view" else config.texture_source,
+            texture_patch=lambda size: config.texture(size)["patch"],
             order=config.order,
             device=self.device,
             seed=config.seed,
