@@ -595,6 +595,7 @@ class BenchConfig(Config):
         choices=(
             "loader",
             "patch_shuffle",
+            "augment",
             "info_nce",
             "corruptions",
             "compile",
@@ -607,7 +608,7 @@ class BenchConfig(Config):
     json: str | None = None
     """Also write the rows to this file, one JSON object a line."""
     csv: str | None = None
-    """Also write the rows to this file as a table, with device, versions and commit."""
+    """Also write the rows to this file as a table, with device, versions and commit; for info_nce a plot (.svg) beside it."""
     inside_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 450.0, "all": 450.0}))
     """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one direction; default that of NVLink 4."""
     between_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 50.0, "all": 50.0}))

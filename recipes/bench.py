@@ -10,25 +10,31 @@ from pathlib import Path
 import torch
 
 from fastneg.recipes import (
+    bench_augment,
+    bench_compile,
     bench_corruptions,
-    bench_kernels,
+    bench_info_nce,
     bench_loader,
+    bench_patch_shuffle,
     bench_scaling,
     bench_step,
 )
 from fastneg.training.metrics import environment
 
 BENCHES = {
-    "info_nce": bench_kernels.bench_info_nce,
-    "patch_shuffle": bench_kernels.bench_patch_shuffle,
+    "info_nce": bench_info_nce.bench_info_nce,
+    "patch_shuffle": bench_patch_shuffle.bench_patch_shuffle,
+    "augment": bench_augment.bench_augment,
     "loader": bench_loader.bench_loader,
     "corruptions": bench_corruptions.bench_corruptions,
-    "compile": bench_kernels.bench_compile,
+    "compile": bench_compile.bench_compile,
     "step": bench_step.bench_step,
     "scaling": bench_scaling.bench_scaling,
 }
 OPTIONS = {"scaling": ("inside_gb_s", "between_gb_s", "latency_us")}
 """Fields of the config that a benchmark takes."""
+PLOTS = {"info_nce": bench_info_nce.plot_info_nce}
+"""Drawings of a benchmark's rows, written beside the table."""
 
 
 def run_bench(config):
@@ -55,6 +61,9 @@ def run_bench(config):
             table = csv.DictWriter(file, fields)
             table.writeheader()
             table.writerows({**row, **origin, **versions} for row in rows)
+        for name, plot in PLOTS.items():
+            if drawn := [row for row in rows if row["bench"] == name]:
+                plot(drawn, Path(config.csv).with_suffix(f".{name}.svg" if config.name == "all" else ".svg"))
     if not rows:
         print("fastneg bench: no row was measured.", file=sys.stderr)
     return 0 if rows else 1

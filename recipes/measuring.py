@@ -37,6 +37,20 @@ def milliseconds(runner, device):
     return 1000 * (time.perf_counter() - began)
 
 
+def in_cuda_graph(runner):
+    """A function that replays what one call of `runner` starts on the GPU; RuntimeError if that cannot be captured."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # compiles, and makes what is made once
+            runner()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        runner()
+    return graph.replay
+
+
 def figures_of(times):
     """Median, 20th and 80th percentile of some times in milliseconds."""
     ordered = sorted(times)
