@@ -4,6 +4,7 @@ fastneg.report.shape_or_texture)."""
 
 import base64
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -103,6 +104,32 @@ def test_seeds_answer_together(tmp_path, beton):
     (entry,) = group_runs([read_run(tmp_path / f"p-s{seed}", f"p-s{seed}") for seed in range(3)])
     (shown,) = examples.section([entry], []).blocks
     assert shown.rows[0][0].answers == ((0, "c 2/3", False),)
+
+
+def test_sets_of_several_files_and_names_with_a_slash(tmp_path, beton):
+    second = beton.with_name("more.beton")
+    for suffix in ("", ".json"):
+        shutil.copy(f"{beton}{suffix}", f"{second}{suffix}")
+    make_run(tmp_path / "one")
+    add_rows(tmp_path / "one", {"kind": "accuracy", "set": "in/val", "path": f"{beton},{second}", "top1": 40})
+    add_predictions(tmp_path / "one", np.zeros(80, int), np.zeros(80, int), np.full(80, 0.5), name="in-val")
+    (entry,) = group_runs([read_run(tmp_path / "one", "one")])
+    (shown,) = examples.section([entry], []).blocks
+    assert shown.title == "in/val" and [picture.source is not None for picture in shown.rows[0]] == [True] * 4
+    with BetonReader(second) as reader:  # image 79 is the last of the second file
+        assert base64.b64decode(shown.rows[0][3].source.split(",")[1]) == reader.jpeg(39).tobytes()
+
+
+def test_many_sets_are_folded_and_what_is_not_shown_is_told(tmp_path, beton):
+    make_run(tmp_path / "one")
+    for number in range(5):
+        common = {"set": f"set{number}", "path": str(beton)}
+        add_rows(tmp_path / "one", {"kind": "embedding", **common, "points": [[0.0, 1.0], [1.0, 0.0]], "labels": ["a", "b"]})
+        add_rows(tmp_path / "one", {"kind": "per_class", **common, "by_class": {"a": {"top1": 1.0, "images": 3}}})
+    page = page_of(tmp_path, str(tmp_path / "one"))
+    assert [plot for plot in page.plots if plot.startswith("Embedding")] == ["Embedding, set0", "Embedding, set1", "Embedding, set2"]
+    assert "Embeddings of 2 further sets are not shown" in page.text
+    assert len([plot for plot in page.plots if plot.startswith("By class: set")]) == 5 and "By class: other sets" in page.text
 
 
 def test_missing_images_and_class_names_are_told_and_the_rest_shown(two, tmp_path):

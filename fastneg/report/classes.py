@@ -16,7 +16,8 @@ SHOWN = 20
 def section(entries):
     """Texture classes first, then accuracy by class; None where no run has either."""
     blocks = [block for test_set in sets_of(entries, "texture_classes") for block in _texture(entries, test_set)]
-    blocks += [block for test_set in sets_of(entries, "per_class") for block in _per_class(entries, test_set)]
+    first, *others = [_per_class(entries, test_set) for test_set in sets_of(entries, "per_class")] or [()]
+    blocks += [*first, *([Fold("By class: other sets", tuple(block for found in others for block in found))] if others else [])]
     return Section("classes", "Classes", folds_last(blocks), "Top-1 accuracy in percent, class by class.") if blocks else None
 
 

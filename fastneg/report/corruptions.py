@@ -46,7 +46,7 @@ def _published(row):
 
 def _caption(lines):
     notes = dict.fromkeys(str(line["mce_note"]) for line in lines if line.get("mce_note"))
-    return " ".join(f"{sentence[0].upper()}{sentence[1:].rstrip('.')}." for sentence in (*origin(lines), *notes))
+    return " ".join([*(f"{words[0].upper()}{words[1:]}." for words in origin(lines)), *notes])
 
 
 def _line(runs):

@@ -6,7 +6,8 @@ import collections
 
 import numpy as np
 
-from fastneg.data.beton import BetonError, BetonReader
+from fastneg.data.errors import BetonError
+from fastneg.data.shards import open_data
 from fastneg.report.agreement import predicted_sets
 from fastneg.report.blocks import Fold, Picture, Pictures, Section, pretty
 from fastneg.report.run_folder import thumbnail
@@ -50,7 +51,7 @@ def _pictures(entries, first, test_set):
     comparable = [[run for run in entry.runs if first.answered_as(run, test_set)] for entry in entries]
     rights = np.stack([run.predictions[test_set].right for found in comparable for run in found])
     rows, sorts = [], rights.sum(0)
-    with BetonReader(first.source_path(test_set)) as reader:
+    with open_data(first.source_path(test_set)) as reader:
         if len(reader) <= shared.index[-1]:
             raise BetonError(f"{reader.path} holds {len(reader)} images, predictions are of image {shared.index[-1]}: it was encoded anew.")
         for chosen in (sorts == len(rights), (sorts > 0) & (sorts < len(rights)), sorts == 0):

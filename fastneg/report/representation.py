@@ -12,15 +12,20 @@ from fastneg.report.rows import is_number, similarity_histograms
 
 OPEN = 4
 """Entries of which the plots are shown at once; those of further ones are folded."""
+SETS = 3
+"""Sets whose embeddings are shown, the first one at once: each is a plot of hundreds of points for each entry."""
 
 
 def section(entries):
     """Histograms and embeddings, a plot for each entry, of its first run that has one; None where no run has any."""
     blocks = [block for test_set in sets_of(entries, "similarity") for block in _similarities(entries, test_set)]
-    blocks += [block for test_set in sets_of(entries, "embedding") for block in _embeddings(entries, test_set)]
+    first, *others = [_embeddings(entries, test_set) for test_set in sets_of(entries, "embedding")[:SETS]] or [[]]
+    blocks += [*_folded(first, "Embeddings"), *(Fold(plots[0].title.split(":")[0], tuple(plots)) for plots in others)]
     caption = "How close the query is to its positive, to the queue and to its non-semantic negatives, and where the classes lie."
     if any(len(entry.runs) > 1 for entry in entries):
         caption += " Plots show the first seed."
+    left = len(sets_of(entries, "embedding")) - SETS
+    caption += f" Embeddings of {left} further sets are not shown." if left > 0 else ""
     return Section("features", "Features", folds_last(blocks), caption) if blocks else None
 
 
@@ -75,4 +80,4 @@ def _embeddings(entries, test_set):
             caption = f"{len(labels)} images by the two principal components of their features."
             caption += f" The {len(names)} commonest of {known} classes in colour." if known > len(names) else ""
             plots.append(Plot(file_stem("embedding", test_set, number, entry.name), title, draw, caption, legend=False))
-    return _folded(plots, "Embeddings")
+    return plots

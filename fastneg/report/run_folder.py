@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from fastneg.config import ConfigError
-from fastneg.data.beton import BetonError
+from fastneg.data.errors import BetonError
 from fastneg.report.predictions import read_predictions
 from fastneg.report.rows import is_number, key_of, misfit
 
@@ -105,8 +105,12 @@ def read_run(folder, name):
 
 def _read_answers(run):
     """Predictions, and the names of the classes that they are numbers of."""
-    run.predictions, problems = read_predictions(run.folder)
+    found, problems = read_predictions(run.folder)
     run.problems += problems
+    named = {  # the name of a file has no slash
+        test_set.replace("/", "-"): test_set for kind, test_set in run.results if kind == "accuracy"
+    }
+    run.predictions = {named.get(stem, stem): predictions for stem, predictions in found.items()}
     if not run.predictions:
         return
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from fastneg.report.plots.style import marker, new_figure
 
 
-def class_dots(style, classes, series, chance=None):
+def class_dots(style, classes, series):
     """Top-1 accuracy of each class.
 
     Args:
         classes: from top to bottom.
         series: for each entry {class: percent}.
-        chance: percent, drawn as a line, or None.
     """
     figure, axes = new_figure(style, 4.6, 0.6 + len(classes) * max(0.21, 0.1 + 0.045 * len(series)))
     for number, values in enumerate(series):
@@ -19,8 +18,6 @@ def class_dots(style, classes, series, chance=None):
         points = [(values[name], row + offset) for row, name in enumerate(classes) if name in values]
         if points:
             axes.scatter(*zip(*points, strict=True), s=24, color=style.colour(number), marker=marker(number), linewidth=0, zorder=3)
-    if chance is not None:
-        axes.axvline(chance, color=style.ink, linewidth=1.1, linestyle=(0, (2, 1.5)))
     axes.set_xlim(-2, 102)
     axes.set_xticks(range(0, 101, 20))
     axes.xaxis.set_major_formatter("{x:g}%")
