@@ -440,6 +440,14 @@ class PretrainConfig(Config):
                     f"{made['patch']} (--texture_patch): a block must fit a patch, and a patch the view."
                 )
 
+    def without_effect(self):
+        """Fields of the negatives that do nothing under this config: a command line that gives one is refused."""
+        kinds = self.negative_kinds()
+        return {
+            *(() if kinds else ("alpha", "negatives_per_query")),
+            *(() if "patch" in kinds else ("patch_min", "patch_max")),
+        }
+
     def view_sizes(self):
         """[(epoch, side of the views in pixels from that epoch on)], the first from epoch 0 on."""
         if self.image_size_schedule is None:

@@ -40,6 +40,8 @@ def _pretrain(preset, **overrides):
             f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected" + (f"; did you mean {near[0]}?" if near else ".")
         )
     config = PRESETS[preset]().replace(**overrides)
+    for name in sorted(overrides.keys() & config.without_effect()):
+        raise ConfigError(f"--{name} is {overrides[name]!r}, which has no effect with --negatives {config.negatives}: leave it out.")
     for name, meaning in (("data", "the .beton file to train on"), ("out", "the folder of the run")):
         if not getattr(config, name):
             raise ConfigError(f"--{name} is missing: {meaning}.")

@@ -50,6 +50,8 @@ def test_positional_arguments():
             "no effect with --method byol (only with moco)",
         ),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--method", "simclr", "--bn", "split"], "of no use to --method"),
+        (["pretrain", "--preset", "tiny_cpu_moco", "--data", "x", "--out", "y", "--alpha", "3"], "no effect with --negatives none"),
+        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--negatives", "none", "--patch_min", "4"], "--patch_min is 4"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"], "cannot be larger than --image_size"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "5:64"], "the first epoch 0"),
         (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "0:64,9:x"], "EPOCH:SIZE"),
