@@ -605,6 +605,7 @@ class BenchConfig(Config):
             "patch_shuffle",
             "augment",
             "info_nce",
+            "textures",
             "corruptions",
             "compile",
             "step",

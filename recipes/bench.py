@@ -18,6 +18,7 @@ from fastneg.recipes import (
     bench_patch_shuffle,
     bench_scaling,
     bench_step,
+    bench_textures,
 )
 from fastneg.training.metrics import environment
 
@@ -26,6 +27,7 @@ BENCHES = {
     "patch_shuffle": bench_patch_shuffle.bench_patch_shuffle,
     "augment": bench_augment.bench_augment,
     "loader": bench_loader.bench_loader,
+    "textures": bench_textures.bench_textures,
     "corruptions": bench_corruptions.bench_corruptions,
     "compile": bench_compile.bench_compile,
     "step": bench_step.bench_step,
