@@ -1,5 +1,5 @@
 # make demo   the whole road on the built-in data set (needs python3 only)
-# make test   all tests (builds FFCV: needs a C++ compiler, OpenCV and libjpeg-turbo; installs them where it may)
+# make test   all tests (builds FFCV: needs a C++ compiler, OpenCV and libjpeg-turbo; installs them, and chromium, where it may)
 # make lint   ruff
 # Other Python, other place:  make PYTHON=python3.12 VENV=/tmp/venv demo
 
@@ -28,6 +28,7 @@ $(VENV)/.train: $(SETUP_INPUTS)
 	.ci/setup-venv $(VENV) train
 	touch $@
 
-$(VENV)/.test: $(VENV)/.train .ci/setup-ffcv
+$(VENV)/.test: $(VENV)/.train .ci/setup-ffcv .ci/setup-browser
 	.ci/setup-ffcv $(VENV)
+	.ci/setup-browser
 	touch $@
