@@ -25,6 +25,11 @@ def moco_patch_alpha3_in100():
     return moco_patch_in100().replace(alpha=3.0)
 
 
+def moco_texture_in100():
+    """MoCo v2 with one texture negative per query, alpha 2, queue 16384; textures are made while training, not beforehand as published."""
+    return moco_patch_in100().replace(negatives="texture")
+
+
 def moco_8k_in100():
     """Plain MoCo v2 with a queue of 8192."""
     return moco_in100().replace(queue_size=8192)
@@ -166,6 +171,7 @@ PRESETS = {
         moco_in100,
         moco_patch_in100,
         moco_patch_alpha3_in100,
+        moco_texture_in100,
         moco_8k_in100,
         moco_patch_8k_in100,
         moco_ifm_in100,

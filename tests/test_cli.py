@@ -147,6 +147,7 @@ def test_the_published_settings():
     [
         ("moco_patch_in100", "moco_in100"),
         ("moco_patch_alpha3_in100", "moco_in100"),
+        ("moco_texture_in100", "moco_in100"),
         ("moco_patch_8k_in100", "moco_8k_in100"),
         ("moco_patch_ifm_64k_in100", "moco_ifm_in100"),
         ("tiny_cpu", "tiny_cpu_moco"),
@@ -157,7 +158,7 @@ def test_the_published_settings():
 def test_a_preset_and_its_baseline_differ_in_the_negatives_alone(with_negatives, baseline):
     ours, plain = PRESETS[with_negatives](), PRESETS[baseline]()
     differing = {name for name, value in ours.as_dict().items() if value != plain.as_dict()[name]}
-    assert "negatives" in differing and differing <= {"negatives", "alpha"}
+    assert "negatives" in differing and differing <= {"negatives", "alpha", "texture_source"}
 
 
 def test_the_settings_of_simclr_and_byol():

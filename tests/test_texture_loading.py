@@ -116,15 +116,16 @@ def test_a_texture_of_the_image_itself_would_be_the_query_view(tmp_path):
         assert ((views[:, copy] - batch.query).abs() * 255 * min(IMAGENET_STD)).max() < 2.5
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize(("augment", "tolerance"), [("kernel", 1.5), ("dali", 40)])
-def test_the_texture_of_a_flat_image_is_its_query_view(tmp_path, augment, tolerance):
+def test_the_texture_of_a_flat_image_is_its_query_view(tmp_path, augment, tolerance, device):
     """From the file to the negatives of a step. DALI's contrast and hue differ from the kernel's, which textures get in either case."""
     colours = np.random.default_rng(0).integers(40, 215, (8, 3), dtype=np.uint8)
     path = written(tmp_path / "x.beton", [np.broadcast_to(colour, (40, 50, 3)).copy() for colour in colours])
-    batch, _ = first(path, texture="image", texture_patch=14, augment=augment)
+    batch, _ = first(path, texture="image", texture_patch=14, augment=augment, device=device)
     config = tiny_cpu().replace(negatives="texture", negatives_per_query=2)
-    made = make_negatives(batch, config, torch.Generator().manual_seed(0))
-    assert made.shape == (8, 2, 3, 32, 32)
+    made = make_negatives(batch, config, torch.Generator(device).manual_seed(0))
+    assert made.shape == (8, 2, 3, 32, 32) and made.dtype == batch.query.dtype
     difference = (made - batch.query[:, None]).abs().mean((1, 2, 3, 4)) * 255 * min(IMAGENET_STD)
     assert difference.max() < tolerance
 

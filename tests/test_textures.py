@@ -138,6 +138,12 @@ def test_the_source_patches_are_the_centre_and_a_place_within(size):
     assert np.array_equal(maker._cut(image, (np.nextafter(1, 0),) * 2), whole[-24:, -24:])
 
 
+def test_the_same_pixels_under_two_names_give_two_textures():
+    maker, data = SynthesisedTextures(**SMALL), jpeg(photo(np.random.default_rng(0), 60, 80))
+    one, other, again = maker(["a/1.jpg", "a/2.jpg", "a/1.jpg"], [data] * 3)
+    assert one == again and one != other
+
+
 def test_encode_makes_the_texture_field(tree, tmp_path):
     config = EncodeConfig(src=str(tree), out=str(tmp_path / "x.beton"), split="train", textures="synth", workers=1)
     encode(config)

@@ -148,7 +148,10 @@ class FeedingLoader:
         pending = deque()  # (place, request, encoded, encoded textures) of batches that the pipeline works on
         try:
             for iteration in range(start, len(self)):
-                self.reader.will_need(self.order.ahead(epoch, iteration, first=iteration == start))
+                ahead = self.order.ahead(epoch, iteration, first=iteration == start)
+                self.reader.will_need(ahead)
+                if self._textures:
+                    self.reader.will_need(ahead, TEXTURE_FIELD)
                 self._feed(pending, (epoch, iteration))
                 if len(pending) == BATCHES_AHEAD:
                     yield self._take(pending)
