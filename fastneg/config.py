@@ -602,6 +602,7 @@ class BenchConfig(Config):
         "all",
         choices=(
             "loader",
+            "order",
             "patch_shuffle",
             "augment",
             "info_nce",

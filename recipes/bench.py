@@ -15,6 +15,7 @@ from fastneg.recipes import (
     bench_corruptions,
     bench_info_nce,
     bench_loader,
+    bench_order,
     bench_patch_shuffle,
     bench_scaling,
     bench_step,
@@ -28,6 +29,7 @@ BENCHES = {
     "augment": bench_augment.bench_augment,
     "loader": bench_loader.bench_loader,
     "textures": bench_textures.bench_textures,
+    "order": bench_order.bench_order,
     "corruptions": bench_corruptions.bench_corruptions,
     "compile": bench_compile.bench_compile,
     "step": bench_step.bench_step,
@@ -35,7 +37,7 @@ BENCHES = {
 }
 OPTIONS = {"scaling": ("inside_gb_s", "between_gb_s", "latency_us")}
 """Fields of the config that a benchmark takes."""
-PLOTS = {"info_nce": bench_info_nce.plot_info_nce}
+PLOTS = {"info_nce": bench_info_nce.plot_info_nce, "loader": bench_loader.plot_loader}
 """Drawings of a benchmark's rows, written beside the table."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import resource
 import statistics
 import tempfile
-import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,118 +16,133 @@ from PIL import Image
 from fastneg.config import default_workers
 from fastneg.data.beton import BetonReader
 from fastneg.data.encode import encode_samples
-from fastneg.data.loaders import TrainLoader
+from fastneg.recipes.loader_contenders import BASES, CONTENDERS, BenchData, fastneg, measure, missing
 
 HEIGHT, WIDTH, SIZE = 416, 458, 224
+LIMITS = ("decode_only", "copy_of_ready_tensors")
+"""Contenders that make no views: what bounds the others."""
+HARDWARE_SHARES = (0.65, 0.8, 0.9, 1.0)
+"""Shares of the images that the JPEG engines of a GPU get, in the sweep."""
 
 
-def bench_loader(rounds=3, images=256, batch_size=64):
-    """Yield one row per contender: images/s (median of the rounds) and CPU milliseconds per image, and the ratio to torchvision."""
+def bench_loader(rounds=3, images=512, batch_size=64, contenders=CONTENDERS):
+    """Yield one row per contender: images/s and CPU milliseconds per image, medians of the rounds, and the ratio to what it competes with.
+
+    The patch negative is compared with the published way to it, everything else with torchvision's PIL loader. On CUDA a sweep over
+    hw_decoder_load and threads follows.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
-        samples = list(_photos(images))
-        encode_samples(Path(folder) / "bench.beton", ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)))
-        for i, (data, label) in enumerate(samples):
-            path = Path(folder) / "images" / str(label) / f"{i}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        _write(Path(folder), images)
         with BetonReader(Path(folder) / "bench.beton") as reader:
-            contenders = {"fastneg": _fastneg(reader, batch_size), "torchvision_pil": _torchvision(Path(folder) / "images", batch_size)}
-            figures = {name: [] for name in contenders}
-            for round_number in range(rounds + 1):  # in turn, so that a machine whose speed drifts treats them alike; the first is warm-up
-                for name, epoch in contenders.items():
-                    figures[name].append(_measure(epoch, round_number))
-    base = statistics.median(rate for rate, _ in figures["torchvision_pil"][1:])
-    for name, rounds_of_it in figures.items():
-        rate, cpu = (statistics.median(column) for column in zip(*rounds_of_it[1:], strict=True))
+            data = BenchData(Path(folder) / "images", reader, batch_size, SIZE, default_workers(), device)
+            chosen = {name: contender for name, contender in contenders.items() if missing(name) is None}
+            yield from _rows(data, _measured(data, chosen, rounds))
+            for name in contenders.keys() - chosen.keys():
+                yield {**_row(data, name), "skipped": missing(name)}
+            if device == "cuda":
+                yield from _sweep(data, rounds)
+
+
+def _measured(data, contenders, rounds):
+    """{name: [(images/s, CPU ms an image)] of each round}."""
+    epochs = {name: contender(data) for name, contender in contenders.items()}
+    figures = {name: [] for name in epochs}
+    try:
+        for number in range(rounds + 1):  # in turn, so that a machine whose speed drifts treats them alike; the first is warm-up
+            for name, epoch in epochs.items():
+                images, seconds, cpu_seconds = measure(epoch, number)
+                if number:
+                    figures[name].append((images / seconds, 1000 * cpu_seconds / images))
+    finally:
+        for epoch in epochs.values():
+            getattr(epoch, "close", lambda: None)()
+    return figures
+
+
+def _rows(data, figures):
+    rates = {name: statistics.median(rate for rate, _ in rounds) for name, rounds in figures.items()}
+    for name, rounds in figures.items():
+        base = BASES.get(name, "torchvision_pil")
         yield {
-            "bench": "loader",
-            "contender": name,
-            "device": "cuda" if torch.cuda.is_available() and name == "fastneg" else "cpu",
-            "height": HEIGHT,
-            "width": WIDTH,
-            "view_size": SIZE,
-            "threads": default_workers(),
-            "images_per_s": rate,
-            "cpu_ms_per_image": cpu,
-            "ratio_to_torchvision": rate / base,
+            **_row(data, name),
+            "images_per_s": rates[name],
+            "images_per_s_slowest": min(rate for rate, _ in rounds),
+            "images_per_s_fastest": max(rate for rate, _ in rounds),
+            "cpu_ms_per_image": statistics.median(cpu for _, cpu in rounds),
+            "compared_with": base if base in rates else None,
+            "ratio": rates[name] / rates[base] if base in rates else None,
         }
 
 
-def _photos(count):
-    """JPEG bytes of random scenes: smooth areas, edges and grain, about as heavy to decode as photographs."""
+def _sweep(data, rounds):
+    for threads in sorted({4, 8, 16, data.threads} & set(range(data.threads + 1))):
+        few = replace(data, threads=threads)
+        contenders = {f"fastneg_{share}": partial(fastneg, hw_decoder_load=share) for share in HARDWARE_SHARES}
+        for share, row in zip(HARDWARE_SHARES, _rows(few, _measured(few, contenders, rounds)), strict=True):
+            yield {**row, "contender": "fastneg", "hw_decoder_load": share}
+
+
+def _row(data, name):
+    return {
+        "bench": "loader",
+        "contender": name,
+        "device": "cpu" if name in ("ffcv",) else data.device,
+        "height": HEIGHT,
+        "width": WIDTH,
+        "view_size": data.view_size,
+        "batch_size": data.batch_size,
+        "threads": data.threads,
+        "hw_decoder_load": None,
+    }
+
+
+def _write(folder, count):
+    samples = list(_photos(count))
+    encode_samples(folder / "bench.beton", ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)))
+    for i, (data, label) in enumerate(samples):
+        path = folder / "images" / str(label) / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _photos(count, distinct=256):
+    """JPEG bytes of random scenes: smooth areas, edges and grain, about as heavy to decode as photographs; they repeat after `distinct`."""
     rng = np.random.default_rng(0)
+    photos = []
     for i in range(count):
-        coarse, middle = (rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (6, 40))
-        layers = [
-            np.asarray(Image.fromarray(layer).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32) for layer in (coarse, middle)
-        ]
-        pixels = 0.7 * layers[0] + 0.3 * layers[1] + rng.normal(0, 6, (HEIGHT, WIDTH, 1))
-        file = io.BytesIO()
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
-        yield file.getvalue(), i % 4
+        if i < distinct:
+            coarse, middle = (rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (6, 40))
+            layers = [
+                np.asarray(Image.fromarray(layer).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
+                for layer in (coarse, middle)
+            ]
+            pixels = 0.7 * layers[0] + 0.3 * layers[1] + rng.normal(0, 6, (HEIGHT, WIDTH, 1))
+            file = io.BytesIO()
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+            photos.append(file.getvalue())
+        yield photos[i % distinct], i % 4
 
 
-def _measure(epoch, number):
-    before, began = _cpu_seconds(), time.perf_counter()
-    images = epoch(number)
-    return images / (time.perf_counter() - began), 1000 * (_cpu_seconds() - before) / images
+def plot_loader(rows, path):
+    """A bar for each loader of `bench_loader`: images/s, beside its CPU time per image. What decoding alone would give stands below."""
+    from matplotlib.figure import Figure
 
-
-def _cpu_seconds():
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _fastneg(reader, batch_size):
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    loader = TrainLoader(reader, batch_size, SIZE, augmentation="moco_v2", device=device)
-
-    def epoch(number):
-        images = sum(len(batch.query) for batch in loader.epoch(number))
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return images
-
-    return epoch
-
-
-def _torchvision(folder, batch_size):
-    """The published loader: PIL images, two torchvision transforms, worker processes."""
-    from torchvision import transforms as T
-    from torchvision.datasets import ImageFolder
-
-    view = T.Compose(
-        [
-            T.RandomResizedCrop(SIZE, (0.2, 1.0)),
-            T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
-            T.RandomGrayscale(0.2),
-            T.RandomApply([_PilBlur()], 0.5),
-            T.RandomHorizontalFlip(),
-            T.ToTensor(),
-            T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
+    measured = {row["contender"]: row for row in rows if row.get("images_per_s") and row.get("hw_decoder_load") is None}
+    rows = [row for name, row in measured.items() if name not in LIMITS]
+    if not rows:
+        raise ValueError("There are no rows to draw: no contender was measured.")
+    figure = Figure(figsize=(9, 0.45 * len(rows) + 1.2), layout="constrained")
+    axis = figure.subplots()
+    names, rates = ([row[field] for row in rows] for field in ("contender", "images_per_s"))
+    bars = axis.barh(names, rates, color=["tab:orange" if "fastneg" in name else "0.6" for name in names])
+    axis.bar_label(bars, [f"{rate:,.0f} ({row['cpu_ms_per_image']:.1f} CPU ms)" for rate, row in zip(rates, rows, strict=True)], padding=3)
+    axis.set_xlim(0, max(rates) * 1.3)
+    axis.invert_yaxis()
+    first = rows[0]
+    axis.set_xlabel(
+        f"images/s (CPU time per image): JPEGs of {first['width']}×{first['height']} px to two views of {first['view_size']} px, "
+        f"{first['threads']} threads"
+        + "".join(f"\n{name.replace('_', ' ')}: {measured[name]['images_per_s']:,.0f} images/s" for name in LIMITS if name in measured)
     )
-    data = ImageFolder(folder, _TwoViews(view))
-    loader = torch.utils.data.DataLoader(data, batch_size, shuffle=True, num_workers=default_workers(), drop_last=True)
-
-    def epoch(number):
-        return sum(len(query) for (query, key), label in loader)
-
-    return epoch
-
-
-class _TwoViews:
-    def __init__(self, view):
-        self.view = view
-
-    def __call__(self, image):
-        return self.view(image), self.view(image)
-
-
-class _PilBlur:
-    """MoCo's Gaussian blur."""
-
-    def __call__(self, image):
-        from PIL import ImageFilter
-
-        return image.filter(ImageFilter.GaussianBlur(np.random.uniform(0.1, 2.0)))
+    figure.savefig(path, dpi=120)

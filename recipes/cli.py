@@ -9,6 +9,7 @@ import difflib
 import importlib
 import inspect
 import io
+import os
 import re
 import sys
 import textwrap
@@ -80,6 +81,8 @@ def main(arguments=None):
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    # torch then asks for huge pages, which spares the page faults of its large blocks: a third of a patch negative's time on a CPU.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     name, *rest = arguments
     try:
         if name not in COMMANDS:

@@ -4,28 +4,62 @@ import csv
 import json
 
 import pytest
+import torch
 
 from fastneg.config import BenchConfig
 from fastneg.recipes import bench
 from fastneg.recipes.bench_corruptions import bench_corruptions
-from fastneg.recipes.bench_loader import bench_loader
+from fastneg.recipes.bench_loader import bench_loader, plot_loader
+from fastneg.recipes.bench_order import bench_order
+from fastneg.recipes.loader_contenders import CONTENDERS, loop_of_patches
 from fastneg.recipes.measuring import figures_of, take_turns
 
 
-def test_the_loader_is_measured_beside_torchvision():
-    rows = {row["contender"]: row for row in bench_loader(rounds=1, images=24, batch_size=8)}
-    assert set(rows) == {"fastneg", "torchvision_pil"}
-    for row in rows.values():
+def test_the_loaders_are_measured_beside_each_other(tmp_path):
+    names = [name for name in CONTENDERS if name != "ffcv"]  # it compiles for half a minute
+    found = list(bench_loader(rounds=1, images=24, batch_size=8, contenders={name: CONTENDERS[name] for name in names}))
+    rows = {row["contender"]: row for row in found if row["hw_decoder_load"] is None}
+    assert list(rows) == names
+    for name, row in rows.items():
         assert row["images_per_s"] > 0 and row["cpu_ms_per_image"] > 0
-    assert rows["torchvision_pil"]["ratio_to_torchvision"] == 1
-    assert rows["fastneg"]["ratio_to_torchvision"] == pytest.approx(
-        rows["fastneg"]["images_per_s"] / rows["torchvision_pil"]["images_per_s"]
-    )
+        assert row["compared_with"] == ("published_patch" if "patch" in name else "torchvision_pil")
+        assert row["ratio"] == pytest.approx(row["images_per_s"] / rows[row["compared_with"]]["images_per_s"])
+    plot_loader(found, tmp_path / "loader.svg")
+    assert (tmp_path / "loader.svg").read_text()[:5] == "<?xml"
+    with pytest.raises(ValueError, match="no rows"):
+        plot_loader([], tmp_path / "empty.svg")
+
+
+def test_a_contender_that_is_not_installed_is_said_to_be_skipped(monkeypatch):
+    monkeypatch.setattr("fastneg.recipes.loader_contenders.importlib.util.find_spec", lambda name: None)
+    rows = {row["contender"]: row for row in bench_loader(1, 8, 4, {name: CONTENDERS[name] for name in ("decode_only", "ffcv")})}
+    assert "not installed" in rows["ffcv"]["skipped"] and "skipped" not in rows["decode_only"]
+
+
+def test_the_published_patches_are_patches_of_the_view(monkeypatch):
+    monkeypatch.setattr("fastneg.recipes.loader_contenders.PATCH_SIZES", (5, 6))
+    view = torch.arange(3 * 24 * 24, dtype=torch.float32).view(3, 24, 24)
+    tiled = loop_of_patches(view)
+    assert tiled.shape == view.shape
+    for top in range(0, 20, 5):
+        for left in range(0, 20, 5):
+            patch = tiled[:, top : top + 5, left : left + 5]
+            row, column = divmod(int(patch[0, 0, 0]), 24)
+            assert torch.equal(patch, view[:, row : row + 5, column : column + 5])
+
+
+def test_orders_are_measured_from_a_file_that_is_not_in_memory(tmp_path):
+    rows = list(bench_order(rounds=1, gigabytes=0.01, batch_size=32, folder=tmp_path))
+    assert [row["contender"] for row in rows[:4]] == ["random_without_read_ahead", "random", "page", "sequential"] and len(rows) == 8
+    for row in rows:
+        assert row["images_per_s"] > 0 and 0 <= row["resident_share"] <= 1
+        assert row["ratio_to_random"] > 0 and (row["contender"] != "random" or row["ratio_to_random"] == 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "BENCHES", {"loader": lambda: iter([{"bench": "loader", "contender": "x", "images_per_s": 12.3456}])})
-    assert bench.run_bench(BenchConfig("loader", json=str(tmp_path / "rows.jsonl"), csv=str(tmp_path / "rows.csv"))) == 0
+    monkeypatch.setattr(bench, "BENCHES", {"order": lambda: iter([{"bench": "order", "contender": "x", "images_per_s": 12.3456}])})
+    assert bench.run_bench(BenchConfig("order", json=str(tmp_path / "rows.jsonl"), csv=str(tmp_path / "rows.csv"))) == 0
     (row,) = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
     assert row["images_per_s"] == 12.3456 and row["device_name"] and "torch" in row["versions"]
     (line,) = csv.DictReader((tmp_path / "rows.csv").open())

@@ -62,8 +62,9 @@ class FeedingLoader:
     Args:
         reader: `BetonReader`.
         order: `EpochOrder`.
-        views, augment, device, threads, normalise, textures, patches: as of `build_pipeline`.
+        views, augment, device, threads, textures: as of `build_pipeline`.
         check_crc, max_bad_share, quarantine: as of `TrainLoader`.
+        pipeline: further arguments of `build_pipeline`.
     """
 
     def __init__(
@@ -75,12 +76,11 @@ class FeedingLoader:
         augment,
         device,
         threads,
-        normalise=True,
         textures=False,
-        patches=False,
         check_crc=False,
         max_bad_share=0.0,
         quarantine=None,
+        **pipeline,
     ):
         self.reader, self.order, self._textures = reader, order, textures
         if textures and TEXTURE_FIELD not in reader.image_fields:
@@ -102,8 +102,8 @@ class FeedingLoader:
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
         self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
-        kinds = {"views": views, "augment": augment, "normalise": normalise, "textures": textures, "patches": patches}
-        self._build = partial(build_pipeline, order.local_batch_size, device=self.device, threads=threads, **kinds)
+        pipeline.update(views=views, augment=augment, textures=textures, device=self.device, threads=threads)
+        self._build = partial(build_pipeline, order.local_batch_size, **pipeline)
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
         self._held = None
 

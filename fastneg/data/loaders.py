@@ -46,6 +46,7 @@ class TrainLoader(FeedingLoader):
         device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
         seed, rank, world_size: the same seed gives the same global batches for any number of processes (page order: for the same number).
         threads: decoding threads; 0 takes all cores.
+        hw_decoder_load: as of `build_pipeline`.
         check_crc: compare each sample with its checksum; one that differs is a bad one.
         max_bad_share: the share of the data set that may be bad; a bad sample is replaced by the next good one.
         quarantine: {index: reason} of samples that are known to be bad.
@@ -71,6 +72,7 @@ class TrainLoader(FeedingLoader):
         rank=0,
         world_size=1,
         threads=0,
+        hw_decoder_load=None,
         check_crc=False,
         max_bad_share=0.0,
         quarantine=None,
@@ -100,6 +102,7 @@ class TrainLoader(FeedingLoader):
             patches=texture == "image",
             device=device,
             threads=threads,
+            hw_decoder_load=hw_decoder_load,
             check_crc=check_crc,
             max_bad_share=max_bad_share,
             quarantine=quarantine,

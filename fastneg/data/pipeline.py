@@ -5,7 +5,7 @@ It holds no randomness and no order. For each batch it is given the encoded imag
 
 from __future__ import annotations
 
-from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali import fn, math, pipeline_def, types
 
 from fastneg.config import default_workers
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
@@ -31,9 +31,9 @@ def _inputs(view, names):
     return {name: fn.external_source(name=f"{name}{view}", dtype=_VIEW_INPUTS[name][0], ndim=_VIEW_INPUTS[name][1]) for name in names}
 
 
-def _decode(encoded, decoder):
+def _decode(encoded, decoder, **options):
     # DALI would turn an image by its EXIF tag, and the sizes in the file would not be the sizes of the pixels any more.
-    return fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False)
+    return fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False, **options)
 
 
 def _resize(image, size, params):
@@ -49,11 +49,11 @@ def _normalise(image, dtype, mirror=0):
 
 
 @pipeline_def(enable_conditionals=True, exec_dynamic=True)
-def _pipeline(views, augment, normalise, textures, patches, decoder, dtype):
+def _pipeline(views, augment, normalise, textures, patches, decoder, dtype, options):
     """`views` views of each image: plain windows, or with the colour changes, blur and flip that `augment` stands for."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
-    image = _decode(encoded, decoder)
+    image = _decode(encoded, decoder, **options)
     outputs = [image.shape()]
     sources = [image] * views
     if textures:
@@ -62,16 +62,21 @@ def _pipeline(views, augment, normalise, textures, patches, decoder, dtype):
         params = _inputs(view, _VIEW_INPUTS if augment else _PLAIN_INPUTS)
         pixels = _resize(source, size, params)
         if augment:
+            # In float32 from here on: DALI's CPU operators spend more on rounding to uint8 than on the change itself.
             if params["twist"]:
-                pixels = fn.color_twist(
+                twisted = fn.color_twist(
                     pixels,
                     brightness=params["brightness"],
                     contrast=params["contrast"],
                     saturation=params["saturation"],
                     hue=params["hue"],
+                    dtype=types.FLOAT,
                 )
+                pixels = math.min(math.max(twisted, 0.0), 255.0)
+            else:
+                pixels = fn.cast(pixels, dtype=types.FLOAT)
             if params["blur"]:
-                pixels = fn.gaussian_blur(pixels, sigma=params["sigma"])
+                pixels = fn.gaussian_blur(pixels, sigma=params["sigma"], dtype=types.FLOAT)
             pixels = _normalise(pixels, dtype, params["mirror"])
         elif normalise:
             pixels = _normalise(pixels, dtype)
@@ -83,7 +88,9 @@ def _pipeline(views, augment, normalise, textures, patches, decoder, dtype):
     return tuple(outputs)
 
 
-def build_pipeline(batch_size, *, views, augment, device, threads, normalise=True, textures=False, patches=False):
+def build_pipeline(
+    batch_size, *, views, augment, device, threads, normalise=True, textures=False, patches=False, hw_decoder_load=None
+):
     """A pipeline that is ready to be fed.
 
     Args:
@@ -95,6 +102,9 @@ def build_pipeline(batch_size, *, views, augment, device, threads, normalise=Tru
         normalise: False leaves plain windows as they are resized, uint8.
         textures: True for one more view, of an image that is paired with each: its inputs are encoded_texture and those of view `views`.
         patches: True for two more windows, as they are resized, uint8: inputs patch_size (N, 2) float32 and roi_start_patch0 and so on.
+        hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves it to DALI (0.65). CUDA only.
+    Raises:
+        ValueError: hw_decoder_load on the CPU.
     Inputs:
         encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size: (N, 2) float32, height and width of
         the views; and for each view v roi_start<v> and roi_end<v>, with augment all arrays of `dali_inputs`.
@@ -103,6 +113,8 @@ def build_pipeline(batch_size, *, views, augment, device, threads, normalise=Tru
         CPU; or uint8 as they are; then the two patches.
     """
     cuda = device.type == "cuda"
+    if hw_decoder_load is not None and not cuda:
+        raise ValueError(f"hw_decoder_load is {hw_decoder_load}, but the device is {device}: only a GPU has JPEG engines.")
     pipe = _pipeline(
         views,
         augment,
@@ -111,6 +123,7 @@ def build_pipeline(batch_size, *, views, augment, device, threads, normalise=Tru
         patches,
         "mixed" if cuda else "cpu",
         types.FLOAT16 if cuda else types.FLOAT,
+        {} if hw_decoder_load is None else {"hw_decoder_load": hw_decoder_load},
         batch_size=batch_size,
         num_threads=threads or default_workers(),
         device_id=device.index if cuda else None,
