@@ -20,6 +20,13 @@ def test_flags_reach_the_config():
     assert config == PRESETS["tiny_cpu"]().replace(data="a.beton", out="runs/1", lr=1e-3, batch_size=64, check_crc=True)
 
 
+def test_several_kinds_of_negatives_with_an_alpha_each():
+    flags = ["--preset", "tiny_cpu", "--data", "a.beton", "--out", "r", "--negatives", "patch,texture", "--texture_source", "view"]
+    for alpha in ("texture=1,patch=2.5", "patch=2.5,texture=1"):
+        assert build_config("pretrain", [*flags, "--alpha", alpha]).alphas() == (2.5, 1.0)
+    assert build_config("pretrain", [*flags, "--alpha=3"]).alphas() == (3.0, 3.0)
+
+
 def test_positional_arguments():
     config = build_config("encode", ["photos", "x.beton", "--max_side", "500"])
     assert (config.src, config.out, config.max_side) == ("photos", "x.beton", 500)
