@@ -288,7 +288,7 @@ class PretrainConfig(Config):
     """Smallest share of the image's area that a random crop takes."""
     crop_max: float = option(1.0, above=0.0, at_most=1.0)
     """Largest share of the image's area that a random crop takes."""
-    augmentation: str = option("moco_v2", choices=("moco_v2", "simclr", "colour_invariant", "crop_flip"))
+    augmentation: str = option("moco_v2", choices=("moco_v1", "moco_v2", "simclr", "colour_invariant", "crop_flip"))
     """The recipe of random changes that makes each view."""
     augment: str = option("dali", choices=("dali", "kernel"))
     """What changes colours, blurs and flips after DALI's decoding and crop: dali (its operators; contrast and hue differ a little from

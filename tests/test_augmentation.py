@@ -1,10 +1,13 @@
 """The random numbers of the views: torchvision's distributions, drawn from (seed, epoch, iteration) alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms import RandomResizedCrop
 
+from fastneg.config import PretrainConfig
 from fastneg.data.augmentation import (
     AUGMENTATIONS,
     augment_params,
@@ -84,3 +87,11 @@ def test_the_eval_window_is_resize_and_center_crop(size):
     # torchvision places the crop on whole pixels of the resized image, so up to a pixel there separates the two
     expected = np.array([(round(n * scale) - 224) / 2 / scale for n in size])
     np.testing.assert_allclose(start[0], expected, atol=1 / scale)
+
+
+def test_every_recipe_is_a_choice_and_moco_v1_jitters_always_and_never_blurs():
+    (field,) = (field for field in dataclasses.fields(PretrainConfig) if field.name == "augmentation")
+    assert set(field.metadata["choices"]) == set(AUGMENTATIONS)
+    view = draw_view(AUGMENTATIONS["moco_v1"], np.full((20000, 2), 64), (0.2, 1.0), np.random.default_rng(1))
+    assert (view["brightness"] != 1).all() and not view["blur"].any()
+    assert abs(view["gray"].mean() - 0.2) < 0.01 and 143 < np.abs(view["hue"]).max() <= 144

@@ -46,6 +46,8 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "crop_flip": Augmentation(),
+    # He et al. 2020, arXiv:1911.05722; there grayscale comes before the jitter, here always after it.
+    "moco_v1": Augmentation(0.4, 0.4, 0.4, 0.4, jitter_p=1.0, gray_p=0.2),
     "moco_v2": Augmentation(0.4, 0.4, 0.4, 0.1, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
     # Chen et al. 2020, arXiv:2002.05709, appendix A, at strength 1.
     "simclr": Augmentation(0.8, 0.8, 0.8, 0.2, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
