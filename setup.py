@@ -12,7 +12,7 @@ TRAIN = ["torchvision>=0.21", "fire>=0.7", "tqdm>=4.66", "pillow>=10", "tensorbo
 FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
 TIMM = ["timm>=1.0.9"]
 WANDB = ["wandb>=0.17"]
-BENCH = ["info-nce-pytorch>=0.1.4", "cut-cross-entropy>=25.1", "liger-kernel>=0.5", "inf-cl>=1.3", "matplotlib>=3.8"]
+BENCH = ["info-nce-pytorch>=0.1.4", "cut-cross-entropy>=25.1", "liger-kernel>=0.5", "inf-cl>=1.2", "matplotlib>=3.8"]
 BENCH += ["scikit-image>=0.22", "scikit-learn>=1.4"]  # their photographs
 EXTRAS = {
     "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],
