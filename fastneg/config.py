@@ -272,10 +272,15 @@ class PretrainConfig(Config):
     """Side in pixels of the blocks of a texture; neighbours share a quarter of it; default 1/7 of the view (32 at 224 px), at most 64."""
     texture_candidates: int | None = option(None, at_least=1, at_most=1024)
     """Places tried for each block of a texture; default 128."""
-    bn: str | None = option(None, choices=("split", "none"), by=("method", {"moco": "split", "byol": "none", "simclr": "none"}))
-    """How batch normalisation is kept from leaking the answer: split (statistics over groups, key batch permuted), or none."""
+    bn: str | None = option(
+        None, choices=("split", "shuffle", "sync", "none"), by=("method", {"moco": "split", "byol": "none", "simclr": "none"})
+    )
+    """How batch normalisation is kept from leaking the answer: split (statistics over groups, key batch permuted), shuffle (keys encoded by
+    other processes), sync (statistics over all processes), or none."""
     bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
     """Groups of the batch on each device with their own batch statistics (with --bn split)."""
+    key_pass: str | None = option(None, choices=("separate", "batched"), by=("method", {"moco": "separate"}))
+    """Keys and negatives go through the key encoder in passes of their own, or in one that keeps their statistics apart: same numbers."""
 
     image_size: int = option(224, at_least=16)
     """Side in pixels of each view."""
@@ -367,8 +372,13 @@ class PretrainConfig(Config):
             raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
         if self.crop_min > self.crop_max:
             raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
-        if self.bn == "split" and self.method != "moco":
-            raise ConfigError(f"--bn is split, which is of no use to --method {self.method}: it keeps keys apart from queries (moco only).")
+        if self.bn in ("split", "shuffle") and self.method != "moco":
+            raise ConfigError(
+                f"--bn is {self.bn}, which is of no use to --method {self.method}: it keeps keys apart from queries (moco only)."
+            )
+        if self.key_pass == "batched" and (self.negatives == "none" or self.bn == "sync"):
+            wherefore = "there are no negatives" if self.negatives == "none" else "--bn is sync, with statistics over whole passes"
+            raise ConfigError(f"--key_pass is batched, but {wherefore}: take separate.")
         for name in ("knn_train", "knn_val"):
             if getattr(self, name) and not self.knn_every:
                 raise ConfigError(f"--{name} is {getattr(self, name)!r}, which has no effect without --knn_every.")

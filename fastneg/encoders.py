@@ -1,6 +1,6 @@
-"""A backbone with its projector, batch normalisation that leaks nothing, and the momentum update.
+"""A backbone with its projector, and the momentum update.
 
-Legend: N batch, F backbone features, D feature dimension, C channels, H W pixels, S splits.
+Legend: N batch, F backbone features, D feature dimension, H W pixels.
 """
 
 from __future__ import annotations
@@ -37,44 +37,6 @@ def mlp(width, hidden, out, norm=False):
     """One hidden layer with ReLU, batch-normalised before it if `norm`."""
     normalised = [nn.BatchNorm1d(hidden)] if norm else []
     return nn.Sequential(nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out))
-
-
-class SplitBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation with its own statistics for each of S consecutive parts of the batch.
-
-    One device acts as S small ones: with the key batch permuted, a query and its key share no statistics by which they could be
-    matched. The running statistics move to the mean over the parts. Weights and buffers are those of BatchNorm2d.
-    Source: the shuffled batch normalisation of He et al. 2020, arXiv:1911.05722, section 3.3, on one device.
-    """
-
-    splits = 1
-
-    def forward(self, images):
-        if not self.training or self.splits == 1:
-            return super().forward(images)
-        if len(images) % self.splits:
-            raise ValueError(
-                f"A batch of {len(images)} does not divide into {self.splits} splits of batch normalisation: change bn_splits."
-            )
-        mean, var = self.running_mean.repeat(self.splits, 1), self.running_var.repeat(self.splits, 1)
-        parts = [
-            F.batch_norm(part, mean[i], var[i], self.weight, self.bias, True, self.momentum, self.eps)
-            for i, part in enumerate(images.chunk(self.splits))
-        ]
-        with torch.no_grad():
-            self.running_mean.copy_(mean.mean(0))
-            self.running_var.copy_(var.mean(0))
-            self.num_batches_tracked.add_(1)
-        return torch.cat(parts)
-
-
-def split_batch_norm(module, splits):
-    """Turn every BatchNorm2d of a module into SplitBatchNorm2d, in place; returns how many there were."""
-    found = [child for child in module.modules() if type(child) in (nn.BatchNorm2d, SplitBatchNorm2d)]
-    for child in found:
-        child.__class__ = SplitBatchNorm2d
-        child.splits = splits
-    return len(found)
 
 
 @torch.no_grad()

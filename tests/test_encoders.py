@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from fastneg.backbones import build_backbone
-from fastneg.encoders import Encoder, SplitBatchNorm2d, mlp, momentum_update, split_batch_norm
+from fastneg.batch_norm import SplitBatchNorm2d, split_batch_norm
+from fastneg.encoders import Encoder, mlp, momentum_update
 
 
 def test_features_have_unit_length():

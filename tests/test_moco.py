@@ -127,4 +127,17 @@ def test_the_split_changes_what_the_statistics_are_taken_over():
 
 
 def test_a_backbone_without_batch_norm_needs_no_split():
-    assert MoCo(PretrainConfig(backbone="convnext_tiny", queue_size=8)).splits == 1
+    assert MoCo(PretrainConfig(backbone="convnext_tiny", queue_size=8)).order == "none"
+
+
+@pytest.mark.parametrize("options", [{"bn": "split", "bn_splits": 2}, {"bn": "none"}])
+def test_one_pass_for_keys_and_negatives_gives_the_numbers_of_separate_ones(options):
+    query_view, key_view, negatives = views(m=3)
+    outputs = []
+    for key_pass in ("separate", "batched"):
+        method = build(key_pass=key_pass, negatives_per_query=3, **options)
+        outputs.append(method(query_view, key_view, negatives, torch.Generator().manual_seed(3)))
+    separate, batched = outputs
+    torch.testing.assert_close(batched.keys, separate.keys)
+    torch.testing.assert_close(batched.loss, separate.loss)
+    torch.testing.assert_close(batched.similarities["negative"], separate.similarities["negative"])

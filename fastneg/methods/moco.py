@@ -9,12 +9,15 @@ from __future__ import annotations
 import copy
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.encoders import Encoder, momentum_update, scheduled_momentum, split_batch_norm
+from fastneg.batch_norm import split_batch_norm
+from fastneg.encoders import Encoder, momentum_update, scheduled_momentum
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
+from fastneg.methods.key_order import Permuted, Same, Shuffled
 from fastneg.methods.output import MethodOutput, sample_rows
 
 
@@ -31,10 +34,13 @@ class MoCo(nn.Module):
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
         self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
-        self.splits = config.bn_splits if config.bn == "split" else 1
-        if not split_batch_norm(self.query_encoder, self.splits):
-            self.splits = 1  # nothing can leak through statistics that do not exist (vision transformers, ConvNeXt)
+        splits = config.bn_splits if config.bn == "split" else 1
+        # Nothing can leak through statistics that do not exist (vision transformers, ConvNeXt).
+        self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.batched = config.key_pass == "batched"
+        if self.batched:
+            split_batch_norm(self.key_encoder, splits * (1 + len(config.alphas())))
         queue = torch.randn(config.queue_size, config.feature_dim, generator=torch.Generator().manual_seed(config.seed))
         self.register_buffer("queue", F.normalize(queue, dim=1))
         self.pointer = 0
@@ -45,17 +51,16 @@ class MoCo(nn.Module):
         Args:
             query_view, key_view: (N, 3, H, W).
             negatives: (N, M, 3, H, W) non-semantic negatives, or None.
-            generator: CPU torch.Generator that draws the order of the key batches, or None for the default one.
+            generator: CPU torch.Generator that draws the order of the key batches, or None for the default one; with bn "shuffle" it must
+                draw the same in all processes.
         Returns:
             `MethodOutput`; its `keys` (N, D) go to `after_step`.
         """
         query = self.query_encoder(query_view)
         with torch.no_grad():
-            keys = self._encode_keys(key_view, generator)
-            extra = None
-            if negatives is not None:
-                # A pass for each: negatives and keys differ in their statistics, and sharing them would change the result.
-                extra = torch.stack([self._encode_keys(images, generator) for images in negatives.unbind(1)], 1)
+            views = [key_view] if negatives is None else [key_view, *negatives.unbind(1)]
+            keys, *others = self._encode_keys(views, generator)
+            extra = torch.stack(others, 1) if others else None
         private = {} if extra is None else self.alphas.private(extra)
         result = info_nce(query, keys, self.queue, temperature=self.temperature, return_stats=True, **private)
         with torch.no_grad():
@@ -72,12 +77,25 @@ class MoCo(nn.Module):
                 stats["negative_similarity"] = similarities["negative"].mean()
         return MethodOutput(result.loss, keys, stats, similarities)
 
-    def _encode_keys(self, images, generator):
-        if self.splits == 1:
-            return self.key_encoder(images)
-        order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
-        features = self.key_encoder(images[order])
-        return torch.empty_like(features).index_copy_(0, order, features)
+    def _encode_keys(self, views, generator):
+        """Features (N, D) of each of several batches (N, 3, H, W), each with batch statistics of its own.
+
+        Keys and negatives differ in their statistics: sharing them would change the result, so they are groups of one pass at most.
+        """
+        orders = [self._order(images, generator) for images in views]
+        views = [order.there(images) for order, images in zip(orders, views, strict=True)]
+        if self.batched:
+            features = self.key_encoder(torch.cat(views)).chunk(len(views))
+        else:
+            features = [self.key_encoder(images) for images in views]
+        return [order.back(each) for order, each in zip(orders, features, strict=True)]
+
+    def _order(self, images, generator):
+        if self.order == "split":
+            return Permuted(torch.randperm(len(images), generator=generator), images.device)
+        if self.order == "shuffle":
+            return Shuffled(torch.randperm(dist.get_world_size() * len(images), generator=generator), images.device)
+        return Same()
 
     @torch.no_grad()
     def after_step(self, keys, progress=0.0):

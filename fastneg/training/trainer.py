@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from fastneg.backbones import batch_norms
+from fastneg.batch_norm import SplitBatchNorm2d, sync_batch_norm
 from fastneg.config import default_workers
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
-from fastneg.encoders import SplitBatchNorm2d
 from fastneg.methods import METHODS
 from fastneg.negatives import make_negatives
 from fastneg.training import checkpoint, distributed
@@ -76,6 +76,8 @@ class Trainer:
         local = config.batch_size // world.size
         if config.bn == "split" and local % config.bn_splits:
             raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide the batch of each process, {local}.")
+        if config.bn in ("shuffle", "sync") and world.size == 1:
+            raise TrainingError(f"--bn {config.bn} takes several processes, here is one: start them with torchrun, or take --bn split.")
         self.run_folder = Path(config.out)
         self.reader = stack.enter_context(open_data(config.data))
         if len(self.reader) < config.batch_size:
@@ -155,11 +157,18 @@ class Trainer:
                 f"{config.backbone} has no batch normalisation: nothing can leak through it, and --bn {config.bn} does nothing.", flush=True
             )
         split = sum(isinstance(module, SplitBatchNorm2d) for module in backbone.modules())
-        if config.bn == "split" and split < self.batch_norms:
+        grouped = "--bn split" if config.bn == "split" else "--key_pass batched" if config.key_pass == "batched" else None
+        if grouped and split < self.batch_norms:
             raise TrainingError(
-                f"--bn split reaches {split} of the {self.batch_norms} layers of batch normalisation of {config.backbone}, "
-                "the others are of a kind of their own: take --bn none, or another backbone."
+                f"{grouped} reaches {split} of the {self.batch_norms} layers of batch normalisation of {config.backbone}, "
+                "the others are of a kind of their own: take --bn none and --key_pass separate, or another backbone."
             )
+        if config.bn == "sync" and (synced := sync_batch_norm(backbone, self.device)) < self.batch_norms:
+            raise TrainingError(
+                f"--bn sync reaches {synced} of the {self.batch_norms} layers of batch normalisation of {config.backbone}: take --bn none."
+            )
+        if config.bn == "sync":
+            sync_batch_norm(self.method, self.device)
 
     # What a run folder holds already
 
@@ -284,7 +293,7 @@ class Trainer:
         seed = _mix(self.config.seed, self.step, self.world.rank)
         torch.manual_seed(seed)
         self.draws.manual_seed(seed)
-        self.orders.manual_seed(seed)
+        self.orders.manual_seed(_mix(self.config.seed, self.step, 0) if self.config.bn == "shuffle" else seed)  # one order for all
         return seed, make_negatives(batch, self.config, self.draws)
 
     def _log(self, epoch, lr, meter, clock):

@@ -1,0 +1,76 @@
+"""Where, and in which order, the images of a batch go through the key encoder, so that a query and its key share no batch statistics.
+
+Legend: n batch of each process, S processes, N = S n, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+
+
+class Same:
+    """Every image stays where it is."""
+
+    def there(self, images):
+        return images
+
+    def back(self, features):
+        return features
+
+
+class Permuted:
+    """Another order within this process: consecutive groups of it are other groups of images.
+
+    Args:
+        order: (n,) int64 on the CPU, a permutation.
+        device: of the images.
+    """
+
+    def __init__(self, order, device):
+        self.order = order.to(device, non_blocking=True)
+
+    def there(self, images):
+        return images[self.order]
+
+    def back(self, features):
+        return torch.empty_like(features).index_copy_(0, self.order, features)
+
+
+class Shuffled:
+    """Another process: each encodes the images of its slice of a permutation of the global batch, and the features return.
+
+    As published (He et al. 2020, arXiv:1911.05722, section 3.3), where every process gathers all images and keeps its slice; here it is
+    sent the images of the slice alone, n of them in place of N. Within a slice they stand in the order of the processes they come from,
+    which batch statistics do not depend on.
+
+    Args:
+        order: (N,) int64 on the CPU, a permutation, the same in all processes.
+        device: of the images.
+    """
+
+    def __init__(self, order, device):
+        size, rank = dist.get_world_size(), dist.get_rank()
+        n = len(order) // size
+        owners, encoders = order // n, torch.arange(len(order)) // n
+        own = owners == rank
+        # What is sent is ordered by receiver, and what comes by sender; between two processes by the place in the permutation.
+        self.rows = (order[own] - rank * n).to(device, non_blocking=True)
+        self.sent = torch.bincount(encoders[own], minlength=size).numpy()
+        self.received = torch.bincount(owners[encoders == rank], minlength=size).numpy()
+
+    def there(self, images):
+        """(n, 3, H, W) → as many, of this process's slice; channels_last both."""
+        rows = images.permute(0, 2, 3, 1)[self.rows]
+        return _exchange(rows, self.sent, self.received).permute(0, 3, 1, 2)
+
+    def back(self, features):
+        """(n, D) of this process's slice → those of its own images, in their order."""
+        return torch.empty_like(features).index_copy_(0, self.rows, _exchange(features, self.received, self.sent))
+
+
+def _exchange(rows, sent, received):
+    rows = rows.contiguous()
+    out = torch.empty_like(rows)
+    dist.all_to_all_single(out, rows, [*map(int, received)], [*map(int, sent)])
+    return out
