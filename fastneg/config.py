@@ -331,6 +331,12 @@ class PretrainConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     precision: str = option("auto", choices=("auto", "fp32", "bf16"))
     """auto: bfloat16 autocast on CUDA, float32 on the CPU."""
+    accumulate: int | None = option(None, at_least=1, by=("method", {"moco": 1, "byol": 1}))
+    """Parts in which a batch passes through the networks, to save memory; each has batch statistics of its own. One step a batch."""
+    compile: bool = False
+    """Compile the encoders with torch.compile: minutes at the start."""
+    compress_gradients: bool = False
+    """Send gradients between processes rounded to bfloat16: half the bytes."""
     threads: int = option(0, at_least=0)
     """Decoding threads of each process; 0: its share of the cores."""
     check_crc: bool = False

@@ -15,7 +15,7 @@ from fastneg.training.resume import TrainingError
 from fastneg.training.trainer import pretrain
 
 WORKER = """
-import contextlib, json, sys, torch
+import contextlib, json, os, sys, torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from fastneg.batch_norm import SyncBatchNorm, sync_batch_norm
@@ -75,6 +75,8 @@ for config in json.load(open(sys.argv[1] + ".json")):
 if world.first:
     torch.save({}, sys.argv[1])
 distributed.stop()
+threads = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+assert not [name for name in threads if "gloo" in name], threads  # the trainer has let go of the group
 """
 
 
@@ -84,6 +86,7 @@ def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path
     # Without non-semantic negatives, whose patches each process draws for itself.
     plain = {"epochs": 1, "negatives": "none", "bn_splits": None}
     many = {name: settings(beton, tmp_path / name, bn=name, **plain) for name in ("shuffle", "sync")}
+    many["compressed"] = many["sync"].replace(out=str(tmp_path / "compressed"), compress_gradients=True)
     one = {
         "shuffle": settings(beton, tmp_path / "split", **{**plain, "bn": "split", "bn_splits": processes}),
         "sync": settings(beton, tmp_path / "none", bn="none", **plain),
@@ -100,6 +103,9 @@ def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path
             # The running statistics of `shuffle` are those of the first process, of `split` the mean over the groups.
             if isinstance(value, torch.Tensor) and (name == "sync" or "running" not in key):
                 torch.testing.assert_close(value, reference[key], rtol=1e-3, atol=1e-4, msg=f"{name}: {key}")
+    for rounded, exact in zip(rows(tmp_path / "compressed"), rows(tmp_path / "sync"), strict=True):
+        assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2)
+    assert rows(tmp_path / "compressed")[-1]["loss"] != rows(tmp_path / "sync")[-1]["loss"]
 
 
 def test_what_one_process_cannot_do_is_refused(beton, tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.config import ConfigError
@@ -77,14 +78,20 @@ def stop():
         dist.destroy_process_group()
 
 
-def data_parallel(module, world):
-    """The module with gradients averaged over the processes, kept in the buckets that they travel in; buffers stay each process's own."""
+def data_parallel(module, world, compress=False):
+    """The module with gradients averaged over the processes, kept in the buckets that they travel in; buffers stay each process's own.
+
+    compress: send them rounded to bfloat16.
+    """
     if world.size == 1:
         return module
     # Newer versions of torch give this option another name.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     options = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
-    return DistributedDataParallel(module, gradient_as_bucket_view=True, **options)
+    model = DistributedDataParallel(module, gradient_as_bucket_view=True, **options)
+    if compress:
+        model.register_comm_hook(None, bf16_compress_hook)
+    return model
 
 
 def gather(rows, world):

@@ -9,6 +9,7 @@ import torch
 from fastneg.config import PretrainConfig
 from fastneg.methods import METHODS
 from fastneg.training.checkpoint import CheckpointError, load, write_atomically
+from fastneg.training.gradients import accumulate
 
 FORMAT = 1
 
@@ -51,9 +52,8 @@ def replay(path, device="cpu"):
     method = METHODS[config.method](config).to(device)
     method.load_state_dict(dump["method"])
     torch.manual_seed(dump["seed"])
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dump["autocast"]):
-        output = method.train()(*dump["inputs"], torch.Generator().manual_seed(dump["seed"]))
-    output.loss.backward()
+    generator = torch.Generator().manual_seed(dump["seed"])
+    output = accumulate(method.train(), dump["inputs"], generator, config.accumulate or 1, dump["autocast"])
     named = dict(zip(("query view", "key view", "negatives"), dump["inputs"], strict=True))
     named |= {name: value for name, value in dump["method"].items() if isinstance(value, torch.Tensor)}
     named |= {f"gradient of {name}": parameter.grad for name, parameter in method.named_parameters()}

@@ -24,6 +24,7 @@ from fastneg.negatives import make_negatives
 from fastneg.training import checkpoint, distributed
 from fastneg.training.bad_samples import BadSamples
 from fastneg.training.gallery import write_gallery
+from fastneg.training.gradients import accumulate
 from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
 from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
@@ -74,8 +75,15 @@ class Trainer:
         if config.batch_size % world.size:
             raise TrainingError(f"--batch_size is {config.batch_size}: it must divide by the {world.size} processes.")
         local = config.batch_size // world.size
+        parts, whose = config.accumulate or 1, "the batch of each process"
+        if local % parts:
+            raise TrainingError(f"--accumulate is {parts}: it must divide {whose}, {local}.")
+        if parts > 1:
+            local, whose = local // parts, f"each of the {parts} parts of a batch (--accumulate)"
         if config.bn == "split" and local % config.bn_splits:
-            raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide the batch of each process, {local}.")
+            raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide {whose}, {local}.")
+        if config.compress_gradients and world.size == 1:
+            raise TrainingError("--compress_gradients has no effect in one process, which sends no gradients: leave it out.")
         if config.bn in ("shuffle", "sync") and world.size == 1:
             raise TrainingError(f"--bn {config.bn} takes several processes, here is one: start them with torchrun, or take --bn split.")
         self.run_folder = Path(config.out)
@@ -97,7 +105,11 @@ class Trainer:
         if self.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
         self.optimizer = OPTIMIZERS[config.optimizer]((p for p in self.method.parameters() if p.requires_grad), config)
-        self.model = distributed.data_parallel(self.method, world)
+        if config.compile:
+            for encoder in (self.method.query_encoder, getattr(self.method, "key_encoder", None)):
+                if encoder is not None:
+                    encoder.compile()  # in place: names of weights stay
+        self.model = distributed.data_parallel(self.method, world, compress=config.compress_gradients)
         threads = config.threads or max(1, default_workers() // world.size)
         self.knn = OnlineKnn(config, self.reader, world, threads, stack) if config.knn_every else None
         self.loader = TrainLoader(
@@ -279,9 +291,8 @@ class Trainer:
         _, negatives = self._draw(batch)
         if self.step == 0 and self.world.first:
             write_gallery(self.run_folder, self.reader, batch, negatives)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            output = self.model(batch.query, batch.key, negatives, self.orders)
-        output.loss.backward()
+        inputs, parts = (batch.query, batch.key, negatives), self.config.accumulate or 1
+        output = accumulate(self.model, inputs, self.orders, parts, self.autocast)
         norm = self.optimizer.step(lr)
         keys = None if output.keys is None else distributed.gather(output.keys, self.world)
         self.method.after_step(keys, self.step / (self.config.epochs * self.iterations))
