@@ -23,7 +23,7 @@ from fastneg.config import PretrainConfig
 from fastneg.methods.key_order import Shuffled
 from fastneg.training import distributed
 from fastneg.training.signals import Signals
-from fastneg.training.trainer import _Trainer
+from fastneg.training.trainer import Trainer
 
 torch.set_num_threads(1)
 world = distributed.start("cpu")
@@ -71,7 +71,7 @@ for shape in ((5, 3), ()):
 for config in json.load(open(sys.argv[1] + ".json")):
     config = PretrainConfig(**config)
     with Signals() as signals, contextlib.ExitStack() as stack:
-        assert _Trainer(config, world, stack).run(signals).finished
+        assert Trainer(config, world, stack).run(signals).finished
 if world.first:
     torch.save({}, sys.argv[1])
 distributed.stop()

@@ -36,12 +36,9 @@ def start(device="auto"):
     Args:
         device: "auto" (CUDA where there is a device), "cpu" or "cuda".
     Raises:
-        ConfigError: CUDA was asked for and there is none.
+        ConfigError: CUDA was asked for and there is none, or srun started several tasks and nothing says where they meet.
     """
-    env = os.environ
-    rank = int(env.get("RANK", env.get("SLURM_PROCID", 0)))
-    size = int(env.get("WORLD_SIZE", env.get("SLURM_NTASKS", 1) if "MASTER_ADDR" in env else 1))
-    local = int(env.get("LOCAL_RANK", env.get("SLURM_LOCALID", 0)))
+    rank, size, local = _place(os.environ)
     chosen = choose_device(device, local)
     if size > 1 and not dist.is_initialized():
         # Its functions take the default group as a default argument at import. DistributedDataParallel imports it: were that to happen
@@ -50,6 +47,19 @@ def start(device="auto"):
 
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank if size > 1 else 0, size, chosen)
+
+
+def _place(env):
+    """(rank, number of processes, rank on this machine) from what torchrun or srun put into the environment."""
+    if "WORLD_SIZE" in env:
+        return int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", 0))
+    tasks = int(env.get("SLURM_STEP_NUM_TASKS", 1))  # of srun; a batch script itself, in which one process may run, has none
+    if tasks == 1:
+        return 0, 1, 0
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in env]
+    if missing:
+        raise ConfigError(f"srun started {tasks} tasks, and {' and '.join(missing)} is not set: they would not find each other. Export it.")
+    return int(env["SLURM_PROCID"]), tasks, int(env.get("SLURM_LOCALID", 0))
 
 
 def choose_device(device, local_rank=0):
