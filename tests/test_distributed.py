@@ -1,6 +1,5 @@
 """Several processes mean what one process with the whole batch means: weights, queue and losses after several steps."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,10 +7,8 @@ import textwrap
 
 import pytest
 import torch
-from test_trainer import rows, settings
 
 from fastneg.config import ConfigError
-from fastneg.training import checkpoint
 from fastneg.training.distributed import _place, any_rank, average, choose_device, gather, start
 
 WORKER = """
@@ -91,44 +88,3 @@ def test_cuda_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="no CUDA device"):
         choose_device("cuda")
     assert choose_device("auto").type == "cpu"
-
-
-DYING = """
-import json, os, signal, sys, torch
-from fastneg.config import PretrainConfig
-from fastneg.training.trainer import Trainer, pretrain
-
-torch.set_num_threads(1)
-plain = Trainer.train_step
-
-def train_step(self, batch, lr):
-    if self.step == 7 and self.world.rank == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return plain(self, batch, lr)
-
-Trainer.train_step = train_step
-assert pretrain(PretrainConfig(**json.load(open(sys.argv[1])))).finished
-"""
-
-
-def test_a_process_that_dies_ends_the_job_or_restarts_it_from_the_last_checkpoint(beton, tmp_path):
-    config = settings(beton, tmp_path / "run", epochs=2, bn="none", bn_splits=None)
-    (tmp_path / "worker.py").write_text(DYING)
-    (tmp_path / "config.json").write_text(json.dumps(config.as_dict()))
-
-    def job(restarts):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", f"--max-restarts={restarts}"]
-        command += ["--monitor-interval=0.1", str(tmp_path / "worker.py"), str(tmp_path / "config.json")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-    ended = job(restarts=0)
-    assert ended.returncode == 1
-    # The job's last words name the process and what became of it.
-    root = ended.stderr[ended.stderr.index("Root Cause") :]
-    assert "rank      : 1 (local_rank: 1)" in root and "exitcode  : -9" in root and "Signal 9 (SIGKILL)" in root
-    assert [path.name for path in checkpoint.paths(tmp_path / "run")] == ["step-000000005.pt"]
-    before = rows(tmp_path / "run")[:5]
-    restarted = job(restarts=1)
-    assert restarted.returncode == 0, restarted.stderr[-3000:]
-    assert restarted.stdout.count("Resuming from") == 2  # at the start, and after the death at step 7
-    assert [row["step"] for row in rows(tmp_path / "run")] == list(range(1, 11)) and rows(tmp_path / "run")[:5] == before
