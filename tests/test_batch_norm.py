@@ -84,7 +84,8 @@ assert not [name for name in threads if "gloo" in name], threads  # the trainer 
 def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path, processes):
     """Trained by the trainer: `shuffle` in S processes is `split` in S groups of one process; `sync` is `none` in one."""
     # Without non-semantic negatives, whose patches each process draws for itself.
-    plain = {"epochs": 1, "negatives": "none", "bn_splits": None}
+    # At a low rate, for at the preset's the first steps are so violent that they enlarge the rounding of sums taken in another order.
+    plain = {"epochs": 1, "negatives": "none", "bn_splits": None, "lr": 0.01}
     many = {name: settings(beton, tmp_path / name, bn=name, **plain) for name in ("shuffle", "sync")}
     many["compressed"] = many["sync"].replace(out=str(tmp_path / "compressed"), compress_gradients=True)
     one = {
@@ -102,7 +103,7 @@ def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path
         for key, value in weights(tmp_path / name).items():
             # The running statistics of `shuffle` are those of the first process, of `split` the mean over the groups.
             if isinstance(value, torch.Tensor) and (name == "sync" or "running" not in key):
-                torch.testing.assert_close(value, reference[key], rtol=1e-3, atol=1e-4, msg=f"{name}: {key}")
+                torch.testing.assert_close(value, reference[key], rtol=1e-3, atol=1e-5, msg=f"{name}: {key}")
     for rounded, exact in zip(rows(tmp_path / "compressed"), rows(tmp_path / "sync"), strict=True):
         assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2)
     assert rows(tmp_path / "compressed")[-1]["loss"] != rows(tmp_path / "sync")[-1]["loss"]
