@@ -569,11 +569,18 @@ class EvaluateConfig(Config):
     run: str
     """The run folder; `fastneg linear` must have been run on it."""
     sets: str
-    """NAME=PATH[,NAME=PATH…]: labelled .beton files; a glob in quotes takes several as one set.
-    A set in which every image wears the texture of another class
-    (an int field `texture`, or file names such as cat7-elephant2.png) gets a shape bias too."""
+    """NAME=PATH[:METRIC][,NAME=PATH[:METRIC]…]: .beton files (a glob in quotes takes several as one set), folders of classes, or
+    ImageNet-C's folders. A set in which shape and texture disagree (an int field `texture`, or file names such as cat7-elephant2.png)
+    gets a shape bias too. METRIC (accuracy, shape_bias, texture, corruptions) asks for that alone; texture gives accuracy by class on a
+    set of textures."""
     corruptions: str = option("off", choices=("off", "on", "all"))
     """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all: and under its 4 extra ones."""
+    similarity: str = option("off", choices=("off", "on"))
+    """on: also count, on the first set, the similarities of queries to their positives, to the queue and to patch negatives."""
+    categories: str = "16"
+    """The categories of cue-conflict sets: 16 (those of model-vs-human), or a file: JSON {category: [class, …]} or CSV class,group."""
+    groups: str | None = None
+    """A file of groups by which sets with the metric texture are summed up, fine-grained against coarse, say: as --categories."""
     arg_max: str = option("all", choices=("all", "present"))
     """all: over every class of the classifier; present: over the classes that occur in the set."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))

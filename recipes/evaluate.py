@@ -3,44 +3,77 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from fastneg.config import ConfigError
-from fastneg.data.beton import BetonError
-from fastneg.data.shards import open_data
+from fastneg.data.errors import BetonError
+from fastneg.evaluation.categories import load_categories, load_groups
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS
 from fastneg.evaluation.evaluate import evaluate_set
+from fastneg.evaluation.imagenet_c import evaluate_imagenet_c, is_imagenet_c
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run
+from fastneg.evaluation.set_files import open_set
+from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.test_sets import parse_sets
 from fastneg.training.distributed import choose_device
 
 
 def run_evaluate(config):
-    """Evaluate every set that can be read, print a table, append the figures; 1 if a set could not be evaluated."""
+    """Evaluate every set that can be read, print a table, append the figures; 1 if a set could not be evaluated, or not wholly."""
     sets, device = parse_sets(config.sets), choose_device(config.device)
     loaded = load_run(config.run, device)
     head = load_linear(config.run, loaded)
+    files = {"categories": load_categories(config.categories), "groups": None if config.groups is None else load_groups(config.groups)}
+    if files["groups"] is not None and all(found.metric != "texture" for found in sets.values()):
+        raise ConfigError("--groups has no effect: none of --sets is NAME=PATH:texture.")
     options = {"arg_max": config.arg_max, "device": device, "threads": config.threads}
     rows, failed = [], []
-    for number, (name, path) in enumerate(sets.items()):
+    for number, (name, wanted) in enumerate(sets.items()):
         try:
-            with open_data(path) as reader:
-                found = evaluate_set(config.run, name, reader, loaded, head, **options)
-                if number == 0 and config.corruptions != "off":
-                    names = ALL_15 if config.corruptions == "on" else tuple(CORRUPTIONS)
-                    found.append(evaluate_corruptions(name, reader, loaded, head, found[0]["top1"], corruptions=names, **options))
+            first = (config.corruptions, config.similarity == "on") if number == 0 else ("off", False)
+            found, problems = _evaluate(name, wanted, config.run, loaded, head, first, _clean(rows), files, options)
         except (BetonError, ConfigError, OSError) as error:
-            print(f"fastneg evaluate: {name}: {error}", file=sys.stderr)
-            failed.append(name)
-            continue
+            found, problems = [], [str(error)]
+        for problem in problems:
+            print(f"fastneg evaluate: {name}: {problem}", file=sys.stderr)
+        failed += [name] if problems else []
         for row in found:
             append_result(config.run, row)
         rows += found
     print(table(rows, sets))
     if failed:
-        print(f"fastneg evaluate: {len(failed)} of {len(sets)} sets could not be evaluated: {', '.join(failed)}.", file=sys.stderr)
+        print(f"fastneg evaluate: {len(failed)} of {len(sets)} sets could not be evaluated wholly: {', '.join(failed)}.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _evaluate(name, wanted, run, loaded, head, first, clean_top1, files, options):
+    """(rows of one set, what was missing of it in words)"""
+    (path, metric), (corruptions, similarity) = wanted, first
+    if metric == "corruptions" or (metric is None and is_imagenet_c(path)):
+        if corruptions != "off" or similarity:
+            raise ConfigError(f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so name those first.")
+        if not Path(path).is_dir():
+            raise ConfigError(f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or …/<1-5>.beton was expected.")
+        row, problems = evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options)
+        return [row], problems
+    with open_set(path, run, options["threads"]) as reader:
+        found = evaluate_set(run, name, reader, loaded, head, metric=metric, **files, **options)
+        if corruptions != "off":
+            names = ALL_15 if corruptions == "on" else tuple(CORRUPTIONS)
+            clean = _clean(found, name)
+            if clean is None:
+                raise ConfigError(f"--corruptions {corruptions} needs the accuracy of the first set, and {name} has none.")
+            found.append(evaluate_corruptions(name, reader, loaded, head, clean, corruptions=names, **options))
+        if similarity:
+            found.append(evaluate_similarity(run, name, reader, device=options["device"], threads=options["threads"]))
+    return found, []
+
+
+def _clean(rows, name="val"):
+    """Top-1 of a set among the rows, or None."""
+    return next((row["top1"] for row in rows if row["kind"] == "accuracy" and row["set"] == name), None)
 
 
 def table(rows, sets):
@@ -50,14 +83,17 @@ def table(rows, sets):
     lines = [f"{'set':<{width}}  top-1 %  top-5 %   images  classes  shape bias % (coverage %)"]
     for name in sets:
         row, bias = found.get(("accuracy", name)), found.get(("shape_bias", name))
-        if row is None:
-            lines.append(f"{name:<{width}}  not evaluated")
+        if row is None and bias is None:
+            lines.append(f"{name:<{width}}  " + ("see below" if ("corruptions", name) in found else "not evaluated"))
             continue
         share = ""
         if bias is not None:
             share = "none" if bias["shape_bias"] is None else f"{bias['shape_bias']:.1f}"
             share += f" ({bias['coverage']:.1f})"
-        lines.append(f"{name:<{width}}  {row['top1']:7.2f}  {row['top5']:7.2f}  {row['images']:7}  {row['classes']:7}  {share}".rstrip())
+        figures = f"{'':7}  {'':7}  {bias['images']:7}  {'':7}" if row is None else (
+            f"{row['top1']:7.2f}  {row['top5']:7.2f}  {row['images']:7}  {row['classes']:7}"
+        )
+        lines.append(f"{name:<{width}}  {figures}  {share}".rstrip())
     for (kind, name), row in found.items():
         if kind == "corruptions":
             lines.append(
@@ -65,6 +101,7 @@ def table(rows, sets):
                 f"ImageNet-C's 15 corruptions, {row['source']}"
             )
             if row["mce"] is not None:
-                lines.append(f"  mCE {row['mce']:.1f}%, relative mCE {row['relative_mce']:.1f}% (AlexNet: 100%)")
+                relative = "not known" if row["relative_mce"] is None else f"{row['relative_mce']:.1f}%"
+                lines.append(f"  mCE {row['mce']:.1f}%, relative mCE {relative} (AlexNet: 100%)")
             lines += [f"  {each:<18}" + "".join(f"{value:7.1f}" for value in values) for each, values in row["by_corruption"].items()]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import photo, saved
 from test_features import make_beton, make_run
 
 from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
@@ -15,6 +16,7 @@ from fastneg.evaluation.evaluate import save_predictions
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.run import load_run
+from fastneg.evaluation.set_files import open_set
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
 from fastneg.report.predictions import read_predictions
@@ -146,3 +148,59 @@ def test_answers_are_stored_whole_or_not_at_all(tmp_path):
         assert [file[name].dtype.name for name in ("index", "label", "predicted", "confidence")] == ["int64"] * 3 + ["float32"]
         assert file["label"].tolist() == [1, -1] and file["confidence"].tolist() == [0.5, 0.25]
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["a-b.npz"]
+
+
+def test_a_cue_conflict_set_of_categories(probed, tmp_path, lines, capsys):
+    """Classes a, b are of one category, c of another, zebra of a third that the classifier does not know; d answers for none."""
+    (tmp_path / "categories.json").write_text(json.dumps({"early": ["a", "b"], "late": ["c"], "striped": ["zebra"]}))
+    tints = np.random.default_rng(99).integers(0, 256, (8, 3))
+    looks = {("early", "late"): "ac", ("late", "early"): "c", ("late", "late"): "c", ("striped", "late"): "c"}
+    for (shape, texture), wears in looks.items():
+        for look in wears:
+            for i in range(3):
+                path = tmp_path / "conflict" / shape / f"{shape}{i}-{texture}{ord(look)}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = (photo(np.random.default_rng(i), 32, 32) * 0.2 + 0.8 * tints[ord(look) % 8]).astype(np.uint8)
+                path.write_bytes(saved(pixels, "PNG"))
+    assert evaluate(probed, f"conflict={tmp_path / 'conflict'}", categories=str(tmp_path / "categories.json")) == 0
+    [row] = lines()
+    assert (row["kind"], row["images"], row["categories"]) == ("shape_bias", 9, {"early": 2, "late": 1})
+    loaded, expected = load_run(probed), {"early": {"shape": 0, "texture": 0, "other": 0}, "late": {"shape": 0, "texture": 0, "other": 0}}
+    with open_set(tmp_path / "conflict", probed) as reader:
+        probabilities = load_linear(probed, loaded).logits(features_of(probed, loaded, reader, threads=1).features).softmax(1)
+        for (a, b, c, _), name in zip(probabilities.tolist(), reader.names, strict=True):
+            shape, texture = name.split("/")[0], "late" if "-late" in name else "early"
+            answer = "early" if (a + b) / 2 > c else "late"
+            if shape in expected and shape != texture:
+                expected[shape]["shape" if answer == shape else "texture"] += 1
+    assert row["by_category"] == expected and expected["early"]["shape"] and expected["early"]["texture"] and expected["late"]["shape"]
+    shapes = expected["early"]["shape"] + expected["late"]["shape"]
+    assert row["shape_bias"] == pytest.approx(100 * shapes / 9) and row["coverage"] == 100
+    assert row["shape_bias_interval"][0] < row["shape_bias"]
+    assert "2 of 3 categories and 9 of 15 images remain" in capsys.readouterr().out
+    assert evaluate(probed, f"conflict={tmp_path / 'conflict'}") == 1
+    assert "early, late, striped, which are neither the classifier's nor among the categories" in capsys.readouterr().err
+
+
+def test_accuracy_by_class_on_textures(probed, tmp_path, lines):
+    (tmp_path / "groups.csv").write_text("class,group\na,fine\nb,fine\nc,coarse\n")
+    path = make_beton(tmp_path / "textures.beton", 8)
+    assert evaluate(probed, f"t={path}:texture", groups=str(tmp_path / "groups.csv")) == 0
+    first, found = lines()
+    assert (first["kind"], found["kind"], list(found["by_class"])) == ("accuracy", "texture_classes", ["a", "b", "c", "d"])
+    assert found["groups"]["fine"]["classes"] == 2 and found["groups"]["fine"]["images"] == 4 and "coarse" in found["groups"]
+    assert found["groups"]["fine"]["top1"] == pytest.approx((found["by_class"]["a"]["top1"] + found["by_class"]["b"]["top1"]) / 2)
+    with pytest.raises(ConfigError, match="--groups has no effect"):
+        evaluate(probed, f"t={path}", groups=str(tmp_path / "groups.csv"))
+
+
+def test_a_metric_alone_and_one_that_the_set_cannot_give(probed, tmp_path, lines, capsys):
+    plain = make_beton(tmp_path / "plain.beton", 8)
+    conflict = make_beton(tmp_path / "conflict.beton", 8, texture=lambda i: (i + 1) % 4)
+    assert evaluate(probed, f"a={conflict}:accuracy,s={conflict}:shape_bias") == 0
+    kinds = [(row["kind"], row["set"]) for row in lines()]
+    assert kinds == [("accuracy", "a"), ("per_class", "a"), ("embedding", "a"), ("shape_bias", "s")]
+    assert evaluate(probed, f"s={plain}:shape_bias,a={conflict}:accuracy") == 1
+    assert "is no set of conflicting cues" in capsys.readouterr().err and lines()[-1]["set"] == "a"
+    assert evaluate(probed, f"s={conflict}:shape_bias", corruptions="on") == 1
+    assert "needs the accuracy of the first set" in capsys.readouterr().err

@@ -43,6 +43,8 @@ BELOW = {  # what each part may import of fastneg, beside itself
         "fastneg.data",
         "fastneg.encoders",
         "fastneg.knn",
+        "fastneg.methods",
+        "fastneg.negatives",
         "fastneg.training",
         "fastneg.version",
     },

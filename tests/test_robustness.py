@@ -51,6 +51,8 @@ def test_where_mce_means_nothing_it_is_not_given():
     assert whole["mce"] == pytest.approx(100) and "mce_note" not in whole
     hundred = summary(of(ALEXNET), 50.0, 100)
     assert hundred["mce"] is None and "this test has 100" in hundred["mce_note"] and hundred["mean_top1"] == whole["mean_top1"]
+    without = summary(of(ALEXNET), None, 1000)
+    assert without["mce"] == pytest.approx(100) and without["relative_mce"] is None and "val=PATH" in without["mce_note"]
     some = {name: values for name, values in of(ALEXNET).items() if name != "fog"}
     assert summary(some, 50.0, 1000)["mce"] is None
     with pytest.raises(ValueError, match="fog"):

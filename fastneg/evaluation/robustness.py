@@ -70,6 +70,7 @@ def summary(by_corruption, clean_top1, classes):
     """The fields mean_top1, of_the_15, mce, relative_mce and mce_note of a row; mCE is None, and the note says why, where it means nothing.
 
     Args:
+        clean_top1: percent on the clean images, or None: relative mCE is not given then.
         classes: of the classifier that were tested.
     """
     names = sorted(set(by_corruption) & set(ALL_15))
@@ -78,7 +79,9 @@ def summary(by_corruption, clean_top1, classes):
         return {**row, "mce_note": f"mCE is a mean over 15 corruptions; {len(names)} are here."}
     if classes != IMAGENET_CLASSES:
         return {**row, "mce_note": f"mCE compares with AlexNet on 1000 classes; this test has {classes}: see the mean accuracy."}
-    mce, relative = mean_corruption_errors(by_corruption, clean_top1)
+    mce, relative = mean_corruption_errors(by_corruption, 0.0 if clean_top1 is None else clean_top1)
+    if clean_top1 is None:
+        return {**row, "mce": mce, "mce_note": "Relative mCE needs the clean images: name them before this set as val=PATH."}
     return {**row, "mce": mce, "relative_mce": relative}
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import torch
 
 from fastneg.config import ConfigError
 from fastneg.data.labels import class_count
 
+METRICS = ("accuracy", "shape_bias", "texture", "corruptions")
+
+
+class TestSet(NamedTuple):
+    path: str
+    metric: str | None = None
+    """One of METRICS, or None: all that the set gives."""
+
 
 def parse_sets(text):
-    """{name: path} of "NAME=PATH[,NAME=PATH…]", in that order.
+    """{name: TestSet} of "NAME=PATH[:METRIC][,NAME=PATH[:METRIC]…]", in that order.
 
     Raises:
         ConfigError: a part is not NAME=PATH, or a name comes twice.
@@ -19,32 +28,37 @@ def parse_sets(text):
     sets = {}
     for part in text.split(","):
         name, equals, path = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and path):
-            raise ConfigError(f"--sets has the part {part!r}: NAME=PATH was expected, parts separated by commas.")
+        start, colon, metric = path.rpartition(":")
+        found = TestSet(start, metric) if colon and metric in METRICS else TestSet(path)
+        if not (name and equals and found.path):
+            raise ConfigError(
+                f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts separated by commas; "
+                f"a metric is one of {', '.join(METRICS)}."
+            )
         if name in sets:
             raise ConfigError(f"--sets names {name!r} twice: each test set needs a name of its own.")
-        sets[name] = path
+        sets[name] = found
     return sets
 
 
 def texture_labels(reader):
     """The class whose texture each image wears, numbered as the file's classes, for cue-conflict sets; None for any other set.
 
-    A cue-conflict set tells the texture of every image, by an int field `texture` or by file names such as cat7-elephant2.png, each
-    texture is that of a class, and it is never the image's own class. A set in which some images wear their own texture (such as the
-    in-domain set of stencils) asks another question, and gets no shape bias.
+    A cue-conflict set tells the texture of every image, each texture is that of a class, and it is not the image's own class. An int field
+    `texture` counts only if that holds for all images: a set in which some wear their own (such as the in-domain set of stencils) asks
+    another question, and gets no shape bias. Sets that tell it by file names such as cat7-elephant2.png are of conflicting cues, and
+    images of which both agree, of which the published set has 80, are left out of the count by `shape_bias`.
     """
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
-    textures = _texture_field(reader)
+    by_name = "texture" not in reader.ints
+    textures = _named_textures(reader) if by_name else torch.as_tensor(reader.ints["texture"], dtype=torch.int64)
     if textures is None or len(textures) == 0:
         return None
-    named = (textures >= 0) & (textures < class_count(reader))
-    return textures if bool((named & (textures != labels)).all()) else None
+    named, other = (textures >= 0) & (textures < class_count(reader)), textures != labels
+    return textures if bool(named.all()) and bool(other.any() if by_name else other.all()) else None
 
 
-def _texture_field(reader):
-    if "texture" in reader.ints:
-        return torch.as_tensor(reader.ints["texture"], dtype=torch.int64)
+def _named_textures(reader):
     if reader.names is None or reader.classes is None:
         return None
     position = {name: number for number, name in enumerate(reader.classes)}

@@ -1,0 +1,50 @@
+"""Test sets on disk: folders of classes are encoded once, and again when they change."""
+
+import numpy as np
+import pytest
+from conftest import jpeg, photo, saved
+
+from fastneg.config import ConfigError
+from fastneg.evaluation.set_files import class_root, open_set
+
+
+def make_folder(root, classes=("b", "a"), images=3, suffix="jpg"):
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(images):
+            data = jpeg(photo(rng, 40, 48)) if suffix == "jpg" else saved(photo(rng, 40, 48), "PNG")
+            (root / name / f"{name}{i}-{classes[0] if name != classes[0] else classes[1]}{i}.{suffix}").write_bytes(data)
+    return root
+
+
+def test_a_folder_is_encoded_once_and_again_when_it_changes(tmp_path):
+    folder, said = make_folder(tmp_path / "sketch"), []
+    for _ in range(2):
+        with open_set(folder, tmp_path / "run", 1, said.append) as reader:
+            assert reader.classes == ["a", "b"] and len(reader) == 6
+            name = reader.names[0]
+            assert reader.jpeg(0).tobytes() == (folder / name).read_bytes(), "JPEGs pass through"
+    assert len(said) == 1 and "6 images encoded" in said[0]
+    (folder / "a" / "one-more.jpg").write_bytes((folder / name).read_bytes())
+    with open_set(folder, tmp_path / "run", 1, said.append) as reader:
+        assert len(reader) == 7 and len(said) == 2
+
+
+def test_a_folder_of_splits_gives_its_val(tmp_path):
+    make_folder(tmp_path / "stylized" / "train")
+    with pytest.raises(ConfigError, match="name the folder whose sub-folders are the classes"):
+        class_root(tmp_path / "stylized")
+    make_folder(tmp_path / "stylized" / "val", images=1)
+    assert class_root(tmp_path / "stylized") == tmp_path / "stylized" / "val"
+    assert class_root(tmp_path / "stylized" / "val") == tmp_path / "stylized" / "val"
+
+
+def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):
+    with pytest.raises(ConfigError, match=r"does not exist: a \.beton file, a folder .*/<class>/\*\.jpg, or ImageNet-C's"), open_set(
+        tmp_path / "none", tmp_path
+    ):
+        pass
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds no folders"), open_set(tmp_path / "empty", tmp_path):
+        pass
