@@ -62,6 +62,11 @@ def fastneg_patch(data):
     return epoch
 
 
+def fastneg_augment_kernel(data):
+    """Our loader, with torchvision's own colour changes from `fastneg.kernels.augment` in place of DALI's."""
+    return fastneg(data, augment="kernel")
+
+
 def torchvision_pil(data):
     """What most people run: PIL images, two torchvision transforms in worker processes."""
     return _image_folder(data, _Views(_pil_view(data.view_size)))
@@ -363,6 +368,7 @@ CONTENDERS = {
     contender.__name__: contender
     for contender in (
         fastneg,
+        fastneg_augment_kernel,
         fastneg_patch,
         torchvision_pil,
         torchvision_v2,

@@ -43,9 +43,12 @@ def evaluate_similarity(run, name, reader, *, device="cpu", threads=0):
         raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     if not len(reader):
         raise ConfigError(f"{reader.path} holds no images.")
-    path, config, method = found[0].name, *_restored(found[1], device)
-    size, device = config.image_size, torch.device(device)
-    settings = config.replace(negatives=KIND, patch_max=min(config.patch_max, size), patch_min=min(config.patch_min, size))
+    path, device = found[0].name, torch.device(device)
+    config = PretrainConfig(**found[1]["config"])
+    size = config.image_size
+    # Its alpha weighs the loss alone, and may name kinds that are not measured here.
+    settings = config.replace(negatives=KIND, alpha=1.0, patch_max=min(config.patch_max, size), patch_min=min(config.patch_min, size))
+    method = _restored(found[1], settings, device)
     batch_size = min(BATCH, len(reader))
     crops = {"augmentation": config.augmentation, "crop_area": (config.crop_min, config.crop_max)}
     loader = TrainLoader(reader, batch_size, size, **crops, device=device, threads=threads)
@@ -72,9 +75,8 @@ def evaluate_similarity(run, name, reader, *, device="cpu", threads=0):
     return {**row, "means": {"positive": means["positive"], "queue": means.get("queue"), "negative": {KIND: means["negative"]}}}
 
 
-def _restored(state, device):
-    """(PretrainConfig, the whole method in eval mode) of a checkpoint."""
-    config = PretrainConfig(**state["config"])
+def _restored(state, config, device):
+    """The whole method of a checkpoint in eval mode, built by a config that differs from the checkpoint's in its negatives alone."""
     method = METHODS[config.method](config)
     method.load_state_dict(state["method"])
-    return config, method.eval().requires_grad_(False).to(device)
+    return method.eval().requires_grad_(False).to(device)

@@ -1,4 +1,4 @@
-"""Rows of all processes, with gradients: what in-batch negatives over a global batch need.
+"""Rows of all processes, with gradients where in-batch negatives over a global batch need them.
 
 Legend: n rows of this process, S processes, D feature dimension.
 """
@@ -21,11 +21,18 @@ def gather_own_first(rows):
     return _Gather.apply(rows)
 
 
+def all_rows(rows):
+    """(n, …) of each process → (S n, …) in the order of ranks, without gradient; every process must hold as many rows."""
+    out = rows.new_empty((dist.get_world_size() * len(rows), *rows.shape[1:]))
+    # Newer versions of torch give it another name.
+    getattr(dist, "all_gather_single", dist.all_gather_into_tensor)(out, rows.contiguous())
+    return out
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows):
-        out = rows.new_empty((dist.get_world_size() * len(rows), *rows.shape[1:]))
-        dist.all_gather_into_tensor(out, rows.contiguous())
+        out = all_rows(rows)
         ctx.own = slice(dist.get_rank() * len(rows), (dist.get_rank() + 1) * len(rows))
         return out.roll(-ctx.own.start, 0)
 

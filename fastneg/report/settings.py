@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 
-from fastneg.config import PretrainConfig, field_docs
+from fastneg.config import ConfigError, PretrainConfig, field_docs
 from fastneg.report.blocks import Cell, Column, Commands, Fold, Row, Section, Table
 
 MISSING = "–"
@@ -102,7 +102,16 @@ def reproduce(run):
         return None, recorded
     # The defaults of PretrainConfig are those of this preset.
     words = ["fastneg", "pretrain", "--preset", "moco_patch_in100"]
+    idle = _without_effect({name: value for name, value in run.config.items() if name in known})
     for name, value in run.config.items():
-        if name in ("data", "out") or (name in known and value != known[name]):
+        if name in ("data", "out") or (name in known and value != known[name] and name not in idle):
             words += [f"--{name}", str(value)]
     return shlex.join(words), recorded
+
+
+def _without_effect(config):
+    """Fields that do nothing beside the others, which a command line refuses; none where another version's config does not fit this one."""
+    try:
+        return PretrainConfig(**config).without_effect()
+    except ConfigError:
+        return set()

@@ -6,14 +6,18 @@ import datetime
 import gc
 import inspect
 import os
+import secrets
+import time
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.config import ConfigError
+from fastneg.methods.gather import all_rows
 
 TIMEOUT = datetime.timedelta(minutes=10)
 """A collective that waits longer ends the process: a rank that died never leaves the others hanging."""
@@ -45,8 +49,36 @@ def start(device="auto"):
         # after the group is made, these functions would keep the group, and its threads, alive to the end of the process (see `stop`).
         import torch.distributed.nn.functional  # noqa: F401
 
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=size, timeout=TIMEOUT)
+        store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
+        store = dist.PrefixStore(agree_on_token(store, rank, size), store)
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return World(rank if size > 1 else 0, size, chosen)
+
+
+def agree_on_token(store, rank, size):
+    """A text that the processes of this start share, and those of no other one.
+
+    torchrun lends its store to the processes, and processes that it starts anew would find in it the addresses of those that died (seen
+    with torch 2.14: "Connection refused"). So each process asks under a name that nobody had before, and the first one answers whoever
+    asks until all have the token. The count of restarts would not do: torchrun counts them for each machine.
+    """
+    own = secrets.token_hex(8)
+    if rank:
+        store.set(f"fastneg/asks/{rank}", own)
+        token = store.get(f"fastneg/answer/{own}").decode()  # waits
+        store.set(f"fastneg/has/{rank}/{token}", "1")
+        return token
+    waiting, ends = set(range(1, size)), time.monotonic() + TIMEOUT.total_seconds()
+    while waiting:
+        for other in sorted(waiting):
+            if store.check([f"fastneg/has/{other}/{own}"]):
+                waiting.discard(other)
+            elif store.check([f"fastneg/asks/{other}"]):  # perhaps still that of one that died: answering it does no harm
+                store.set(f"fastneg/answer/{store.get(f'fastneg/asks/{other}').decode()}", own)
+        if time.monotonic() > ends:
+            raise TimeoutError(f"Waited {TIMEOUT} for the processes of rank {', '.join(map(str, sorted(waiting)))} to start.")
+        time.sleep(0.02)
+    return own
 
 
 def _place(env):
@@ -108,9 +140,7 @@ def gather(rows, world):
     """(n, …) of each process → (n · size, …) in the order of ranks."""
     if world.size == 1:
         return rows
-    out = rows.new_empty((world.size * len(rows), *rows.shape[1:]))
-    dist.all_gather_into_tensor(out, rows.contiguous())
-    return out
+    return all_rows(rows)
 
 
 def average(values, world):
