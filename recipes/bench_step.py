@@ -62,9 +62,11 @@ def _variants(device):
         "without_foreach_momentum": Variant(patches={"momentum_update": reallocating_update}),
         "without_channels_last": Variant(prepare=_contiguous),
         "without_split_bn": Variant({"bn": "none"}),
+        "with_batched_key_pass": Variant({"key_pass": "batched"}),
     }
     if device == "cuda":
         variants["without_bf16"] = Variant({"precision": "fp32"})
+        variants["with_compile"] = Variant({"compile": True})
     return variants
 
 

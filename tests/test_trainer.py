@@ -1,5 +1,6 @@
 """The training loop on real JPEG data: resumed equals uninterrupted, bit for bit; it stops where it must."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from fastneg import backbones
 from fastneg.config import PretrainConfig
 from fastneg.evaluation.run import load_run
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training import checkpoint, trainer
+from fastneg.training import checkpoint, distributed, trainer
 from fastneg.training.trainer import TrainingError, pretrain
 
 
@@ -260,3 +261,22 @@ def test_two_processes_train_and_resume(beton, tmp_path):
     assert rows(tmp_path / "run", "start")[0]["processes"] == 2
     # resumed by one process at an epoch's end, with a further epoch
     assert pretrain(config.replace(epochs=4)).step == 20
+
+
+@pytest.mark.gpu
+def test_no_step_waits_for_the_device(beton, tmp_path):
+    config = settings(beton, tmp_path / "run", device="cuda", negatives="patch")
+    world = distributed.World(0, 1, torch.device("cuda", 0))
+    with contextlib.ExitStack() as stack:
+        run = trainer.Trainer(config, world, stack)
+        run.model.train()
+        batches = list(run.loader.epoch(0))
+        run.train_step(batches[0], 0.1)  # compiles the kernels, writes the gallery
+        run.step += 1
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for batch in batches[1:3]:
+                run.train_step(batch, 0.1)
+                run.step += 1
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
