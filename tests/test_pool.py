@@ -1,8 +1,12 @@
 """Work in processes. The progress of a whole job: test_encode.py."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +32,81 @@ def _interrupt_yourself(number):
 
 def test_an_interrupt_is_the_parents_business():
     assert list(in_order(_interrupt_yourself, range(4), workers=2)) == [0, 1, 2, 3]  # Ctrl-C reaches idle workers too
+
+
+def _refuse(number):
+    if number == 5:
+        raise KeyError("five")
+    return bytes(1 << 20)  # more than a pipe holds
+
+
+class _Stubborn(Exception):
+    def __reduce__(self):
+        raise TypeError("it does not travel")
+
+
+def _refuse_stubbornly(number):
+    raise _Stubborn("why")
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_what_a_worker_raises_is_raised_here(method):
+    context, found = multiprocessing.get_context(method), []
+    with pytest.raises(KeyError, match="five") as caught:
+        found += in_order(_refuse, range(20), workers=2, context=context)
+    assert len(found) == 5 and "in _refuse" in str(caught.value.__cause__)
+    with pytest.raises(BetonError, match="_Stubborn: why"):
+        list(in_order(_refuse_stubbornly, range(3), workers=2, context=context))
+
+
+def _sleep(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def _gone(pid):
+    """Whether a process ends within some time; one that nobody has waited for yet counts."""
+    for _ in range(1200):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_workers_end_with_the_generator(method):
+    results = in_order(_sleep, [0, 0, 600, 600, 600], workers=2, context=multiprocessing.get_context(method))
+    pids = {next(results), next(results)}
+    results.close()
+    assert all(_gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_workers_end_when_their_parent_is_killed(method, tmp_path):
+    script = (
+        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1]); import test_pool; from fastneg.data.pool import in_order\n"
+        "if __name__ == '__main__':\n"
+        "    for pid in in_order(test_pool._sleep, [0.2] * 1000, 2, multiprocessing.get_context(sys.argv[2])): print(pid, flush=True)"
+    )
+    path = tmp_path / "job.py"
+    path.write_text(script)
+    job = subprocess.Popen([sys.executable, str(path), str(Path(__file__).parent), method], stdout=subprocess.PIPE, text=True)
+    pids = {int(job.stdout.readline()) for _ in range(4)}
+    job.kill()
+    job.wait(120)
+    assert len(pids) == 2 and all(_gone(pid) for pid in pids)
+
+
+def test_tasks_larger_than_a_pipe():
+    tasks = [bytes([i]) * 3_000_000 for i in range(8)]
+    assert list(in_order(_same, tasks, workers=2)) == tasks
+
+
+def _same(task):
+    return task
 
 
 def test_results_come_in_order_and_a_dead_worker_is_an_error():

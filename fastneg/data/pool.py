@@ -2,45 +2,126 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
+import multiprocessing.connection
+import pickle
 import signal
 import sys
 import time
+import traceback
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 
 from fastneg.config import default_workers
-from fastneg.data.beton import BetonError
+from fastneg.data.errors import BetonError
 
 CHUNK = 32  # images a task
 PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
+FITS_A_PIPE = 1 << 15  # bytes that a worker can be sent though it does not read yet
+END_S = 5.0  # seconds that a worker whose pipe was closed may take to end
 
 
 def in_order(function, tasks, workers=0, context=None):
     """Yield function(task) for each task in turn, computed by worker processes (0: one a core); with one, in this process.
 
     The workers are started by `context`, a multiprocessing context, or else by a fork server that has loaded what decoding needs; then
-    a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here.
+    a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here. Workers end with the generator,
+    however it ends, and when this process is gone, even killed.
     """
     tasks = list(tasks)
     workers = min(workers or default_workers(), len(tasks))
     if workers <= 1:
         yield from map(function, tasks)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=context or process_context(), initializer=_leave_interrupts_to_the_parent)
+    context, pool = context or process_context(), []
     try:
-        tasks, pending = iter(tasks), deque()
-        while True:
-            while len(pending) < 2 * workers and (task := next(tasks, None)) is not None:
-                pending.append(pool.submit(function, task))
-            if not pending:
-                return
-            yield pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise BetonError("A worker process died, perhaps for want of memory: try fewer --workers.") from error
+        for _ in range(workers):
+            pool.append(_Worker(function, context))
+        waiting, done = deque(enumerate(tasks)), {}
+        for number in range(len(tasks)):
+            while number not in done:
+                # A second task keeps a worker busy while its first result is taken; results that wait for an earlier one are few.
+                for depth, worker in itertools.product((1, 2), pool):
+                    if waiting and waiting[0][0] < number + 4 * workers and worker.offer(*waiting[0], depth):
+                        waiting.popleft()
+                ready = multiprocessing.connection.wait([worker.pipe for worker in pool if worker.numbers])
+                done.update(worker.receive() for worker in pool if worker.pipe in ready)
+            ended, result, trace = done.pop(number)
+            if not ended:
+                raise result from RuntimeError(f"in a worker process:\n{trace}")
+            yield result
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for worker in pool:
+            worker.pipe.close()  # all before the first is waited for: forked workers hold the pipes of those that came before them
+        for worker in pool:
+            worker.end()
+
+
+class _Worker:
+    """A process with a pipe of its own: no lock or queue is shared, so that none can be left behind by a process that dies."""
+
+    def __init__(self, function, context):
+        self.pipe, theirs = context.Pipe()
+        self.numbers = deque()  # of the tasks that were sent and not answered
+        self._process = context.Process(target=_work, args=(function, theirs, self.pipe), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def offer(self, number, task, depth):
+        """Send a task unless the worker has `depth` tasks already, or would have to read first; returns whether it was sent."""
+        data = pickle.dumps(task)
+        if len(self.numbers) >= depth or (self.numbers and len(data) > FITS_A_PIPE):
+            return False
+        try:
+            self.pipe.send_bytes(data)
+        except OSError as error:
+            raise self._died() from error
+        self.numbers.append(number)
+        return True
+
+    def receive(self):
+        """(number, (whether it ended well, result or exception, traceback)) of the oldest task."""
+        try:
+            return self.numbers.popleft(), pickle.loads(self.pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+
+    def _died(self):
+        self._process.join(END_S)
+        return BetonError(f"A worker process died ({self._process.exitcode}), perhaps for want of memory: try fewer --workers.")
+
+    def end(self):
+        """Wait for the end of the process, whose pipe is closed, or bring it about."""
+        if self.numbers:  # nobody wants the result of what it is doing
+            self._process.terminate()
+        self._process.join(END_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _work(function, pipe, ours):
+    """The life of a worker: a task is read, its result is written, until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: what it means is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ours.close()  # a forked worker holds the other end too, and would never see it closed
+    while True:
+        try:
+            task = pickle.loads(pipe.recv_bytes())
+        except EOFError:
+            return
+        try:
+            answer = pickle.dumps((True, function(task), None))
+        except Exception as error:
+            trace = traceback.format_exc()
+            try:
+                answer = pickle.dumps((False, error, trace))
+            except Exception:  # an exception that cannot travel
+                answer = pickle.dumps((False, BetonError(f"{type(error).__name__}: {error}"), trace))
+        try:
+            pipe.send_bytes(answer)
+        except OSError:  # the parent is gone
+            return
 
 
 def process_context():
@@ -48,10 +129,6 @@ def process_context():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fastneg.data.image_files", "PIL.Image"])
     return context
-
-
-def _leave_interrupts_to_the_parent():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def chunks(items, size):
