@@ -543,6 +543,34 @@ class LinearConfig(Config):
 
 
 @dataclass(frozen=True)
+class FinetuneConfig(Config):
+    """Train the encoder of a run together with a linear classifier for a few epochs and report the accuracy after the last one."""
+
+    run: str
+    """The run folder that `fastneg pretrain` wrote; its checkpoints stay as they are."""
+    train: str
+    """The labelled .beton file (or several) to train on."""
+    val: str
+    """The labelled .beton file (or several) to report accuracy on."""
+    epochs: int = option(10, at_least=1)
+    """Passes over the training set."""
+    lr: float = option(0.01, above=0.0)
+    """Learning rate of the encoder at the start; it decays along a cosine, step by step."""
+    head_lr: float = option(0.1, above=0.0)
+    """Learning rate of the classifier at the start."""
+    batch_size: int = option(128, at_least=1)
+    """Images a step."""
+    weight_decay: float = option(1e-4, at_least=0.0)
+    """L2 penalty on encoder and classifier."""
+    seed: int = option(0, at_least=0)
+    """Seeds order and crops."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
 class KnnConfig(Config):
     """Classify by the weighted votes of the nearest training features."""
 

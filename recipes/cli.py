@@ -66,6 +66,7 @@ COMMANDS = {
     "import": Command(configs.ImportConfig, configs.ImportConfig, "interchange:run_import", ("weights", "run")),
     "export": Command(configs.ExportConfig, configs.ExportConfig, "interchange:run_export", ("out",)),
     "linear": Command(configs.LinearConfig, configs.LinearConfig, "linear:run_linear"),
+    "finetune": Command(configs.FinetuneConfig, configs.FinetuneConfig, "finetune:run_finetune"),
     "knn": Command(configs.KnnConfig, configs.KnnConfig, "knn:run_knn"),
     "evaluate": Command(configs.EvaluateConfig, configs.EvaluateConfig, "evaluate:run_evaluate"),
     "report": Command(_report, ReportConfig, "report:run_report", ("runs",)),

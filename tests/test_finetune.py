@@ -1,0 +1,63 @@
+"""Fine-tuning: it learns, repeats by its seed, leaves the run as it was, and reports the last epoch (fastneg.recipes.finetune)."""
+
+import json
+
+import pytest
+import torch
+from test_features import make_beton, make_run, silent
+
+from fastneg.config import ConfigError
+from fastneg.data import BetonReader
+from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
+from fastneg.evaluation.run import load_run, weights_digest
+from fastneg.recipes.cli import main
+
+SETTINGS = {"epochs": 6, "lr": 0.05, "head_lr": 0.2, "batch_size": 12, "weight_decay": 0.0, "threads": 1, "report": silent}
+
+
+@pytest.fixture
+def parts(tmp_path):
+    run = make_run(tmp_path / "run")
+    with BetonReader(make_beton(tmp_path / "data.beton", count=48)) as reader:
+        yield load_run(run), reader, torch.as_tensor(reader.labels)
+
+
+def test_it_learns_and_the_runs_encoder_stays(parts):
+    loaded, reader, labels = parts
+    backbone, head = fine_tune(loaded, reader, labels, 4, **SETTINGS)
+    logits = fine_tuned_logits(backbone, head, loaded, reader, threads=1)
+    assert (logits.argmax(1) == labels).float().mean() > 0.9
+    assert weights_digest(loaded.backbone) == loaded.digest != weights_digest(backbone)
+    assert not loaded.backbone.training and not any(parameter.requires_grad for parameter in loaded.backbone.parameters())
+
+
+def test_the_seed_decides(parts):
+    loaded, reader, labels = parts
+    one, same, other = (fine_tune(loaded, reader, labels, 4, **{**SETTINGS, "epochs": 1}, seed=seed)[0] for seed in (0, 0, 1))
+    assert weights_digest(one) == weights_digest(same) != weights_digest(other)
+
+
+def test_a_step_is_sgd_on_both(parts):
+    """With every image in one batch, one epoch is one step down the gradient of the cross-entropy from a classifier of zeros."""
+    loaded, reader, labels = parts
+    settings = {**SETTINGS, "epochs": 1, "batch_size": 48, "lr": 1e-9, "head_lr": 0.5}
+    _, head = fine_tune(loaded, reader, labels, 4, **settings)
+    # From zeros the softmax is even, so the gradient of the bias is 1/4 less the share of the class, here 1/4: it stays where it was.
+    torch.testing.assert_close(head.bias, torch.zeros(4), rtol=0, atol=1e-6)
+    assert head.weight.abs().max() > 1e-3
+
+
+def test_a_loss_that_is_lost_is_said_so(parts):
+    loaded, reader, labels = parts
+    with pytest.raises(ConfigError, match="lower --lr"):
+        fine_tune(loaded, reader, labels, 4, **{**SETTINGS, "lr": 1e9, "head_lr": 1e9})
+
+
+def test_from_the_command_line(tmp_path, capsys):
+    run, data = make_run(tmp_path / "run"), make_beton(tmp_path / "data.beton", count=24)
+    arguments = ["finetune", "--run", str(run), "--train", str(data), "--val", str(data), "--device", "cpu", "--threads", "1"]
+    assert main([*arguments, "--epochs", "2", "--batch_size", "12"]) == 0
+    assert "Fine-tuned, epoch 2 of 2: top-1" in capsys.readouterr().out
+    (row,) = (json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines())
+    assert row["kind"] == "finetune" and row["epochs"] == 2 and row["images"] == 24 and len(row["top1_interval"]) == 2
+    assert not (run / "linear.pt").exists()
