@@ -653,6 +653,7 @@ class BenchConfig(Config):
         "all",
         choices=(
             "loader",
+            "encode",
             "order",
             "patch_shuffle",
             "augment",

@@ -98,7 +98,7 @@ def _row(data, name):
 
 
 def _write(folder, count):
-    samples = list(_photos(count))
+    samples = list(photos(count))
     encode_samples(folder / "bench.beton", ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)))
     for i, (data, label) in enumerate(samples):
         path = folder / "images" / str(label) / f"{i}.jpg"
@@ -106,7 +106,7 @@ def _write(folder, count):
         path.write_bytes(data)
 
 
-def _photos(count, distinct=256):
+def photos(count, distinct=256):
     """JPEG bytes of random scenes: smooth areas, edges and grain, about as heavy to decode as photographs; they repeat after `distinct`."""
     rng = np.random.default_rng(0)
     photos = []

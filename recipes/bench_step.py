@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastneg.data import stencils
 from fastneg.data.encode import encode_samples
 from fastneg.negatives import make_negatives
-from fastneg.recipes.bench_loader import _photos as photos
+from fastneg.recipes.bench_loader import photos
 from fastneg.recipes.measuring import bench_device, figures_of, flops_per_ms, milliseconds, take_turns
 from fastneg.recipes.plain_moco import PlainMoCo, eager_info_nce, reallocating_update
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu

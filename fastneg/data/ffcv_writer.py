@@ -52,7 +52,7 @@ def write_with_ffcv(config, out, classes, names, labels, done, progress, origin)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(out)
     try:
-        _run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
+        run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
         with BetonReader(temporary) as reader:
             done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
         publish(temporary, out, {"classes": classes, "names": names, **origin, **done})
@@ -60,7 +60,7 @@ def write_with_ffcv(config, out, classes, names, labels, done, progress, origin)
         temporary.unlink(missing_ok=True)
 
 
-def _run_ffcv(config, temporary, paths, labels, page_size, progress):
+def run_ffcv(config, temporary, paths, labels, page_size, progress):
     context = process_context()
     workers = min(config.workers or default_workers(), len(paths))
     receiver, sender = context.Pipe(duplex=False)
