@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 from fastneg.config import EncodeConfig, default_workers
@@ -13,13 +16,12 @@ from fastneg.data.encode import encode
 from fastneg.data.ffcv_writer import run_ffcv
 from fastneg.data.pool import Progress
 from fastneg.recipes.bench_loader import HEIGHT, WIDTH, photos
-from fastneg.recipes.loader_contenders import measure, missing
-
+from fastneg.recipes.loader_contenders import missing
 
 FEW = 16  # images of the folder that shows what starting takes
 
 
-def bench_encode(rounds=3, images=1000, contenders=None):
+def bench_encode(rounds=3, images=2000, contenders=None):
     """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image, ratios to FFCV's; medians of the rounds.
 
     Starting takes seconds that do not grow with the folder (imports, processes), so each contender also writes a folder of `FEW` images:
@@ -39,12 +41,17 @@ def bench_encode(rounds=3, images=1000, contenders=None):
         figures = {name: [] for name in contenders if name not in skipped}
         for name in figures:
             run(name, "few")  # warms up
+        starts = {name: [] for name in figures}
         for _ in range(rounds):  # in turn, so that a machine whose speed drifts treats them alike
-            for name, found in figures.items():
-                (seconds, cpu_seconds), (few_seconds, few_cpu_seconds) = run(name, "images"), run(name, "few")
-                more = images - FEW
-                found.append((more / (seconds - few_seconds), 1000 * (cpu_seconds - few_cpu_seconds) / more, few_seconds))
-    rates = {name: statistics.median(found[0] for found in rounds) for name, rounds in figures.items()}
+            for name in figures:
+                figures[name].append(run(name, "images"))
+                starts[name].append(run(name, "few"))
+    more, rates, cpu_ms, begin = images - FEW, {}, {}, {}
+    for name, found in figures.items():
+        begin[name], few_cpu = (statistics.median(values) for values in zip(*starts[name], strict=True))
+        rates[name] = sorted(more / (seconds - begin[name]) for seconds, _ in found)
+        cpu_ms[name] = 1000 * (statistics.median(cpu for _, cpu in found) - few_cpu) / more
+    median = {name: statistics.median(found) for name, found in rates.items()}
     for name in contenders:
         row = {"bench": "encode", "contender": name, "images": images, "height": HEIGHT, "width": WIDTH, "bytes_per_image": size // images}
         row["workers"] = 1 if name == "copy" else workers
@@ -53,21 +60,39 @@ def bench_encode(rounds=3, images=1000, contenders=None):
             continue
         yield {
             **row,
-            "images_per_s": rates[name],
-            "images_per_s_slowest": min(found[0] for found in figures[name]),
-            "images_per_s_fastest": max(found[0] for found in figures[name]),
-            "mb_per_s": rates[name] * size / images / 1e6,
-            "cpu_ms_per_image": statistics.median(found[1] for found in figures[name]),
-            "start_s": statistics.median(found[2] for found in figures[name]),
-            **{f"ratio_to_{base}": rates[name] / rates[base] if base in rates else None for base in ("ffcv", "ffcv_unchecked")},
+            "images_per_s": median[name],
+            "images_per_s_slowest": rates[name][0],
+            "images_per_s_fastest": rates[name][-1],
+            "mb_per_s": median[name] * size / images / 1e6,
+            "cpu_ms_per_image": cpu_ms[name],
+            "start_s": begin[name],
+            **{f"ratio_to_{base}": median[name] / median[base] if base in median else None for base in ("ffcv", "ffcv_unchecked")},
         }
 
 
 def _run(contender, source, out, workers):
     """(seconds, CPU seconds) of one run, whose output is removed."""
-    _, seconds, cpu_seconds = measure(lambda number: contender(source, out, workers), 0)
+    before, began = _cpu_seconds(), time.perf_counter()
+    contender(source, out, workers)
+    seconds, cpu_seconds = time.perf_counter() - began, _cpu_seconds() - before
     shutil.rmtree(out) if out.is_dir() else out.unlink()
     return seconds, cpu_seconds
+
+
+def _cpu_seconds():
+    """CPU seconds of this process and all below it, living or finished: a fork server's workers are not this process's children."""
+    usage, children = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+            usage[int(stat.parent.name)] = sum(map(int, fields[11:15]))  # own and finished children's, user and system
+    ticks, waiting = 0, [os.getpid()]
+    while waiting:
+        process = waiting.pop()
+        ticks += usage.get(process, 0)
+        waiting += children.get(process, [])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def passthrough(source, out, workers):

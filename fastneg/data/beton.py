@@ -269,7 +269,14 @@ class BetonReader:
             )
         entries = np.frombuffer(self._map, ALLOCATION, found, table)
         entries = entries[entries["size"] > 0]  # an empty bytes field shares its address with what comes after it
-        return entries[np.argsort(entries["ptr"], kind="stable")]
+        entries = entries[np.argsort(entries["ptr"], kind="stable")]
+        if (twice := entries["ptr"][1:] == entries["ptr"][:-1]).any():  # which of the sizes would be meant?
+            at = int(entries["ptr"][int(twice.argmax())])
+            raise BetonError(
+                f"{self.path} has two entries in its allocation table for byte {at} ({int(twice.sum())} such places): it is damaged. "
+                "Copy or encode it again."
+            )
+        return entries
 
     def _locate(self, pointers, entries, data_start, table, what):
         """(start, size), (len,) int64 each, of the samples of a field."""
