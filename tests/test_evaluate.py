@@ -129,10 +129,22 @@ def test_the_extra_corruptions_do_not_count_in_the_mean(probed, tmp_path, lines)
 def test_present_classes_only(probed, tmp_path, lines):
     path = make_beton(tmp_path / "two.beton", 12, classes=("a", "b"), seed=2)
     assert evaluate(probed, f"two={path}", arg_max="present", corruptions="on") == 0
-    assert evaluate(probed, f"two={path}", corruptions="on") == 0
+    assert evaluate(probed, f"two-all={path}", corruptions="on") == 0
     present, corrupted, _, corrupted_of_all = (row for row in lines() if row["kind"] in ("accuracy", "corruptions"))
     assert present["arg_max"] == corrupted["arg_max"] == "present" and present["top5"] == 100.0
     assert corrupted["mean_top1"] > corrupted_of_all["mean_top1"], "heavy noise sends images to the two absent classes"
+
+
+def test_figures_of_one_arg_max_do_not_replace_those_of_the_other(probed, tmp_path, lines, capsys):
+    path = make_beton(tmp_path / "modes.beton", 8, classes=("a", "b"), seed=2)
+    assert evaluate(probed, f"modes={path}", arg_max="present") == 0
+    answers, kept = (probed / "predictions" / "modes.npz").read_bytes(), lines()
+    assert evaluate(probed, f"modes={path}") == 1
+    assert "holds figures of modes with --arg_max present" in capsys.readouterr().err
+    assert lines() == kept and (probed / "predictions" / "modes.npz").read_bytes() == answers
+    assert evaluate(probed, f"modes={path},modes-all={path}") == 1, "the others still run"
+    assert [row["arg_max"] for row in lines() if row["kind"] == "accuracy"] == ["present", "all"]
+    assert evaluate(probed, f"modes={path}", arg_max="present") == 0
 
 
 def test_without_a_classifier_it_says_what_to_run(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from fastneg.backbones import build_backbone
-from fastneg.config import PretrainConfig
+from fastneg.config import ConfigError, PretrainConfig
 from fastneg.training import checkpoint
 
 
@@ -57,3 +57,24 @@ def append_result(run, row):
     """Add one line to RUN/evaluation.jsonl; a later line of the same kind and set replaces an earlier one for every reader."""
     with open(Path(run) / "evaluation.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def refuse_other_arg_max(run, name, arg_max):
+    """Keep a set's figures of one arg-max from silently replacing those of the other: both would stand under its name.
+
+    Raises:
+        ConfigError: RUN/evaluation.jsonl holds figures of the set by another arg_max.
+    """
+    path, found = Path(run) / "evaluation.jsonl", None
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # a job that was stopped while it wrote; the report tells of it
+        if isinstance(row, dict) and row.get("set") == name:
+            found = row.get("arg_max") or found
+    if found not in (None, arg_max):
+        raise ConfigError(
+            f"{path} holds figures of {name} with --arg_max {found}, which those with --arg_max {arg_max} would replace: "
+            f"give the set another name, such as {name}-{arg_max}=PATH."
+        )
