@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
+
 from fastneg.data.encode import encode
 from fastneg.data.verify import verify
 
 
+class _Terminated(BaseException):
+    """SIGTERM came. Raised where the work is, so that all that cleans up after an error does so."""
+
+
+@contextlib.contextmanager
+def _raising_sigterm():
+    def stop(number, frame):
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_encode(config):
-    """Encode and print what was done; 1 if images had to be skipped."""
-    summary = encode(config)
+    """Encode and print what was done; 1 if images had to be skipped, 143 if SIGTERM stopped it."""
+    try:
+        with _raising_sigterm():
+            summary = encode(config)
+    except _Terminated:
+        print(f"fastneg encode: stopped by SIGTERM; nothing was left of {config.out}.", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    for name in summary["removed"]:
+        print(f"removed {name}, which a call that was killed had left.")
     changed, of_textures = (
         ", ".join(f"{count} {reason}" for reason, count in summary[key].items()) for key in ("re_encoded", "textures_re_encoded")
     )
@@ -16,7 +43,7 @@ def run_encode(config):
         f"{config.out}: {summary['images']} images, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
         f"{summary['passed_through']} passed through untouched, encoded again: {changed or 'none'}; "
         + (f"textures encoded again: {of_textures or 'none'}; " if config.textures else "")
-        + f"skipped: {len(summary['skipped'])}."
+        + f"skipped: {len(summary['skipped'])}; no images by their suffix: {summary['ignored']}."
     )
     for skipped in summary["skipped"]:
         print(f"  skipped {skipped}")

@@ -1,6 +1,7 @@
 """The writer: pages, records, and files that are whole or absent. What it writes is read in test_beton.py too."""
 
 import errno
+import os
 import zlib
 
 import numpy as np
@@ -68,6 +69,12 @@ def test_paired_images_lie_with_their_sample(tmp_path):
             reader.encoded(0, field="depth")
 
 
+def test_names_that_are_no_text(tmp_path):
+    with BetonWriter(tmp_path / "x.beton", page_size=4096) as writer:
+        writer.add(b"data", 1, 1, label=0, name=os.fsdecode(b"caf\xe9.jpg"))
+    assert BetonReader(tmp_path / "x.beton").names == ["caf\\udce9.jpg"]
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "deep" / "x.beton"
     with BetonWriter(path, page_size=4096) as writer:
@@ -90,7 +97,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     failed(interrupt, KeyboardInterrupt)
     failed(lambda writer: None, BetonError)  # no sample
     monkeypatch.setattr("fastneg.data.beton_writer.os.fsync", full)
-    failed(lambda writer: writer.add(b"second", 1, 1, label=0), OSError)
+    failed(lambda writer: writer.add(b"second", 1, 1, label=0), BetonError)
 
 
 @pytest.mark.parametrize(

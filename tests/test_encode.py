@@ -1,12 +1,12 @@
-"""Encoding with our writer: what it finds to encode (fastneg.data.sources), paired textures (fastneg.data.paired).
-
-With FFCV's writer: test_ffcv_interop.py.
+"""Encoding with our writer: what it finds to encode (fastneg.data.sources), paired textures (fastneg.data.paired), and what is left when
+it ends early (fastneg.data.temporary). With FFCV's writer: test_ffcv_interop.py.
 """
 
 import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +23,7 @@ from fastneg.data import BetonError, BetonReader, pool
 from fastneg.data.encode import encode, encode_samples
 from fastneg.data.image_files import decoded_size
 from fastneg.data.subsets import IMAGENET100
+from fastneg.data.temporary import temporary_file
 from fastneg.recipes.encode import run_encode
 
 RNG = np.random.default_rng(0)
@@ -66,7 +67,7 @@ def test_a_folder_becomes_a_file(tmp_path, folder, workers):
         size = sum(len(reader.jpeg(i)) for i in range(70))
     assert summary == {
         "images": 70, "bytes": size, "passed_through": 68, "re_encoded": {"png": 1, "cmyk": 1},
-        "textures_re_encoded": {}, "skipped": [], "ignored": 1,
+        "textures_re_encoded": {}, "skipped": [], "ignored": 1, "removed": [],
     }  # fmt: skip
     notes = json.loads((tmp_path / "out.beton.json").read_text())
     assert notes["samples"] == 70 and notes["re_encoded"] == summary["re_encoded"] and notes["encode"]["split"] == "train"
@@ -196,37 +197,81 @@ def test_textures_that_cannot_be(tmp_path, folder):
         config(tmp_path, ffcv_mode="raw")
 
 
-def test_an_interrupt_leaves_nothing(tmp_path):
-    """The real thing: Ctrl-C reaches the process and its workers while they work."""
-    data = jpeg(photo(RNG, 192, 192))  # large enough for the job to last while the signal is on its way
+@pytest.fixture(scope="module")
+def long_job(tmp_path_factory):
+    """start(out folder): a process that encodes, its samples already being written; it lasts while a signal is on its way."""
+    folder = tmp_path_factory.mktemp("long")
+    data = jpeg(photo(RNG, 192, 192))
     for i in range(3000):
-        path = tmp_path / f"src/train/{i % 4}/{i}.jpg"
+        path = folder / f"src/{i % 4}/{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    (tmp_path / "out").mkdir()
-    script = tmp_path / "job.py"
-    script.write_text(
-        "from fastneg.config import EncodeConfig\nfrom fastneg.data.encode import encode\n"
-        "if __name__ == '__main__':\n    encode(EncodeConfig('src', 'out/x.beton', 'train', workers=2))\n"
-    )
-    job = subprocess.Popen(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell starts background jobs with SIGINT ignored
-    )
-    try:
+    jobs = []
+
+    def start(out):
+        out.mkdir(exist_ok=True)
+        job = subprocess.Popen(
+            [sys.executable, "-m", "fastneg", "encode", "src", str(out / "x.beton"), "--workers", "2"],
+            cwd=folder,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell starts background jobs with SIGINT ignored
+        )
+        jobs.append(job)
         began = time.monotonic()
-        while not any(path.stat().st_size > 2**23 for path in (tmp_path / "out").iterdir()):  # samples are being written
+        while not any(path.stat().st_size > 2**23 for path in out.iterdir()):
             assert time.monotonic() - began < 120 and job.poll() is None
             time.sleep(0.002)
-        os.killpg(job.pid, signal.SIGINT)
-        said = job.communicate(timeout=60)[1]
-    finally:
+        return job
+
+    yield start
+    for job in jobs:
         job.kill()
-    assert said.count("KeyboardInterrupt") == 1 and job.returncode != 0  # the workers keep silent
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM; nothing was left of .*x.beton")],
+)
+def test_a_signal_leaves_nothing(tmp_path, long_job, number, code, said):
+    job = long_job(tmp_path / "out")
+    if number == signal.SIGINT:
+        os.killpg(job.pid, number)  # as Ctrl-C: it reaches the workers too
+    else:
+        job.send_signal(number)
+    error = job.communicate(timeout=120)[1]
+    assert job.returncode == code and re.fullmatch(f"fastneg encode: {said}.\n", error)  # one line: the workers keep silent
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_a_killed_call_leaves_is_removed_by_the_next(tmp_path, folder, long_job, capsys):
+    job = long_job(tmp_path)
+    job.kill()
+    job.wait(120)
+    (stale,) = tmp_path.glob(".x.beton.*.tmp")
+    (other := tmp_path / ".y.beton.00000000.tmp").write_bytes(b"of another file")
+    with temporary_file(tmp_path / "x.beton") as (written, _):  # another call is writing the same file
+        assert run_encode(config(tmp_path, out=str(tmp_path / "x.beton"))) == 0
+        assert other.exists() and written.exists()
+    assert f"removed {stale.name}, which a call that was killed had left." in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"src", "x.beton", "x.beton.json", other.name}
+
+
+@pytest.mark.parametrize("room", ["for no sample", "for some samples", "but for the last bytes"])
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, folder, room):
+    """A limit on the size of files stands for the disk: the writes fail in the same way, for real."""
+    encode(config(tmp_path))
+    size = (tmp_path / "out.beton").stat().st_size  # the samples begin at 8 MiB
+    limit = {"for no sample": 100_000, "for some samples": (2**23 + size) // 2, "but for the last bytes": size - 10}[room]
+    done = subprocess.run(
+        [sys.executable, "-m", "fastneg", "encode", "src", "out/x.beton", "--split", "train", "--workers", "1"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    said = "cannot be written: File too large. Nothing was left of it: make room, or write elsewhere."
+    assert done.returncode == 1 and done.stderr == f"fastneg encode: out/x.beton {said}\n"
     assert list((tmp_path / "out").iterdir()) == []
 
 

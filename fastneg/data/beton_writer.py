@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import operator
 import os
-import secrets
 import zlib
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from fastneg.data.beton import (
     checksum_field,
 )
 from fastneg.data.sidecar import sidecar_path
+from fastneg.data.temporary import temporary_file, told_when_full
 
 PAGE_SIZE = 8 << 20
 SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31  # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
@@ -48,7 +49,7 @@ class BetonWriter:
     Attributes:
         info: dict, written into PATH.json too; values as JSON takes them.
     Raises:
-        ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large.
+        ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large, or the disk is full.
     """
 
     def __init__(self, path, int_fields=("label", CHECKSUM_FIELD), page_size=PAGE_SIZE, classes=None, paired_fields=()):
@@ -68,7 +69,7 @@ class BetonWriter:
         columns = [*((name, IMAGE) for name in self.image_fields), *((name, "<i8") for name in self.int_fields)]
         self._record = np.dtype(columns, align=True)
         self._records, self._sizes, self._count = np.zeros(1024, self._record), np.zeros((1024, len(self.image_fields)), np.int64), 0
-        self._temporary, self._file = None, None
+        self._stack, self._temporary, self._file = contextlib.ExitStack(), None, None
         # Records lie before the samples, but their number is known at the end only: they get the first page, and what turns out to be in
         # their way is moved then.
         self._end = -(-self._records_start() // page_size) * page_size
@@ -78,8 +79,7 @@ class BetonWriter:
 
     def __enter__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = temporary_name(self.path)
-        self._file = open(self._temporary, "x+b")
+        self._temporary, self._file = self._stack.enter_context(temporary_file(self.path))
         return self
 
     def add(self, jpeg, height, width, *, name=None, paired=None, **ints):
@@ -123,7 +123,8 @@ class BetonWriter:
             at += len(block)
         self._records[self._count] = (*record, *(values[key] for key in self.int_fields))
         self._sizes[self._count] = [len(block) for block in blocks]
-        self._names.append(None if name is None else str(name))
+        # The name of a file may hold bytes that are no UTF-8, which Python keeps as surrogates and JSON cannot hold.
+        self._names.append(None if name is None else str(name).encode("utf-8", "backslashreplace").decode())
         self._count += 1
 
     def _write(self, blocks):
@@ -136,9 +137,10 @@ class BetonWriter:
         start = self._end
         if start // self.page_size != (start + size - 1) // self.page_size:
             start = -(-start // self.page_size) * self.page_size
-        self._file.seek(start)
-        for block in blocks:
-            self._file.write(block)
+        with told_when_full(self.path):
+            self._file.seek(start)
+            for block in blocks:
+                self._file.write(block)
         self._end = start + size
         return start
 
@@ -146,17 +148,13 @@ class BetonWriter:
         return HEADER.itemsize + DESCRIPTOR.itemsize * (len(self.image_fields) + len(self.int_fields))
 
     def __exit__(self, kind, error, trace):
-        try:
-            with self._file:
-                if kind is None:
-                    self._finish()
+        with self._stack, told_when_full(self.path):
             if kind is None:
+                self._finish()
                 names = self._names if any(name is not None for name in self._names) else None
                 names = names and [name or "" for name in names]
                 publish(self._temporary, self.path, {"classes": self._classes, "names": names, **self.info})
-        finally:
-            self._file = None
-            self._temporary.unlink(missing_ok=True)
+        self._file = None
 
     def _finish(self):
         if self._count == 0:
@@ -184,6 +182,7 @@ class BetonWriter:
             self._file.write(part.tobytes())
         self._file.seek(table)
         self._file.write(allocations.tobytes())
+        self._file.flush()
 
 
 def _bytes_of(mode, data, height, width):
@@ -197,11 +196,6 @@ def _bytes_of(mode, data, height, width):
     return data
 
 
-def temporary_name(path):
-    """A name beside `path` that nobody else has."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
 def publish(temporary, path, sidecar):
     """Give a finished .beton file its name: it is opened and checked, both files are on the disk before either is renamed.
 
@@ -213,16 +207,14 @@ def publish(temporary, path, sidecar):
     """
     with BetonReader(temporary) as reader:
         sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
-    notes = temporary_name(sidecar_path(path))
-    try:
-        notes.write_text(json.dumps(sidecar, ensure_ascii=False), encoding="utf-8")
-        for file in (temporary, notes):
-            _sync(file)
+    with temporary_file(sidecar_path(path)) as (notes, file):
+        file.write(json.dumps(sidecar, ensure_ascii=False).encode())
+        file.flush()
+        for written in (temporary, notes):
+            _sync(written)
         os.replace(temporary, path)
         os.replace(notes, sidecar_path(path))
         _sync(path.parent)
-    finally:
-        notes.unlink(missing_ok=True)
 
 
 def _sync(path):

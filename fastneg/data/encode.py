@@ -18,6 +18,7 @@ from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_
 from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.sources import find_images, refuse_or_skip
+from fastneg.data.temporary import remove_stale
 from fastneg.data.textures import SynthesisedTextures
 from fastneg.version import __version__
 
@@ -31,10 +32,11 @@ def encode(config: EncodeConfig, textures=None):
             there is none. None: what `config.textures` says.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
-        several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix).
+        several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix),
+        removed [str] (temporary files of the same name, left by calls that were killed).
     Raises:
-        ConfigError: src, split or subset name what does not exist. BetonError: no images, or an unreadable one with on_error "stop".
-        Nothing is left under the final name then, nor a temporary file.
+        ConfigError: src, split or subset name what does not exist. BetonError: no images, an unreadable one with on_error "stop", a full
+        disk. Nothing is left under the final name then, nor a temporary file.
     """
     pillow()
     began = time.perf_counter()
@@ -47,13 +49,14 @@ def encode(config: EncodeConfig, textures=None):
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names)).tolist()
     names, labels = [sources.names[i] for i in order], [sources.labels[i] for i in order]
     done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": [], "ignored": sources.ignored}
+    removed = remove_stale(out)
     write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
     with Progress("encode", len(names)) as progress:
         write(config, out, sources.classes, names, labels, done, progress, _origin(config))
     with BetonReader(out) as reader:
         size = sum(len(reader.stored(index, field)) for field in reader.image_fields for index in range(len(reader)))
     done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
-    return {"images": len(reader), "bytes": size, "seconds": time.perf_counter() - began, **done}
+    return {"images": len(reader), "bytes": size, "seconds": time.perf_counter() - began, "removed": removed, **done}
 
 
 def encode_samples(path, samples, classes=None, int_fields=("label",)):
@@ -69,7 +72,7 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
     Raises:
         BetonError: a sample that could not pass through untouched; nothing is left of the file then.
     """
-    began, size = time.perf_counter(), 0
+    began, size, removed = time.perf_counter(), 0, remove_stale(Path(path))
     with Progress(f"write {Path(path).name}") as progress, BetonWriter(path, (*int_fields, CHECKSUM_FIELD), classes=classes) as writer:
         for number, (data, ints, name) in enumerate(samples):
             header = jpeg_header(data)
@@ -80,7 +83,7 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
             progress.advance(1, len(data))
         writer.info.update(_origin(None))
     seconds = time.perf_counter() - began
-    nothing = {"re_encoded": {}, "textures_re_encoded": {}, "skipped": [], "ignored": 0}
+    nothing = {"re_encoded": {}, "textures_re_encoded": {}, "skipped": [], "ignored": 0, "removed": removed}
     return {"images": len(writer), "bytes": size, "seconds": seconds, "passed_through": len(writer), **nothing}
 
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from fastneg.config import default_workers
 from fastneg.data.beton import BetonError, BetonReader
-from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish, temporary_name
+from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish
 from fastneg.data.image_files import decoded_size, guarded, load_rgb
 from fastneg.data.pool import CHUNK, chunks, in_order, process_context
 from fastneg.data.sources import refuse_or_skip
+from fastneg.data.temporary import temporary_file, told_when_full
 
 STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not end
 
@@ -50,14 +51,11 @@ def write_with_ffcv(config, out, classes, names, labels, done, progress, origin)
     if page_size > LARGEST_PAGE:
         raise BetonError(f"the largest image has {largest} bytes of pixels, at most {LARGEST_PAGE} fit a page: give --max_side.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(out)
-    try:
+    with told_when_full(out), temporary_file(out) as (temporary, _):
         run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
         with BetonReader(temporary) as reader:
             done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
         publish(temporary, out, {"classes": classes, "names": names, **origin, **done})
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def run_ffcv(config, temporary, paths, labels, page_size, progress):
