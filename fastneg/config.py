@@ -145,13 +145,16 @@ class EncodeConfig(Config):
     """Encode a folder of images into one .beton file; JPEG bytes pass through untouched."""
 
     src: str
-    """The images: SRC/<class>/*.jpg, or SRC/<split>/<class>/*.jpg."""
+    """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar archives or WebDataset shards (one .tar, a
+    comma list, a glob in quotes); or a .csv of paths and labels."""
     out: str
     """The .beton file to write; OUT.json beside it holds the classes and what was done."""
     split: str | None = None
     """The folder below SRC to take (train, val)."""
     subset: str | None = None
     """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are encoded."""
+    class_names: str | None = None
+    """A text file of lines "CLASS name" (as ImageNet's LOC_synset_mapping.txt): what people call the classes, kept in OUT.json."""
     max_side: int | None = option(None, at_least=1)
     """Images with a longer side in pixels are scaled down to it and encoded again; the others stay untouched."""
     quality: int = option(90, at_least=1, at_most=100)

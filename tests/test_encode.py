@@ -103,16 +103,19 @@ def test_imagenet100_is_the_published_list():  # the checksum is of imagenet100.
     [
         ({"split": "valid"}, ConfigError, "There is no folder .*valid"),
         ({"split": None}, ConfigError, "holds train: give --split"),
-        ({"split": "train/cat"}, None, ""),
-        ({"split": "train/eel"}, BetonError, "holds no images: .*jpg.* was looked for"),
+        ({"split": "train/empty"}, BetonError, "holds no images: .*jpg.* was looked for"),
     ],
 )
 def test_folders_that_do_not_fit(tmp_path, folder, changes, kind, said):
-    if kind is None:
-        assert encode(config(tmp_path, **changes))["images"] == 7  # the class "deep" of train/cat
-        return
+    (tmp_path / "src/train/empty").mkdir()
+    (tmp_path / "src/train/empty/notes.txt").write_text("no image")
     with pytest.raises(kind, match=said):
         encode(config(tmp_path, **changes))
+
+
+def test_a_split_names_any_folder_below(tmp_path, folder):
+    assert encode(config(tmp_path, split="train/cat"))["images"] == 7  # the class "deep" of train/cat
+    assert encode(config(tmp_path, split="train/eel"))["images"] == 2  # a folder without folders: images without classes
 
 
 def test_a_folder_is_no_output(tmp_path, folder):

@@ -17,7 +17,7 @@ from fastneg.data.ffcv_writer import write_with_ffcv
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
 from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
-from fastneg.data.sources import find_images, refuse_or_skip
+from fastneg.data.sources import find_sources, read_class_names, refuse_or_skip
 from fastneg.data.temporary import remove_stale
 from fastneg.data.textures import SynthesisedTextures
 from fastneg.version import __version__
@@ -45,14 +45,17 @@ def encode(config: EncodeConfig, textures=None):
         raise ConfigError(f"--out is {out}, a folder: the name of a file was expected.")
     if textures is None and config.textures is not None:
         textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
-    sources = find_images(config)
+    sources = find_sources(config)
+    names_of_classes = None if config.class_names is None else read_class_names(config.class_names, sources.classes)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names)).tolist()
-    names, labels = [sources.names[i] for i in order], [sources.labels[i] for i in order]
+    names = [sources.names[i] for i in order]
+    labels = None if sources.labels is None else [sources.labels[i] for i in order]
     done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": [], "ignored": sources.ignored}
     removed = remove_stale(out)
-    write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
+    write = partial(_pass_through, read=sources.read, textures=textures) if config.writer == "passthrough" else write_with_ffcv
+    origin = _origin(config) if names_of_classes is None else {**_origin(config), "class_names": names_of_classes}
     with Progress("encode", len(names)) as progress:
-        write(config, out, sources.classes, names, labels, done, progress, _origin(config))
+        write(config, out, sources.classes, names, labels, done, progress, origin)
     with BetonReader(out) as reader:
         size = sum(len(reader.stored(index, field)) for field in reader.image_fields for index in range(len(reader)))
     done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
@@ -91,9 +94,9 @@ def _origin(config):
     return {"writer": f"fastneg {__version__}", "encode": None if config is None else config.as_dict()}
 
 
-def _prepare_files(names, folder, max_side, quality, textures):
+def _prepare_files(names, read, max_side, quality, textures):
     """For each name the `Prepared` images of the sample, one or with its texture two, or a text that says why it cannot be used."""
-    files = [guarded((Path(folder) / name).read_bytes) for name in names]
+    files = [guarded(read, name) for name in names]
     samples = [file if isinstance(file, str) else guarded(lambda file: [prepare(file, max_side, quality)], file) for file in files]
     if textures is None:
         return samples
@@ -105,18 +108,20 @@ def _prepare_files(names, folder, max_side, quality, textures):
     return samples
 
 
-def _pass_through(config, out, classes, names, labels, done, progress, origin, textures):
-    work = partial(_prepare_files, folder=config.src, max_side=config.max_side, quality=config.quality, textures=textures)
+def _pass_through(config, out, classes, names, labels, done, progress, origin, read, textures):
+    work = partial(_prepare_files, read=read, max_side=config.max_side, quality=config.quality, textures=textures)
     results = in_order(work, chunks(names, CHUNK), config.workers)
     paired_fields = () if textures is None else (TEXTURE_FIELD,)
-    with BetonWriter(out, classes=classes, paired_fields=paired_fields) as writer, contextlib.closing(results):
-        for name, label, sample in zip(names, labels, (sample for chunk in results for sample in chunk), strict=True):
+    int_fields = (CHECKSUM_FIELD,) if labels is None else ("label", CHECKSUM_FIELD)
+    values = ({} for _ in names) if labels is None else ({"label": label} for label in labels)
+    with BetonWriter(out, int_fields, classes=classes, paired_fields=paired_fields) as writer, contextlib.closing(results):
+        for name, ints, sample in zip(names, values, (sample for chunk in results for sample in chunk), strict=True):
             if isinstance(sample, str):
                 refuse_or_skip(config, name, sample, done["skipped"])
                 progress.advance(1, 0)
                 continue
             image, *pair = sample
-            writer.add(*image[:3], name=name, label=label, paired=dict(zip(paired_fields, (part[:3] for part in pair), strict=True)))
+            writer.add(*image[:3], name=name, **ints, paired=dict(zip(paired_fields, (part[:3] for part in pair), strict=True)))
             done["passed_through"] += not image.changes
             done["re_encoded"].update(image.changes)
             for texture in pair:

@@ -3,29 +3,91 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from fastneg.config import ConfigError
+from fastneg.data.archives import archive_paths, list_archives
 from fastneg.data.beton import BetonError
+from fastneg.data.listing import list_csv
 from fastneg.data.subsets import IMAGENET100
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 SPLITS = frozenset(("train", "val", "validation", "test"))
+LARGEST_NUMBERED = 1 << 20  # numbers above it are names, not labels
 
 
 class Sources(NamedTuple):
-    classes: list[str]
-    """Sorted; the label of a class is its position."""
+    classes: list[str] | None
+    """The label of a class is its position; None where the images have no classes."""
     names: list[str]
-    """Paths relative to the source folder, sorted by class and path."""
-    labels: list[int]
+    """What each image is called: its path relative to the source folder, its place in an archive."""
+    labels: list[int] | None
     ignored: int
     """Files that are no images by their suffix."""
+    read: Callable[[str], bytes]
+    """The file's bytes by its name; picklable."""
+
+
+class FolderFiles:
+    """Reads files below a folder by name. Picklable."""
+
+    def __init__(self, folder):
+        self._folder = Path(folder)
+
+    def __call__(self, name):
+        return (self._folder / name).read_bytes()
+
+
+def find_sources(config):
+    """What an EncodeConfig names, as `Sources`: class folders, a flat folder, tar archives, or a CSV file.
+
+    Raises:
+        ConfigError: something that does not exist, or an option that has no effect on such a source. BetonError: no image there, or an
+        archive or list that cannot be read.
+    """
+    archives = None if Path(config.src).is_dir() else archive_paths(config.src)
+    if archives is None and (Path(config.src).is_dir() or Path(config.src).suffix.lower() != ".csv"):
+        sources = find_images(config)
+        if config.writer == "ffcv" and sources.labels is None:
+            raise ConfigError(f"--writer ffcv takes class folders, {config.src} holds none: leave --writer out.")
+        return sources
+    what = "tar archives" if archives else "a CSV file"
+    if config.split is not None:
+        raise ConfigError(f"--split is {config.split}, which has no effect on {what}: name those of the split.")
+    if config.writer == "ffcv":
+        raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
+    if archives:
+        names, told, read, ignored = list_archives(archives, SUFFIXES)
+    else:
+        names, told = list_csv(config.src)
+        read, ignored = FolderFiles(Path(config.src).parent), 0
+    if not names:
+        raise BetonError(f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked for.")
+    if not told:
+        if config.subset is not None:
+            raise ConfigError(f"--subset has no effect: the images of {config.src} have no classes.")
+        return Sources(None, names, None, ignored, read)
+    classes = _class_names(set(told.values()))
+    if config.subset is not None:
+        wanted = _subset(config.subset, set(classes), config.src)
+        names, classes = [name for name in names if told[name] in wanted], sorted(wanted)
+    position = {name: number for number, name in enumerate(classes)}
+    return Sources(classes, names, [position[told[name]] for name in names], ignored, read)
+
+
+def _class_names(found):
+    """The classes in the order of their labels: numbers keep their value, 0 to the largest; names are sorted."""
+    if all(name.isascii() and name.isdigit() and str(int(name)) == name for name in found):
+        largest = max(map(int, found))
+        if largest < LARGEST_NUMBERED:
+            return [str(number) for number in range(largest + 1)]
+    return sorted(found)
 
 
 def find_images(config):
-    """The images that an EncodeConfig names, as `Sources`.
+    """The images of a folder of classes, or of a folder without any, as `Sources`.
 
     Raises:
         ConfigError: a folder, class or list that does not exist. BetonError: no image there.
@@ -37,6 +99,8 @@ def find_images(config):
     folders = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
     if folders and folders <= SPLITS and config.split is None:
         raise ConfigError(f"{root} holds {', '.join(sorted(folders))}: give --split to take one of them.")
+    if not folders:
+        return _flat(config, source, root)
     classes = sorted(folders if config.subset is None else _subset(config.subset, folders, root))
     names, labels, ignored = [], [], 0
     for label, name in enumerate(classes):
@@ -50,7 +114,18 @@ def find_images(config):
                 labels.append(label)
     if not names:
         raise BetonError(f"{root} holds no images: {root}/<class>/* with {', '.join(sorted(SUFFIXES))} was looked for.")
-    return Sources(classes, names, labels, ignored)
+    return Sources(classes, names, labels, ignored, FolderFiles(source))
+
+
+def _flat(config, source, root):
+    if config.subset is not None:
+        raise ConfigError(f"--subset has no effect: {root} holds no folders, so its images have no classes.")
+    files = sorted(entry.name for entry in os.scandir(root) if entry.is_file())
+    names = [name for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+    if not names:
+        raise BetonError(f"{root} holds no images: {root}/<class>/* with {', '.join(sorted(SUFFIXES))} was looked for.")
+    ignored, names = len(files) - len(names), [(root / name).relative_to(source).as_posix() for name in names]
+    return Sources(None, names, None, ignored, FolderFiles(source))
 
 
 def _subset(subset, folders, root):
@@ -67,5 +142,24 @@ def _subset(subset, folders, root):
 
 def refuse_or_skip(config, name, reason, skipped):
     if config.on_error == "stop":
-        raise BetonError(f"{Path(config.src) / name} cannot be used: {reason}. Repair or remove it, or give --on_error skip.")
+        where = Path(config.src) / name if Path(config.src).is_dir() else f"{name} of {config.src}"
+        raise BetonError(f"{where} cannot be used: {reason}. Repair or remove it, or give --on_error skip.")
     skipped.append(f"{name}: {reason}")
+
+
+def read_class_names(path, classes):
+    """{class: what people call it} of a text file with a line "CLASS name" for each class, as ImageNet's LOC_synset_mapping.txt.
+
+    Raises:
+        ConfigError: the file cannot be read, or lacks a class.
+    """
+    if classes is None:
+        raise ConfigError("--class_names has no effect: the images have no classes.")
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--class_names {path} cannot be read ({error}): a text file of lines 'CLASS name' was expected.") from None
+    names = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines if len(line.split(maxsplit=1)) == 2}
+    if missing := [name for name in classes if name not in names]:
+        raise ConfigError(f"--class_names {path} lacks {len(missing)} of {len(classes)} classes: {', '.join(missing[:5])} …")
+    return {name: names[name] for name in classes}

@@ -1,0 +1,176 @@
+"""What can be encoded beside class folders: flat folders, tar archives, WebDataset shards, CSV lists; samples equal their files.
+
+fastneg.data.archives and fastneg.data.listing are tested here.
+"""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from conftest import jpeg, photo
+
+from fastneg.config import ConfigError, EncodeConfig
+from fastneg.data import BetonError, BetonReader
+from fastneg.data.encode import encode
+from fastneg.recipes.cli import main
+
+PHOTOS = {f"img{i}.jpg": jpeg(photo(np.random.default_rng(i), 40, 48)) for i in range(6)}
+
+
+def tar(path, members):
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return str(path)
+
+
+def cut(path, size):
+    with open(path, "r+b") as file:
+        file.truncate(size)
+
+
+def encoded(src, tmp_path, **options):
+    """{name: (bytes, class or None)} of what comes out."""
+    out = tmp_path / "out.beton"
+    summary = encode(EncodeConfig(str(src), str(out), workers=1, **options))
+    with BetonReader(out) as reader:
+        labels = [None] * len(reader) if reader.labels is None else [reader.classes[label] for label in reader.labels]
+        found = {reader.names[i]: (reader.jpeg(i).tobytes(), labels[i]) for i in range(len(reader))}
+    return found, summary
+
+
+def test_a_flat_folder_has_no_labels(tmp_path):
+    (tmp_path / "flat").mkdir()
+    for name, data in PHOTOS.items():
+        (tmp_path / "flat" / name).write_bytes(data)
+    (tmp_path / "flat" / "notes.txt").write_text("no image")
+    found, summary = encoded(tmp_path / "flat", tmp_path)
+    assert found == {name: (data, None) for name, data in PHOTOS.items()} and summary["ignored"] == 1
+    with BetonReader(tmp_path / "out.beton") as reader:
+        assert reader.labels is None and reader.classes is None and reader.matches_checksum(0)
+
+
+def test_a_tar_with_a_folder_for_each_class(tmp_path):
+    members = [(f"./train/{'cat' if i % 2 else 'dog'}/{name}", data) for i, (name, data) in enumerate(PHOTOS.items())]
+    path = tar(tmp_path / "images.tar", [*members, ("train/readme.txt", b"x"), ("train/cat/.hidden.jpg", b"x")])
+    found, summary = encoded(path, tmp_path)
+    assert found == {name[2:]: (data, name.split("/")[2]) for name, data in members} and summary["ignored"] == 1
+
+
+@pytest.mark.parametrize("companion", ["cls", "json"])
+def test_webdataset_shards_by_a_glob_and_a_list(tmp_path, companion):
+    def shard(number):
+        for i in range(3):
+            key, label = f"{i:04d}", str(3 * number + i)
+            yield f"{key}.jpg", PHOTOS[f"img{3 * number + i}.jpg"]
+            told = label.encode() + b"\n" if companion == "cls" else json.dumps({"label": int(label)}).encode()
+            yield f"{key}.{companion}", told
+
+    paths = [tar(tmp_path / f"shard-{number}.tar", shard(number)) for number in range(2)]
+    expected = {f"shard-{i // 3}/{i % 3:04d}.jpg": (PHOTOS[f"img{i}.jpg"], str(i)) for i in range(6)}
+    assert encoded(tmp_path / "shard-*.tar", tmp_path)[0] == expected
+    assert encoded(",".join(paths), tmp_path)[0] == expected
+    with BetonReader(tmp_path / "out.beton") as reader:
+        assert reader.classes == [str(i) for i in range(6)], "numbers keep their value"
+
+
+def test_workers_read_archives_too(tmp_path):
+    path = tar(tmp_path / "images.tar", [(f"a/{i}-{name}", data) for i in range(12) for name, data in PHOTOS.items()])
+    encode(EncodeConfig(path, str(tmp_path / "x.beton"), workers=2))
+    with BetonReader(tmp_path / "x.beton") as reader:
+        assert len(reader) == 72
+        assert all(reader.jpeg(i).tobytes() == PHOTOS[reader.names[i].split("-")[1]] for i in range(72))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_csv_of_paths_and_labels(tmp_path, header):
+    (tmp_path / "images").mkdir()
+    for name, data in PHOTOS.items():
+        (tmp_path / "images" / name).write_bytes(data)
+    rows = [f"images/{name},{'b' if i else 'a'}" for i, name in enumerate(PHOTOS)]
+    (tmp_path / "list.csv").write_text("\n".join((["path,label"] if header else []) + rows) + "\n")
+    found, _ = encoded(tmp_path / "list.csv", tmp_path)
+    assert found == {f"images/{name}": (data, "b" if i else "a") for i, (name, data) in enumerate(PHOTOS.items())}
+
+
+def test_a_csv_of_paths_alone_has_no_labels(tmp_path):
+    for name, data in PHOTOS.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "list.csv").write_text("\n".join(PHOTOS))
+    assert encoded(tmp_path / "list.csv", tmp_path)[0] == {name: (data, None) for name, data in PHOTOS.items()}
+
+
+def test_a_subset_of_an_archives_classes_and_their_names(tmp_path):
+    path = tar(tmp_path / "images.tar", [(f"{'abc'[i % 3]}/{name}", data) for i, (name, data) in enumerate(PHOTOS.items())])
+    (tmp_path / "few.txt").write_text("c\na\n")
+    (tmp_path / "names.txt").write_text("a apple, fruit\nb bear\nc cat\n")
+    found, _ = encoded(path, tmp_path, subset=str(tmp_path / "few.txt"), class_names=str(tmp_path / "names.txt"))
+    assert {name for _, name in found.values()} == {"a", "c"} and len(found) == 4
+    assert json.loads((tmp_path / "out.beton.json").read_text())["class_names"] == {"a": "apple, fruit", "c": "cat"}
+
+
+def test_an_unreadable_member_stops_or_is_listed(tmp_path):
+    path = tar(tmp_path / "images.tar", [*((f"a/{name}", data) for name, data in PHOTOS.items()), ("a/bad.jpg", b"\xff\xd8 no image")])
+    with pytest.raises(BetonError, match=r"a/bad.jpg of .* cannot be used"):
+        encoded(path, tmp_path)
+    assert not (tmp_path / "out.beton").exists()
+    found, summary = encoded(path, tmp_path, on_error="skip")
+    assert len(found) == 6 and summary["skipped"][0].startswith("a/bad.jpg: ")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda p: (p / "x.tar").write_bytes(b"no archive" * 100), BetonError, "cannot be read as a tar"),
+        (lambda p: cut(tar(p / "x.tar", [("a/b.jpg", b"z" * 4000)]), 2000), BetonError, "cannot be read as a tar"),
+        (lambda p: tar(p / "x.tar", [("a/b.jpg", b"x"), ("a/b.jpg", b"y")]), BetonError, "holds a/b.jpg twice"),
+        (lambda p: tar(p / "x.tar", [("0.jpg", b"x"), ("0.cls", b"3"), ("1.jpg", b"x")]), BetonError, "1.jpg has no class"),
+        (lambda p: tar(p / "x.tar", [("0.jpg", b"x"), ("0.json", b"{")]), BetonError, "companion .json"),
+        (lambda p: tar(p / "x.tar", [("a.txt", b"x")]), BetonError, "holds no images"),
+    ],
+)
+def test_a_damaged_archive_is_refused(tmp_path, make, error, said):
+    make(tmp_path)
+    with pytest.raises(error, match=said):
+        encoded(tmp_path / "x.tar", tmp_path)
+    assert not list(tmp_path.glob("out.beton*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("path,label\na.jpg\n", "line 2 of"), ("a.jpg,x\na.jpg,y\n", "more than once"), ("a.jpg,x\n,y\n", "line 2"), ("", "holds no images")],
+)
+def test_a_wrong_list_is_refused(tmp_path, text, said):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(BetonError, match=said):
+        encoded(tmp_path / "list.csv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("src", "flags", "said"),
+    [
+        ("x.tar.gz", [], "cannot be read in place"),
+        ("none-*.tar", [], "No file fits"),
+        ("x.tar", ["--split", "train"], "--split is train, which has no effect"),
+        ("x.tar", ["--writer", "ffcv"], "--writer ffcv takes class folders"),
+        ("flat", ["--subset", "imagenet100"], "--subset has no effect"),
+        ("flat", ["--class_names", "names.txt"], "--class_names has no effect"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path, src, flags, said, capsys):
+    tar(tmp_path / "x.tar", [("0.jpg", b"x")])
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.jpg").write_bytes(PHOTOS["img0.jpg"])
+    assert main(["encode", str(tmp_path / src), str(tmp_path / "out.beton"), *flags]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_class_names_must_name_each_class(tmp_path):
+    path = tar(tmp_path / "x.tar", [("a/0.jpg", PHOTOS["img0.jpg"])])
+    (tmp_path / "names.txt").write_text("b bear\n")
+    with pytest.raises(ConfigError, match="lacks 1 of 1 classes: a"):
+        encoded(path, tmp_path, class_names=str(tmp_path / "names.txt"))
