@@ -6,6 +6,8 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# FFCV's parallel loops: with the layer TBB, which numba would take where it is installed, a process can wait for ever for TBB at its end.
+os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
 import pytest
 
