@@ -219,7 +219,7 @@ class VerifyConfig(Config):
     """Check every sample of a .beton file: its CRC32 and a full decode. Exit code 1 if any is bad."""
 
     file: str
-    """The .beton file."""
+    """The .beton file; several by a comma list or a glob in quotes."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""
 

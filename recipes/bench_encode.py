@@ -14,14 +14,14 @@ from fastneg.config import EncodeConfig, default_workers
 from fastneg.data.beton_writer import PAGE_SIZE
 from fastneg.data.encode import encode
 from fastneg.data.ffcv_writer import run_ffcv
-from fastneg.data.pool import Progress
+from fastneg.data.pool import CHUNK, Progress
 from fastneg.recipes.bench_loader import HEIGHT, WIDTH, photos
 from fastneg.recipes.loader_contenders import missing
 
-FEW = 16  # images of the folder that shows what starting takes
+FEW = 2 * CHUNK * default_workers()  # images of the folder that shows what starting takes: work for every process
 
 
-def bench_encode(rounds=3, images=2000, contenders=None):
+def bench_encode(rounds=3, images=16 * FEW, contenders=None):
     """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image, ratios to FFCV's; medians of the rounds.
 
     Starting takes seconds that do not grow with the folder (imports, processes), so each contender also writes a folder of `FEW` images:

@@ -53,8 +53,10 @@ def run_encode(config):
 def run_verify(config):
     """Check every sample; 1 if any is bad."""
     result = verify(config)
-    checked = "CRC32 and decode" if result["checked_crc"] else "decode (the file holds no checksums)"
+    checked = "CRC32 and decode" if result["checked_crc"] else "decode (not every file holds checksums)"
     print(f"{config.file}: {result['samples']} samples, {len(result['bad'])} bad; checked: {checked}.")
     for bad in result["bad"]:
-        print(f"  sample {bad['index']} {bad['name'] or ''}: {bad['reason']}")
+        where = "" if bad["index"] is None else f"sample {bad['index']} {bad['name'] or ''}: ".replace(" :", ":")
+        of = f"{bad['file']}: " if result["files"] > 1 and where else ""
+        print(f"  {of}{where}{bad['reason']}")
     return 1 if result["bad"] else 0

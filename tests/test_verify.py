@@ -5,6 +5,7 @@ from conftest import jpeg, photo
 from fastneg.config import VerifyConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.verify import verify
+from fastneg.recipes.encode import run_verify
 
 RNG = np.random.default_rng(0)
 IMAGES = [photo(RNG, 30 + i, 40) for i in range(150)]
@@ -27,7 +28,9 @@ def written(path, int_fields=("label", "crc32"), broken=()):
 
 def test_a_good_file_is_good(tmp_path):
     path = written(tmp_path / "x.beton")
-    assert verify(VerifyConfig(str(path), workers=1)) == {"samples": 150, "bad": [], "checked_crc": True}
+    assert verify(VerifyConfig(str(path), workers=1)) == {
+        "files": 1, "samples": 150, "bad": [], "checked_crc": True
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -45,6 +48,26 @@ def test_every_bad_sample_is_listed_with_its_reason(tmp_path, workers):
     ]  # fmt: skip
     reasons = ("cannot be decoded (OSError", "CRC32", "CRC32", "decodes to 40×170 pixels, the file says 8×7")
     assert all(said in bad["reason"] for bad, said in zip(result["bad"], reasons, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_several_files_are_checked_one_by_one(tmp_path, workers, capsys):
+    written(tmp_path / "a.beton")
+    written(tmp_path / "b.beton", broken=((3, "truncated"), (140, "size")))
+    cut = written(tmp_path / "c.beton", int_fields=("label",))
+    written(tmp_path / "d.beton", int_fields=("label",), broken=((71, "truncated"),))
+    cut.write_bytes(cut.read_bytes()[:-24])
+    config = VerifyConfig(f"{tmp_path}/?.beton", workers=workers)
+    result = verify(config)
+    assert (result["files"], result["samples"], result["checked_crc"]) == (4, 450, False)
+    found = sorted((bad["file"][-7], bad["index"], bad["name"]) for bad in result["bad"] if bad["index"] is not None)
+    assert found == [("b", 3, "3.jpg"), ("b", 140, "140.jpg"), ("d", 71, "71.jpg")]
+    assert ["149 entries" in bad["reason"] for bad in result["bad"] if bad["index"] is None] == [True]
+    assert run_verify(config) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "450 samples, 4 bad; checked: decode (not every file" in lines[0] and len(lines) == 5
+    assert any(line.startswith(f"  {tmp_path}/b.beton: sample 3 3.jpg: it cannot be decoded") for line in lines)
+    assert run_verify(VerifyConfig(str(tmp_path / "a.beton"), workers=1)) == 0
 
 
 def test_paired_images_are_checked_too(tmp_path):

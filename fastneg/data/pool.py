@@ -127,7 +127,7 @@ def _work(function, pipe, ours):
 def process_context():
     # A fork of a process with threads may deadlock. A fork server has none, and imports what the workers need once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fastneg.data.image_files", "PIL.Image"])
+    context.set_forkserver_preload(["fastneg.data.encode", "fastneg.data.verify", "PIL.Image"])
     return context
 
 

@@ -1,40 +1,54 @@
-"""Check every sample of a .beton file: its CRC32, and that it decodes fully to the size that the file says."""
+"""Check every sample of .beton files: its CRC32, and that it decodes fully to the size that the file says."""
 
 from __future__ import annotations
-
-from functools import partial
 
 from fastneg.config import VerifyConfig, default_workers
 from fastneg.data.beton import BetonError, BetonReader
 from fastneg.data.image_files import decoded_size, pillow
 from fastneg.data.pool import Progress, chunks, in_order
+from fastneg.data.shards import named_files
 
 LARGEST_CHUNK = 2048  # samples a task; a worker opens the file once for each
 
 
 def verify(config: VerifyConfig):
-    """Check every sample of a file.
+    """Check every sample of a file, or of several.
 
     Returns:
-        dict: samples (count), bad [{"index", "name", "reason"}], checked_crc (False if the file holds no checksums).
+        dict: files, samples (counts), bad [{"file", "index", "name", "reason"}], checked_crc (False if a file holds no checksums). Of
+        several files, one that is no whole .beton file is listed with the index None.
     Raises:
-        BetonError: the file itself is no whole .beton file; what is checked when it is opened (raw samples' sizes too) raises here.
+        BetonError: a single file is no whole .beton file; what is checked when it is opened (raw samples' sizes too) raises here.
     """
     pillow()
-    with BetonReader(config.file) as reader:
-        count, names, checked_crc = len(reader), reader.names, reader.checksums is not None
-    share = -(-count // (4 * (config.workers or default_workers())))
-    tasks = chunks(range(count), max(64, min(LARGEST_CHUNK, share)))
-    bad = []
+    files = named_files(config.file)
+    tasks, names, bad, checked_crc, count = [], {}, [], True, 0
+    workers = config.workers or default_workers()
+    for file in files:
+        try:
+            with BetonReader(file) as reader:
+                size, names[file] = len(reader), reader.names
+                checked_crc = checked_crc and all(reader.checksums_of(field) is not None for field in reader.image_fields)
+        except BetonError as error:
+            if len(files) == 1:
+                raise
+            bad.append({"file": file, "index": None, "name": None, "reason": str(error)})
+            continue
+        count += size
+        tasks += [(file, task) for task in chunks(range(size), max(64, min(LARGEST_CHUNK, -(-size // (4 * workers)))))]
     with Progress("verify", count) as progress:
-        for task, (found, size) in zip(tasks, in_order(partial(_check, path=config.file), tasks, config.workers), strict=True):
-            bad += [{"index": index, "name": names[index] if names else None, "reason": reason} for index, reason in found]
+        for (file, task), (found, size) in zip(tasks, in_order(_check, tasks, workers), strict=True):
+            bad += [
+                {"file": file, "index": index, "name": names[file][index] if names[file] else None, "reason": reason}
+                for index, reason in found
+            ]
             progress.advance(len(task), size)
-    return {"samples": count, "bad": bad, "checked_crc": checked_crc}
+    return {"files": len(files), "samples": count, "bad": bad, "checked_crc": checked_crc}
 
 
-def _check(indices, path):
-    """[(index, what is wrong)] of the bad samples among `indices`, and the bytes that were read."""
+def _check(task):
+    """[(index, what is wrong)] of the bad samples among those of a task, (path, indices), and the bytes that were read."""
+    path, indices = task
     with BetonReader(path) as reader:
         found = [(index, reason) for index in indices if (reason := _what_is_wrong(reader, index))]
         return found, sum(len(reader.stored(index, field)) for field in reader.image_fields for index in indices)
