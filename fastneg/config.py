@@ -227,6 +227,7 @@ class VerifyConfig(Config):
 NEGATIVE_KINDS = ("patch", "texture", "blur", "random_image")
 """The names of `fastneg.negatives.NEGATIVES`."""
 TEXTURE_SOURCES = ("image", "view", "file")
+TEXTURE_FIELDS = ("texture_source", "texture_patch", "texture_block", "texture_candidates")
 
 
 @dataclass(frozen=True)
@@ -439,7 +440,7 @@ class PretrainConfig(Config):
         if "random_image" in kinds and self.batch_size < 2:
             raise ConfigError(f"--batch_size is {self.batch_size}: random_image needs another image in the batch.")
         if "texture" not in kinds:
-            for name in ("texture_source", "texture_patch", "texture_block", "texture_candidates"):
+            for name in TEXTURE_FIELDS:
                 if getattr(self, name) is not None:
                     raise ConfigError(f"--{name} is {getattr(self, name)!r}: it has an effect with texture among --negatives only.")
             return
@@ -458,6 +459,12 @@ class PretrainConfig(Config):
                     f"textures for views of {size} pixels would have blocks of {made['block']} (--texture_block) from patches of "
                     f"{made['patch']} (--texture_patch): a block must fit a patch, and a patch the view."
                 )
+
+    def replace(self, **changes):
+        """As `Config.replace`; where the negatives change to kinds without texture, what was set up for textures goes too."""
+        if "texture" not in str(changes.get("negatives", "texture")).split(","):
+            changes = {**dict.fromkeys(TEXTURE_FIELDS), **changes}
+        return super().replace(**changes)
 
     def without_effect(self):
         """Fields of the negatives that do nothing under this config: a command line that gives one is refused."""

@@ -61,16 +61,23 @@ def _evaluate(name, wanted, run, loaded, head, first, clean_top1, files, options
         row, problems = evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options)
         return [row], problems
     with open_set(path, run, options["threads"]) as reader:
-        found = evaluate_set(run, name, reader, loaded, head, metric=metric, **files, **options)
-        if corruptions != "off":
-            names = ALL_15 if corruptions == "on" else tuple(CORRUPTIONS)
-            clean = _clean(found, name)
-            if clean is None:
-                raise ConfigError(f"--corruptions {corruptions} needs the accuracy of the first set, and {name} has none.")
-            found.append(evaluate_corruptions(name, reader, loaded, head, clean, corruptions=names, **options))
-        if similarity:
-            found.append(evaluate_similarity(run, name, reader, device=options["device"], threads=options["threads"]))
-    return found, []
+        found, problems = evaluate_set(run, name, reader, loaded, head, metric=metric, **files, **options), []
+        # What fails here takes nothing from the figures above: they stand, and the failure is told.
+        try:
+            if corruptions != "off":
+                names = ALL_15 if corruptions == "on" else tuple(CORRUPTIONS)
+                clean = _clean(found, name)
+                if clean is None:
+                    raise ConfigError(f"--corruptions {corruptions} needs the accuracy of the first set, and {name} has none.")
+                found.append(evaluate_corruptions(name, reader, loaded, head, clean, corruptions=names, **options))
+        except (BetonError, ConfigError, OSError) as error:
+            problems.append(f"under corruptions: {error}")
+        try:
+            if similarity:
+                found.append(evaluate_similarity(run, name, reader, device=options["device"], threads=options["threads"]))
+        except (BetonError, ConfigError, OSError) as error:
+            problems.append(f"similarities: {error}")
+    return found, problems
 
 
 def _clean(rows, name="val"):

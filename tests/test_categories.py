@@ -35,7 +35,12 @@ def test_groups_of_a_file(tmp_path, name, text):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [*(("g.json", text) for text in ("[1]", "{", '{"a": "b"}', '{"a": [1]}', "{}")), ("g.csv", "x,y\n1,2\n"), ("g.csv", "")],
+    [
+        *(("g.json", text) for text in ("[1]", "{", '{"a": "b"}', '{"a": [1]}', "{}")),
+        ("g.csv", "x,y\n1,2\n"),
+        ("g.csv", ""),
+        ("g.csv", "class,group\na\n"),
+    ],
 )
 def test_what_is_no_grouping_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from fastneg.config import Config, ConfigError, option
+from fastneg.recipes.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,14 @@ def test_replace_takes_the_defaults_of_another_choice_but_keeps_what_it_is_given
 def test_a_config_comes_back_from_its_fields():
     for meal in (Meal(), Meal("salad"), Meal(spoon="short")):
         assert Meal(**meal.as_dict()) == meal
+
+
+def test_a_preset_with_textures_has_a_baseline_without():
+    """What belongs to textures goes with them; what is given for them all the same is refused."""
+    textures = PRESETS["moco_texture_in100"]()
+    for negatives in ("none", "patch"):
+        plain = textures.replace(negatives=negatives)
+        assert plain.texture_source is None and plain.negatives == negatives
+    assert textures.replace(negatives="patch,texture").texture_source == textures.texture_source == "image"
+    with pytest.raises(ConfigError, match="it has an effect with texture among --negatives only"):
+        textures.replace(negatives="patch", texture_source="view")

@@ -216,3 +216,23 @@ def test_a_metric_alone_and_one_that_the_set_cannot_give(probed, tmp_path, lines
     assert "is no set of conflicting cues" in capsys.readouterr().err and lines()[-1]["set"] == "a"
     assert evaluate(probed, f"s={conflict}:shape_bias", corruptions="on") == 1
     assert "needs the accuracy of the first set" in capsys.readouterr().err
+
+
+def test_an_extra_that_fails_leaves_the_accuracy_standing(probed, tmp_path, lines, capsys, monkeypatch):
+    def fails(*args, **options):
+        raise ConfigError("nothing to compare")
+
+    monkeypatch.setattr("fastneg.recipes.evaluate.evaluate_similarity", fails)
+    path = make_beton(tmp_path / "kept.beton", 12)
+    assert evaluate(probed, f"kept={path}", similarity="on") == 1
+    assert [row["kind"] for row in lines()] == ["accuracy", "per_class", "embedding"]
+    assert "kept: similarities: nothing to compare" in capsys.readouterr().err
+
+
+def test_classes_that_a_grouping_misses_are_named(probed, tmp_path, lines, capsys):
+    groups = tmp_path / "groups.json"
+    groups.write_text(json.dumps({"fine": ["a", "bee"], "ghost": ["zz"]}))
+    assert evaluate(probed, f"tex={make_beton(tmp_path / 'tex.beton', 12)}:texture", groups=str(groups)) == 0
+    said = capsys.readouterr().out
+    assert "2 classes named in groups have no image here: bee, zz." in said and "3 classes here are in no group: b, c, d." in said
+    assert list(next(row for row in lines() if row["kind"] == "texture_classes")["groups"]) == ["fine"]

@@ -26,7 +26,7 @@ def make_whole_run(folder, **changes):
     return method.eval()
 
 
-@pytest.mark.parametrize("changes", [{}, {"negatives": "none"}, {"negatives_per_query": 3}])
+@pytest.mark.parametrize("changes", [{}, {"negatives": "none"}, {"negatives": "texture"}, {"negatives_per_query": 3}])
 def test_distributions_over_a_set(tmp_path, changes):
     method = make_whole_run(tmp_path / "run", **changes)
     with BetonReader(make_beton(tmp_path / "set.beton", 24)) as reader:

@@ -80,6 +80,8 @@ def load_groups(path):
 def _from_csv(text):
     groups = {}
     for row in csv.DictReader(text.splitlines()):
+        if not row["group"] or not row["class"]:
+            raise ValueError(f"a row lacks its class or its group: {', '.join(map(str, row.values()))}")
         groups.setdefault(row["group"].strip(), []).append(row["class"].strip())
     return groups
 

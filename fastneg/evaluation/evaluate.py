@@ -72,7 +72,7 @@ def evaluate_set(
         report(f"{name}: {classes} of {len(joined)} classes and {known.sum().item()} of {len(labels)} images remain.")
     found = features_of(run, loaded, reader, device, threads, report)
     logits = head.logits(found.features, device)
-    rows = [] if metric == "shape_bias" else _accuracy_rows(run, name, found, logits, labels, head, common, metric, groups, arg_max)
+    rows = [] if metric == "shape_bias" else _accuracy_rows(run, name, found, logits, labels, head, common, metric, groups, arg_max, report)
     if textures is not None:
         textures = joined[textures]
         both = known & (textures != ABSENT) & (textures != labels)
@@ -85,7 +85,7 @@ def evaluate_set(
     return rows
 
 
-def _accuracy_rows(run, name, found, logits, labels, head, common, metric, groups, arg_max):
+def _accuracy_rows(run, name, found, logits, labels, head, common, metric, groups, arg_max, report):
     known = labels != ABSENT
     predicted, confidence = answers(logits, columns_of(labels, arg_max))
     save_predictions(run, name, found.index, labels, predicted, confidence)
@@ -93,7 +93,14 @@ def _accuracy_rows(run, name, found, logits, labels, head, common, metric, group
     result, by_class = accuracy(logits, labels, arg_max), class_accuracies(right, true, head.classes)
     first = {"kind": "accuracy", **common, **result.figures(), "ece": calibration_error(confidence[known], right), "arg_max": arg_max}
     if metric == "texture":
-        summed = None if groups is None else group_accuracies(by_class, groups)
+        summed = None
+        if groups is not None:
+            summed = group_accuracies(by_class, groups)
+            named = {member for members in groups.values() for member in members}
+            absent, ungrouped = named - set(by_class), set(by_class) - named
+            for what, left in (("named in groups have no image here", absent), ("here are in no group", ungrouped)):
+                if left:
+                    report(f"{name}: {len(left)} classes {what}: {', '.join(sorted(left)[:3])}{', …' if len(left) > 3 else ''}.")
         return [first, {"kind": "texture_classes", **common, "by_class": by_class, "groups": summed, "arg_max": arg_max}]
     return [
         first,
