@@ -140,6 +140,47 @@ def test_a_damaged_archive_is_refused(tmp_path, make, error, said):
     assert not list(tmp_path.glob("out.beton*"))
 
 
+@pytest.mark.parametrize("damage", ["garbage", "zeros", "cut between members", "cut in a header"])
+def test_an_archive_that_ends_too_early_is_refused(tmp_path, damage):
+    path = tar(tmp_path / "x.tar", [(f"a/{name}", data) for name, data in PHOTOS.items()])
+    with tarfile.open(path) as archive:
+        at = archive.getmembers()[3].offset
+    if damage.startswith("cut"):
+        cut(path, at + (200 if damage == "cut in a header" else 0))
+    else:
+        with open(path, "r+b") as file:
+            file.seek(at)
+            file.write((b"\xff" if damage == "garbage" else b"\0") * 512)
+    with pytest.raises(BetonError, match=f"is damaged or cut at byte {at}"):
+        encoded(path, tmp_path)
+    assert not list(tmp_path.glob("out.beton*"))
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        link = tarfile.TarInfo("a/1.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "a/0.jpg"
+        archive.addfile(link)
+    with pytest.raises(BetonError, match=r"holds a/1\.jpg as a link"):
+        encoded(tmp_path / "x.tar", tmp_path)
+
+
+def test_an_empty_label_is_none(tmp_path):
+    path = tar(tmp_path / "x.tar", [("0.jpg", PHOTOS["img0.jpg"]), ("0.cls", b"\n"), ("1.jpg", PHOTOS["img1.jpg"]), ("1.cls", b"3")])
+    with pytest.raises(BetonError, match=r"0\.jpg has no class"):
+        encoded(path, tmp_path)
+
+
+def test_a_listed_image_is_not_its_own_texture(tmp_path):
+    for name in ("images", "textures"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_bytes(PHOTOS["img0.jpg" if name == "images" else "img1.jpg"])
+    for listed in (f"{tmp_path}/images/0.jpg", "../images/0.jpg"):
+        (tmp_path / "images" / "list.csv").write_text(f"{listed},x\n")
+        with pytest.raises(BetonError, match=r"its texture: .* is not below SRC"):
+            encoded(tmp_path / "images" / "list.csv", tmp_path, textures=str(tmp_path / "textures"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("path,label\na.jpg\n", "line 2 of"), ("a.jpg,x\na.jpg,y\n", "more than once"), ("a.jpg,x\n,y\n", "line 2"), ("", "holds no images")],
@@ -174,3 +215,11 @@ def test_class_names_must_name_each_class(tmp_path):
     (tmp_path / "names.txt").write_text("b bear\n")
     with pytest.raises(ConfigError, match="lacks 1 of 1 classes: a"):
         encoded(path, tmp_path, class_names=str(tmp_path / "names.txt"))
+
+
+def test_a_subset_of_numbered_classes_keeps_their_order(tmp_path):
+    path = tar(tmp_path / "x.tar", [(f"{label}/{name}", PHOTOS[name]) for label, name in zip((2, 10, 0), PHOTOS, strict=False)])
+    (tmp_path / "few.txt").write_text("10\n2\n")
+    encoded(path, tmp_path, subset=str(tmp_path / "few.txt"))
+    with BetonReader(tmp_path / "out.beton") as reader:
+        assert reader.classes == ["2", "10"]

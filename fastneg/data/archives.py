@@ -92,8 +92,19 @@ def _members(path):
         with tarfile.open(path, "r:") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).as_posix().removeprefix("./")
+                if member.islnk() or member.issym() or member.issparse():
+                    raise BetonError(f"{path} holds {name} as a link or a sparse file, which cannot be read in place: pack plain files.")
                 if member.isreg() and not PurePosixPath(name).name.startswith("."):
                     yield member, name
+        # tarfile takes a damaged header, and an archive cut between two members, for the end of the archive.
+        with open(path, "rb") as file:
+            file.seek(archive.offset)
+            rest = file.read(tarfile.BLOCKSIZE)
+            whole = len(rest) == tarfile.BLOCKSIZE and not any(rest)
+            while whole and (rest := file.read(1 << 20)):
+                whole = not any(rest)
+        if not whole:
+            raise BetonError(f"{path} is damaged or cut at byte {archive.offset}: a member or the zeros that end an archive were expected.")
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:
         raise BetonError(f"{path} cannot be read as a tar archive: {error or type(error).__name__}.") from error
 
@@ -106,7 +117,7 @@ def _key(name):
 def _told(companion):
     """The class that a companion tells, as text, or None."""
     if ".cls" in companion:
-        return _read(companion[".cls"]).decode("utf-8", "replace").strip()
+        return _read(companion[".cls"]).decode("utf-8", "replace").strip() or None
     try:
         content = json.loads(_read(companion[".json"]))
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.data.errors import BetonError
 from fastneg.data.image_files import guarded
 from fastneg.data.sources import SUFFIXES
 
@@ -30,6 +31,8 @@ class MirroredTextures:
         return [guarded(self._read, name) for name in names]
 
     def _read(self, name):
+        if Path(name).is_absolute() or ".." in Path(name).parts:  # the folder would be left: an image would be its own texture
+            raise BetonError(f"{name} is not below SRC: textures are found by the path of an image below it")
         path = self.folder / name
         if not path.exists():
             others = [other for suffix in sorted(SUFFIXES) for other in (path.with_suffix(suffix), path.with_suffix(suffix.upper()))]

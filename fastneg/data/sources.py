@@ -72,7 +72,7 @@ def find_sources(config):
     classes = _class_names(set(told.values()))
     if config.subset is not None:
         wanted = _subset(config.subset, set(classes), config.src)
-        names, classes = [name for name in names if told[name] in wanted], sorted(wanted)
+        names, classes = [name for name in names if told[name] in wanted], [name for name in classes if name in wanted]
     position = {name: number for number, name in enumerate(classes)}
     return Sources(classes, names, [position[told[name]] for name in names], ignored, read)
 
