@@ -45,6 +45,7 @@ setup(
     package_dir={"fastneg": "fastneg", "fastneg.kernels": "kernels", "fastneg.recipes": "recipes"},
     packages=[
         "fastneg",
+        "fastneg.config",
         "fastneg.data",
         "fastneg.data.stencils",
         "fastneg.evaluation",

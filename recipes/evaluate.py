@@ -99,8 +99,10 @@ def table(rows, sets):
         if bias is not None:
             share = "none" if bias["shape_bias"] is None else f"{bias['shape_bias']:.1f}"
             share += f" ({bias['coverage']:.1f})"
-        figures = f"{'':7}  {'':7}  {bias['images']:7}  {'':7}" if row is None else (
-            f"{row['top1']:7.2f}  {row['top5']:7.2f}  {row['images']:7}  {row['classes']:7}"
+        figures = (
+            f"{'':7}  {'':7}  {bias['images']:7}  {'':7}"
+            if row is None
+            else (f"{row['top1']:7.2f}  {row['top5']:7.2f}  {row['images']:7}  {row['classes']:7}")
         )
         lines.append(f"{name:<{width}}  {figures}  {share}".rstrip())
     for (kind, name), row in found.items():

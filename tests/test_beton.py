@@ -142,8 +142,10 @@ DAMAGE = {
     "unknown field": (lambda path: changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 9, 1), "'label' of type 9"),
     "no image field": (lambda path: changed(path, HEADER.itemsize, 1, 1), "0 image fields.*image, label, texture, crc32"),
     "two image fields": (
-        lambda path: changed(path, HEADER.itemsize + 1, ord("j"), 1)[: HEADER.itemsize + DESCRIPTOR.itemsize]
-        + changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 2, 1)[HEADER.itemsize + DESCRIPTOR.itemsize :],
+        lambda path: (
+            changed(path, HEADER.itemsize + 1, ord("j"), 1)[: HEADER.itemsize + DESCRIPTOR.itemsize]
+            + changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 2, 1)[HEADER.itemsize + DESCRIPTOR.itemsize :]
+        ),
         "2 image fields, one was expected, or one named 'image'; its fields: jmage, label",
     ),
     "field name": (lambda path: changed(path, HEADER.itemsize + 1, 0, 1), "a field named ''"),

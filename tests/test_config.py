@@ -1,4 +1,7 @@
-"""A config that exists is valid, and every value in it has an effect."""
+"""A config that exists is valid, and every value in it has an effect.
+
+For fastneg.config.base, fastneg.config.data, fastneg.config.evaluation, fastneg.config.pretrain and fastneg.config.tools.
+"""
 
 from dataclasses import dataclass
 

@@ -41,8 +41,9 @@ def test_a_folder_of_splits_gives_its_val(tmp_path):
 
 
 def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):
-    with pytest.raises(ConfigError, match=r"does not exist: a \.beton file, a folder .*/<class>/\*\.jpg, or ImageNet-C's"), open_set(
-        tmp_path / "none", tmp_path
+    with (
+        pytest.raises(ConfigError, match=r"does not exist: a \.beton file, a folder .*/<class>/\*\.jpg, or ImageNet-C's"),
+        open_set(tmp_path / "none", tmp_path),
     ):
         pass
     (tmp_path / "empty").mkdir()

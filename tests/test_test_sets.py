@@ -1,6 +1,5 @@
 """Test sets by name and path, and which of them are of conflicting cues."""
 
-
 import pytest
 from test_labels import fake
 

@@ -88,9 +88,7 @@ def _pipeline(views, augment, normalise, textures, patches, decoder, dtype, opti
     return tuple(outputs)
 
 
-def build_pipeline(
-    batch_size, *, views, augment, device, threads, normalise=True, textures=False, patches=False, hw_decoder_load=None
-):
+def build_pipeline(batch_size, *, views, augment, device, threads, normalise=True, textures=False, patches=False, hw_decoder_load=None):
     """A pipeline that is ready to be fed.
 
     Args:

@@ -41,7 +41,6 @@ class LinearClassifier(nn.Linear):
         self.to(device)
         return torch.cat([self(part.to(device)).cpu() for part in features.split(8192)])
 
-
     @torch.no_grad()
     def fold(self, mean, scale):
         """Turn weights for (features - mean) * scale into weights for raw features; mean and scale are (F,) float64."""
@@ -117,9 +116,7 @@ def train_on_crops(
     autocast = uses_autocast(loaded.config, device)
     head = LinearClassifier(loaded.feature_dim, count).to(device)
     share = loaded.config.max_bad_share
-    loader = CropLoader(
-        reader, batch_size, loaded.config.image_size, device=device, seed=seed, threads=threads, max_bad_share=share
-    )
+    loader = CropLoader(reader, batch_size, loaded.config.image_size, device=device, seed=seed, threads=threads, max_bad_share=share)
 
     def batches(epoch):
         for batch in loader.epoch(epoch):

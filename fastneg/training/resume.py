@@ -47,9 +47,7 @@ def refuse_another_run(path, state, config, samples, processes, iterations):
         listing = ", ".join(f"{name} {before[name]!r} → {now[name]!r}" for name in differing)
         raise TrainingError(f"{path} is of a run with other settings ({listing}): keep them, or choose another --out.")
     if state["samples"] != samples:
-        raise TrainingError(
-            f"{path} was trained on {state['samples']} samples, {config.data} holds {samples}: the order would not go on."
-        )
+        raise TrainingError(f"{path} was trained on {state['samples']} samples, {config.data} holds {samples}: the order would not go on.")
     if state["world_size"] != processes and state["step"] % iterations:
         raise TrainingError(
             f"{path} was written within an epoch by {state['world_size']} processes, here are {processes}: start as many. "

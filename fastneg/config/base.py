@@ -1,0 +1,134 @@
+"""What every config is: a frozen dataclass, its fields checked against their annotations and bounds when it is built."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import os
+import textwrap
+import types
+import typing
+from functools import cache
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: names the field, the value that came and what was expected."""
+
+
+def option(default, *, choices=None, at_least=None, above=None, at_most=None, below=None, by=None):
+    """A dataclass field with the bounds that `Config` checks.
+
+    by: (name of an earlier field, {choice of it: the default there}): under these choices None stands for that default; under any other
+    one the field has no effect, must be None, and a value is refused.
+    """
+    bounds = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below, "by": by}
+    return dataclasses.field(default=default, metadata={name: bound for name, bound in bounds.items() if bound is not None})
+
+
+class Config:
+    """Checks each field of a dataclass against its annotation and its bounds."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = _fit(field.name, getattr(self, field.name), _types(type(self))[field.name])
+            if "by" in field.metadata:
+                value = _governed(field.name, value, *self._governor(field))
+            object.__setattr__(self, field.name, value)
+            if value is not None:
+                check_bounds(field.name, value, field.metadata)
+
+    def _governor(self, field):
+        name, defaults = field.metadata["by"]
+        return name, getattr(self, name), defaults
+
+    def replace(self, **changes):
+        """A copy with some fields changed, checked again. Fields that belong to another choice of a changed field take its defaults."""
+        for field in dataclasses.fields(self):
+            if "by" in field.metadata:
+                name, value, _ = self._governor(field)
+                if changes.get(name, value) != value:
+                    changes.setdefault(field.name, None)
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self):
+        """The fields as plain JSON types."""
+        return dataclasses.asdict(self)
+
+
+@cache
+def _types(cls):
+    return typing.get_type_hints(cls)
+
+
+def _fit(name, value, expected):
+    """`value` as the annotated type: an int serves where a float is due; nothing else is converted."""
+    options = typing.get_args(expected) if typing.get_origin(expected) in (typing.Union, types.UnionType) else (expected,)
+    for kind in options:
+        origin = typing.get_origin(kind) or kind
+        if origin is tuple and isinstance(value, (tuple, list)):
+            element = typing.get_args(kind)[0]
+            return tuple(_fit(name, item, element) for item in value)
+        if origin is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, bool) != (origin is bool):
+            continue
+        if isinstance(value, origin):
+            return value
+    if str in options and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if bool in options and isinstance(value, str):
+        raise ConfigError(f"--{name} is the text {value!r}: write --{name} True or --{name} False.")
+    wanted = " or ".join("nothing" if kind is type(None) else _type_name(kind) for kind in options)
+    raise ConfigError(f"--{name} is {value!r} ({type(value).__name__}): {wanted} was expected.")
+
+
+def _type_name(kind):
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+    return names.get(kind, "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind)))
+
+
+def _governed(name, value, governor, choice, defaults):
+    """The value of a field that has an effect under some choices of another one only."""
+    if choice in defaults:
+        return defaults[choice] if value is None else value
+    if value is not None:
+        served = " or ".join(str(each) for each in defaults)
+        raise ConfigError(f"--{name} is {value!r}, which has no effect with --{governor} {choice} (only with {served}): leave it out.")
+    return None
+
+
+def check_bounds(name, value, bounds):
+    """ConfigError if a value breaks one of the bounds of `option`."""
+    rules = {
+        "choices": (lambda bound: value in bound, lambda bound: "one of " + ", ".join(map(str, bound))),
+        "at_least": (lambda bound: value >= bound, lambda bound: f"at least {bound}"),
+        "above": (lambda bound: value > bound, lambda bound: f"more than {bound}"),
+        "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
+        "below": (lambda bound: value < bound, lambda bound: f"less than {bound}"),
+    }
+    for rule, (holds, wording) in rules.items():
+        if rule not in bounds:
+            continue
+        bound = bounds[rule]
+        if not holds(bound):  # a NaN fails every comparison, so it is refused wherever there is a bound
+            raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
+
+
+@cache
+def field_docs(cls):
+    """{field: its docstring}, read from the source: the text under each field is the one place where it is explained."""
+    docs = {}
+    for parent in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(parent):
+            body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0].body
+            for statement, following in itertools.pairwise(body):
+                if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                    docs[statement.target.id] = inspect.cleandoc(following.value.value)
+    return docs
+
+
+def default_workers():
+    """Processes or threads that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,91 @@
+"""The commands that make and check data sets: encode, textures, verify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastneg.config.base import Config, ConfigError, option
+
+
+@dataclass(frozen=True)
+class EncodeConfig(Config):
+    """Encode a folder of images into one .beton file; JPEG bytes pass through untouched."""
+
+    src: str
+    """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar archives or WebDataset shards (one .tar, a
+    comma list, a glob in quotes); or a .csv of paths and labels."""
+    out: str
+    """The .beton file to write; OUT.json beside it holds the classes and what was done."""
+    split: str | None = None
+    """The folder below SRC to take (train, val)."""
+    subset: str | None = None
+    """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are encoded."""
+    class_names: str | None = None
+    """A text file of lines "CLASS name" (as ImageNet's LOC_synset_mapping.txt): what people call the classes, kept in OUT.json."""
+    max_side: int | None = option(None, at_least=1)
+    """Images with a longer side in pixels are scaled down to it and encoded again; the others stay untouched."""
+    quality: int = option(90, at_least=1, at_most=100)
+    """JPEG quality of the images that must be encoded again."""
+    textures: str | None = None
+    """A folder that mirrors SRC: the image at the same path there is stored with each sample as its texture, for texture negatives; or
+    synth: textures are made while encoding, with the defaults of fastneg textures and this --seed."""
+    writer: str = option("passthrough", choices=("passthrough", "ffcv"))
+    """passthrough: our writer of FFCV's format; ffcv: FFCV's own DatasetWriter, which encodes every image again."""
+    ffcv_mode: str | None = option(None, choices=("raw", "jpg", "proportion"))
+    """FFCV's write_mode (with --writer ffcv); default proportion."""
+    on_error: str = option("stop", choices=("stop", "skip"))
+    """What an unreadable image does: stop the job, or be listed and skipped."""
+    seed: int = option(0, at_least=0)
+    """Samples are written in an order shuffled with this seed, so that neighbours on disk mix classes."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one a core."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.writer != "ffcv" and self.ffcv_mode is not None:
+            raise ConfigError(f"--ffcv_mode is {self.ffcv_mode}: it has an effect with --writer ffcv only.")
+        if self.writer == "ffcv" and self.textures is not None:
+            raise ConfigError("--textures cannot be stored by --writer ffcv: leave --writer out.")
+
+
+@dataclass(frozen=True)
+class TexturesConfig(Config):
+    """Make a texture of every image of a folder (an ImageNet-Texture tree). Run again, it goes on where it was stopped."""
+
+    src: str
+    """The images: SRC/<class>/*.jpg, or SRC/<split>/<class>/*.jpg."""
+    out: str
+    """The folder for the textures, at the same paths; images that cannot be read are skipped and listed (exit code 1)."""
+    split: str | None = None
+    """The folder below SRC to take (train, val)."""
+    subset: str | None = None
+    """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are taken."""
+    size: int = option(224, at_least=1, at_most=4096)
+    """Side in pixels of the textures."""
+    patch: int = option(96, at_least=2, at_most=1024)
+    """Side in pixels of the two source patches, one centred and one at a random place; squares of smaller images are enlarged to it."""
+    block: int = option(32, at_least=2, at_most=64)
+    """Side in pixels of the blocks that a texture is laid of; neighbours share a quarter of it."""
+    candidates: int = option(128, at_least=1, at_most=1024)
+    """Places tried for each block."""
+    quality: int = option(90, at_least=1, at_most=100)
+    """JPEG quality of the textures."""
+    seed: int = option(0, at_least=0)
+    """Seeds the textures, each together with the image's path."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one a core."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.block > self.patch:
+            raise ConfigError(f"--block is {self.block}, above --patch {self.patch}: a block must fit a source patch.")
+
+
+@dataclass(frozen=True)
+class VerifyConfig(Config):
+    """Check every sample of a .beton file: its CRC32 and a full decode. Exit code 1 if any is bad."""
+
+    file: str
+    """The .beton file; several by a comma list or a glob in quotes."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one a core."""

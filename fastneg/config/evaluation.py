@@ -1,0 +1,113 @@
+"""The commands that judge a run: linear, finetune, knn, evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastneg.config.base import Config, option
+
+
+@dataclass(frozen=True)
+class LinearConfig(Config):
+    """Train a linear classifier on the frozen encoder of a run and report its accuracy after the last epoch."""
+
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    train: str
+    """The labelled .beton file to train the classifier on; several by a comma list or a glob in quotes."""
+    val: str
+    """The labelled .beton file to report accuracy on; several likewise."""
+    mode: str = option("auto", choices=("auto", "crops", "features", "lbfgs"))
+    """crops: SGD on augmented crops, as published; features: SGD on features stored once; lbfgs: logistic regression on them, its weight
+    decay chosen on a held-out part of the training set; auto: what the run's preset names, with --share lbfgs."""
+    share: float = option(100.0, above=0.0, at_most=100.0)
+    """Percent of the labels of each class to train on; below 100 a few-shot probe, which does not take the classifier's place."""
+    epochs: int | None = option(None, at_least=1)
+    """Passes over the training set; default 60 with crops, 100 with features."""
+    lr: float | None = option(None, above=0.0)
+    """Learning rate; default 10, ×0.1 at 1/2, 2/3 and 5/6 of the epochs."""
+    batch_size: int | None = option(None, at_least=1)
+    """Images a step of SGD; default 128."""
+    weight_decay: float | None = option(None, at_least=0.0)
+    """L2 penalty on the classifier; default 0 with SGD, and with lbfgs a sweep."""
+    seed: int = option(0, at_least=0)
+    """Seeds the classifier's order and crops, the held-out part and the share of the labels."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(Config):
+    """Train the encoder of a run together with a linear classifier for a few epochs and report the accuracy after the last one."""
+
+    run: str
+    """The run folder that `fastneg pretrain` wrote; its checkpoints stay as they are."""
+    train: str
+    """The labelled .beton file (or several) to train on."""
+    val: str
+    """The labelled .beton file (or several) to report accuracy on."""
+    epochs: int = option(10, at_least=1)
+    """Passes over the training set."""
+    lr: float = option(0.01, above=0.0)
+    """Learning rate of the encoder at the start; it decays along a cosine, step by step."""
+    head_lr: float = option(0.1, above=0.0)
+    """Learning rate of the classifier at the start."""
+    batch_size: int = option(128, at_least=1)
+    """Images a step."""
+    weight_decay: float = option(1e-4, at_least=0.0)
+    """L2 penalty on encoder and classifier."""
+    seed: int = option(0, at_least=0)
+    """Seeds order and crops."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
+class KnnConfig(Config):
+    """Classify by the weighted votes of the nearest training features."""
+
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    train: str
+    """The labelled .beton file whose features vote; several by a comma list or a glob in quotes."""
+    val: str
+    """The labelled .beton file to classify; several likewise."""
+    k: int = option(200, at_least=1)
+    """Neighbours that vote."""
+    temperature: float = option(0.07, above=0.0)
+    """A neighbour of cosine similarity s weighs exp(s / temperature)."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Config):
+    """Evaluate a run's linear classifier on further test sets: accuracy, corruption accuracy, shape bias."""
+
+    run: str
+    """The run folder; `fastneg linear` must have been run on it."""
+    sets: str
+    """NAME=PATH[:METRIC][,NAME=PATH[:METRIC]…]: .beton files (a glob in quotes takes several as one set), folders of classes, or
+    ImageNet-C's folders. A set in which shape and texture disagree (an int field `texture`, or file names such as cat7-elephant2.png)
+    gets a shape bias too. METRIC (accuracy, shape_bias, texture, corruptions) asks for that alone; texture gives accuracy by class on a
+    set of textures."""
+    corruptions: str = option("off", choices=("off", "on", "all"))
+    """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all: and under its 4 extra ones."""
+    similarity: str = option("off", choices=("off", "on"))
+    """on: also count, on the first set, the similarities of queries to their positives, to the queue and to patch negatives."""
+    categories: str = "16"
+    """The categories of cue-conflict sets: 16 (those of model-vs-human), or a file: JSON {category: [class, …]} or CSV class,group."""
+    groups: str | None = None
+    """A file of groups by which sets with the metric texture are summed up, fine-grained against coarse, say: as --categories."""
+    arg_max: str = option("all", choices=("all", "present"))
+    """all: over every class of the classifier; present: over the classes that occur in the set."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""

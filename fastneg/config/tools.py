@@ -1,0 +1,103 @@
+"""The commands around training and evaluation: import, export, report, demo, bench, presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastneg.config.base import Config, option
+
+
+@dataclass(frozen=True)
+class ImportConfig(Config):
+    """Make a run folder of other projects' weights, for linear, knn, evaluate and report."""
+
+    weights: str
+    """A checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt or .safetensors)."""
+    run: str
+    """The run folder to make."""
+    backbone: str = "resnet50"
+    """The network that the weights are of."""
+    image_size: int = option(224, at_least=16)
+    """Side in pixels of the images that the network is evaluated on."""
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """Write a run's weights in the form of another project."""
+
+    out: str
+    """The file to write."""
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    format: str = option("torchvision", choices=("torchvision", "timm", "moco", "safetensors"))
+    """torchvision, timm: the backbone's state dict; safetensors: the same in that format; moco: encoders and queue, as MoCo saves them."""
+
+
+@dataclass(frozen=True)
+class ReportConfig(Config):
+    """Write one self-contained HTML page about one or more runs."""
+
+    runs: tuple[str, ...]
+    """The run folders to show side by side."""
+    out: str = "report.html"
+    """The file to write."""
+    group: str = option("seeds", choices=("seeds", "none"))
+    """seeds: runs that differ in their seed alone stand as one, with mean and standard deviation; none: each run stands alone."""
+    files: str = option("off", choices=("off", "on"))
+    """on: also write each plot as SVG and PNG and each table as CSV and LaTeX, into a folder beside the page (report-files)."""
+
+
+@dataclass(frozen=True)
+class DemoConfig(Config):
+    """The whole road on the built-in data set: make it, encode, pre-train, probe, evaluate, report."""
+
+    out: str = "demo-run"
+    """The folder for the images, .beton files, the run and report.html."""
+    size: str = option("small", choices=("tiny", "small"))
+    """small: a few minutes on two cores; tiny: seconds, to see that everything works."""
+    seed: int = option(0, at_least=0)
+    """Seeds the data set and the training."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+
+
+@dataclass(frozen=True)
+class BenchConfig(Config):
+    """Measure one part against its alternatives in the same run."""
+
+    name: str = option(
+        "all",
+        choices=(
+            "loader",
+            "encode",
+            "order",
+            "patch_shuffle",
+            "augment",
+            "info_nce",
+            "textures",
+            "corruptions",
+            "compile",
+            "step",
+            "scaling",
+            "all",
+        ),
+    )
+    """What to measure."""
+    json: str | None = None
+    """Also write the rows to this file, one JSON object a line."""
+    csv: str | None = None
+    """Also write the rows to this file as a table, with device, versions and commit; for info_nce a plot (.svg) beside it."""
+    inside_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 450.0, "all": 450.0}))
+    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one direction; default that of NVLink 4."""
+    between_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 50.0, "all": 50.0}))
+    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter for each GPU."""
+    latency_us: float | None = option(None, at_least=0.0, by=("name", {"scaling": 5.0, "all": 5.0}))
+    """Latency of one hop of a collective that the model assumes, in microseconds."""
+
+
+@dataclass(frozen=True)
+class PresetsConfig(Config):
+    """List the presets with their settings."""
+
+    all: bool = False
+    """Show every field, not only those that differ from the defaults."""
