@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch.autograd import forward_ad
 
 from . import info_nce_torch
 from .backend import resolve_backend
@@ -56,7 +57,7 @@ def info_nce(
 
     Gradients reach every tensor input that asks for one. dloss/dquery is accumulated in the same pass as the loss, so a backward
     to the query is one multiplication; shared negatives that require a gradient cost a second pass that recomputes the logits.
-    Vectors are taken as they are: normalise them first. Composes with torch.compile(fullgraph=True); double backward is refused.
+    Vectors are taken as they are: normalise them first. Composes with torch.compile(fullgraph=True); double backward and forward mode are refused.
 
     Args:
         query: (N, D) float32, bfloat16, float16 or float64 (float64 is served by the torch backend).
@@ -91,6 +92,7 @@ def info_nce(
     _check_tensors(query, positive, negatives, extra_negatives, extra_scale)
     learned = isinstance(temperature, torch.Tensor)
     _check_temperature(temperature, query)
+    _refuse_tangents(query, positive, negatives, extra_negatives, temperature if learned else None)
     operand = _operand(query, positive, negatives, extra_negatives, precision)
     wants_grad = torch.is_grad_enabled() and (query.requires_grad or (learned and temperature.requires_grad))
     rows, lse, rank, positive_logit, _, _ = torch.ops.fastneg.info_nce(
@@ -169,6 +171,14 @@ def _check_temperature(temperature, query):
             )
     elif not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature}: a finite number above 0 was expected.")
+
+
+def _refuse_tangents(*inputs):
+    """Forward mode differentiation would take the operator for a constant and give zeros."""
+    if torch.compiler.is_compiling():
+        return
+    if any(tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None for tensor in inputs):
+        raise RuntimeError("info_nce got an input with a tangent (torch.func.jvp, dual numbers): only backward gradients are implemented.")
 
 
 def _operand(query, positive, negatives, extras, precision):

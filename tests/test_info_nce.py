@@ -439,6 +439,19 @@ def test_the_operators_are_registered_well():
     torch.library.opcheck(torch.ops.fastneg.info_nce_negatives_grad, args, test_utils=utils)
 
 
+@pytest.mark.parametrize("which", range(4))
+def test_forward_mode_is_refused(which):
+    """An operator without a rule for it would take part as a constant: a derivative of zero, silently."""
+    inputs = [*draw(5, 20, 16)[:3], torch.tensor(0.1, device=DEVICE)]
+
+    def loss(moving):
+        query, positive, negatives, temperature = (*inputs[:which], moving, *inputs[which + 1 :])
+        return info_nce(query, positive, negatives, temperature=temperature)
+
+    with pytest.raises(RuntimeError, match="input with a tangent"):
+        torch.func.jvp(loss, (inputs[which],), (torch.ones_like(inputs[which]),))
+
+
 def test_double_backward_is_refused():
     query, positive, negatives, _ = draw(5, 20, 16)
     query.requires_grad_()
