@@ -57,7 +57,8 @@ def info_nce(
 
     Gradients reach every tensor input that asks for one. dloss/dquery is accumulated in the same pass as the loss, so a backward
     to the query is one multiplication; shared negatives that require a gradient cost a second pass that recomputes the logits.
-    Vectors are taken as they are: normalise them first. Composes with torch.compile(fullgraph=True); double backward and forward mode are refused.
+    Vectors are taken as they are: normalise them first. Composes with torch.compile(fullgraph=True). Double backward and forward mode are
+    refused.
 
     Args:
         query: (N, D) float32, bfloat16, float16 or float64 (float64 is served by the torch backend).
