@@ -27,14 +27,6 @@ def two(tmp_path, beton):
     return runs
 
 
-def test_kappa_by_hand():
-    one, other = np.array([1, 1, 1, 0], bool), np.array([1, 1, 0, 0], bool)
-    # observed 3/4; expected 3/4 · 1/2 + 1/4 · 1/2 = 1/2
-    assert agreement.error_consistency(one, other) == pytest.approx(0.5)
-    assert agreement.error_consistency(one, one) == pytest.approx(1.0)
-    assert agreement.error_consistency(np.ones(4, bool), np.ones(4, bool)) is None
-
-
 def test_reliability_by_hand():
     found = predictions.Predictions(
         np.arange(4), np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), np.array([0.05, 0.09, 0.95, 1.0], np.float32)

@@ -5,24 +5,12 @@ from __future__ import annotations
 import itertools
 from functools import partial
 
+from fastneg.evaluation.consistency import error_consistency
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty, with_best
 from fastneg.report.entries import mean_cell, sets_of
 from fastneg.report.plots.features import reliability
 from fastneg.report.predictions import reliability_bins
 from fastneg.report.results import entry_columns
-
-
-def error_consistency(one, other):
-    """Cohen's kappa of which images two runs get right: 1 the same ones, 0 as if they erred independently.
-
-    Args:
-        one, other: (n,) bool, right or wrong, of the same images in the same order.
-    Returns:
-        float, or None where it is not defined: both get all right, or both all wrong.
-    Source: Geirhos et al. 2020, arXiv:2006.16736.
-    """
-    expected = one.mean() * other.mean() + (1 - one.mean()) * (1 - other.mean())
-    return None if expected == 1 else float(((one == other).mean() - expected) / (1 - expected))
 
 
 def predicted_sets(runs):
