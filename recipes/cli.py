@@ -40,8 +40,6 @@ def _pretrain(preset, **overrides):
         raise ConfigError(
             f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected" + (f"; did you mean {near[0]}?" if near else ".")
         )
-    if isinstance(overrides.get("negatives"), tuple):  # what Fire makes of patch,texture
-        overrides["negatives"] = ",".join(map(str, overrides["negatives"]))
     config = PRESETS[preset]().replace(**overrides)
     for name in sorted(overrides.keys() & config.without_effect()):
         raise ConfigError(f"--{name} is {overrides[name]!r}, which has no effect with --negatives {config.negatives}: leave it out.")
@@ -147,7 +145,8 @@ def _fire(name, command, arguments):
     built = []
 
     def build(*values, **flags):
-        built.append(command.build(*values, **flags))
+        flags = {flag: ",".join(map(str, value)) if isinstance(value, tuple) else value for flag, value in flags.items()}
+        built.append(command.build(*values, **flags))  # Fire makes a tuple of patch,texture
         return _Built()
 
     build.__signature__ = _signature(command)

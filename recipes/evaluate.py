@@ -32,8 +32,8 @@ def run_evaluate(config):
     rows, failed = [], []
     for number, (name, wanted) in enumerate(sets.items()):
         try:
-            first = (config.corruptions, config.similarity == "on") if number == 0 else ("off", False)
-            found, problems = _evaluate(name, wanted, config.run, loaded, head, first, _clean(rows), files, options)
+            first = config if number == 0 else config.replace(corruptions="off", similarity="off")
+            found, problems = _evaluate(name, wanted, first, loaded, head, _clean(rows), files, options)
         except (BetonError, ConfigError, OSError) as error:
             found, problems = [], [str(error)]
         for problem in problems:
@@ -48,9 +48,9 @@ def run_evaluate(config):
     return 1 if failed else 0
 
 
-def _evaluate(name, wanted, run, loaded, head, first, clean_top1, files, options):
+def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
     """(rows of one set, what was missing of it in words)"""
-    (path, metric), (corruptions, similarity) = wanted, first
+    (path, metric), run, corruptions, similarity = wanted, config.run, config.corruptions, config.similarity != "off"
     if metric != "shape_bias":
         refuse_other_arg_max(run, name, options["arg_max"])
     if metric == "corruptions" or (metric is None and is_imagenet_c(path)):
@@ -74,7 +74,8 @@ def _evaluate(name, wanted, run, loaded, head, first, clean_top1, files, options
             problems.append(f"under corruptions: {error}")
         try:
             if similarity:
-                found.append(evaluate_similarity(run, name, reader, device=options["device"], threads=options["threads"]))
+                where = {"device": options["device"], "threads": config.threads}
+                found.append(evaluate_similarity(run, name, reader, kinds=config.similarity_kinds(), **where))
         except (BetonError, ConfigError, OSError) as error:
             problems.append(f"similarities: {error}")
     return found, problems

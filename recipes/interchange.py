@@ -30,11 +30,13 @@ def run_import(config):
         **(sizes or {"queue_size": 1}),
     )
     method = METHODS[settings.method](settings)
-    print("\n".join(load_into(method, weights)))
+    said = load_into(method, weights)
+    print("\n".join(said))
     run.mkdir(parents=True, exist_ok=True)
     for name, content in (("config", settings.as_dict()), ("environment", environment(torch.device("cpu")))):
         checkpoint.write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
-    state = {"step": 0, "epoch": 0.0, "imported": config.weights, "config": settings.as_dict(), "method": method.state_dict()}
+    origin = {"imported": config.weights, "head_imported": "  head: taken" in said}
+    state = {"step": 0, "epoch": 0.0, **origin, "config": settings.as_dict(), "method": method.state_dict()}
     path = checkpoint.save(run, 0, state, keep=1)
     print(f"{path}: ready for fastneg linear, knn and evaluate.")
     return 0

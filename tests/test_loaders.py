@@ -75,6 +75,23 @@ def test_batches_are_as_contracted(reader):
     loader.close()
 
 
+@pytest.mark.parametrize("texture", [None, "image"])
+def test_a_short_last_batch_holds_what_is_left(reader, texture):
+    loader, whole = (train_loader(reader, batch_size=12, last=last, texture=texture) for last in ("short", "drop"))
+    batches = list(loader.epoch(0))
+    assert [len(batch.index) for batch in batches] == [12, 12, 12, 4] and len(loader) == 4 and len(whole) == 3
+    assert all(len(batch.query) == len(batch.key) == len(batch.label) == len(batch.index) for batch in batches)
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(40))
+    assert all(equal(one[:4], other[:4]) for one, other in zip(batches, whole.epoch(0), strict=False))
+    if texture:
+        sources = batches[-1].texture_sources
+        assert len(sources.patches) == len(sources.window) == len(sources.params.flip) == 4
+    loader.close(), whole.close()
+    for wrong in ({"last": "pad"}, {"last": "short", "world_size": 2}):
+        with pytest.raises(ValueError, match="'short' in one process"):
+            train_loader(reader, **wrong)
+
+
 def test_views_are_torchvisions_with_the_same_numbers(reader):
     """Crop, resize, flip exactly as torchvision; brightness, saturation and blur within a rounding; gray within one."""
     loader = train_loader(reader, augmentation="crop_flip", image_size=48)

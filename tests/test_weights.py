@@ -186,10 +186,14 @@ def test_import_and_export_from_the_command_line(tmp_path, capsys, beton, images
     loaded = load_run(run)
     torch.testing.assert_close(loaded.backbone(images), encoder(images))
     assert json.loads((run / "config.json").read_text())["queue_size"] == 12
+    assert checkpoint.load_newest(run)[1]["head_imported"] is True
     assert main(["export", "--run", str(run), "--format", "moco", str(tmp_path / "back.pth")]) == 0
     back = torch.load(tmp_path / "back.pth", weights_only=True)["state_dict"]
     assert back.keys() == content["state_dict"].keys()
     assert all(torch.equal(back[name], value) for name, value in content["state_dict"].items())
+    torch.save(resnet18().state_dict(), tmp_path / "plain.pth")
+    assert main(["import", str(tmp_path / "plain.pth"), str(tmp_path / "headless"), "--backbone", "resnet18"]) == 0
+    assert checkpoint.load_newest(tmp_path / "headless")[1]["head_imported"] is False
     with pytest.raises(TrainingError, match="imported weights"):
         pretrain(PretrainConfig(**checkpoint.load_newest(run)[1]["config"]).replace(data=str(beton), device="cpu", batch_size=8))
 

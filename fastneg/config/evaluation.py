@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastneg.config.base import Config, option
+from fastneg.config.base import Config, ConfigError, option
+from fastneg.config.pretrain import NEGATIVE_KINDS
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ class EvaluateConfig(Config):
     set of textures."""
     corruptions: str = option("off", choices=("off", "on", "all"))
     """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all: and under its 4 extra ones."""
-    similarity: str = option("off", choices=("off", "on"))
-    """on: also count, on the first set, the similarities of queries to their positives, to the queue and to patch negatives."""
+    similarity: str = "off"
+    """on: also count, on the first set, the similarities of queries to their positives, to the queue and to the run's kinds of negatives
+    (patch for a run without any); or kinds by name, such as patch,texture."""
     categories: str = "16"
     """The categories of cue-conflict sets: 16 (those of model-vs-human), or a file: JSON {category: [class, …]} or CSV class,group."""
     groups: str | None = None
@@ -111,3 +113,14 @@ class EvaluateConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        kinds = self.similarity_kinds() or ()
+        if not set(kinds) <= set(NEGATIVE_KINDS) or len(set(kinds)) < len(kinds):
+            known = ", ".join(NEGATIVE_KINDS)
+            raise ConfigError(f"--similarity is {self.similarity!r}: off, on, or some of {known}, each once, was expected.")
+
+    def similarity_kinds(self):
+        """The kinds of negatives whose similarities are asked for by name; None for those of the run, or for no similarities."""
+        return None if self.similarity in ("off", "on") else tuple(self.similarity.split(","))

@@ -43,6 +43,7 @@ class TrainLoader(FeedingLoader):
         texture_patch: side of the source patches in pixels, or a function that gives it for a size of the views (with texture "image"). An
             image with a shorter side gives squares of that side, enlarged.
         order: a name of `ORDERS`.
+        last: of a batch that would be incomplete: "drop" it, or "short", so that every sample comes once an epoch (one process alone).
         device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
         seed, rank, world_size: the same seed gives the same global batches for any number of processes (page order: for the same number).
         threads: decoding threads; 0 takes all cores.
@@ -67,6 +68,7 @@ class TrainLoader(FeedingLoader):
         texture=None,
         texture_patch=96,
         order="random",
+        last="drop",
         device="cpu",
         seed=0,
         rank=0,
@@ -87,6 +89,8 @@ class TrainLoader(FeedingLoader):
             raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
         if texture not in (None, "file", "image"):
             raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
+        if last not in ("drop", "short") or (last == "short" and world_size > 1):
+            raise ValueError(f"last is {last!r}, world_size {world_size}: 'drop' was expected, or 'short' in one process.")
         self._augment, self._texture = augment, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
         pages = reader.pages if order == "page" else None
@@ -94,7 +98,16 @@ class TrainLoader(FeedingLoader):
         self._crop_area, self._seed = crop_area, seed
         super().__init__(
             reader,
-            EpochOrder(len(reader), batch_size, order=order, pages=pages, seed=seed, rank=rank, world_size=world_size),
+            EpochOrder(
+                len(reader),
+                batch_size,
+                order=order,
+                pages=pages,
+                seed=seed,
+                rank=rank,
+                world_size=world_size,
+                last="drop" if last == "drop" else "pad",
+            ),
             views=views,
             augment=augment == "dali",
             normalise=augment == "dali",
@@ -122,6 +135,7 @@ class TrainLoader(FeedingLoader):
     def _request(self, place):
         # The numbers are drawn for the batch of all processes, and each takes its rows.
         rows, index = self.order.rows, self.order.global_batch(*place)
+        rows = slice(rows.start, rows.start + self.order.valid(place[1]))
         index[rows], replaced = self._quarantine.replace(index[rows])
         sizes, generator = self.reader.sizes[index], batch_generator(self._seed, *place)
         views = [draw_view(recipe, sizes, self._crop_area, generator) for recipe in self._recipes]

@@ -1,6 +1,6 @@
 """How close a query is to its positive, to the queue and to its non-semantic negatives: distributions over a test set.
 
-Legend: N images, S kinds of similarity, B bins.
+Legend: N images, M negatives of each kind, B bins.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError, PretrainConfig
+from fastneg.data.beton import TEXTURE_FIELD
 from fastneg.data.loaders import TrainLoader
 from fastneg.evaluation.features import uses_autocast
 from fastneg.methods import METHODS
@@ -16,67 +17,120 @@ from fastneg.negatives import NEGATIVES
 from fastneg.training import checkpoint
 from fastneg.training.similarities import edges, histograms
 
-KIND = "patch"
-"""The negatives that are compared: any run can be asked about them, one trained without negatives too."""
 IMAGES = 2048
 BATCH = 128
 
 
 @torch.no_grad()
-def evaluate_similarity(run, name, reader, *, device="cpu", threads=0):
+def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=0, report=print):
     """The line of evaluation.jsonl of kind similarity for one test set.
 
-    Two views of each image, drawn as in the run's training, and patch negatives of the first, with the run's patch sizes and number, go
-    through the whole method of its newest checkpoint in eval mode; the queue is the stored one. At most IMAGES images are taken.
+    Two views of each image, drawn as in the run's training, and negatives of the first, with the run's settings of them, go through the
+    whole method of its newest checkpoint in eval mode. The queue is the stored one, of which 256 rows, evenly spaced, stand for all; a
+    method without one compares each query with another image of its batch instead. Of a set of more than IMAGES images that many are taken.
 
     Args:
         run: the run folder.
         name: of the set.
         reader: its open `BetonReader`; labels are not needed.
+        kinds: of negatives, names of `NEGATIVES`; None: the run's own, and patch for a run without.
+        report: called with lines for a person.
     Returns:
-        dict: edges (B + 1), positive, queue (None for a method without one), negative {kind}: B counts each, means, images.
+        dict: edges (B + 1), positive, queue or batch, negative {kind}: B counts each, means, images; patch_sizes and texture_source where
+        such negatives were made.
     Raises:
-        CheckpointError: the run holds no checkpoint. ConfigError: the set is empty.
+        CheckpointError: the run holds no checkpoint. ConfigError: the set cannot be compared, or the run's head was never trained.
     """
     found = checkpoint.load_newest(run)
     if found is None:
         raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+    (path, state), device = found, torch.device(device)
+    if "imported" in state and not state.get("head_imported"):
+        raise ConfigError(f"{state['imported']} came without the head whose outputs are compared: there are no similarities to be had.")
     if not len(reader):
         raise ConfigError(f"{reader.path} holds no images.")
-    path, device = found[0].name, torch.device(device)
-    config = PretrainConfig(**found[1]["config"])
-    size = config.image_size
-    # Its alpha weighs the loss alone, and may name kinds that are not measured here.
-    settings = config.replace(negatives=KIND, alpha=1.0, patch_max=min(config.patch_max, size), patch_min=min(config.patch_min, size))
-    method = _restored(found[1], settings, device)
-    batch_size = min(BATCH, len(reader))
-    crops = {"augmentation": config.augmentation, "crop_area": (config.crop_min, config.crop_max)}
-    loader = TrainLoader(reader, batch_size, size, **crops, device=device, threads=threads)
+    trained = PretrainConfig(**state["config"])
+    kinds = kinds or trained.negative_kinds() or ("patch",)
+    if len(reader) < 2 and ("random_image" in kinds or trained.method != "moco"):
+        raise ConfigError(f"{reader.path} holds one image: random_image negatives, and methods without a queue, need another one.")
+    config = settings_for(trained, kinds, TEXTURE_FIELD in reader.image_fields, lambda text: report(f"{name}: {text}"))
+    autocast = uses_autocast(config, device)
+    method = METHODS[config.method](config)
+    method.load_state_dict(state["method"])
+    method.eval().requires_grad_(False).to(device)
     draws, orders = torch.Generator(device).manual_seed(0), torch.Generator().manual_seed(0)
-    counts, sums, images = 0, {}, 0
+    counts, sums, images = {}, {}, 0
+    loader = _loader(reader, config, device, threads)
     try:
         for batch in tqdm(loader.epoch(0), desc=f"{name}, similarities", unit="batch", disable=None, leave=False, total=len(loader)):
             if images >= IMAGES:
                 break
-            negatives = NEGATIVES[KIND](batch, settings, draws)
-            views = [view if uses_autocast(config, device) else view.float() for view in (batch.query, batch.key, negatives)]
-            with torch.autocast(device.type, torch.bfloat16, enabled=uses_autocast(config, device)):
-                similarities = method(*views, orders).similarities
-            counts, images = counts + histograms(similarities), images + len(batch.query)
-            for kind, values in similarities.items():
+            negatives = [NEGATIVES[kind](batch, config, draws) for kind in kinds]
+            views = (batch.query, batch.key, torch.cat(negatives, 1))
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                similarities = dict(method(*(view if autocast else view.float() for view in views), orders).similarities)
+            # (N, kinds · M), the kinds in their order
+            of_kinds = similarities.pop("negative").split([each.shape[1] for each in negatives], 1)
+            similarities |= {("negative", kind): values for kind, values in zip(kinds, of_kinds, strict=True)}
+            images += len(batch.query)
+            for (kind, values), new in zip(similarities.items(), histograms(similarities), strict=True):
+                counts[kind] = counts.get(kind, 0) + new.double()
                 total, seen = sums.get(kind, (0, 0))
                 sums[kind] = total + values.double().sum(), seen + values.numel()
     finally:
         loader.close()
-    by_kind = dict(zip(sums, counts.long().tolist(), strict=True))
+    counts = {kind: values.long().tolist() for kind, values in counts.items()}
     means = {kind: (total / seen).item() for kind, (total, seen) in sums.items()}
-    row = {"kind": "similarity", "set": name, "path": str(reader.path), "checkpoint": path, "edges": edges(), "images": images}
-    row |= {"positive": by_kind["positive"], "queue": by_kind.get("queue"), "negative": {KIND: by_kind["negative"]}}
-    return {**row, "means": {"positive": means["positive"], "queue": means.get("queue"), "negative": {KIND: means["negative"]}}}
+    row = {"kind": "similarity", "set": name, "path": str(reader.path), "checkpoint": path.name, "edges": edges(), "images": images}
+    row |= {"patch_sizes": [config.patch_min, config.patch_max]} if "patch" in kinds else {}
+    row |= {"texture_source": config.texture_source} if "texture" in kinds else {}
+    return {**row, **_nested(counts, kinds), "means": _nested(means, kinds)}
 
 
-def _restored(state, config, device):
-    """The whole method of a checkpoint in eval mode, built by a config that differs from the checkpoint's in its negatives alone."""
-    method = METHODS[config.method](config)
-    method.load_state_dict(state["method"])
-    return method.eval().requires_grad_(False).to(device)
+def settings_for(trained, kinds, paired, report):
+    """The config of a run as it must be to make these negatives for a test set, and to build its method in one process.
+
+    What the method holds stays as trained; eval mode knows no statistics of batches, so their settings do not matter. Patch sizes that do
+    not fit, of a run that made no patches, give way to the published ones, scaled to the views.
+
+    Args:
+        trained: the run's config.
+        paired: whether the test set pairs its images with textures.
+        report: called with lines for a person.
+    Returns:
+        PretrainConfig.
+    """
+    size, changes = trained.image_size, {"negatives": ",".join(kinds), "alpha": 1.0, "image_size_schedule": None}
+    if trained.method == "moco":
+        changes |= {"bn": "none", "key_pass": "separate"}
+    if trained.patch_max > size:
+        changes |= {"patch_min": max(1, round(size * 16 / 224)), "patch_max": max(1, round(size * 72 / 224))}
+    if "texture" in kinds and trained.texture_source == "file" and not paired:
+        report("the run took textures from its .beton file, this set has none: they are quilted from its images (texture_source image).")
+        changes |= {"texture_source": "image"}
+    return trained.replace(**changes)
+
+
+def _loader(reader, config, device, threads):
+    count = len(reader)
+    # Batches of nearly equal size: a last one of a single image would have no other image beside it.
+    batch = BATCH if count > IMAGES else -(-count // -(-count // BATCH))
+    return TrainLoader(
+        reader,
+        batch,
+        config.image_size,
+        augmentation=config.augmentation,
+        augment=config.augment,
+        crop_area=(config.crop_min, config.crop_max),
+        texture=None if config.texture_source == "view" else config.texture_source,
+        texture_patch=lambda size: config.texture(size)["patch"],
+        last="short",
+        device=device,
+        threads=threads,
+    )
+
+
+def _nested(by_kind, kinds):
+    """The fields of a row: positive, queue (None without one) or batch, negative {kind}."""
+    others = {kind: values for kind, values in by_kind.items() if not isinstance(kind, tuple)}
+    return {**others, "queue": others.get("queue"), "negative": {kind: by_kind["negative", kind] for kind in kinds}}

@@ -73,9 +73,9 @@ def _similarity(row):
 
 
 def similarity_histograms(row):
-    """{what the query is compared with: counts} of a line of kind similarity: positive, queue, then each kind of negative."""
+    """{what the query is compared with: counts} of a line of kind similarity: positive, queue (or batch), then each kind of negative."""
     negatives = row.get("negative")
-    found = {"positive": row.get("positive"), "queue": row.get("queue")}
+    found = {"positive": row.get("positive"), "queue": row.get("queue"), "batch": row.get("batch")}
     found |= {f"negative: {kind}": counts for kind, counts in negatives.items()} if isinstance(negatives, dict) else {}
     return {name: counts for name, counts in found.items() if counts is not None}
 

@@ -11,17 +11,17 @@ def similarity(style, number, edges, histograms):
     Args:
         number: of the entry, whose colour the negatives get.
         edges: of the bins, rising.
-        histograms: {"positive" | "queue" | "negative: KIND": (bins,) counts}.
+        histograms: {"positive" | "queue" | "batch" | "negative: KIND": (bins,) counts}; batch: other images, of methods without a queue.
     """
     figure, axes = new_figure(style, 4.6, 2.4)
-    negatives = [name for name in histograms if name not in ("positive", "queue")]
+    negatives = [name for name in histograms if name not in ("positive", "queue", "batch")]
     for name, counts in histograms.items():
         total = sum(counts)
         if not total:
             continue
         # Shares of a width of 0.01, so that bins of any width make curves of the same height.
         heights = [count / total / (edges[i + 1] - edges[i]) for i, count in enumerate(counts)]
-        colour = {"positive": style.ink, "queue": style.muted}.get(name, style.colour(number))
+        colour = {"positive": style.ink, "queue": style.muted, "batch": style.muted}.get(name, style.colour(number))
         look = DASHES[negatives.index(name) % len(DASHES)] if name in negatives else "-"
         axes.stairs(heights, edges, color=colour, linestyle=look, linewidth=1.4, label=name)
         axes.stairs(heights, edges, color=colour, fill=True, alpha=0.16)
