@@ -3,6 +3,8 @@
 Shapes: N batch, M copies per image, C channels, H W pixels, G entries per side of the offset grid.
 """
 
+import importlib.util
+
 import torch
 
 from .backend import resolve_backend
@@ -61,7 +63,7 @@ def _patch_shuffle(images, offsets, patch_sizes, backend, out):
         from . import patch_shuffle_triton  # not at the top: importing fastneg must not import Triton
 
         patch_shuffle_triton.patch_shuffle(images, offsets, patch_sizes, out)
-    else:
+    elif images.is_cuda or not _by_runs(images, offsets, patch_sizes, out):
         _reference(images, offsets, patch_sizes, out)
 
 
@@ -74,8 +76,23 @@ def _(images, offsets, patch_sizes, backend, out):
 CPU_BLOCK_PIXELS = 1 << 17
 
 
+def _by_runs(images, offsets, patch_sizes, out):
+    """The torch backend on a CPU, where numba is installed and rows have no gaps: a third of the time. Returns whether it could."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    from . import patch_shuffle_cpu
+
+    source, shown = patch_shuffle_cpu.lines_of(images), patch_shuffle_cpu.lines_of(out)
+    if source is None or shown is None or source[1] != shown[1]:
+        return False
+    for copy in range(offsets.shape[1]):
+        _check_values(offsets[:, copy], patch_sizes[:, copy, None].long(), *images.shape[2:])
+    patch_shuffle_cpu.shuffle(*source, offsets, patch_sizes, shown[0])
+    return True
+
+
 def _reference(images, offsets, patch_sizes, out):
-    """The torch backend: gathers whole pixels, a block of images at a time."""
+    """The torch backend everywhere else: gathers whole pixels, a block of images at a time."""
     rows, channels, height, width = images.shape
     area = height * width
     block = rows if images.is_cuda else max(1, CPU_BLOCK_PIXELS // area)

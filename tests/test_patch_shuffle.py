@@ -1,8 +1,11 @@
 """The patch shuffle against its definition, pixel by pixel, on both backends."""
 
+import sys
+
 import pytest
 import torch
 
+import fastneg.kernels.patch_shuffle as module
 import fastneg.kernels.patch_shuffle_triton
 from fastneg.kernels.patch_shuffle import patch_shuffle
 
@@ -50,6 +53,36 @@ def test_equals_the_definition(backend, memory_format, dtype):
     assert out.dtype == dtype and torch.equal(out.cpu(), truth)
     assert out.flatten(0, 1).is_contiguous(memory_format=memory_format)
     assert out.flatten(0, 1).data_ptr() == out.data_ptr()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.bfloat16, torch.float32, torch.int64, torch.complex64])
+def test_the_runs_of_pixels_that_a_cpu_copies(monkeypatch, dtype, memory_format, threads):
+    """They serve all rows without gaps, of either format, and give what the gathering of pixels gives."""
+    images, offsets, sizes = draw(3, 2, 3, 37, 23, smallest=4)
+    images = images.to(dtype).contiguous(memory_format=memory_format)
+    gather = module._reference
+    monkeypatch.setattr(module, "_reference", lambda *_: pytest.fail("pixels were gathered"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    out = patch_shuffle(images, offsets, sizes, backend="torch")
+    torch.set_num_threads(before)
+    gathered = torch.empty_like(out)
+    gather(images, offsets, sizes, gathered)
+    assert torch.equal(out, gathered)
+
+
+def test_pixels_are_gathered_where_runs_do_not_serve(monkeypatch):
+    """Without numba, of two memory formats, and of elements that are too wide."""
+    images, offsets, sizes = draw(2, 2, 3, 20, 24)
+    truth = definition(images, offsets, sizes)
+    last = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(patch_shuffle(last, offsets, sizes, backend="torch", out=torch.empty_like(truth)), truth)
+    assert torch.equal(patch_shuffle(images.to(torch.complex128), offsets, sizes, backend="torch").real.float(), truth)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "fastneg.kernels.patch_shuffle_cpu", None)
+    assert torch.equal(patch_shuffle(images, offsets, sizes, backend="torch"), truth)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

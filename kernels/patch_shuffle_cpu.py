@@ -1,0 +1,57 @@
+"""The patch shuffle on a CPU as copies of runs of pixels, which numba compiles, the images spread over torch's number of threads.
+
+The definition, and the path for all other strides, is in patch_shuffle.py.
+Shapes: N images, M copies of each, P planes of an image (1 in channels_last, C in NCHW), H rows, L elements of a row.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from numba import njit
+
+ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""What is copied, by the bytes of an element: one loop is compiled for each width, not for each dtype."""
+
+
+def lines_of(images):
+    """The memory of images (…, C, H, W) as (…, P, H, L) integers, and the elements of a pixel in it; None where rows have gaps."""
+    channels, _, width = images.shape[-3:]
+    steps = images.stride()[-3:]
+    if images.element_size() not in ELEMENTS:
+        return None
+    images = images.view(ELEMENTS[images.element_size()])
+    if steps == (1, width * channels, channels):
+        return images.movedim(-3, -1).flatten(-2).unsqueeze(-3), channels
+    return (images, 1) if steps[1:] == (width, 1) else None
+
+
+def shuffle(source, unit, offsets, patch_sizes, out):
+    """Fills out (N, M, P, H, L) from source (N, P, H, L), `unit` elements a pixel; offsets and patch_sizes have been checked."""
+    source, offsets, patch_sizes, out = (tensor.numpy() for tensor in (source, offsets.contiguous(), patch_sizes.contiguous(), out))
+
+    def work(n):
+        _shuffle_one(source[n], unit, offsets[n], patch_sizes[n], out[n])
+
+    images, threads = range(len(source)), min(torch.get_num_threads(), len(source))
+    if threads == 1:
+        for n in images:
+            work(n)
+    else:
+        with ThreadPoolExecutor(threads) as pool:  # the compiled loops hold no lock of the interpreter
+            list(pool.map(work, images))
+
+
+@njit(cache=True, nogil=True)
+def _shuffle_one(source, unit, offsets, patch_sizes, out):
+    """All copies of one image: source (P, H, L), offsets (M, G, G, 2), patch_sizes (M,) → out (M, P, H, L)."""
+    planes, height, length = source.shape
+    for m in range(len(patch_sizes)):
+        side = patch_sizes[m]
+        for y in range(height):
+            tile = y // side
+            for first in range(0, length, side * unit):
+                run = min(side * unit, length - first)
+                row = offsets[m, tile, first // (side * unit), 0] + y - tile * side
+                begin = offsets[m, tile, first // (side * unit), 1] * unit
+                for plane in range(planes):
+                    out[m, plane, y, first : first + run] = source[plane, row, begin : begin + run]
