@@ -13,7 +13,7 @@ from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.imagenet_c import evaluate_imagenet_c, is_imagenet_c
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.robustness import evaluate_corruptions
-from fastneg.evaluation.run import append_result, load_run, refuse_other_arg_max
+from fastneg.evaluation.run import append_result, load_run, refuse_other
 from fastneg.evaluation.set_files import open_set
 from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.test_sets import parse_sets
@@ -52,7 +52,7 @@ def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
     """(rows of one set, what was missing of it in words)"""
     (path, metric), run, corruptions, similarity = wanted, config.run, config.corruptions, config.similarity != "off"
     if metric != "shape_bias":
-        refuse_other_arg_max(run, name, options["arg_max"])
+        refuse_other(run, name, "arg_max", options["arg_max"], "with --arg_max")
     if metric == "corruptions" or (metric is None and is_imagenet_c(path)):
         if corruptions != "off" or similarity:
             raise ConfigError(f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so name those first.")

@@ -206,6 +206,35 @@ def test_accuracy_by_class_on_textures(probed, tmp_path, lines):
         evaluate(probed, f"t={path}", groups=str(tmp_path / "groups.csv"))
 
 
+def test_texture_accuracy_is_that_of_the_texture(probed, tmp_path, lines, capsys):
+    """The files look like their label: by the textures that the int field names, one class in four is right, those of class c."""
+    path = make_beton(tmp_path / "t.beton", 40, texture=lambda i: [1, 3, 2, 9][i % 4])
+    assert evaluate(probed, f"worn={path}:texture,plain={path}:accuracy") == 0
+    first, found, plain, *_ = lines()
+    assert first["truth"] == found["truth"] == "texture field" and plain["truth"] == "label" and plain["top1"] > 90
+    assert first["images"] == 30 and {name: own["images"] for name, own in found["by_class"].items()} == {"b": 10, "c": 10, "d": 10}
+    assert found["by_class"]["c"]["top1"] > 90 and found["by_class"]["b"]["top1"] == found["by_class"]["d"]["top1"] == 0.0
+    assert read_predictions(probed)[0]["worn"].label.tolist()[:3] == [1, 3, 2]
+    said = capsys.readouterr().out
+    assert "worn: scored by the textures that its int field texture names." in said
+    assert "worn: 4 of 4 classes and 30 of 40 images remain." in said
+    assert evaluate(probed, f"worn={path},second={path}") == 1
+    assert "holds figures of worn scored by the texture field, which those scored by the label would replace" in capsys.readouterr().err
+    assert lines()[-1]["set"] == "second"
+
+
+def test_several_files_by_a_glob_with_a_metric(probed, tmp_path, lines):
+    """The classes of the files differ; they are joined by name, and every file's images count."""
+    make_beton(tmp_path / "part-0.beton", 8, classes=("a", "b"))
+    make_beton(tmp_path / "part-1.beton", 6, classes=("d", "c"), seed=1)
+    assert evaluate(probed, f"globbed={tmp_path}/part-*.beton:texture,all={tmp_path}/part-?.beton") == 0
+    first, found, plain, *_ = lines()
+    assert first["images"] == plain["images"] == 14 and first["top1"] == plain["top1"] > 90 and first["truth"] == "label"
+    assert {name: own["images"] for name, own in found["by_class"].items()} == {"a": 4, "b": 4, "c": 3, "d": 3}
+    assert evaluate(probed, f"none={tmp_path}/nothing-*.beton:texture") == 1
+    assert evaluate(probed, f"c={tmp_path}/part-*.beton:corruptions") == 1
+
+
 def test_a_metric_alone_and_one_that_the_set_cannot_give(probed, tmp_path, lines, capsys):
     plain = make_beton(tmp_path / "plain.beton", 8)
     conflict = make_beton(tmp_path / "conflict.beton", 8, texture=lambda i: (i + 1) % 4)

@@ -4,7 +4,7 @@ import pytest
 from test_labels import fake
 
 from fastneg.config import ConfigError
-from fastneg.evaluation.test_sets import parse_sets, texture_labels
+from fastneg.evaluation.test_sets import parse_sets, scored_labels, texture_labels
 
 
 def test_sets_by_name():
@@ -34,3 +34,20 @@ def test_which_sets_are_cue_conflict():
     assert texture_labels(fake([0, 1], classes, ["cat/cat1-cat2.png", names[1]])).tolist() == [0, 2], "80 of the published set agree"
     assert texture_labels(fake([0, 1], classes, ["cat/cat1-cat2.png", "elephant/elephant1-elephant2.png"])) is None
     assert texture_labels(fake([0, 1], classes, ["cat/photo.png", names[1]])) is None
+
+
+def test_what_an_answer_is_held_against():
+    classes, names = ["cat", "elephant", "car"], ["cat/cat1-elephant12.png", "elephant/elephant3-elephant1.png"]
+    by = lambda *fake_of, metric="texture", **fields: (lambda found: (found[0].tolist(), found[1]))(
+        scored_labels(fake(*fake_of, **fields), metric)
+    )
+    assert by([0, 1], classes, texture=[1, 2]) == ([1, 2], "texture field")
+    assert by([0, 1], classes, texture=[0, 2]) == ([0, 2], "texture field"), "one wears its own texture"
+    assert by([0, 1], classes, texture=[-1, 2]) == ([-1, 2], "texture field") == by([0, 1], classes, texture=[3, 2])
+    assert by([0, 1], classes, names) == ([1, 1], "file names")
+    assert by([0, 1], classes, names, texture=[2, 2]) == ([2, 2], "texture field")
+    assert by([0, 1], classes) == ([0, 1], "label") == by([0, 1], classes, ["cat/1.png", "elephant/2.png"])
+    for metric in (None, "accuracy"):
+        assert by([0, 1], classes, names, metric=metric, texture=[2, 2]) == ([0, 1], "label")
+    with pytest.raises(ConfigError, match="no number there is of one of its 3 classes"):
+        by([0, 1], classes, texture=[-1, 3])

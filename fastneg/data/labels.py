@@ -73,15 +73,17 @@ def class_map(reader, classes, count):
     return joined
 
 
-def join_labels(reader, classes, count):
+def join_labels(reader, classes, count, own=None):
     """(N,) labels of a file in the classifier's numbering (ABSENT where its class is not known), and the `class_map` that gave them.
 
+    Args:
+        own: (N,) int64, other labels in the file's numbering, or ABSENT; None: those of the file.
     Raises:
         ConfigError: no labels, no common classes, or no image of a common class.
     """
-    own = labels_of(reader)
+    own = labels_of(reader) if own is None else own
     joined = class_map(reader, classes, count)
-    labels = joined[own]
+    labels = torch.where(own == ABSENT, ABSENT, joined[own])
     if (labels == ABSENT).all():
         raise ConfigError(f"{reader.path} holds {len(labels)} images, none of a class that the classifier knows.")
     return labels, joined

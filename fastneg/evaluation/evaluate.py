@@ -15,9 +15,17 @@ from fastneg.data.labels import ABSENT, join_labels, labels_of
 from fastneg.evaluation.categories import CATEGORIES_16, members_of
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.metrics import accuracy, answers, calibration_error, class_accuracies, columns_of, embedding, group_accuracies
+from fastneg.evaluation.run import refuse_other
 from fastneg.evaluation.shape_bias import shape_bias
-from fastneg.evaluation.test_sets import texture_labels
+from fastneg.evaluation.test_sets import scored_labels, texture_labels
 from fastneg.training.checkpoint import write_atomically
+
+TRUTHS = {
+    "label": "the labels, as a set of textures in folders of classes",
+    "texture field": "the textures that its int field texture names",
+    "file names": "the textures that its file names tell",
+}
+"""What the words of `scored_labels` mean."""
 
 
 def evaluate_set(
@@ -46,7 +54,8 @@ def evaluate_set(
         reader: its open `BetonReader`.
         loaded: `LoadedRun` on `device`.
         head: LinearClassifier.
-        metric: one of METRICS but corruptions, for that alone; "texture" gives accuracy, and by class as kind texture_classes.
+        metric: one of METRICS but corruptions, for that alone; "texture" gives accuracy, and by class as kind texture_classes, against the
+            class whose texture an image wears (see `scored_labels`).
         categories: {category: class names} for such sets.
         groups: {group: class names} to sum the classes of a texture set up by, or None.
         report: called with lines for a person.
@@ -65,14 +74,21 @@ def evaluate_set(
     if textures is not None and head.classes and reader.classes and not set(reader.classes) & set(head.classes):
         logits = head.logits(features_of(run, loaded, reader, device, threads, report).features, device)
         return [{"kind": "shape_bias", **common, **_by_category(name, reader, logits, textures, head, categories, report)}]
-    labels, joined = join_labels(reader, head.classes, head.out_features)
+    own, truth = scored_labels(reader, metric)
+    if metric == "texture":
+        report(f"{name}: scored by {TRUTHS[truth]}.")
+    if metric != "shape_bias":
+        refuse_other(run, name, "truth", truth, "scored by the")
+    labels, joined = join_labels(reader, head.classes, head.out_features, own)
     known = labels != ABSENT
     if not known.all():
         classes = (joined != ABSENT).sum().item()
         report(f"{name}: {classes} of {len(joined)} classes and {known.sum().item()} of {len(labels)} images remain.")
     found = features_of(run, loaded, reader, device, threads, report)
     logits = head.logits(found.features, device)
-    rows = [] if metric == "shape_bias" else _accuracy_rows(run, name, found, logits, labels, head, common, metric, groups, arg_max, report)
+    rows, scored = [], {**common, "truth": truth}
+    if metric != "shape_bias":
+        rows = _accuracy_rows(run, name, found, logits, labels, head, scored, metric, groups, arg_max, report)
     if textures is not None:
         textures = joined[textures]
         both = known & (textures != ABSENT) & (textures != labels)

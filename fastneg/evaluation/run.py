@@ -59,11 +59,15 @@ def append_result(run, row):
         file.write(json.dumps(row) + "\n")
 
 
-def refuse_other_arg_max(run, name, arg_max):
-    """Keep a set's figures of one arg-max from silently replacing those of the other: both would stand under its name.
+def refuse_other(run, name, field, value, words):
+    """Keep a set's figures of one kind from silently replacing those of another: both would stand under its name.
 
+    Args:
+        field: of the lines of evaluation.jsonl, which tells the kinds apart.
+        value: of the new figures.
+        words: what the field is, before its value, in a message.
     Raises:
-        ConfigError: RUN/evaluation.jsonl holds figures of the set by another arg_max.
+        ConfigError: RUN/evaluation.jsonl holds figures of the set with another value there.
     """
     path, found = Path(run) / "evaluation.jsonl", None
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
@@ -72,9 +76,9 @@ def refuse_other_arg_max(run, name, arg_max):
         except ValueError:
             continue  # a job that was stopped while it wrote; the report tells of it
         if isinstance(row, dict) and row.get("set") == name:
-            found = row.get("arg_max") or found
-    if found not in (None, arg_max):
+            found = row.get(field) or found
+    if found not in (None, value):
         raise ConfigError(
-            f"{path} holds figures of {name} with --arg_max {found}, which those with --arg_max {arg_max} would replace: "
-            f"give the set another name, such as {name}-{arg_max}=PATH."
+            f"{path} holds figures of {name} {words} {found}, which those {words} {value} would replace: give the set another name, "
+            f"such as {name}-{value.replace(' ', '-')}=PATH."
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data.labels import class_count
+from fastneg.data.labels import ABSENT, class_count, labels_of
 
 METRICS = ("accuracy", "shape_bias", "texture", "corruptions")
 
@@ -56,6 +56,29 @@ def texture_labels(reader):
         return None
     named, other = (textures >= 0) & (textures < class_count(reader)), textures != labels
     return textures if bool(named.all()) and bool(other.any() if by_name else other.all()) else None
+
+
+def scored_labels(reader, metric=None):
+    """(what each image should be called, where that stands): (N,) int64 numbered as the file's classes, -1 for no class; a word.
+
+    That is the label, word "label", but with the metric "texture" the class whose texture the image wears, where the set tells it: by an
+    int field `texture`, word "texture field", or by file names such as cat7-elephant2.png, word "file names". A set that does not is one of
+    textures in folders named for the class that they are of.
+
+    Raises:
+        ConfigError: no labels, or an int field `texture` that names no class.
+    """
+    labels = labels_of(reader)
+    if metric != "texture":
+        return labels, "label"
+    if "texture" in reader.ints:
+        textures, known = torch.as_tensor(reader.ints["texture"], dtype=torch.int64), class_count(reader)
+        textures = torch.where((textures >= 0) & (textures < known), textures, ABSENT)
+        if (textures == ABSENT).all():
+            raise ConfigError(f"{reader.path} has an int field texture, but no number there is of one of its {known} classes.")
+        return textures, "texture field"
+    named = texture_labels(reader)
+    return (labels, "label") if named is None else (named, "file names")
 
 
 def _named_textures(reader):
