@@ -8,9 +8,9 @@ from pathlib import Path
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
 from fastneg.evaluation.categories import load_categories, load_groups
-from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
 from fastneg.evaluation.evaluate import evaluate_set
-from fastneg.evaluation.imagenet_c import evaluate_imagenet_c, is_imagenet_c
+from fastneg.evaluation.imagenet_c import PARTS, evaluate_imagenet_c, is_imagenet_c
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run, refuse_other
@@ -18,6 +18,8 @@ from fastneg.evaluation.set_files import open_set
 from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.test_sets import parse_sets
 from fastneg.training.distributed import choose_device
+
+CORRUPTED = ("corruptions", PARTS)
 
 
 def run_evaluate(config):
@@ -58,9 +60,9 @@ def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
             raise ConfigError(f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so name those first.")
         if not Path(path).is_dir():
             raise ConfigError(f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or …/<1-5>.beton was expected.")
-        row, problems = evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options)
-        return [row], problems
-    with open_set(path, run, options["threads"]) as reader:
+        return evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options)
+    known = None if head.classes is None else {*head.classes, *files["categories"]}
+    with open_set(path, run, options["threads"], known=known) as reader:
         found, problems = evaluate_set(run, name, reader, loaded, head, metric=metric, **files, **options), []
         # What fails here takes nothing from the figures above: they stand, and the failure is told.
         try:
@@ -94,7 +96,8 @@ def table(rows, sets):
     for name in sets:
         row, bias = found.get(("accuracy", name)), found.get(("shape_bias", name))
         if row is None and bias is None:
-            lines.append(f"{name:<{width}}  " + ("see below" if ("corruptions", name) in found else "not evaluated"))
+            below = any((kind, name) in found for kind in CORRUPTED)
+            lines.append(f"{name:<{width}}  " + ("see below" if below else "not evaluated"))
             continue
         share = ""
         if bias is not None:
@@ -107,13 +110,25 @@ def table(rows, sets):
         )
         lines.append(f"{name:<{width}}  {figures}  {share}".rstrip())
     for (kind, name), row in found.items():
-        if kind == "corruptions":
-            lines.append(
-                f"{name} under corruptions: top-1 {row['mean_top1']:.2f}%, the mean over 5 severities of {len(row['of_the_15'])} of "
-                f"ImageNet-C's 15 corruptions, {row['source']}"
-            )
-            if row["mce"] is not None:
-                relative = "not known" if row["relative_mce"] is None else f"{row['relative_mce']:.1f}%"
-                lines.append(f"  mCE {row['mce']:.1f}%, relative mCE {relative} (AlexNet: 100%)")
-            lines += [f"  {each:<18}" + "".join(f"{value:7.1f}" for value in values) for each, values in row["by_corruption"].items()]
+        if kind in CORRUPTED:
+            lines += [f"{name} under corruptions: {text}" for text in _means(row)]
+            for each, values in row["by_corruption"].items():
+                by_severity = values if isinstance(values, dict) else dict(zip(map(str, SEVERITIES), values, strict=True))
+                lines.append(
+                    f"  {each:<18}" + "".join(f"{by_severity[s]:7.1f}" if (s := str(k)) in by_severity else f"{'–':>7}" for k in SEVERITIES)
+                )
     return "\n".join(lines)
+
+
+def _means(row):
+    """The lines that tell the means of a row of corrupted images, and what they do not mean."""
+    if row["kind"] == PARTS:
+        return [f"with some of the severities, and in no mean, {row['source']}"]
+    mean = row["partial_mean_top1"] if row["mean_top1"] is None else row["mean_top1"]
+    over = f"{len(row['of_the_15'])} of ImageNet-C's 15 corruptions"
+    lines = [f"top-1 {mean:.2f}%, the mean over 5 severities of {over}, {row['source']}"]
+    lines += [row["mean_note"]] if "mean_note" in row else []
+    if row["mce"] is not None:
+        relative = "not known" if row["relative_mce"] is None else f"{row['relative_mce']:.1f}%"
+        lines.append(f"mCE {row['mce']:.1f}%, relative mCE {relative} (AlexNet: 100%)")
+    return lines + ([row["mce_note"]] if "mce_note" in row else [])

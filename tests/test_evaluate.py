@@ -191,6 +191,8 @@ def test_a_cue_conflict_set_of_categories(probed, tmp_path, lines, capsys):
     assert row["shape_bias_interval"][0] < row["shape_bias"]
     assert "2 of 3 categories and 9 of 15 images remain" in capsys.readouterr().out
     assert evaluate(probed, f"conflict={tmp_path / 'conflict'}") == 1
+    assert "holds 3 folders (early, late, striped), none of which the classifier or --categories names" in capsys.readouterr().err
+    assert evaluate(probed, f"conflict={probed}/sets/conflict-*.beton") == 1
     assert "early, late, striped, which are neither the classifier's nor among the categories" in capsys.readouterr().err
 
 

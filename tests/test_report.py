@@ -191,3 +191,17 @@ def test_a_large_picture_becomes_a_thumbnail_and_many_negatives_a_count(tmp_path
         with Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))) as image:
             assert image.size == (224, 112)
     assert "(+3)" in page.text
+
+
+def test_a_mean_over_some_corruptions_does_not_stand_beside_one_over_all(tmp_path):
+    for name, means in (
+        ("whole", {"mean_top1": 50.0}),
+        ("part", {"mean_top1": None, "partial_mean_top1": 80.0, "mean_note": "It lacks fog."}),
+    ):
+        make_run(tmp_path / name, tiny_cpu().replace(lr=0.1 * len(name)))
+        row = {"kind": "corruptions", "set": "in_domain", "by_corruption": {"snow": [80] * 5}, "of_the_15": ["snow"], "images": 9}
+        add_rows(tmp_path / name, {**row, **means})
+    page = page_of(tmp_path, *(str(tmp_path / name) for name in ("whole", "part")))
+    found = [cells[1:3] for cells in page.rows("in domain")]
+    assert ["50.0", "–"] in found and ["–", "80.0"] in found, found
+    assert "It lacks fog." in page.text and "Mean over some of the corruptions" in page.text

@@ -22,6 +22,13 @@ def test_alexnet_against_itself_is_100():
     assert mean_corruption_errors(backwards, 100 * (1 - ALEXNET_CLEAN)) == (pytest.approx(100), pytest.approx(100)), "by name"
 
 
+def test_the_published_row_of_resnet_50():
+    """Hendrycks and Dietterich 2019, table 1: clean error 23.9%, these CEs in whole numbers, mCE 76.7%, relative mCE 105.0%."""
+    ces = dict(zip(ALL_15, (80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77), strict=True))
+    mce, relative = mean_corruption_errors(of({name: ALEXNET[name] * ce / 100 for name, ce in ces.items()}), 76.1)
+    assert (mce, relative) == (pytest.approx(76.7, abs=0.5), pytest.approx(105.0, abs=1.0))
+
+
 def test_half_of_alexnets_errors():
     mce, relative = mean_corruption_errors(of({name: error / 2 for name, error in ALEXNET.items()}), 100 * (1 - ALEXNET_CLEAN / 2))
     assert (mce, relative) == (pytest.approx(50), pytest.approx(50))
@@ -53,7 +60,16 @@ def test_where_mce_means_nothing_it_is_not_given():
     assert hundred["mce"] is None and "this test has 100" in hundred["mce_note"] and hundred["mean_top1"] == whole["mean_top1"]
     without = summary(of(ALEXNET), None, 1000)
     assert without["mce"] == pytest.approx(100) and without["relative_mce"] is None and "val=PATH" in without["mce_note"]
+    fewer = summary(of(ALEXNET), 50.0, 1000, same_images=False)
+    assert fewer["mce"] is None is fewer["relative_mce"] and "have fewer" in fewer["mce_note"] and fewer["mean_top1"] == whole["mean_top1"]
     some = {name: values for name, values in of(ALEXNET).items() if name != "fog"}
-    assert summary(some, 50.0, 1000)["mce"] is None
+    part = summary(some, 50.0, 1000)
+    assert part["mce"] is None is part["relative_mce"] and "14 are here" in part["mce_note"]
+    assert (
+        part["mean_top1"] is None
+        and part["partial_mean_top1"] == pytest.approx(mean_accuracy(some))
+        and "it lacks fog." in part["mean_note"]
+    )
+    assert "partial_mean_top1" not in whole and "mean_note" not in whole
     with pytest.raises(ValueError, match="fog"):
         mean_corruption_errors(some, 50.0)

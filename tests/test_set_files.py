@@ -1,5 +1,7 @@
 """Test sets on disk: folders of classes are encoded once, and again when they change."""
 
+import shutil
+
 import numpy as np
 import pytest
 from conftest import jpeg, photo, saved
@@ -38,6 +40,27 @@ def test_a_folder_of_splits_gives_its_val(tmp_path):
     make_folder(tmp_path / "stylized" / "val", images=1)
     assert class_root(tmp_path / "stylized") == tmp_path / "stylized" / "val"
     assert class_root(tmp_path / "stylized" / "val") == tmp_path / "stylized" / "val"
+
+
+def test_a_folder_in_a_folder_as_archives_are_unpacked(tmp_path):
+    make_folder(tmp_path / "ImageNet-Sketch" / "sketch")
+    (tmp_path / "ImageNet-Sketch" / "README.txt").write_text("sketches")
+    assert class_root(tmp_path / "ImageNet-Sketch") == tmp_path / "ImageNet-Sketch" / "sketch"
+    make_folder(tmp_path / "one", classes=("only", "other"))
+    shutil.rmtree(tmp_path / "one" / "other")
+    assert class_root(tmp_path / "one") == tmp_path / "one", "one class is a set as well"
+    (tmp_path / "one" / "only" / "deeper").mkdir()
+    assert class_root(tmp_path / "one") == tmp_path / "one", "its folder holds images"
+
+
+def test_a_folder_without_a_known_class_is_not_encoded(tmp_path):
+    folder = make_folder(tmp_path / "renamed")
+    said = r"holds 2 folders \(a, b\), none of which the classifier or --categories names: .*, such as n1, n2"
+    with pytest.raises(ConfigError, match=said), open_set(folder, tmp_path / "run", 1, known={"n1", "n2"}):
+        pass
+    assert not (tmp_path / "run").exists()
+    with open_set(folder, tmp_path / "run", 1, lambda text: None, known={"a", "z"}) as reader:
+        assert reader.classes == ["a", "b"]
 
 
 def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):

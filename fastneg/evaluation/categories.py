@@ -1,7 +1,8 @@
 """Names for several classes at once: the 16 categories of cue-conflict sets, and a user's own categories or groups from a file.
 
-Source of CATEGORIES_16: Geirhos et al. 2018, arXiv:1808.08750, and 2021, arXiv:2106.07411: the categories of model-vs-human, those of their
-WordNet ids that are among ImageNet's 1000 classes.
+Source of CATEGORIES_16: Geirhos et al. 2018, arXiv:1808.08750, and 2021, arXiv:2106.07411: the categories of model-vs-human, the same as in
+texture-vs-shape (Geirhos et al. 2019), those of their WordNet ids that are among ImageNet's 1000 classes: helper/human_categories.py there
+lists their places, which a test compares.
 """
 
 from __future__ import annotations

@@ -13,87 +13,99 @@ from fastneg.data.errors import BetonError
 from fastneg.data.labels import ABSENT, join_labels
 from fastneg.data.loaders import EvalLoader
 from fastneg.data.shards import open_data
-from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
+from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, FAMILIES, SEVERITIES
 from fastneg.evaluation.features import BATCH, extract_features, uses_autocast
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.robustness import summary
 from fastneg.evaluation.set_files import encoded
 
+PARTS = "corruption_parts"
+"""The kind of a line that holds corruptions with some of the severities: they count in no mean."""
+
 
 def is_imagenet_c(path):
-    """Whether a path is a folder with a sub-folder that is named as a corruption."""
-    return Path(path).is_dir() and any((Path(path) / name).is_dir() for name in CORRUPTIONS)
+    """Whether a path is a folder that holds a severity of some corruption, or corruptions without any."""
+    return Path(path).is_dir() and any(_cell(path, name, severity) for name in CORRUPTIONS for severity in SEVERITIES)
+
+
+def _cell(path, name, severity):
+    """The folder or file of a corruption and severity; None if it is not there.
+
+    The archives of ImageNet-C are named for families (noise, blur, weather, digital, extra), which some copies keep as folders.
+    """
+    for root in (Path(path), *(Path(path) / family for family in FAMILIES)):
+        beton, classes = root / name / f"{severity}.beton", root / name / str(severity)
+        if beton.exists() or classes.is_dir():
+            return beton if beton.exists() else classes
+    return None
 
 
 def find_cells(path):
-    """What a folder holds: ({(corruption, severity): Path}, what is missing in words).
-
-    A corruption counts when all five severities are there.
-    """
-    cells, missing = {}, []
-    absent = [name for name in ALL_15 if not (Path(path) / name).is_dir()]
+    """What a folder holds: ({(corruption, severity): Path}, what is missing of it in words)."""
+    cells = {(name, severity): place for name in CORRUPTIONS for severity in SEVERITIES if (place := _cell(path, name, severity))}
+    found = {name: [severity for severity in SEVERITIES if (name, severity) in cells] for name in CORRUPTIONS}
+    missing, absent = [], [name for name in ALL_15 if not found[name]]
     if absent:
-        missing.append(f"{len(absent)} of the 15 corruptions have no folder in {path}: {', '.join(absent)}.")
-    for name in CORRUPTIONS:
-        folder = Path(path) / name
-        if not folder.is_dir():
-            continue
-        found = {}
-        for severity in SEVERITIES:
-            beton, classes = folder / f"{severity}.beton", folder / str(severity)
-            if beton.exists() or classes.is_dir():
-                found[name, severity] = beton if beton.exists() else classes
-        lacking = [str(severity) for severity in SEVERITIES if (name, severity) not in found]
-        if lacking:
-            places = f"{folder}/{lacking[0]}/<class>/ or {folder}/{lacking[0]}.beton"
-            missing.append(f"{name} is left out: it lacks severity {', '.join(lacking)}; {places} was expected.")
-        else:
-            cells |= found
+        places = f"{path}/{absent[0]}/<1-5>/<class>/ or {path}/{absent[0]}/<1-5>.beton"
+        missing.append(f"{len(absent)} of the 15 corruptions are not there: {', '.join(absent)}; {places} was expected.")
+    for name, severities in found.items():
+        lacking = [str(severity) for severity in SEVERITIES if severity not in severities]
+        if severities and lacking:
+            places = f"{path}/{name}/{lacking[0]}/<class>/ or {path}/{name}/{lacking[0]}.beton"
+            missing.append(f"{name} counts in no mean: it lacks severity {', '.join(lacking)}; {places} was expected.")
     return cells, missing
 
 
 def evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, report=print):
-    """(the line of evaluation.jsonl of kind corruptions, what was missing or failed in words).
+    """(lines of evaluation.jsonl, what was missing or failed in words).
 
-    Class folders are encoded for a moment, each corruption and severity after the other, with the classes that the classifier knows.
+    The line of kind corruptions holds the whole corruptions, with all five severities, and their means. Those with some severities stand in
+    a line of kind corruption_parts and count in no mean. Class folders are encoded for a moment, each corruption and severity after the
+    other, with the classes that the classifier knows.
 
     Args:
         clean_top1: percent on the clean images, for relative mCE; None: it is not given.
     Raises:
-        ConfigError: not one corruption is whole.
+        ConfigError: there is nothing that can be evaluated.
     """
     cells, missing = find_cells(path)
     results = {}
     for (kind, severity), place in cells.items():
-        if any(result is None for (other, _), result in results.items() if other == kind):
-            continue  # a severity before it failed
         try:
             results[kind, severity] = _accuracy(place, run, loaded, head, arg_max, device, threads)
         except (BetonError, ConfigError, OSError) as error:
-            results[kind, severity] = None
-            missing.append(f"{kind} is left out: severity {severity} cannot be evaluated: {error}")
-    whole = [kind for kind in CORRUPTIONS if all(results.get((kind, severity)) is not None for severity in SEVERITIES)]
+            missing.append(f"{kind} counts in no mean: severity {severity} cannot be evaluated: {error}")
+    if not results:
+        raise ConfigError(f"{path} holds no images of a corruption that can be evaluated. " + " ".join(missing))
+    top1 = {kind: {s: results[kind, s].top1 for s in SEVERITIES if (kind, s) in results} for kind in CORRUPTIONS}
+    whole = {kind: list(found.values()) for kind, found in top1.items() if len(found) == len(SEVERITIES)}
     if not set(whole) & set(ALL_15):
-        raise ConfigError(f"{path} holds no whole corruption of ImageNet-C's 15. " + " ".join(missing))
-    counts = {(result.images, result.classes) for result in results.values() if result is not None}
-    if len(counts) > 1:
-        found = ", ".join(f"{images} in {classes}" for images, classes in sorted(counts))
-        missing.append(f"The folders hold different numbers of images or classes: {found}.")
-    images, classes = min(counts)
-    report(f"{name}: {images} images in {classes} classes for each of {len(whole)} corruptions and 5 severities.")
-    by_corruption = {kind: [results[kind, severity].top1 for severity in SEVERITIES] for kind in whole}
-    row = {
-        "kind": "corruptions",
-        "set": name,
-        "path": str(path),
-        "checkpoint": loaded.checkpoint,
-        "by_corruption": by_corruption,
-        "images": images,
-        "arg_max": arg_max,
-        "source": f"files of ImageNet-C, central crop of {loaded.config.image_size} px",
-        **summary(by_corruption, clean_top1, classes),
-    }
-    return row, missing
+        whole = {}  # there is no mean to give: what is there stands by itself
+    parts = {kind: {str(s): percent for s, percent in found.items()} for kind, found in top1.items() if found and kind not in whole}
+    counts = _counts(results)
+    if "images_by_corruption" in counts:
+        missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
+    told = f"{len(whole)} whole corruptions and {len(parts)} with some severities"
+    report(f"{name}: {counts['images']} images in {counts['classes']} classes for each of {told}.")
+    source = f"files of ImageNet-C, central crop of {loaded.config.image_size} px"
+    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, **counts, "arg_max": arg_max, "source": source}
+    rows = []
+    if whole:
+        means = summary(whole, clean_top1, counts["classes"], "images_by_corruption" not in counts)
+        rows.append({"kind": "corruptions", **common, "by_corruption": whole, **means})
+    return rows + ([{"kind": PARTS, **common, "by_corruption": parts}] if parts else []), missing
+
+
+def _counts(results):
+    """The images and classes of each corruption and severity; where they differ the fewest, and images_by_corruption."""
+    sizes = {(result.images, result.classes) for result in results.values()}
+    fewest = {"images": min(images for images, _ in sizes), "classes": min(classes for _, classes in sizes)}
+    if len(sizes) == 1:
+        return fewest
+    by_corruption = {}
+    for (kind, severity), result in results.items():
+        by_corruption.setdefault(kind, {})[str(severity)] = result.images
+    return {**fewest, "images_by_corruption": by_corruption}
 
 
 def _accuracy(place, run, loaded, head, arg_max, device, threads):

@@ -17,7 +17,7 @@ from fastneg.evaluation.metrics import columns_of, rank_among
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478
-"""Top-1 error of torchvision's AlexNet on ImageNet val."""
+"""Top-1 error of torchvision's AlexNet on ImageNet val: its weights IMAGENET1K_V1 are given with 56.522% (torchvision's documentation)."""
 ALEXNET = {
     "gaussian_noise": 0.886428,
     "shot_noise": 0.894468,
@@ -35,7 +35,8 @@ ALEXNET = {
     "pixelate": 0.717840,
     "jpeg_compression": 0.606500,
 }
-"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption."""
+"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption: the figures of its authors' sheet for
+mCE, to which the README of hendrycks/robustness links, as google-research/augmix has them."""
 
 
 def mean_accuracy(by_corruption):
@@ -66,19 +67,30 @@ def mean_corruption_errors(by_corruption, clean_top1):
     return 100 * sum(plain) / len(plain), 100 * sum(relative) / len(relative)
 
 
-def summary(by_corruption, clean_top1, classes):
-    """The fields mean_top1, of_the_15, mce, relative_mce and mce_note of a row; mCE is None, and the note says why, where it means nothing.
+def summary(by_corruption, clean_top1, classes, same_images=True):
+    """The fields of a row that are means: mean_top1 over all of the 15, of_the_15, mce, relative_mce, and notes on what is not given.
+
+    With fewer of the 15 mean_top1 is None: their mean is partial_mean_top1, and mean_note says what it lacks. So no reader can take the
+    one for the other. mCE is None, and mce_note says why, where it means nothing.
 
     Args:
+        by_corruption: as in `mean_corruption_errors`, at least one of the 15.
         clean_top1: percent on the clean images, or None: relative mCE is not given then.
         classes: of the classifier that were tested.
+        same_images: whether every corruption and severity was tested on as many images.
     """
     names = sorted(set(by_corruption) & set(ALL_15))
-    row = {"mean_top1": mean_accuracy(by_corruption), "of_the_15": names, "mce": None, "relative_mce": None}
+    row = {"mean_top1": None, "of_the_15": names, "mce": None, "relative_mce": None}
     if len(names) < len(ALL_15):
-        return {**row, "mce_note": f"mCE is a mean over 15 corruptions; {len(names)} are here."}
+        lacking = ", ".join(name for name in ALL_15 if name not in names)
+        row |= {"partial_mean_top1": mean_accuracy(by_corruption), "mce_note": f"mCE is a mean over 15 corruptions; {len(names)} are here."}
+        note = f"A mean over {len(names)} of the 15 corruptions, not to be compared with one over all or over others; it lacks {lacking}."
+        return {**row, "mean_note": note}
+    row["mean_top1"] = mean_accuracy(by_corruption)
     if classes != IMAGENET_CLASSES:
         return {**row, "mce_note": f"mCE compares with AlexNet on 1000 classes; this test has {classes}: see the mean accuracy."}
+    if not same_images:
+        return {**row, "mce_note": "mCE compares with AlexNet on all images; here some corruptions or severities have fewer."}
     mce, relative = mean_corruption_errors(by_corruption, 0.0 if clean_top1 is None else clean_top1)
     if clean_top1 is None:
         return {**row, "mce": mce, "mce_note": "Relative mCE needs the clean images: name them before this set as val=PATH."}

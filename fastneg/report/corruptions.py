@@ -45,7 +45,7 @@ def _published(row):
 
 
 def _caption(lines):
-    notes = dict.fromkeys(str(line["mce_note"]) for line in lines if line.get("mce_note"))
+    notes = dict.fromkeys(str(line[name]) for name in ("mean_note", "mce_note") for line in lines if line.get(name))
     return " ".join([*(f"{words[0].upper()}{words[1:]}." for words in origin(lines)), *notes])
 
 

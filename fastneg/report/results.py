@@ -22,6 +22,7 @@ KINDS = (  # title, kind, figure, whether the highest is best
     ("Fine-tuning", "finetune", "top1", True),
     ("Test sets", "accuracy", "top1", True),
     ("Mean over corruptions", "corruptions", "mean_top1", True),
+    ("Mean over some of the corruptions", "corruptions", "partial_mean_top1", True),
     ("mCE (lower is better)", "corruptions", "mce", False),
     ("Relative mCE (lower is better)", "corruptions", "relative_mce", False),
 )
@@ -76,7 +77,7 @@ def result_table(entries):
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
             if all(cell.value is None for cell in cells):
                 continue
-            chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1") else None)
+            chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1", "partial_mean_top1") else None)
             rows.append(Row(pretty(test_set), (*with_best(cells, highest), chance), _note(kind, test_set, lines), title))
     return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
 
