@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from fastneg.config import ConfigError
-from fastneg.data.labels import class_count, join_labels, labels_of
-from fastneg.data.shards import open_data
+from fastneg.evaluation.class_rows import few_shot
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_on_crops, train_on_features
-from fastneg.evaluation.logistic import few_shot, fit_on_features
+from fastneg.evaluation.logistic import fit_on_features
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import append_result, load_run
+from fastneg.recipes.labelled import open_labelled, told
 from fastneg.training.distributed import choose_device
 
 
@@ -20,31 +20,29 @@ def run_linear(config):
     began, device = time.perf_counter(), choose_device(config.device)
     loaded = load_run(config.run, device)
     mode, few = mode_of(config, loaded), config.share < 100
-    with open_data(config.train) as train, open_data(config.val) as val:
-        labels, count = labels_of(train), class_count(train)
-        val_labels = join_labels(val, train.classes, count)[0]  # before the training, so that a wrong file costs no hour
+    with open_labelled(config) as data:
+        labels = data.labels
+        rows = few_shot(labels, config.share, config.seed) if few else None
         if mode == "crops":
             settings = _sgd_settings(config, mode)
-            head = train_on_crops(loaded, train, labels, count, device=device, threads=config.threads, **settings)
+            head = train_on_crops(loaded, data.train, labels, data.count, samples=rows, device=device, threads=config.threads, **settings)
         else:
-            features = features_of(config.run, loaded, train, device, config.threads).features
+            features = features_of(config.run, loaded, data.train, device, config.threads).features
             if few:
-                rows = few_shot(labels, config.share, config.seed)
                 features, labels = features[rows], labels[rows]
-            head, settings = _train(mode, config, features, labels, count, device)
-        head.classes = train.classes
-        features = features_of(config.run, loaded, val, device, config.threads).features
-        result = accuracy(head.logits(features, device), val_labels)
+            head, settings = _train(mode, config, features, labels, data.count, device)
+        head.classes = data.train.classes
+        features = features_of(config.run, loaded, data.val, device, config.threads).features
+        result = accuracy(head.logits(features, device), data.val_labels)
     row = {"kind": "few_shot" if few else "linear", "set": "val", "path": str(config.val), **result.figures(), "mode": mode}
-    row |= {"checkpoint": loaded.checkpoint, **settings} | ({"share": config.share, "train_images": len(labels)} if few else {})
+    row |= {"checkpoint": loaded.checkpoint, **settings} | ({"share": config.share, "train_images": len(rows)} if few else {})
     if not few:
         save_linear(config.run, head, loaded, mode=mode, train=str(config.train), **settings)
     append_result(config.run, row)
     how = f"weight decay {settings['weight_decay']:g}" if mode == "lbfgs" else f"epoch {settings['epochs']} of {settings['epochs']}"
     print(
-        f"Linear probe on {f'{config.share:g}% of the labels, ' if few else ''}{mode}, {how}: "
-        f"top-1 {result.top1:.2f}% ({result.top1_interval[0]:.2f} to {result.top1_interval[1]:.2f}), top-5 {result.top5:.2f}% "
-        f"of {result.images} images in {result.classes} classes ({loaded.checkpoint}, {time.perf_counter() - began:.0f} s)."
+        f"Linear probe on {f'{config.share:g}% of the labels, ' if few else ''}{mode}, {how}: {told(result)} "
+        f"({loaded.checkpoint}, {time.perf_counter() - began:.0f} s)."
     )
     return 0
 
@@ -55,8 +53,6 @@ def mode_of(config, loaded):
         mode = "lbfgs" if config.share < 100 else loaded.config.probe
     else:
         mode = config.mode
-    if mode == "crops" and config.share < 100:
-        raise ConfigError("--share is for stored features: --mode lbfgs or features was expected, not crops.")
     useless = [name for name in ("epochs", "lr", "batch_size") if getattr(config, name) is not None]
     if mode == "lbfgs" and useless:
         raise ConfigError(f"--{useless[0]} has no effect with --mode lbfgs: leave it out, or take --mode features.")

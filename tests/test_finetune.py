@@ -1,4 +1,5 @@
-"""Fine-tuning: it learns, repeats by its seed, leaves the run as it was, and reports the last epoch (fastneg.recipes.finetune)."""
+"""Fine-tuning: it learns, repeats by its seed, leaves the run as it was, and reports the last epoch (fastneg.recipes.finetune,
+fastneg.evaluation.descent)."""
 
 import json
 
@@ -8,9 +9,12 @@ from test_features import make_beton, make_run, silent
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
+from fastneg.evaluation import finetune
+from fastneg.evaluation.class_rows import few_shot
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
 from fastneg.evaluation.run import load_run, weights_digest
 from fastneg.recipes.cli import main
+from fastneg.report.rows import key_of, misfit
 
 SETTINGS = {"epochs": 6, "lr": 0.05, "head_lr": 0.2, "batch_size": 12, "weight_decay": 0.0, "threads": 1, "report": silent}
 
@@ -47,6 +51,26 @@ def test_a_step_is_sgd_on_both(parts):
     assert head.weight.abs().max() > 1e-3
 
 
+def test_a_share_of_the_labels_trains_on_its_images_alone(parts, monkeypatch):
+    """Labels of the others are wrong, and nothing is seen of them: the same weights as with right ones."""
+    loaded, reader, labels = parts
+    rows = few_shot(labels, 25, seed=0)
+    seen, real = [], finetune.CropLoader.epoch
+
+    def recorded(self, epoch):
+        for batch in real(self, epoch):
+            seen.append(batch.index)
+            yield batch
+
+    monkeypatch.setattr(finetune.CropLoader, "epoch", recorded)
+    wrong = torch.full_like(labels, 3)
+    wrong[rows] = labels[rows]
+    settings = {**SETTINGS, "epochs": 2, "batch_size": 8, "samples": rows}
+    one, other = (fine_tune(loaded, reader, given, 4, **settings)[0] for given in (labels, wrong))
+    assert weights_digest(one) == weights_digest(other)
+    assert [len(index) for index in seen] == [8, 4] * 4 and sorted(torch.cat(seen[:2]).tolist()) == rows.tolist()
+
+
 def test_a_loss_that_is_lost_is_said_so(parts):
     loaded, reader, labels = parts
     with pytest.raises(ConfigError, match="lower --lr"):
@@ -58,6 +82,10 @@ def test_from_the_command_line(tmp_path, capsys):
     arguments = ["finetune", "--run", str(run), "--train", str(data), "--val", str(data), "--device", "cpu", "--threads", "1"]
     assert main([*arguments, "--epochs", "2", "--batch_size", "12"]) == 0
     assert "Fine-tuned, epoch 2 of 2: top-1" in capsys.readouterr().out
-    (row,) = (json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines())
+    assert main([*arguments, "--epochs", "1", "--batch_size", "5", "--share", "10", "--seed", "1"]) == 0
+    assert "Fine-tuned on 10% of the labels, epoch 1 of 1: top-1" in capsys.readouterr().out
+    row, few = (json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines())
+    assert (few["kind"], few["share"], few["train_images"], few["images"]) == ("few_shot_finetune", 10, 4, 24) and misfit(few) is None
+    assert key_of(few) == ("few_shot_finetune 10", "val")
     assert row["kind"] == "finetune" and row["epochs"] == 2 and row["images"] == 24 and len(row["top1_interval"]) == 2
     assert not (run / "linear.pt").exists()

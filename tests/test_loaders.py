@@ -215,6 +215,17 @@ def test_probe_crops_cover_the_set_and_change_by_epoch(reader):
     loader.close()
 
 
+def test_crops_of_a_part_of_the_file(reader):
+    loader = CropLoader(reader, 4, 32, seed=1, threads=1, samples=[30, 2, 7, 11, 5])
+    for epoch in (0, 1):
+        batches = list(loader.epoch(epoch))
+        assert [len(batch.index) for batch in batches] == [4, 1]
+        index = torch.cat([batch.index for batch in batches])
+        assert sorted(index.tolist()) == [2, 5, 7, 11, 30]
+        assert torch.equal(torch.cat([batch.label for batch in batches]), torch.from_numpy(reader.labels)[index])
+    loader.close()
+
+
 def test_the_same_seed_gives_the_same_views_and_another_seed_others(reader):
     one, same, other = (list(train_loader(reader, seed=seed).epoch(1)) for seed in (3, 3, 4))
     assert all(equal(a, b) for a, b in zip(one, same, strict=True))

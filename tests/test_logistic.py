@@ -10,7 +10,7 @@ from test_linear import blobs
 
 from fastneg.config import ConfigError, LinearConfig
 from fastneg.evaluation.linear import load_linear, standardisation
-from fastneg.evaluation.logistic import PENALTIES, few_shot, fit_on_features, hold_out
+from fastneg.evaluation.logistic import PENALTIES, fit_on_features
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import load_run
 from fastneg.recipes.linear import run_linear
@@ -56,25 +56,11 @@ def test_the_sweep_takes_the_penalty_that_serves_held_out_images():
     assert chosen > other + 3
 
 
-def test_held_out_rows_are_of_every_class_and_no_others():
-    labels = torch.tensor([0] * 10 + [1] * 3 + [2])
-    fit, held = hold_out(labels, 0.2, seed=0)
-    assert sorted([*fit.tolist(), *held.tolist()]) == list(range(14))
-    assert labels[held].tolist() == [0, 0, 1] and torch.equal(held, hold_out(labels, 0.2, seed=0)[1])
-    assert not torch.equal(held, hold_out(labels, 0.2, seed=1)[1])
+def test_what_cannot_be_fitted_is_refused():
     with pytest.raises(ConfigError, match="None of 3 classes has two"):
         fit_on_features(torch.randn(3, 4), torch.arange(3), 3)
     with pytest.raises(ConfigError, match="not all finite"):
         fit_on_features(torch.full((4, 4), float("nan")), torch.arange(4) % 2, 2)
-
-
-def test_a_few_shot_subset_holds_its_share_of_each_class():
-    labels = torch.tensor([0] * 250 + [1] * 100 + [2] * 3)
-    rows = few_shot(labels, 1, seed=0)
-    assert torch.bincount(labels[rows]).tolist() == [3, 1, 1] and len(rows.unique()) == 5
-    assert torch.bincount(labels[few_shot(labels, 10, seed=0)]).tolist() == [25, 10, 1]
-    assert torch.equal(rows, few_shot(labels, 1, seed=0)) and not torch.equal(rows, few_shot(labels, 1, seed=1))
-    assert len(few_shot(labels, 100.0, seed=0)) == 353
 
 
 @pytest.fixture
@@ -97,6 +83,10 @@ def test_the_recipe_trains_by_lbfgs_and_few_shot(files, capsys):
     assert torch.equal(head.weight, load_linear(run, load_run(run)).weight), "a few-shot probe does not take the classifier's place"
     printed = capsys.readouterr().out
     assert "held-out training images" in printed and "10% of the labels" in printed
+    assert run_linear(config(share=25, mode="crops", epochs=2, lr=1.0, batch_size=12)) == 0
+    crops = json.loads((run / "evaluation.jsonl").read_text().splitlines()[-1])
+    assert (crops["kind"], crops["mode"], crops["train_images"]) == ("few_shot", "crops", 20)
+    assert torch.equal(head.weight, load_linear(run, load_run(run)).weight)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +95,6 @@ def test_the_recipe_trains_by_lbfgs_and_few_shot(files, capsys):
         ({"mode": "lbfgs", "epochs": 3}, "--epochs has no effect"),
         ({"mode": "lbfgs", "lr": 0.1}, "--lr has no effect"),
         ({"mode": "lbfgs", "batch_size": 8}, "--batch_size has no effect"),
-        ({"mode": "crops", "share": 10}, "--share is for stored features"),
     ],
 )
 def test_an_option_without_effect_is_refused(files, options, said):

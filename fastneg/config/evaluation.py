@@ -49,6 +49,8 @@ class FinetuneConfig(Config):
     """The labelled .beton file (or several) to train on."""
     val: str
     """The labelled .beton file (or several) to report accuracy on."""
+    share: float = option(100.0, above=0.0, at_most=100.0)
+    """Percent of the labels of each class to train on: few-shot fine-tuning, as a line of its own. Fewer images take more epochs."""
     epochs: int = option(10, at_least=1)
     """Passes over the training set."""
     lr: float = option(0.01, above=0.0)
@@ -60,7 +62,7 @@ class FinetuneConfig(Config):
     weight_decay: float = option(1e-4, at_least=0.0)
     """L2 penalty on encoder and classifier."""
     seed: int = option(0, at_least=0)
-    """Seeds order and crops."""
+    """Seeds order, crops and the share of the labels."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)

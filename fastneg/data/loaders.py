@@ -170,11 +170,18 @@ class CropLoader(FeedingLoader):
     """One random crop and flip of each image: what a linear probe trains on. Every sample once an epoch; the last batch is shorter.
 
     A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then the next good one stands in for it.
+
+    Args:
+        samples: positions to take; None takes the whole file. Of a part no sample is replaced: another might not belong to it.
+        (the others as in `TrainLoader`)
     """
 
-    def __init__(self, reader, batch_size, image_size, *, crop_area=(0.08, 1.0), device="cpu", seed=0, threads=0, max_bad_share=0.0):
+    def __init__(
+        self, reader, batch_size, image_size, *, crop_area=(0.08, 1.0), device="cpu", seed=0, threads=0, max_bad_share=0.0, samples=None
+    ):
         self._image_size, self._crop_area, self._seed = image_size, crop_area, seed
-        order = EpochOrder(len(reader), batch_size, seed=seed, last="pad")
+        self._samples, max_bad_share = (np.arange(len(reader)), max_bad_share) if samples is None else (np.asarray(samples), 0.0)
+        order = EpochOrder(len(self._samples), batch_size, seed=seed, last="pad")
         super().__init__(reader, order, views=1, augment=True, device=device, threads=threads, max_bad_share=max_bad_share)
 
     def epoch(self, epoch):
@@ -184,7 +191,8 @@ class CropLoader(FeedingLoader):
 
     def _request(self, place):
         epoch, iteration = place
-        index, replaced = self._quarantine.replace(self.order.batch(epoch, iteration)[: self.order.valid(iteration)])
+        index = self._samples[self.order.batch(epoch, iteration)[: self.order.valid(iteration)]]
+        index, replaced = self._quarantine.replace(index)
         generator = batch_generator(self._seed, epoch, iteration)
         view = draw_view(AUGMENTATIONS["crop_flip"], self.reader.sizes[index], self._crop_area, generator)
         return Request(index, [dali_inputs(view)], self._image_size, replaced)

@@ -5,17 +5,15 @@ Legend: N images, F backbone features, C classes.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.data.loaders import CropLoader
 from fastneg.encoders import embed
+from fastneg.evaluation.descent import descend
 from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.run import weights_digest
 from fastneg.training import checkpoint
@@ -96,7 +94,20 @@ def train_on_features(features, labels, count, *, epochs=None, lr=None, batch_si
 
 
 def train_on_crops(
-    loaded, reader, labels, count, *, epochs=None, lr=None, batch_size=128, weight_decay=0.0, seed=0, device="cpu", threads=0, report=print
+    loaded,
+    reader,
+    labels,
+    count,
+    *,
+    samples=None,
+    epochs=None,
+    lr=None,
+    batch_size=128,
+    weight_decay=0.0,
+    seed=0,
+    device="cpu",
+    threads=0,
+    report=print,
 ):
     """The published protocol: SGD with momentum 0.9 on random crops (0.08 … 1 of the area) and flips, the encoder frozen.
 
@@ -105,6 +116,7 @@ def train_on_crops(
         reader: `BetonReader` of the training set.
         labels: (images of the file,) int64.
         count: C.
+        samples: (n,) positions in the file to train on; None: all.
         report: called with a line for each epoch.
     Returns:
         LinearClassifier after the last epoch, on the CPU.
@@ -115,8 +127,8 @@ def train_on_crops(
     epochs, lr, device = epochs or EPOCHS["crops"], lr or LEARNING_RATE, torch.device(device)
     autocast = uses_autocast(loaded.config, device)
     head = LinearClassifier(loaded.feature_dim, count).to(device)
-    share = loaded.config.max_bad_share
-    loader = CropLoader(reader, batch_size, loaded.config.image_size, device=device, seed=seed, threads=threads, max_bad_share=share)
+    options = {"device": device, "seed": seed, "threads": threads, "max_bad_share": loaded.config.max_bad_share}
+    loader = CropLoader(reader, batch_size, loaded.config.image_size, samples=samples, **options)
 
     def batches(epoch):
         for batch in loader.epoch(epoch):
@@ -132,25 +144,8 @@ def train_on_crops(
 
 
 def _train(head, batches, epochs, lr, weight_decay, report=None):
-    """Cross-entropy and SGD over batches(epoch) of (inputs, labels); nothing is selected, the last epoch stands."""
-    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
-    bar = tqdm(range(epochs), desc="linear probe", unit="epoch", disable=None, leave=False)
-    for epoch in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(lr, epoch, epochs)
-        total, images = 0.0, 0
-        for inputs, labels in batches(epoch):
-            loss = F.cross_entropy(head(inputs), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total, images = total + loss.detach() * len(labels), images + len(labels)
-        mean = (total / images).item()
-        if not mean < float("inf"):
-            raise ConfigError(f"The classifier's loss is {mean} in epoch {epoch + 1}: lower --lr, which is {lr}.")
-        bar.set_postfix_str(f"loss {mean:.3f}")
-        if report is not None and not sys.stderr.isatty():
-            report(f"epoch {epoch + 1}/{epochs} · loss {mean:.3f} · lr {learning_rate(lr, epoch, epochs):.3g}")
+    groups, schedule = [{"params": head.parameters(), "lr": lr}], lambda epoch, _: learning_rate(1.0, epoch, epochs)
+    descend(head, groups, batches, epochs, schedule=schedule, what="linear probe", weight_decay=weight_decay, report=report)
 
 
 def save_linear(run, head, loaded, **facts):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.config import ConfigError
+from fastneg.evaluation.class_rows import hold_out
 from fastneg.evaluation.linear import LinearClassifier, standardisation
 from fastneg.evaluation.metrics import percent
 
@@ -88,33 +89,3 @@ def _minimise(inputs, labels, count, penalty, start=None):
     optimizer.step(closure)
     optimizer.zero_grad()
     return head.requires_grad_(False)
-
-
-def hold_out(labels, share, seed):
-    """(rows to fit on, rows held out): `share` of the images of each class, at least one of each class that has two.
-
-    Args:
-        labels: (N,) int64 on the CPU.
-    """
-    generator, fit, held = torch.Generator().manual_seed(seed), [], []
-    for number in labels.unique().tolist():
-        rows = (labels == number).nonzero().flatten()
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        out = max(1, int(share * len(rows))) if len(rows) > 1 else 0
-        held.append(rows[:out])
-        fit.append(rows[out:])
-    return torch.cat(fit).sort().values, torch.cat(held).sort().values
-
-
-def few_shot(labels, share, seed):
-    """(n,) rows of `share` percent of the images of each class, rounded up: what a few-shot probe is trained on.
-
-    Args:
-        labels: (N,) int64 on the CPU.
-        share: percent, above 0, at most 100.
-    """
-    generator, kept = torch.Generator().manual_seed(seed), []
-    for number in labels.unique().tolist():
-        rows = (labels == number).nonzero().flatten()
-        kept.append(rows[torch.randperm(len(rows), generator=generator)][: -int(-share * len(rows) // 100)])
-    return torch.cat(kept).sort().values

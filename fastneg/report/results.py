@@ -20,6 +20,8 @@ KINDS = (  # title, kind, figure, whether the highest is best
     ("Few-shot, 1% of the labels", "few_shot 1", "top1", True),
     ("Few-shot, 10% of the labels", "few_shot 10", "top1", True),
     ("Fine-tuning", "finetune", "top1", True),
+    ("Fine-tuning, 1% of the labels", "few_shot_finetune 1", "top1", True),
+    ("Fine-tuning, 10% of the labels", "few_shot_finetune 10", "top1", True),
     ("Test sets", "accuracy", "top1", True),
     ("Mean over corruptions", "corruptions", "mean_top1", True),
     ("Mean over some of the corruptions", "corruptions", "partial_mean_top1", True),
@@ -93,7 +95,7 @@ def _note(kind, test_set, lines):
     parts += said("images", lambda count: f"{count:,} images", is_number) + said("classes", lambda count: f"{count:,} classes", is_number)
     if kind in ("linear", "knn"):
         parts += said("mode", str)
-    parts += said("epochs", lambda count: f"{count} epochs", is_number) if kind == "finetune" else []
+    parts += said("epochs", lambda count: f"{count} epochs", is_number) if "finetune" in kind else []
     parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
     return ", ".join(parts + origin(lines))
 

@@ -19,8 +19,8 @@ def is_pair(value):
 
 def key_of(row):
     """(kind, set) under which a line is kept: a later one of the same key replaces an earlier one. Few-shot shares are own kinds."""
-    if row["kind"] == "few_shot" and is_number(row.get("share")):
-        return f"few_shot {row['share']:g}", row["set"]
+    if row["kind"] in ("few_shot", "few_shot_finetune") and is_number(row.get("share")):
+        return f"{row['kind']} {row['share']:g}", row["set"]
     return row["kind"], row["set"]
 
 
@@ -93,6 +93,7 @@ _CHECKS = {
     "accuracy": (_top1, "top1 is no number"),
     "finetune": (_top1, "top1 is no number"),
     "few_shot": (_few_shot, "share and top1 were expected as numbers"),
+    "few_shot_finetune": (_few_shot, "share and top1 were expected as numbers"),
     "corruptions": (_corruptions, "mean_top1 (or partial_mean_top1) and five numbers for each corruption were expected"),
     "shape_bias": (_shape_bias, "shape_bias, coverage and three counts for each category were expected"),
     "per_class": (_classes, "by_class with the top1 of each class was expected"),

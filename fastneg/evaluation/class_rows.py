@@ -1,0 +1,40 @@
+"""Rows of a labelled set, drawn class by class: a part held out, a share of the labels. Legend: N images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+def hold_out(labels, share, seed):
+    """(rows to fit on, rows held out): `share` of the images of each class, at least one of each class that has two.
+
+    Args:
+        labels: (N,) int64 on the CPU.
+    """
+    fit, held = [], []
+    for rows in _shuffled(labels, seed):
+        out = max(1, int(share * len(rows))) if len(rows) > 1 else 0
+        held.append(rows[:out])
+        fit.append(rows[out:])
+    return torch.cat(fit).sort().values, torch.cat(held).sort().values
+
+
+def few_shot(labels, share, seed):
+    """(n,) rows of `share` percent of the images of each class, rounded up: what a few-shot classifier is trained on.
+
+    Args:
+        labels: (N,) int64 on the CPU.
+        share: percent, above 0, at most 100.
+    """
+    kept = [rows[: math.ceil(share * len(rows) / 100 - 1e-9)] for rows in _shuffled(labels, seed)]  # 1.1 · 1000 / 100 is above 11
+    return torch.cat(kept).sort().values
+
+
+def _shuffled(labels, seed):
+    """The rows of each class in turn, in a random order."""
+    generator = torch.Generator().manual_seed(seed)
+    for number in labels.unique().tolist():
+        rows = (labels == number).nonzero().flatten()
+        yield rows[torch.randperm(len(rows), generator=generator)]
