@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 
 import pytest
 from PIL import Image
@@ -14,7 +15,8 @@ from report_runs import Page, add_rows, make_run, page_of
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
 from fastneg.recipes.cli import build_config
 from fastneg.recipes.presets import PRESETS, tiny_cpu, tiny_cpu_moco
-from fastneg.report import run_folder
+from fastneg.recipes.report import run_report
+from fastneg.report import pictures, run_folder
 from fastneg.report.blocks import Cell, with_best
 from fastneg.report.page import write_report
 from fastneg.report.settings import reproduce
@@ -83,8 +85,10 @@ def test_several_runs_side_by_side(tmp_path):
 
 
 def test_ties_are_all_best_and_a_lone_figure_is_not():
-    assert [cell.best for cell in with_best([Cell(value) for value in (50.0, None, 50.001, 49.0)])] == [True, False, True, False]
+    assert [cell.best for cell in with_best([Cell(value) for value in (50.04, None, 49.96, 49.94)])] == [True, False, True, False]
     assert [cell.best for cell in with_best([Cell(50.0), Cell()])] == [False, False]
+    assert [cell.best for cell in with_best([Cell(5.0), Cell(4.0)], highest=False)] == [False, True]
+    assert [cell.best for cell in with_best([Cell(0.51), Cell(0.512), Cell(0.52)], digits=2)] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +141,39 @@ def test_missing_and_damaged_pieces_are_named_and_the_rest_is_shown(tmp_path):
     assert page.row("unseen texture")[1] == "33.8" and len(page.plots) == 8
 
 
+def test_a_run_that_did_not_come_to_its_end_is_named(tmp_path):
+    make_run(tmp_path / "run")
+    assert "not finished" not in page_of(tmp_path, str(tmp_path / "run")).text
+    with open(tmp_path / "run" / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"kind": "start", "step": 40, "total_steps": 50}\n{"kind": "train", "step": 45, "loss": 1.0}\n')
+    assert "the training is not finished: metrics.jsonl ends at step 45 of 50." in page_of(tmp_path, str(tmp_path / "run")).text
+
+
+def test_imported_weights_lack_nothing_and_show_no_settings_that_nobody_trained_with(tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, PretrainConfig(backbone="resnet18", negatives="none"))
+    config = json.loads((folder / "config.json").read_text()) | {"data": "", "init": "weights/r18.pth"}
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.rmtree(folder / "gallery")
+    (folder / "metrics.jsonl").unlink()
+    page = page_of(tmp_path, str(folder))
+    assert "Missing or damaged" not in page.text and "resnet18 · weights of r18.pth" in page.text
+    assert page.row("backbone")[1] == "resnet18" and not page.rows("temperature") and not page.rows("queue_size")
+    assert "fastneg pretrain" not in page.text and "fastneg demo" in page.text  # the command that was recorded
+
+
+def test_the_command_says_what_is_amiss(tmp_path, capsys):
+    make_run(tmp_path / "run")
+    (tmp_path / "run" / "environment.json").write_text("{")
+    before = sorted(path for path in (tmp_path / "run").rglob("*"))
+    assert run_report(ReportConfig((str(tmp_path / "run"),), str(tmp_path / "out" / "r.html"), files="on")) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [f"Report: {tmp_path}/out/r.html", f"Plots and tables: {tmp_path}/out/r-files/"]
+    assert said.err.startswith("fastneg report: run: environment.json is damaged: ") and said.err.count("\n") == 1
+    assert sorted(path for path in (tmp_path / "run").rglob("*")) == before  # nothing is written into a run
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
 def test_chance_counts_the_classes_that_can_be_answered(tmp_path):
     make_run(tmp_path / "run")
     for test_set, arg_max in (("some", "present"), ("every", "all")):
@@ -186,7 +223,7 @@ def test_no_run_is_a_clear_error(tmp_path):
 def test_a_large_picture_becomes_a_thumbnail_and_many_negatives_a_count(tmp_path):
     make_run(tmp_path / "run", negatives=7, size=(500, 250))
     page = page_of(tmp_path, str(tmp_path / "run"))
-    assert len(page.images) == 2 * (3 + run_folder.SHOWN_NEGATIVES)
+    assert len(page.images) == 2 * (3 + pictures.SHOWN_NEGATIVES)
     for source in page.images:
         with Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))) as image:
             assert image.size == (224, 112)

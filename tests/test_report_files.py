@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from report_runs import add_new_kinds, add_rows, make_run, page_of
 
+from fastneg.config import ReportConfig
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report import exports
 from fastneg.report.blocks import Cell, Column, Row, Table
+from fastneg.report.page import write_report
 
 TABLE = Table(
     "t",
@@ -42,6 +44,20 @@ def test_a_table_as_latex():
     assert r"set & a\_b & note \\" in text and r"z & $-$1.0 & $\alpha$ 2 \\" in text and r"w & -- &  \\" in text
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
+
+
+def test_latex_reads_a_row_as_it_is_meant():
+    assert exports.latex("[a]* 10% of a--b_c ~ x|y\n#1 & {2}^3 \\ <tag>") == (
+        r"{[}a]{*} 10\% of a-{}-b\_c \textasciitilde{} x\textbar{}y \#1 \& \{2\}\textasciicircum{}3 \textbackslash{} $<$tag$>$"
+    )
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path, capsys, recwarn):
+    runs = [make_run(tmp_path / name, tiny_cpu().replace(lr=lr)) for name, lr in (("\U0001bc00a", 0.1), ("b", 0.2))]
+    said = []
+    write_report(ReportConfig(tuple(runs), str(tmp_path / "out" / "r.html"), files="on"), tell=said.append)
+    assert len(said) == 1 and "no font installed here has \U0001bc00" in said[0]
+    assert not list(recwarn) and capsys.readouterr().err == ""
 
 
 @pytest.fixture(scope="module")

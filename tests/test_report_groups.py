@@ -95,6 +95,8 @@ def test_paired_differences_by_hand():
     assert found.value == pytest.approx(2.0) and found.note == "3 pairs"
     assert found.interval == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
     assert paired.difference(base, entry({7: 1.0, 0: 2.0}), "accuracy", "x", "top1") == Cell()
+    same = paired.difference(base, entry({0: 51.0, 1: 61.0}), "accuracy", "x", "top1")
+    assert (same.value, same.interval, same.note) == (pytest.approx(1.0), None, "equal in 2 pairs")
     assert paired.block([other, base]).title == "Differences from e, paired by seed"
     assert paired.block([base, entry({0: 1.0})]) is None
     assert [cell.value for row in paired.block([other, base]).rows for cell in row.cells] == [pytest.approx(2.0)]
@@ -110,7 +112,7 @@ def test_the_page_gives_paired_differences_with_signs(tmp_path):
     runs = [make_run(tmp_path / f"moco-s{seed}", tiny_cpu_moco().replace(seed=seed), top1=60.0, negatives=0) for seed in (0, 1)]
     runs += [make_run(tmp_path / f"patch-s{seed}", tiny_cpu().replace(seed=seed), top1=61.0 + 2 * seed) for seed in (0, 1)]
     page = page_of(tmp_path, *runs)
-    assert page.row("top-1, in domain")[1] == "+2.0[−10.7, +14.7]" and page.row("shape bias, swapped")[1] == "0.0[0.0, 0.0]"
+    assert page.row("top-1, in domain")[1] == "+2.0[−10.7, +14.7]" and page.row("shape bias, swapped")[1] == "0.0equal in 2 pairs"
 
 
 def alphas(tmp_path, *values):

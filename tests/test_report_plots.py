@@ -11,11 +11,11 @@ import pytest
 
 from fastneg.report import corruptions
 from fastneg.report.blocks import Cell, Plot
-from fastneg.report.plots import accuracy, bias, classes, features, style, training
+from fastneg.report.plots import accuracy, bias, classes, features, style, svg, training
 
 
 def svg_of(function, *args, **values):
-    return style.inline_svg(Plot("p", "label", lambda look: function(look, *args, **values)))
+    return svg.inline_svg(Plot("p", "label", lambda look: function(look, *args, **values)))
 
 
 def parsed(svg):
@@ -39,6 +39,44 @@ def test_plots_take_all_colours_from_the_page():
     assert used <= {"none", "var(--ink)", "var(--muted)", "var(--line)", *(f"var(--series-{n})" for n in range(style.SERIES))}
     assert {f"var(--series-{n})" for n in range(style.SERIES)} <= used
     assert "http" not in svg and "<metadata" not in svg and 'aria-label="label"' in svg
+
+
+def test_a_plot_is_short_and_its_words_stay_as_they_are():
+    names = ["lr0.03125_momentum0.990", "3.14159000"]
+    figure = {name: Cell(50.0) for name in names}
+    svg = svg_of(accuracy.bars, names, [figure], {})
+    assert {"lr0.03125_momentum0.990", "3.14159000", "50.0"} <= {element.text for element in parsed(svg).iter("text")}
+    assert "font-family" not in svg and "<style" not in svg
+    assert not re.search(r'[ "]-?\d+\.\d{3}|\d\.\d*0[ "]', re.sub(">[^<]*<", "><", svg))
+    points = [[i / 7, i / 3] for i in range(600)]
+    svg = svg_of(features.embedding, points, ["a", "b"] * 300, ["a", "b"])
+    assert len(list(parsed(svg).iter("use"))) >= 600 and len(svg) < 36_000
+
+
+def test_ids_of_two_plots_differ_and_all_references_are_kept():
+    series = {"series": [([50, 40, 30, 20, 10], None)]}
+    found = [svg.inline_svg(Plot(name, "t", lambda look: accuracy.severity(look, **series))) for name in ("one", "two")]
+    ids = [{element.get("id") for element in parsed(text).iter()} - {None} for text in found]
+    assert ids[0] and ids[1] and not ids[0] & ids[1]
+    for text, own in zip(found, ids, strict=True):
+        assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', text)) == own
+
+
+def test_long_names_lose_what_tells_least():
+    assert style.short_names(["short", "x" * 28]) == ["short", "x" * 28]
+    (only,) = style.short_names(["moco_patch_resnet50_in100_200epochs_lr0.03_alpha2"])
+    assert only.startswith("moco_patch_re") and only.endswith("lr0.03_alpha2") and len(only) == 28
+    middle = [f"moco_patch_resnet50_in100_alpha{n}_200epochs_lr0.03_warmup_10" for n in (2, 3)]
+    assert ["alpha2" in name or "alpha3" in name for name in style.short_names(middle)] == [True, True]
+    assert len(set(style.short_names(middle))) == 2 and max(map(len, style.short_names(middle))) <= 28
+    assert style.short_names(["y" * 40] * 2) == [style.short_names(["y" * 40])[0]] * 2
+
+
+def test_a_name_of_any_length_leaves_room_for_the_plot():
+    names = ["an-endless-name-" * 12, "b"]
+    figure = style.drawn(Plot("p", "t", lambda look: bias.category_boxes(look, names, [[0.1, 0.5, 0.9]] * 2)), style.paper(names))
+    assert figure.axes[0].get_position().width > 0.4
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
 
 
 def linear(colour):
@@ -83,7 +121,7 @@ def test_category_matrix_puts_markers_and_the_mean_line_at_texture_over_decision
     decisions = {"a": (3, 1, 4), "b": (0, 4, 0), "c": (0, 0, 9)}
     counts = {name: dict(zip(("shape", "texture", "other"), values, strict=True)) for name, values in decisions.items()}
     svg = svg_of(bias.category_matrix, ["a", "b", "c"], [(counts, 5 / 8)])
-    markers = [float(e.get("x")) for e in parsed(svg).iter() if e.tag == "use" and "fill: var(--series-0)" in e.get("style", "")]
+    markers = [float(use.get("x")) for group in elements(svg, "fill: var(--series-0)") for use in group.iter("use")]
     assert len(markers) == 2  # c was never decided
     line = next(e for e in elements(svg, "stroke: var(--series-0)") if e.tag == "path" and "d" in e.attrib)
     assert math.isclose((ends(line)[0] - markers[0]) / (markers[1] - markers[0]), (5 / 8 - 1 / 4) / (1 - 1 / 4), rel_tol=1e-2)

@@ -6,8 +6,9 @@ import dataclasses
 from functools import partial
 
 from fastneg.config import PretrainConfig
-from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, pretty
+from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, pretty, whiskers
 from fastneg.report.entries import alpha_families, same_but, sets_of
+from fastneg.report.likeness import warning
 from fastneg.report.plots.accuracy import against_alpha
 
 OF_NEGATIVES = ("alpha", "negative", "patch", "texture")
@@ -50,8 +51,9 @@ def section(entries):
             title = wording.format(set=pretty(test_set))
             lines = [(n, cells[n]) for n in without if cells[n].value is not None]
             draw = partial(against_alpha, families=points, baselines=lines)
-            plots.append(Plot(file_stem("alpha", kind, field, test_set), title, draw, label=f"{title} against alpha", small=True))
-            rows.append(Row(title, tuple(cells[n] for n in order)))
+            told = warning([entries[n] for n in order], kind, test_set)
+            plots.append(Plot(file_stem("alpha", kind, field, test_set), title, draw, told, f"{title} against alpha", small=True))
+            rows.append(Row(title, tuple(cells[n] for n in order), warning=told))
     if not plots:
         return None
     columns = tuple(Column(f"{_alpha(entries[n])} · {entries[n].name}", series=n) for n in order)
@@ -59,12 +61,8 @@ def section(entries):
     caption = "Percent against alpha, the scale of the non-semantic negatives. Dashed: the same settings without them." if without else (
         "Percent against alpha, the scale of the non-semantic negatives."
     )  # fmt: skip
-    spread = [cell for row in rows for cell in row.cells]
-    if any(cell.std is not None for cell in spread):
-        caption += " Bars: standard deviation over seeds."
-    elif any(cell.interval for cell in spread):
-        caption += " Bars: 95% interval over images."
-    return Section("alpha", "The trade-off in alpha", (*plots, table), caption)
+    caption += " " + whiskers([cell for row in rows for cell in row.cells])
+    return Section("alpha", "The trade-off in alpha", (*plots, table), caption.strip())
 
 
 def _alpha(entry):

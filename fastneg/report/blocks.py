@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 HALF, WHOLE = 390, 900
 """Pixels that the columns after the first have on half the page and on all of it."""
+NAME = 22
+"""Letters of a column's name in one line; longer ones are broken (.name in style.css)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Row:
     note: str = ""
     group: str = ""
     """The title under which the row stands."""
+    warning: str = ""
+    """Why its figures may not be compared."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Table:
         """About how wide the columns after the first are."""
         least = [90 if any(row.cells[n].interval for row in self.rows) else 50 for n in range(len(self.columns))]
         return sum(
-            max(8 * len(column.name) + 18 * (column.series is not None), width) + 14
+            max(8 * min(len(column.name), NAME) + 18 * (column.series is not None), width) + 14
             for column, width in zip(self.columns, least, strict=True)
         )
 
@@ -155,7 +159,9 @@ class Report:
     sections: list
     tiles: list = field(default_factory=list)
     problems: list = field(default_factory=list)
-    """(run, sentence) pairs."""
+    """(run, sentence) pairs: what is missing or damaged."""
+    unlike: list = field(default_factory=list)
+    """Sentences: which figures may not be compared."""
 
 
 def leaves(blocks):
@@ -211,19 +217,34 @@ def file_stem(*parts):
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(map(str, parts)).lower()).strip("-.") or "unnamed"
 
 
-def with_best(cells, highest=True):
-    """Cells of one row with the best marked, where two or more have a value; equal to two decimals is equally good."""
+def with_best(cells, highest=True, digits=1):
+    """Cells of one row with the best marked, where two or more have a value; what reads the same is equally good."""
     known = [cell.value for cell in cells if cell.value is not None]
     if len(known) < 2:
         return tuple(cells)
-    best = round((max if highest else min)(known), 2)
-    return tuple(dataclasses.replace(cell, best=cell.value is not None and round(cell.value, 2) == best) for cell in cells)
+    best = round((max if highest else min)(known), digits)
+    return tuple(dataclasses.replace(cell, best=cell.value is not None and round(cell.value, digits) == best) for cell in cells)
+
+
+def whiskers(cells, what="Whiskers"):
+    """What the error bars of a plot stand for, as a sentence; empty where its cells have no spread."""
+    seeds, images = any(cell.std is not None for cell in cells), any(cell.std is None and cell.interval for cell in cells)
+    if seeds and images:
+        return f"{what}: standard deviation over seeds, or the 95% interval over images of a single run."
+    return f"{what}: standard deviation over seeds." if seeds else f"{what}: 95% interval over images." if images else ""
 
 
 def figure_text(value, digits=1, signed=False):
     """A figure as tables write it, with a minus that is as long as a plus, and without a sign where it is rounded to 0."""
     rounded = round(value, digits)
     return f"{rounded or 0.0:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
+
+
+def common_start(texts):
+    """The letters that all texts begin with."""
+    letters = zip(*texts, strict=False)
+    differing = (place for place, found in enumerate(letters) if len(set(found)) > 1)
+    return texts[0][: next(differing, min(map(len, texts)))]
 
 
 def pretty(name):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty, with_best
+from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
 from fastneg.report.entries import sets_of
+from fastneg.report.likeness import marked
 from fastneg.report.plots.classes import class_dots
 from fastneg.report.results import entry_columns, mean_of
 
@@ -52,8 +53,8 @@ def _texture(entries, test_set):
     ]
     groups = class_cells(entries, "texture_classes", test_set, "groups")
     if groups:
-        blocks.append(_table(f"{stem}-groups", f"By group: {name}", "group", entries, groups, list(groups)))
-    table = _table(stem, f"Texture accuracy of all classes: {name}", "class", entries, cells, order)
+        blocks.append(_table(f"{stem}-groups", f"By group: {name}", "group", entries, groups, list(groups), ("texture_classes", test_set)))
+    table = _table(stem, f"Texture accuracy of all classes: {name}", "class", entries, cells, order, ("texture_classes", test_set))
     return [*blocks, Fold(f"All {len(order)} classes: {name}", (table,))]
 
 
@@ -68,7 +69,7 @@ def _per_class(entries, test_set):
         shown = [name for name in order if name in spread[:SHOWN]]
         which = "in which the columns differ most" if several else "with the highest and the lowest"
         caption = f"The {SHOWN} of {len(order)} classes {which}."
-    table = _table(stem, f"Accuracy of all classes: {name}", "class", entries, cells, order)
+    table = _table(stem, f"Accuracy of all classes: {name}", "class", entries, cells, order, ("per_class", test_set))
     return [_dots(stem, f"By class: {name}", shown, cells, caption), Fold(f"All {len(order)} classes: {name}", (table,))]
 
 
@@ -83,6 +84,7 @@ def _dots(stem, title, classes, cells, caption):
     return Plot(f"{stem}-plot", title, partial(class_dots, classes=classes, series=series), caption)
 
 
-def _table(stem, title, head, entries, cells, order):
-    rows = tuple(Row(str(name), with_best(cells[name])) for name in order)
+def _table(stem, title, head, entries, cells, order, of):
+    """A table of classes or groups; `of` is the kind and set of their lines."""
+    rows = tuple(Row(str(name), marked(entries, *of, cells[name])) for name in order)
     return Table(stem, title, head, entry_columns(entries, "top-1 %"), rows)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from functools import partial
 
-from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty, with_best
+from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
 from fastneg.report.entries import sets_of
+from fastneg.report.likeness import marked
 from fastneg.report.plots.accuracy import severity
 from fastneg.report.results import entry_columns, mean_of, origin
 
@@ -26,7 +27,9 @@ def _blocks(entries, test_set):
     means = [_line([averaged(row) for row in entry.rows("corruptions", test_set)]) for entry in entries]
     curves = [_with_clean(entry, test_set, line) for entry, line in zip(entries, means, strict=True)]
     draw = partial(severity, series=curves)
-    mean = Plot(f"{stem}-mean", f"{pretty(test_set)}, mean over corruptions", draw, _caption(lines), "Accuracy by severity")
+    banded = any(line and line[1] for line in curves)
+    caption = " ".join([_caption(lines), *["Bands: from the lowest to the highest seed."] * banded])
+    mean = Plot(f"{stem}-mean", f"{pretty(test_set)}, mean over corruptions", draw, caption, "Accuracy by severity")
     each = []
     for name in names:
         series = [_line([run[name] for run in runs if name in run]) for runs in found]
@@ -77,6 +80,7 @@ def _table(entries, stem, test_set, names, found):
         head, columns, cells = "mean over severities", entry_columns(entries), {}
         for name in names:
             means = [[statistics.mean(run[name]) for run in runs if name in run] for runs in found]
-            cells[name] = with_best([mean_of(entry, values) for entry, values in zip(entries, means, strict=True)])
+            shown = [mean_of(entry, values) for entry, values in zip(entries, means, strict=True)]
+            cells[name] = marked(entries, "corruptions", test_set, shown)
     rows = tuple(Row(pretty(name), cells[name], notes.get(name, "")) for name in names)
     return Table(stem, f"By corruption: {pretty(test_set)}", head, columns, rows)

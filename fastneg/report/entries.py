@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 
 from fastneg.config import PretrainConfig
-from fastneg.report.blocks import Cell
+from fastneg.report.blocks import Cell, common_start
 from fastneg.report.rows import is_number, is_pair
 
 OWN = ("out", "seed")
@@ -114,16 +114,10 @@ def group_name(names):
     """What names of a group have in common, without what numbers the seed: runs/patch-s0, runs/patch-s1 → runs/patch."""
     if len(names) == 1:
         return names[0]
-    start = _common_start(names)
+    start = common_start(names)
     if any(name[len(start) : len(start) + 1].isdigit() for name in names):
         start = re.sub(r"\d+$", "", start)
     start = re.sub(r"(^|[-_/. ]+)(seed|s)?[-_/. ]*$", "", start)
-    end = _common_start([name[::-1] for name in names])[::-1]
+    end = common_start([name[::-1] for name in names])[::-1]
     end = re.sub(r"^\w*/|^[-_. ]+", "", end)
     return start or (end if re.search(r"[A-Za-z]", end) else "") or f"{names[0]} and {len(names) - 1} more"
-
-
-def _common_start(names):
-    letters = zip(*names, strict=False)
-    differing = (place for place, found in enumerate(letters) if len(set(found)) > 1)
-    return names[0][: next(differing, min(map(len, names)))]

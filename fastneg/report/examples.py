@@ -10,7 +10,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.shards import open_data
 from fastneg.report.agreement import predicted_sets
 from fastneg.report.blocks import Fold, Picture, Pictures, Section, pretty
-from fastneg.report.run_folder import thumbnail
+from fastneg.report.pictures import thumbnail
 
 EACH = 4
 """Images of each sort for a set."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import warnings
 
 import matplotlib
 
@@ -27,20 +28,26 @@ _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"} | {
     "−": "$-$",
     "+": "$+$",
     "…": r"\dots{}",
+    "×": r"$\times$",
+    "|": r"\textbar{}",
+    # A row that began with one of these would be read as the argument of the \\ before it.
+    "[": "{[}",
+    "\0": "{}",
+    "*": "{*}",
 }
 
 
 def write_files(report, folder):
-    """Write every plot and table of a Report into a folder; returns the paths.
+    """Write every plot and table of a Report into a folder; returns (the paths, letters that no installed font could draw).
 
     CONTENTS.txt lists the files with their titles. Files that an earlier report left there, by its own list, are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [entry.name for entry in report.entries]
-    written = {}
+    written, unknown = {}, set()
     for block in [block for section in report.sections for block in leaves(section.blocks)]:
         title = block.title or block.name
-        for suffix, content in (_plot_files(block, names) if isinstance(block, Plot) else _table_files(block)).items():
+        for suffix, content in (_plot_files(block, names, unknown) if isinstance(block, Plot) else _table_files(block)).items():
             written[f"{block.name}.{suffix}"] = title
             write_atomically(folder / f"{block.name}.{suffix}", lambda file, content=content: file.write(content))
     contents = folder / CONTENTS
@@ -50,19 +57,22 @@ def write_files(report, folder):
     for name in set(earlier) - set(written):
         if re.fullmatch(r"[\w.-]+\.(svg|png|csv|tex)", name):
             (folder / name).unlink(missing_ok=True)
-    return [folder / name for name in written]
+    return [folder / name for name in written], "".join(sorted(unknown))
 
 
-def _plot_files(plot, names):
+def _plot_files(plot, names, unknown):
     style = paper(names if plot.legend else ())
-    figure = drawn(plot, style)
+    figure = drawn(plot, style, named=True)
     files = {}
     # Letters as outlines: the file looks the same on every machine.
-    with matplotlib.rc_context({**style.settings(), "svg.fonttype": "path", "svg.hashsalt": plot.name}):
+    settings = {**style.settings(), "svg.fonttype": "path", "svg.hashsalt": plot.name}
+    with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         for suffix, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": DOTS_PER_INCH})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, facecolor="white", **options)
             files[suffix] = buffer.getvalue()
+    unknown.update(chr(int(found[1])) for warning in told if (found := re.match(r"Glyph (\d+) ", str(warning.message))))
     return files
 
 
@@ -133,4 +143,5 @@ def _latex_cell(cell, table):
 
 def latex(text):
     """A text with what LaTeX reads as commands escaped."""
+    text = re.sub("-(?=-)", "-\0", " ".join(text.split()))  # two hyphens would become a dash
     return "".join(_LATEX.get(letter, letter) for letter in text)

@@ -15,6 +15,7 @@ from fastneg.report import (
     corruptions,
     examples,
     exports,
+    likeness,
     representation,
     results,
     settings,
@@ -23,7 +24,8 @@ from fastneg.report import (
 )
 from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
 from fastneg.report.entries import group_runs
-from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, inline_svg, marker
+from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, marker
+from fastneg.report.plots.svg import inline_svg
 from fastneg.report.run_folder import read_run, run_names
 from fastneg.training.checkpoint import write_atomically
 from fastneg.version import __version__
@@ -44,22 +46,27 @@ SECTIONS = (
 )
 
 
-def write_report(config):
+def write_report(config, tell=lambda line: None):
     """Write the page, and its plots and tables as files where asked; returns the page's Path.
 
     Args:
         config: ReportConfig. Each run is a folder with config.json, environment.json, metrics.jsonl, evaluation.jsonl, gallery/ and
             predictions/. What is missing or damaged is named on the page, and the rest is shown.
+        tell: called with lines for a person: what is missing or damaged, what could not be drawn.
     Raises:
         ConfigError: no runs, one that comes twice, or a folder that holds no run.
     """
     report = make_report(config.runs, config.group)
     out = Path(config.out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    for line in [*(f"{run}: {problem}" for run, problem in report.problems), *(f"not comparable: {words}" for words in report.unlike)]:
+        tell(line)
     page = render_page(report)
     write_atomically(out, lambda file: file.write(page.encode("utf-8")))
     if config.files == "on":
-        exports.write_files(report, files_folder(out))
+        _, unknown = exports.write_files(report, files_folder(out))
+        if unknown:
+            tell(f"{files_folder(out)}/: no font installed here has {unknown} (Noto Sans CJK might): SVG and PNG files show boxes instead.")
     return out
 
 
@@ -81,7 +88,8 @@ def make_report(folders, group="seeds"):
         sections.insert(before, pictures)
     taken = set()
     sections = [replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections]
-    return Report(entries, sections, results.headline(entries), problems)
+    unlike = likeness.warnings(entries, dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]))
+    return Report(entries, sections, results.headline(entries), problems, unlike)
 
 
 def render_page(report):
@@ -110,8 +118,9 @@ def render_page(report):
 
 def title(entries):
     """What the page is about: the names of a few entries, or how many they are."""
-    if len(entries) <= 4:
-        return " · ".join(entry.name for entry in entries)
+    names = " · ".join(entry.name for entry in entries)
+    if len(entries) == 1 or (len(entries) <= 4 and len(names) <= 80):
+        return names
     runs = sum(len(entry.runs) for entry in entries)
     return f"{runs} runs side by side" if runs == len(entries) else f"{runs} runs, {len(entries)} settings"
 
@@ -120,6 +129,7 @@ def subtitle(entry):
     """An entry in one line, as far as it is known."""
     config, surroundings = entry.config, entry.runs[0].environment
     parts = [config.get("method"), config.get("backbone")]
+    parts += [f"weights of {Path(run.imported).name}" for run in entry.runs[:1] if run.imported]
     parts += [f"{name} {config[name]}" for name in ("negatives", "epochs") if name in config]
     parts += [entry.seeds, surroundings.get("device"), surroundings.get("started")]
     return " · ".join(str(part) for part in parts if part)

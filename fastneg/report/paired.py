@@ -6,6 +6,7 @@ import statistics
 
 from fastneg.report.blocks import Cell, Column, Row, Table, pretty
 from fastneg.report.entries import sets_of
+from fastneg.report.likeness import warning
 from fastneg.report.rows import is_number
 
 FIGURES = (
@@ -31,9 +32,17 @@ def difference(baseline, other, kind, test_set, field):
     if len(both) < 2:
         return Cell()
     mean, degrees = statistics.mean(both), len(both) - 1
+    if max(both) == min(both):  # an interval of no width would claim more than a few coarse figures can know
+        return Cell(mean, note=f"equal in {len(both)} pairs")
     half = (T[degrees - 1] if degrees <= len(T) else T_BEYOND) * statistics.stdev(both) / len(both) ** 0.5
     missing = max(len(baseline.runs), len(other.runs)) - len(both)
     return Cell(mean, interval=(mean - half, mean + half), note=f"{len(both)} pairs" if missing else "")
+
+
+def _pairs(entries, baseline, others):
+    seeds = {run.config.get("seed") for run in entries[baseline].runs}
+    counts = sorted({len(seeds & {run.config.get("seed") for run in entries[number].runs}) for number in others} - {0, 1})
+    return f"{' to '.join(dict.fromkeys(str(count) for count in (counts[0], counts[-1])))} pairs"
 
 
 def block(entries):
@@ -49,12 +58,13 @@ def block(entries):
         for test_set in sets_of(entries, kind):
             cells = tuple(difference(entries[baseline], entries[number], kind, test_set, field) for number in others)
             if any(cell.value is not None for cell in cells):
-                rows.append(Row(wording.format(set=pretty(test_set)), cells))
+                rows.append(Row(wording.format(set=pretty(test_set)), cells, warning=warning([entries[n] for n in groups], kind, test_set)))
     if not rows:
         return None
     name = entries[baseline].name
     caption = (
-        f"Mean difference from {name} in points over runs of equal seed, with its 95% interval (Student's t). An interval that holds 0 is "
+        f"Mean difference from {name} in points over runs of equal seed ({_pairs(entries, baseline, others)}), with its 95% interval "
+        "(Student's t). An interval that holds 0 is "
         "compatible with no difference; with many rows, one in twenty misses 0 by chance."
     )
     columns = tuple(Column(entries[number].name, series=number) for number in others)

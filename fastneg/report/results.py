@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fastneg.report import paired
-from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, with_best
+from fastneg.report import likeness, paired
+from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, whiskers
 from fastneg.report.entries import alpha_families, mean_cell, sets_of
 from fastneg.report.plots.accuracy import bars, trade_off
+from fastneg.report.plots.style import SERIES
 from fastneg.report.rows import is_number
 
 PROBES = {"linear": "linear probe", "knn": "kNN"}
@@ -41,10 +42,11 @@ def headline(entries):
     """The few figures at the top: {"label", "note", "unit", "digits", "cells"}."""
     tiles = []
 
-    def tile(label, unit, cells, note="", digits=1, mark=True):
+    def tile(label, unit, cells, note="", digits=1, of=None):
         if any(cell.value is not None for cell in cells):
-            shown = with_best(cells) if mark else tuple(cells)
-            tiles.append({"label": label, "unit": unit, "cells": shown, "note": note, "digits": digits})
+            shown = likeness.marked(entries, *of, cells) if of else tuple(cells)
+            warning = "not comparable: see below" if of and likeness.unlike(entries, *of) else ""
+            tiles.append({"label": label, "unit": unit, "cells": shown, "note": note, "digits": digits, "warning": warning})
 
     def cells(kind, test_set, field):
         return [entry.cell(kind, test_set, field) for entry in entries]
@@ -53,14 +55,15 @@ def headline(entries):
         for test_set in sets_of(entries, kind)[:1]:
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
             files = dict.fromkeys(Path(str(line.get("path") or test_set)).stem for line in lines)
-            tile(f"{name}, top-1", "%", cells(kind, test_set, "top1"), pretty(" / ".join(files)))
+            tile(f"{name}, top-1", "%", cells(kind, test_set, "top1"), pretty(" / ".join(files)), of=(kind, test_set))
     for test_set in sets_of(entries, "shape_bias")[:1]:
         pairs = zip(cells("shape_bias", test_set, "shape_bias"), cells("shape_bias", test_set, "coverage"), strict=True)
-        shown = [bias if coverage.value is None else replace(bias, note=f"at {coverage.value:.0f}%") for bias, coverage in pairs]
-        tile("shape bias (at coverage)", "%", shown, pretty(test_set), mark=False)
+        shown = [bias if coverage.value is None else replace(bias, note=f"({coverage.value:.0f}%)") for bias, coverage in pairs]
+        tile("shape bias (coverage)", "%", shown, pretty(test_set))
     for test_set in sets_of(entries, "corruptions")[:1]:
-        tile("under corruption, top-1", "%", cells("corruptions", test_set, "mean_top1"), pretty(test_set))
-    tile("training", "images/s", [_speed(entry) for entry in entries], "median", digits=0, mark=False)
+        of = ("corruptions", test_set)
+        tile("under corruption, top-1", "%", cells(*of, "mean_top1"), pretty(test_set), of=of)
+    tile("training", "images/s", [_speed(entry) for entry in entries], "median", digits=0)
     return tiles
 
 
@@ -80,7 +83,9 @@ def result_table(entries):
             if all(cell.value is None for cell in cells):
                 continue
             chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1", "partial_mean_top1") else None)
-            rows.append(Row(pretty(test_set), (*with_best(cells, highest), chance), _note(kind, test_set, lines), title))
+            shown = (*likeness.marked(entries, kind, test_set, cells, highest), chance)
+            warning = likeness.warning(entries, kind, test_set)
+            rows.append(Row(pretty(test_set), shown, _note(kind, test_set, lines), title, warning))
     return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
 
 
@@ -93,8 +98,10 @@ def _note(kind, test_set, lines):
 
     parts = said("path", lambda path: Path(str(path)).name, lambda path: Path(str(path)).stem != test_set)
     parts += said("images", lambda count: f"{count:,} images", is_number) + said("classes", lambda count: f"{count:,} classes", is_number)
-    if kind in ("linear", "knn"):
+    if kind == "linear":
         parts += said("mode", str)
+    if kind == "knn":
+        parts += said("k", lambda k: f"k {k}", is_number) + said("temperature", lambda t: f"T {t:g}", is_number)
     parts += said("epochs", lambda count: f"{count} epochs", is_number) if "finetune" in kind else []
     parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
     return ", ".join(parts + origin(lines))
@@ -134,7 +141,9 @@ def section(entries):
         chances = {pretty(name): _chance(entries, "accuracy", name) for name in sets}
         chances = {name: chance for name, chance in chances.items() if chance is not None}
         draw = partial(bars, names=[pretty(name) for name in sets], series=series, chances=chances)
-        blocks.append(Plot("bars", "By test set", draw, "Top-1 accuracy; the dashed tick is chance.", "Top-1 accuracy by test set"))
+        words = ["Top-1 accuracy; the dashed tick is chance.", whiskers([cell for values in series for cell in values.values()])]
+        words += ["Bars in the order of the legend."] if len(entries) > SERIES else []
+        blocks.append(Plot("bars", "By test set", draw, " ".join(filter(None, words)), "Top-1 accuracy by test set"))
     blocks += [block for block in (_against_accuracy(entries), paired.block(entries)) if block]
     return Section("results", "Results", tuple(blocks), _caption(entries, table))
 
@@ -154,8 +163,9 @@ def _against_accuracy(entries):
     joined = alpha_families(entries)
     across, up = f"linear probe, top-1 ({pretty(probes[0])})", f"shape bias ({pretty(conflicts[0])})"
     draw = partial(trade_off, points=points, families=joined, across=across, up=up)
-    caption = "Settings that differ in alpha alone are joined, in its order." if joined else ""
-    return Plot("trade-off", "Accuracy against shape bias", draw, caption)
+    words = ["Settings that differ in alpha alone are joined, in its order."] if joined else []
+    words.append(whiskers([cell for pair in points.values() for cell in pair]))
+    return Plot("trade-off", "Accuracy against shape bias", draw, " ".join(filter(None, words)))
 
 
 def _caption(entries, table):

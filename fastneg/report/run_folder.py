@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import pickle
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
+from fastneg.report.pictures import read_gallery
 from fastneg.report.predictions import read_predictions
 from fastneg.report.rows import is_number, key_of, misfit
 
-THUMBNAIL = 224  # longest side in pixels of an image in the page
-SHOWN_NEGATIVES = 4
+OF_IMPORTED = ("backbone", "image_size", "eval_resize", "init", "precision", "probe")
+"""Settings that mean something where weights were imported: the others are defaults that nobody trained with."""
 
 
 @dataclass
@@ -36,11 +33,15 @@ class Run:
     results: dict = field(default_factory=dict)
     """{(kind, set): the last line of evaluation.jsonl of that kind and set, see `rows.key_of`}."""
     gallery: list = field(default_factory=list)
-    """For each image of the gallery {"image": data URI, "query": …, "key": …, "negatives": [data URI, …], "left_out": n}."""
+    """The images of gallery/, see `pictures.read_gallery`."""
     predictions: dict = field(default_factory=dict)
     """{set: Predictions} of predictions/."""
     classes: list | None = None
     """The classifier's class names, of linear.pt; None where they are not known."""
+    classifier: dict = field(default_factory=dict)
+    """How the classifier was trained, {what: in words}."""
+    imported: str = ""
+    """The file of weights that the folder was made of by fastneg import; empty where they were trained."""
     problems: list = field(default_factory=list)
 
     def source_path(self, test_set):
@@ -89,8 +90,11 @@ def read_run(folder, name):
     run = Run(folder, name)
     run.config = _read_object(run, "config.json")
     run.environment = _read_object(run, "environment.json")
-    run.rows = [_numbers(row) for row in _read_lines(run, "metrics.jsonl") if row["kind"] == "train"]
-    run.rows = [row for row in run.rows if "step" in row]
+    if run.config.get("data") == "" and isinstance(run.config.get("init"), str):
+        run.imported = run.config["init"]
+        run.config = {name: value for name, value in run.config.items() if name in OF_IMPORTED}
+    if not run.imported or (folder / "metrics.jsonl").exists():
+        _read_training(run)
     for row in _read_lines(run, "evaluation.jsonl"):
         problem = misfit(row)
         if problem:
@@ -98,29 +102,51 @@ def read_run(folder, name):
         else:
             run.results[key_of(row)] = row
     _compare_checkpoints(run)
-    _read_gallery(run)
+    if not run.imported or (folder / "gallery").exists():
+        run.gallery, problems = read_gallery(folder)
+        run.problems += problems
+    _read_classifier(run)
     _read_answers(run)
     return run
 
 
+def _read_training(run):
+    """The lines of metrics.jsonl, and whether the training came to its end."""
+    lines = [(row["kind"], _numbers(row)) for row in _read_lines(run, "metrics.jsonl")]
+    run.rows = [row for kind, row in lines if kind == "train" and "step" in row]
+    totals = [row["total_steps"] for kind, row in lines if kind == "start" and "total_steps" in row]
+    last = max((row["step"] for row in run.rows), default=0)
+    if totals and last < totals[-1]:
+        run.problems.append(f"the training is not finished: metrics.jsonl ends at step {last:g} of {totals[-1]:g}.")
+
+
+def _read_classifier(run):
+    """Of linear.pt: the names of the classes, and how it was trained."""
+    facts = run.results.get(("linear", "val"), {})
+    try:
+        facts = {**facts, **torch.load(run.folder / "linear.pt", map_location="cpu", weights_only=True)}
+        run.classes = list(facts["classes"]) if isinstance(facts["classes"], (list, tuple)) else None
+    except FileNotFoundError:
+        if (run.folder / "predictions").exists():
+            run.problems.append("linear.pt is missing: classes are shown by their numbers.")
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
+        run.problems.append(f"linear.pt cannot be read, classes are shown by their numbers: {error}.")
+    if isinstance(facts.get("mode"), str):
+        settings = {"epochs": facts.get("epochs"), "lr": facts.get("lr"), "batch": facts.get("batch_size")}
+        told = [f"{name} {value:g}" for name, value in settings.items() if is_number(value)]
+        run.classifier["probe"] = ", ".join([facts["mode"], *told])
+    if isinstance(facts.get("train"), str):
+        run.classifier["probe trained on"] = Path(facts["train"]).name
+
+
 def _read_answers(run):
-    """Predictions, and the names of the classes that they are numbers of."""
+    """The predictions, by set."""
     found, problems = read_predictions(run.folder)
     run.problems += problems
     named = {  # the name of a file has no slash
         test_set.replace("/", "-"): test_set for kind, test_set in run.results if kind == "accuracy"
     }
     run.predictions = {named.get(stem, stem): predictions for stem, predictions in found.items()}
-    if not run.predictions:
-        return
-    try:
-        classes = torch.load(run.folder / "linear.pt", map_location="cpu", weights_only=True)["classes"]
-    except FileNotFoundError:
-        run.problems.append("linear.pt is missing: classes are shown by their numbers.")
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
-        run.problems.append(f"linear.pt cannot be read, classes are shown by their numbers: {error}.")
-    else:
-        run.classes = list(classes) if isinstance(classes, (list, tuple)) else None
 
 
 def _compare_checkpoints(run):
@@ -183,47 +209,3 @@ def _lines(numbers):
 
 def _numbers(row):
     return {name: value for name, value in row.items() if is_number(value)}
-
-
-def _read_gallery(run):
-    names = {path.name for path in (run.folder / "gallery").glob("*.jpg")}
-    if not names:
-        run.problems.append("gallery/ is missing or empty.")
-    damaged = []
-
-    def picture(file):
-        if file not in names:
-            return None
-        try:
-            return thumbnail(run.folder / "gallery" / file)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on damaged files
-            damaged.append(file)
-            return None
-
-    for i in sorted({int(found[1]) for name in names if (found := re.fullmatch(r"(\d+)-image\.jpg", name))}):
-        numbers = sorted(int(found[1]) for name in names if (found := re.fullmatch(rf"{i}-negative-(\d+)\.jpg", name)))
-        negatives = [picture(f"{i}-negative-{m}.jpg") for m in numbers[:SHOWN_NEGATIVES]]
-        views = {view: picture(f"{i}-{view}.jpg") for view in ("image", "query", "key")}
-        run.gallery.append({**views, "negatives": negatives, "left_out": len(numbers) - len(negatives)})
-    if damaged:
-        run.problems.append(f"gallery/: {', '.join(damaged)} cannot be decoded.")
-
-
-def thumbnail(source):
-    """An image as a data URI, made smaller if need be.
-
-    Args:
-        source: the path of an image file, or the bytes of one.
-    """
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        if max(image.size) <= THUMBNAIL and image.format == "JPEG":
-            data = content
-        else:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            buffer = io.BytesIO()
-            small.save(buffer, "JPEG", quality=88)
-            data = buffer.getvalue()
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -98,7 +98,7 @@ def reproduce(run):
     """(a full command line that trains with these settings or None, the command that was given or None)."""
     recorded = run.environment.get("command")
     known = {item.name: item.default for item in dataclasses.fields(PretrainConfig)}
-    if not run.config:
+    if "data" not in run.config:  # nothing is known, or its weights were imported
         return None, recorded
     # The defaults of PretrainConfig are those of this preset.
     words = ["fastneg", "pretrain", "--preset", "moco_patch_in100"]

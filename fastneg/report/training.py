@@ -10,8 +10,8 @@ from fastneg.report.plots.training import curves
 RANKS = {"acc1": "top-1", "acc5": "top-5"}
 SIMILARITIES = {"positive_similarity": "positive", "negative_similarity": "non-semantic negative", "queue_similarity": "queue"}
 WANTED = (  # title, caption, quantities, options
-    ("Loss", "InfoNCE, the mean since the line before.", {"loss": ""}, {}),
-    ("Contrast accuracy", "How often the positive beats the whole queue and the negatives.", RANKS, {"percent": True, "lowest": 0}),
+    ("Loss", "The mean since the line before; losses of different methods are not comparable.", {"loss": ""}, {}),
+    ("Contrast accuracy", "How often the positive beats all other keys, negatives included.", RANKS, {"percent": True, "lowest": 0}),
     ("Similarities", "Mean cosine of the query and each kind of key.", SIMILARITIES, {}),
     ("Throughput", "Images a second, all processes together.", {"images_per_s": ""}, {"lowest": 0}),
 )

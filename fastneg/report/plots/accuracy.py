@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib
 
-from fastneg.report.plots.style import dash, marker, new_figure, percent_axis
+from fastneg.report.plots.style import dash, fill, marker, name_rows, new_figure, percent_axis
 
 ERROR = {"elinewidth": 1.0, "capsize": 2.0, "capthick": 1.0}
 
@@ -43,7 +43,7 @@ def bars(style, names, series, chances):
             if cell is None or cell.value is None:
                 continue
             at = row - 0.39 + thick * (number + 0.5)
-            axes.barh(at, cell.value, thick * 0.9, color=style.colour(number))
+            axes.barh(at, cell.value, thick * 0.9, **fill(style, number))
             end, error = cell.value, _error(cell)
             if error is not None:
                 axes.errorbar(cell.value, at, xerr=error, color=style.ink, fmt="none", elinewidth=0.8)
@@ -56,7 +56,7 @@ def bars(style, names, series, chances):
     axes.set_xlim(0, 109)
     axes.set_xticks(range(0, 101, 20))
     axes.xaxis.set_major_formatter("{x:g}%")
-    axes.set_yticks(range(len(names)), names)
+    name_rows(axes, names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", labelcolor=style.ink)

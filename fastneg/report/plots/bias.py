@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import matplotlib.cbook
 
-from fastneg.report.plots.style import dash, marker, new_figure
+from fastneg.report.plots.style import dash, fill, marker, name_rows, new_figure
 
 TICKS = ([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
-ACROSS = "← shape · fraction of texture decisions · texture →"
+ACROSS = "← shape · texture decisions · texture →"
 
 
 def texture_share(counts):
@@ -29,6 +29,7 @@ def category_matrix(style, categories, series):
     """
     height = 0.85 + len(categories) * max(0.24, 0.12 + 0.06 * len(series))
     figure, (left, right) = new_figure(style, 4.8, height, 2, sharey=True, width_ratios=[3, 1.15])
+    figure.get_layout_engine().set(wspace=0.06)
     for number, (counts, share) in enumerate(series):
         colour = style.colour(number)
         offset = (number - (len(series) - 1) / 2) * min(0.16, 0.6 / len(series))
@@ -43,16 +44,16 @@ def category_matrix(style, categories, series):
             images = sum(counts[name].values()) if name in counts else 0
             if images:
                 covered = 100 * (counts[name]["shape"] + counts[name]["texture"]) / images
-                right.barh(row - 0.35 + thick * (number + 0.5), covered, thick * 0.9, color=colour)
+                right.barh(row - 0.35 + thick * (number + 0.5), covered, thick * 0.9, **fill(style, number))
     for axes, limit in ((left, 1), (right, 100)):
         axes.set_xlim(-0.02 * limit, 1.02 * limit)
         axes.set_ylim(len(categories) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
     left.set_xticks(*TICKS)
-    left.set_yticks(range(len(categories)), categories)
+    name_rows(left, categories)
     left.tick_params(axis="y", labelcolor=style.ink)
     left.set_xlabel(ACROSS)
-    right.set_xticks([0, 50, 100], ["0", "50", "100%"])
+    right.set_xticks([0, 50, 100], ["0%", "50%", "100%"])
     right.tick_params(axis="y", labelleft=False)
     right.set_xlabel("coverage")
     right.grid(axis="y", visible=False)
@@ -80,7 +81,7 @@ def category_boxes(style, names, series):
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xticks(*TICKS)
-    axes.set_yticks(range(len(names)), names)
+    name_rows(axes, names)
     axes.tick_params(axis="y", labelcolor=style.ink)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastneg.report.plots.style import marker, new_figure
+from fastneg.report.plots.style import marker, name_rows, new_figure
 
 
 def class_dots(style, classes, series):
@@ -21,7 +21,7 @@ def class_dots(style, classes, series):
     axes.set_xlim(-2, 102)
     axes.set_xticks(range(0, 101, 20))
     axes.xaxis.set_major_formatter("{x:g}%")
-    axes.set_yticks(range(len(classes)), classes)
+    name_rows(axes, classes)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.tick_params(axis="y", labelcolor=style.ink)
     axes.spines["left"].set_visible(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastneg.report.plots.style import DASHES, SERIES, marker, new_figure, percent_axis
+from fastneg.report.plots.style import DASHES, SERIES, marker, new_figure, percent_axis, short_names
 
 
 def similarity(style, number, edges, histograms):
@@ -46,20 +46,22 @@ def embedding(style, points, labels, names, explained=None):
         names: classes that get a colour and marker, in order; points of the others are grey.
         explained: percent of the variance along x and y, or None.
     """
-    figure, axes = new_figure(style, 4.6, 4.0 + 0.17 * -(-len(names) // 4))
+    shown = short_names(names, 22)
+    across = 4 if max(map(len, shown), default=0) <= 12 else 2
+    figure, axes = new_figure(style, 4.6, 4.0 + 0.17 * -(-len(names) // across))
     rest = [point for point, label in zip(points, labels, strict=True) if label not in names]
     if rest:
         axes.scatter(*zip(*rest, strict=True), s=7, color=style.muted, alpha=0.35, linewidth=0)
-    for number, name in enumerate(names):
+    for number, (name, label) in enumerate(zip(names, shown, strict=True)):
         own = [point for point, label in zip(points, labels, strict=True) if label == name]
         look = {"color": style.colour(number), "marker": marker(number), "linewidth": 0, "alpha": 0.85}
-        axes.scatter(*zip(*own, strict=True), s=13, label=str(name), **look)
+        axes.scatter(*zip(*own, strict=True), s=13, label=label, **look)
     share = [f" ({percent:.0f}% of the variance)" for percent in explained or ()] or ["", ""]
     axes.set_xlabel("first component" + share[0])
     axes.set_ylabel("second component" + share[1])
     axes.set_xticks([])
     axes.set_yticks([])
-    figure.legend(loc="outside lower left", ncols=4, handletextpad=0.1, columnspacing=0.8, fontsize=7.5)
+    figure.legend(loc="outside lower left", ncols=across, handletextpad=0.1, columnspacing=0.8, fontsize=7.5)
     return figure
 
 
@@ -83,7 +85,7 @@ def reliability(style, series):
             xs, ys = [x for x, *_ in bins], [y for _, y, _ in bins]
             axes.plot(xs, ys, color=style.colour(number), linewidth=1.2)
             sizes = [8 + 40 * images / most for *_, images in bins]
-            axes.scatter(xs, ys, s=sizes, color=style.colour(number), marker=marker(number), linewidth=0, zorder=3)
+            axes.scatter(xs, ys, s=sizes, color=style.colour(number), marker=marker(number), linewidth=0, zorder=3, clip_on=False)
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
     axes.set_xlabel("confidence")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import re
+import functools
+import warnings
 from dataclasses import dataclass
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from fastneg.report.blocks import common_start
 
 # Told apart with every common form of colour blindness, and 2.9:1 or more against the card.
 LIGHT = ("#1558b0", "#d96b00", "#2a9d7c", "#b34a8f", "#5c4a1e", "#4598dd")
@@ -17,6 +20,13 @@ SERIES = len(LIGHT)
 """Colours; further entries take the same colours with other markers and dashes."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.")
+LONGEST = 28
+"""Letters of a name in a figure; longer ones lose their middle."""
+# Matplotlib's own font knows no Chinese, Japanese or Korean; it takes missing letters from the first of these that has them.
+FALLBACK_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class Style:
         """Matplotlib's settings."""
         return {
             "svg.fonttype": "none",
+            "font.family": fonts(),
             "text.parse_math": False,
             "font.size": 9.5,
             "text.color": self.ink,
@@ -61,9 +72,15 @@ class Style:
         }
 
 
+@functools.cache
+def fonts():
+    """Families that are installed, in the order in which a letter is looked for."""
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in known)]
+
+
 # Matplotlib needs colours; these stand for the page's variables and are replaced in the finished SVG.
 PAGE = Style("#01fe01", "#01fe02", "#01fe03", tuple(f"#01fe1{n}" for n in range(SERIES)))
-_VARIABLES = {PAGE.ink: "--ink", PAGE.muted: "--muted", PAGE.line: "--line"} | {f"#01fe1{n}": f"--series-{n}" for n in range(SERIES)}
 
 
 def paper(entries=()):
@@ -81,6 +98,12 @@ def dash(number):
     return DASHES[number // SERIES % len(DASHES)]
 
 
+def fill(style, number):
+    """How the bars of entry `number` are filled: those that share their colour with an earlier one are pale, within a line of it."""
+    colour, again = style.colour(number), number // SERIES
+    return {"facecolor": (colour, (1.0, 0.4, 0.12)[min(again, 2)]), "edgecolor": colour, "linewidth": 0.8 if again else 0}
+
+
 def new_figure(style, width, height, columns=1, **layout):
     """A figure and its axes; width and height in inches, 72 units each in the SVG. A legend of the entries adds to the height."""
     height += 0.22 * len(style.entries)
@@ -90,7 +113,7 @@ def new_figure(style, width, height, columns=1, **layout):
     if style.entries:
         handles = [
             matplotlib.lines.Line2D([], [], color=style.colour(n), marker=marker(n), linestyle=dash(n), markersize=5, label=name)
-            for n, name in enumerate(style.entries)
+            for n, name in enumerate(short_names(style.entries, most=int(9 * width)))
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=1, handlelength=2.2, labelspacing=0.25)
     return figure, axes
@@ -102,38 +125,43 @@ def percent_axis(axis, most=5):
     axis.set_major_formatter("{x:g}%")
 
 
-def drawn(plot, style):
-    """The figure of a `blocks.Plot` in a style; its title stands beside a vertical axis that has figures and no name."""
-    with matplotlib.rc_context(style.settings()):
+def name_rows(axes, names):
+    """Label the rows of a vertical axis, from 0 on, with names."""
+    axes.set_yticks(range(len(names)), short_names(names))
+
+
+def short_names(names, most=LONGEST):
+    """Names of at most so many letters: the middle of longer ones is left out, or their start where the middle is what differs."""
+    names = list(map(str, names))
+    found = [_shortened(name, most) for name in names]
+    alike = {short: {name for name, other in zip(names, found, strict=True) if other == short} for short in found}
+    pairs = zip(names, found, strict=True)
+    return [_around_difference(name, sorted(alike[short]), most) if len(alike[short]) > 1 else short for name, short in pairs]
+
+
+def _shortened(name, most):
+    return name if len(name) <= most else f"{name[: (most - 1) // 2]}…{name[-(most // 2) :]}"
+
+
+def _around_difference(name, names, most):
+    place = max(0, len(common_start(names)) - 6)
+    piece = name[place : place + most - 2]
+    return "…" * (place > 0) + piece + "…" * (place + len(piece) < len(name))
+
+
+def drawn(plot, style, named=False):
+    """The figure of a `blocks.Plot` in a style, laid out.
+
+    Args:
+        named: whether its title stands beside a vertical axis that has figures and no name: where no heading is above it.
+    """
+    with matplotlib.rc_context(style.settings()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page has fonts of its own; exports tell of it once
         figure = plot.draw(style)
-    axes = figure.axes[0]
-    named = isinstance(axes.yaxis.get_major_formatter(), matplotlib.ticker.FixedFormatter)
-    if not axes.get_ylabel() and not named:
-        axes.set_ylabel(plot.title)
+        axes = figure.axes[0]
+        if named and not axes.get_ylabel() and not isinstance(axes.yaxis.get_major_locator(), matplotlib.ticker.FixedLocator):
+            axes.set_ylabel(plot.title)
+        # Saving would lay it out, and draw it for that, once more for each format.
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine(None)
     return figure
-
-
-def inline_svg(plot):
-    """A plot as an <svg> element to be put into the page: no ids that could collide, no metadata, no fixed size."""
-    buffer, identity = io.StringIO(), plot.name
-    with matplotlib.rc_context({**PAGE.settings(), "svg.hashsalt": identity}):
-        figure = plot.draw(PAGE)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", text)  # a hundredth of a point is finer than any screen
-    referred = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([\w.-]+)"', lambda found: f' id="{identity}-{found[1]}"' if found[1] in referred else "", text)
-    text = re.sub(r'(url\(|href=")#', rf"\1#{identity}-", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
-    text = re.sub(r"(font: [\d.]+px) [^;\"]+", r"\1 system-ui, sans-serif", text)
-    box = re.search(r'viewBox="[^"]+"', text)[0]
-    width = float(box.split()[2])
-    head = f'<svg class="plot" role="img" aria-label="{_escaped(plot.label or plot.title)}" {box} style="max-width:{width * 1.75:.0f}px">'
-    return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
-
-
-def _escaped(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

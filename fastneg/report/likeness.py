@@ -1,0 +1,70 @@
+"""Whether the figures of a row may be compared: what the runs say of how each came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastneg.report.blocks import pretty, with_best
+from fastneg.report.entries import sets_of
+
+EVERYWHERE = ("images", "classes", "arg_max")
+OF_KIND = {
+    "few_shot": ("mode", "train_images"),
+    "knn": ("k", "temperature"),
+    "finetune": ("epochs", "lr", "head_lr", "batch_size", "weight_decay"),
+    "corruptions": ("source", "of_the_15"),
+}
+"""Fields of evaluation.jsonl that must be equal beside the file of the set."""
+OF_CLASSIFIER = ("linear", "accuracy", "per_class", "texture_classes", "shape_bias", "corruptions")
+"""Kinds of lines whose figures are those of the classifier in linear.pt."""
+
+
+def unlike(entries, kind, test_set):
+    """What differs in how the runs' figures of a set came about: {name: values in words}; empty where they may be compared."""
+    told = {}
+    for run in (run for entry in entries for run in entry.runs):
+        if (kind, test_set) in run.results:
+            for name, value in _facts(run, kind, run.results[kind, test_set]).items():
+                told.setdefault(name, {})[value] = True
+    return {name: list(values) for name, values in told.items() if len(values) > 1}
+
+
+def warning(entries, kind, test_set):
+    """`unlike` in a few words; empty where nothing differs."""
+    differing = unlike(entries, kind, test_set)
+    return f"not comparable: {', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
+
+
+def marked(entries, kind, test_set, cells, highest=True, digits=1):
+    """Cells with the best marked, where they may be compared."""
+    return tuple(cells) if unlike(entries, kind, test_set) else with_best(cells, highest, digits)
+
+
+def warnings(entries, kinds):
+    """What differs, and how, in all sets of some kinds; those of which the same is to be said are one sentence."""
+    found = {}
+    for kind in kinds:
+        for test_set in sets_of(entries, kind):
+            if differing := unlike(entries, kind, test_set):
+                words = "; ".join(f"{name}: {_among(values)}" for name, values in differing.items())
+                found.setdefault(words, []).append(f"{pretty(kind)} {pretty(test_set)}")
+    return [f"{', '.join(names)} ({words})" for words, names in found.items()]
+
+
+def _facts(run, kind, row):
+    """{name: value in words} of what one line says; what it does not say is left out, as lines of earlier versions say less."""
+    path = row.get("path")
+    facts = {"file": Path(path).name} if isinstance(path, str) else {}
+    for name in (*EVERYWHERE, *OF_KIND.get(kind.split(" ")[0], ())):
+        value = row.get(name)
+        if value is not None:
+            parts = value if isinstance(value, list) else [value]
+            facts[pretty(name)] = ", ".join(sorted(f"{part:g}" if isinstance(part, float) else str(part) for part in parts))
+    if kind in OF_CLASSIFIER:
+        facts |= run.classifier
+    return facts
+
+
+def _among(values):
+    shown = [value if len(value) <= 60 else f"{value[:40]}…" for value in values]
+    return " / ".join(shown[:4]) + (" / …" if len(shown) > 4 else "")
