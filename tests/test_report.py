@@ -1,5 +1,6 @@
 """The report as a reader gets it: parsed HTML, decoded images (fastneg.report.page, fastneg.report.run_folder, fastneg.report.rows,
-fastneg.report.pictures, fastneg.report.blocks, fastneg.report.results, fastneg.report.settings, fastneg.report.training, fastneg.report.corruptions)."""
+fastneg.report.pictures, fastneg.report.blocks, fastneg.report.results, fastneg.report.settings, fastneg.report.training,
+fastneg.report.corruptions)."""
 
 import base64
 import io

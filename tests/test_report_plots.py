@@ -1,5 +1,5 @@
-"""Plots: coordinates read back from the SVG (fastneg.report.plots.style, fastneg.report.plots.svg, fastneg.report.plots.accuracy, fastneg.report.plots.bias,
-fastneg.report.plots.training, fastneg.report.plots.features, fastneg.report.plots.classes)."""
+"""Plots: coordinates read back from the SVG (fastneg.report.plots.style, fastneg.report.plots.svg, fastneg.report.plots.accuracy,
+fastneg.report.plots.bias, fastneg.report.plots.training, fastneg.report.plots.features, fastneg.report.plots.classes)."""
 
 import itertools
 import math

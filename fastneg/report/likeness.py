@@ -12,6 +12,7 @@ OF_KIND = {
     "few_shot": ("mode", "train_images"),
     "knn": ("k", "temperature"),
     "finetune": ("epochs", "lr", "head_lr", "batch_size", "weight_decay"),
+    "few_shot_finetune": ("epochs", "lr", "head_lr", "batch_size", "weight_decay", "train_images"),
     "corruptions": ("source", "of_the_15"),
 }
 """Fields of evaluation.jsonl that must be equal beside the file of the set."""
