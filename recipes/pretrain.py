@@ -13,5 +13,6 @@ def run_pretrain(config):
     result = pretrain(config)
     if not result.finished:
         return 128 + result.signal if result.signal else 1
-    print(f"{result.run}: {result.step} steps, this call {time.perf_counter() - began:.0f} s.", flush=True)
+    if result.first:
+        print(f"{result.run}: {result.step} steps, this call {time.perf_counter() - began:.0f} s.", flush=True)
     return 0

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.training.distributed import _place, any_rank, average, choose_device, gather, start
+from fastneg.training import distributed
+from fastneg.training.distributed import World, _place, any_rank, average, choose_device, gather, share_of_cores, start
 
 WORKER = """
 import os, sys, torch
@@ -81,6 +82,37 @@ def test_where_a_process_stands_by_torchrun_and_by_srun():
     with pytest.raises(ConfigError, match="srun started 4 tasks, and MASTER_PORT is not set"):
         _place({**srun, "MASTER_ADDR": "first"})
     assert _place({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1, 0)  # one process in a batch script, not under srun
+
+
+def test_the_cores_of_a_machine_are_shared_by_its_own_processes(monkeypatch):
+    """Not by those of other machines, nor by those that srun gave other cores."""
+    monkeypatch.setattr(distributed.os, "sched_getaffinity", lambda _: set(range(12)))
+    monkeypatch.setattr(distributed.socket, "gethostname", lambda: "here")
+
+    def everyone(*processes):
+        def gather(into, mine):
+            assert mine == ("here", frozenset(range(12)))
+            into[:] = [mine, *processes]
+
+        monkeypatch.setattr(distributed.dist, "all_gather_object", gather)
+        return share_of_cores(World(0, 1 + len(processes), torch.device("cpu")))
+
+    own, other = frozenset(range(12)), frozenset(range(12, 24))
+    assert share_of_cores(World(0, 1, torch.device("cpu"))) == 12
+    assert everyone(*[("here", own)] * 3, *[("there", own)] * 4) == 3
+    assert everyone(*[("here", other)] * 3, ("there", own)) == 12
+    assert everyone(*[("here", own)] * 30) == 1
+
+
+def test_each_process_takes_the_device_that_is_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    for count, local, expected in ((8, 3, 3), (1, 3, 0)):  # srun may show each process its own GPU only
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        assert choose_device("auto", local) == torch.device("cuda", expected)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="Process 2 of this machine .* finds 2 GPUs"):
+        choose_device("cuda", 2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

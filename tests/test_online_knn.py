@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -76,6 +77,31 @@ def test_it_changes_nothing_in_the_training_and_misses_no_epoch_when_resumed(fil
     assert [row["step"] for row in rows(tmp_path / "whole", "knn")] == [5, 10, 15]
     assert rows(tmp_path / "whole", "knn") == rows(tmp_path / "parts", "knn")
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts") == rows(tmp_path / "without")
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_signal_ends_it_and_the_same_command_takes_it_up_again(files, tmp_path, monkeypatch, epochs):
+    """In the middle of training and after its last step."""
+    train, _ = files
+    whole, parts = (settings(train, tmp_path / name, epochs=epochs, knn_every=1) for name in ("whole", "parts"))
+    pretrain(whole)
+    monkeypatch.setattr(online_knn, "BATCH", 4)
+    plain, calls = online_knn.embed, []
+
+    def embed(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*arguments)
+
+    monkeypatch.setattr(online_knn, "embed", embed)
+    result = pretrain(parts)
+    assert not result.finished and result.signal == signal.SIGTERM and result.step == 5 and len(calls) == 3
+    assert rows(tmp_path / "parts", "knn") == []
+    monkeypatch.undo()
+    assert pretrain(parts).finished
+    assert rows(tmp_path / "parts", "knn") == rows(tmp_path / "whole", "knn") and len(rows(tmp_path / "parts", "knn")) == epochs
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
 def test_two_processes_find_what_one_finds(beton, tmp_path):

@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import secrets
+import socket
 import time
 from dataclasses import dataclass
 
@@ -101,7 +102,11 @@ def choose_device(device, local_rank=0):
         raise ConfigError("--device is cuda, but torch sees no CUDA device here: use --device cpu, or install the CUDA driver.")
     if device == "cpu" or not available:
         return torch.device("cpu")
-    chosen = torch.device("cuda", local_rank)
+    count = torch.cuda.device_count()
+    if local_rank >= count > 1:
+        raise ConfigError(f"Process {local_rank} of this machine (counted from 0) finds {count} GPUs: start one process for each GPU.")
+    # One device alone is that of this process (srun --gpus-per-task=1); were it not, nccl would refuse two processes on it.
+    chosen = torch.device("cuda", local_rank if count > 1 else 0)
     torch.cuda.set_device(chosen)
     return chosen
 
@@ -127,6 +132,11 @@ def data_parallel(module, world, compress=False):
     """
     if world.size == 1:
         return module
+    for parameter in module.parameters():
+        if parameter.ndim == 4 and parameter.shape[2:] == (1, 1):
+            # Convolutions of channels_last images give gradients with the strides of that format. Those of 1x1 weights differ from the
+            # weights' own in name only (both formats are the same memory), which would make DDP copy them, and warn.
+            parameter.data = torch.empty_like(parameter, memory_format=torch.channels_last).copy_(parameter)
     # Newer versions of torch give this option another name.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     options = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
@@ -134,6 +144,20 @@ def data_parallel(module, world, compress=False):
     if compress:
         model.register_comm_hook(None, bf16_compress_hook)
     return model
+
+
+def share_of_cores(world):
+    """How many cores this process has to itself: those that it may run on, divided among the processes of its machine that may too.
+
+    torchrun lets all processes of a machine run on all its cores; srun and taskset may have given each its own.
+    """
+    mine = socket.gethostname(), frozenset(os.sched_getaffinity(0))
+    everyone = [mine]
+    if world.size > 1:
+        everyone = [None] * world.size
+        dist.all_gather_object(everyone, mine)
+    sharing = sum(host == mine[0] and not cores.isdisjoint(mine[1]) for host, cores in everyone)
+    return max(1, len(mine[1]) // sharing)
 
 
 def gather(rows, world):
@@ -178,8 +202,13 @@ def broadcast(tensors, world):
 
 def any_rank(flag, world):
     """Whether any process says True; waits for all of them."""
+    return bool(highest(flag, world))
+
+
+def highest(number, world):
+    """The highest number that a process gives; waits for all of them."""
     if world.size == 1:
-        return flag
-    value = torch.tensor([float(flag)], device=world.device)
+        return number
+    value = torch.tensor([float(number)], device=world.device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
-    return bool(value.item())
+    return value.item()

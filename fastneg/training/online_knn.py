@@ -68,20 +68,24 @@ class OnlineKnn:
         return positions[rank :: self.world.size]
 
     @torch.no_grad()
-    def __call__(self, backbone, autocast):
+    def __call__(self, backbone, autocast, stopping=lambda: False):
         """Top-1 accuracy in percent, and from how many voters and images.
 
         Args:
             backbone: (N, 3, H, W) → (N, F); in eval mode while this runs, in training mode after it.
             autocast: compute in bfloat16.
+            stopping: asked before each batch, in all processes together: whether to leave.
         Returns:
-            dict of figures, the same in every process.
+            dict of figures, the same in every process; None where it was left.
         """
         distributed.broadcast(list(backbone.buffers()), self.world)  # running statistics are each process's own while it trains
         backbone.eval()
         try:
-            voters = distributed.gather(self._features(backbone, self._voters, self._voting, autocast), self.world)
-            queries = self._features(backbone, self._queries, self._asking, autocast)
+            voters = self._features(backbone, self._voters, self._voting, autocast, stopping)
+            queries = None if voters is None else self._features(backbone, self._queries, self._asking, autocast, stopping)
+            if queries is None:
+                return None
+            voters = distributed.gather(voters, self.world)
         finally:
             backbone.train()
         k = min(NEIGHBOURS, len(voters))
@@ -93,13 +97,19 @@ class OnlineKnn:
         hits = distributed.average(share, self.world).item() * self.world.size
         return {"top1": 100 * hits / len(self._asking), "images": len(self._asking), "voters": len(voters), "k": k}
 
-    def _features(self, backbone, reader, positions, autocast):
-        """(its share of N, F) float32 on the device, in the order of the positions."""
+    def _features(self, backbone, reader, positions, autocast, stopping):
+        """(its share of N, F) float32 on the device, in the order of the positions; None where it was left."""
         config, device = self.config, self.world.device
         mine = self._share(positions, self.world.rank)
         loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, device=device, threads=self.threads, samples=mine)
+        together = len(positions) // self.world.size // BATCH  # batches that every process has
+        features = []
         try:
-            return torch.cat([embed(backbone, batch.images, autocast) for batch in loader])
+            for number, batch in enumerate(loader):
+                if number < together and stopping():
+                    return None
+                features.append(embed(backbone, batch.images, autocast))
+            return torch.cat(features)
         finally:
             loader.close()
 

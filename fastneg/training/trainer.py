@@ -16,7 +16,6 @@ import torch
 
 from fastneg.backbones import batch_norms
 from fastneg.batch_norm import SplitBatchNorm2d, sync_batch_norm
-from fastneg.config import default_workers
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
 from fastneg.methods import METHODS
@@ -30,6 +29,7 @@ from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
 from fastneg.training.resume import TrainingError, plain, refuse_another_run
+from fastneg.training.run_lock import RunLock
 from fastneg.training.signals import Signals
 from fastneg.training.similarities import edges, histograms
 from fastneg.training.weights import load_into, read_weights
@@ -46,6 +46,8 @@ class Result:
     finished: bool
     """False when a signal stopped the run; its checkpoint is written."""
     signal: int | None = None
+    first: bool = True
+    """Whether this is the process that writes and speaks for all."""
 
 
 def pretrain(config, stop_after=None):
@@ -92,6 +94,8 @@ class Trainer:
             raise TrainingError(
                 f"{config.data} holds {len(self.reader)} images: at least one batch of {config.batch_size} (--batch_size) was expected."
             )
+        if world.first:
+            stack.callback(RunLock(self.run_folder).close)
         found = self._find_checkpoint()
         torch.manual_seed(config.seed)
         self.method = METHODS[config.method](config)
@@ -110,7 +114,7 @@ class Trainer:
                 if encoder is not None:
                     encoder.compile()  # in place: names of weights stay
         self.model = distributed.data_parallel(self.method, world, compress=config.compress_gradients)
-        threads = config.threads or max(1, default_workers() // world.size)
+        threads = config.threads or distributed.share_of_cores(world)
         self.knn = OnlineKnn(config, self.reader, world, threads, stack) if config.knn_every else None
         self.loader = TrainLoader(
             self.reader,
@@ -249,9 +253,12 @@ class Trainer:
 
     def _run(self, signals, stop_after):
         config, total = self.config, self.config.epochs * self.iterations
+        self.stopping = lambda: distributed.any_rank(signals.received is not None, self.world)
         if self.step >= total:
+            if self._knn_after(config.epochs - 1):  # which a signal may have ended
+                return self._leave(signals)
             self.log.say(f"{self.run_folder} is finished: {self.step} steps of {total}.")
-            return Result(self.run_folder, self.step, finished=True)
+            return self._result()
         self.log.row(
             "start",
             self.step,
@@ -261,7 +268,9 @@ class Trainer:
         meter, clock, last = Meter(), Clock(), self.step + (stop_after or total)
         self.model.train()
         if self.step % self.iterations == 0 and self.step:
-            self._knn_after(self.step // self.iterations - 1)  # a signal may have come between an epoch's last step and this
+            # A signal may have come between an epoch's last step and this, or during it.
+            if self._knn_after(self.step // self.iterations - 1):
+                return self._leave(signals)
         for epoch in range(self.step // self.iterations, config.epochs):
             batches = self.loader.epoch(epoch, start=self.step % self.iterations)
             with contextlib.closing(batches):
@@ -280,11 +289,16 @@ class Trainer:
                         if stopping and self.step < total:
                             return self._leave(signals)
             with clock.paused():
-                self._knn_after(epoch)
+                stopped = self._knn_after(epoch)
+            if stopped:
+                return self._leave(signals)
             if (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs:
                 self._refuse_bad_weights()
                 self.save()
-        return Result(self.run_folder, self.step, finished=True)
+        return self._result()
+
+    def _result(self, finished=True, signal=None):
+        return Result(self.run_folder, self.step, finished, signal, self.world.first)
 
     def train_step(self, batch, lr):
         """One step on a `ViewBatch`; returns its statistics, still on the device."""
@@ -319,14 +333,17 @@ class Trainer:
             self.log.histograms(self.step, dict(zip(self.similarities, counts.round().int().tolist(), strict=True)), edges())
 
     def _knn_after(self, epoch):
-        """Measure and log the kNN accuracy where it is due after an epoch and not logged yet."""
+        """Measure and log the kNN accuracy where it is due after an epoch and not logged yet; whether a signal ended that."""
         config = self.config
         if self.knn is None or ((epoch + 1) % config.knn_every and epoch + 1 != config.epochs):
-            return
+            return False
         if distributed.any_rank(self.world.first and self.log.has("knn", self.step), self.world):
-            return
+            return False
         self._refuse_bad_weights()
-        self.log.row("knn", self.step, {"epoch": epoch, **self.knn(self.method.query_encoder.backbone, self.autocast)})
+        figures = self.knn(self.method.query_encoder.backbone, self.autocast, self.stopping)
+        if figures is not None:
+            self.log.row("knn", self.step, {"epoch": epoch, **figures})
+        return figures is None
 
     def _refuse_bad_weights(self):
         if self.optimizer.bad.item():
@@ -355,7 +372,8 @@ class Trainer:
         self._refuse_bad_weights()
         self.save()
         self.log.say(f"Stopped at step {self.step}; the same command goes on from here.")
-        return Result(self.run_folder, self.step, finished=False, signal=signals.received)
+        number = distributed.highest(signals.received or 0, self.world)  # it may have reached another process
+        return self._result(finished=False, signal=int(number) or None)
 
 
 class _NotFinite(Exception):
