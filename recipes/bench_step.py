@@ -67,6 +67,7 @@ def _variants(device):
     if device == "cuda":
         variants["without_bf16"] = Variant({"precision": "fp32"})
         variants["with_compile"] = Variant({"compile": True})
+        variants["with_cuda_graphs"] = Variant({"cuda_graphs": True})
     return variants
 
 

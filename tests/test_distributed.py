@@ -111,7 +111,7 @@ def test_each_process_takes_the_device_that_is_its_own(monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
         assert choose_device("auto", local) == torch.device("cuda", expected)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ConfigError, match="Process 2 of this machine .* finds 2 GPUs"):
+    with pytest.raises(ConfigError, match=r"Process 2 of this machine .* finds 2 GPUs"):
         choose_device("cuda", 2)
 
 

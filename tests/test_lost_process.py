@@ -30,7 +30,7 @@ def dies_once(self, *args, **options):
 
 
 trainer.Trainer.train_step = dies_once
-trainer.pretrain(settings({data!r}, {out!r}))
+trainer.pretrain(settings({data!r}, {out!r}, log_every=3))
 """
 
 

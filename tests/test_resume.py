@@ -133,6 +133,20 @@ def test_another_number_of_processes_may_go_on_at_an_epochs_end_only(beton, tmp_
     assert pretrain(config).finished
 
 
+@pytest.mark.parametrize("stops", [(2,), (7,), (4, 4)])
+def test_lines_of_the_log_that_a_stop_divides_are_those_of_the_whole(beton, tmp_path, stops):
+    """Means over the steps of a line: those before the checkpoint count, whether the run was stopped there or killed later."""
+    whole, parts = (settings(beton, tmp_path / name, log_every=3) for name in ("whole", "parts"))
+    pretrain(whole)
+    for stop in stops:
+        assert not pretrain(parts, stop_after=stop).finished
+    if stops == (7,):  # as if it had been killed: on from the epoch's end, step 5
+        checkpoint.paths(tmp_path / "parts")[-1].unlink()
+    assert pretrain(parts).finished
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+    assert [row["step"] for row in rows(tmp_path / "parts")] == [3, 6, 9, 12, 15]
+
+
 def test_random_draws_of_the_network_are_repeated_too(beton, tmp_path):
     """Dropout and stochastic depth draw from torch's own generator."""
     changes = {"backbone": "mobilenet_v3_small", "epochs": 1, "bn": "none", "bn_splits": None}

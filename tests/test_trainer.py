@@ -213,7 +213,12 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(beton, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"batch_size": 64}, "at least one batch"), ({"bn_splits": 3}, "must divide the batch of each process, 8")]
+    ("changes", "said"),
+    [
+        ({"batch_size": 64}, "at least one batch"),
+        ({"bn_splits": 3}, "must divide the batch of each process, 8"),
+        ({"bn_splits": 8}, "one image a group"),
+    ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(beton, tmp_path, changes, said):
     with pytest.raises(TrainingError, match=said):

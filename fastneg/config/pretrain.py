@@ -122,6 +122,8 @@ class PretrainConfig(Config):
     """Parts in which a batch passes through the networks, to save memory; each has batch statistics of its own. One step a batch."""
     compile: bool = False
     """Compile the encoders with torch.compile: minutes at the start."""
+    cuda_graphs: bool = False
+    """Replay the passes of keys and negatives as CUDA graphs, recorded at the first step of each view size; on a GPU only."""
     compress_gradients: bool = False
     """Send gradients between processes rounded to bfloat16: half the bytes."""
     threads: int = option(0, at_least=0)
@@ -172,6 +174,10 @@ class PretrainConfig(Config):
         if self.key_pass == "batched" and (self.negatives == "none" or self.bn == "sync"):
             wherefore = "there are no negatives" if self.negatives == "none" else "--bn is sync, with statistics over whole passes"
             raise ConfigError(f"--key_pass is batched, but {wherefore}: take separate.")
+        if self.cuda_graphs and (self.method == "simclr" or self.bn == "sync" or self.compile):
+            wherefore = "--compile makes kernels of its own" if self.compile else "with --bn sync a pass waits for other processes"
+            wherefore = "--method simclr has no key encoder" if self.method == "simclr" else wherefore
+            raise ConfigError(f"--cuda_graphs is True, but {wherefore}: leave one of them out.")
         for name in ("knn_train", "knn_val"):
             if getattr(self, name) and not self.knn_every:
                 raise ConfigError(f"--{name} is {getattr(self, name)!r}, which has no effect without --knn_every.")

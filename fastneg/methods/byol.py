@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fastneg.encoders import Encoder, mlp, momentum_update, scheduled_momentum
+from fastneg.graphs import GraphedPass
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.output import MethodOutput
@@ -39,6 +40,7 @@ class BYOL(nn.Module):
         )
         self.predictor = mlp(config.feature_dim, config.hidden_dim, config.feature_dim, norm=True)
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
         """Loss and statistics of one step.
@@ -75,7 +77,7 @@ class BYOL(nn.Module):
         return MethodOutput(loss, None, stats, similarities)
 
     def _target(self, images):
-        return F.normalize(self.key_encoder(images), dim=1)
+        return F.normalize((self.graphed or self.key_encoder)(images), dim=1)
 
     @torch.no_grad()
     def after_step(self, keys, progress):

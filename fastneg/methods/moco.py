@@ -15,6 +15,7 @@ from torch import nn
 
 from fastneg.batch_norm import split_batch_norm
 from fastneg.encoders import Encoder, momentum_update, scheduled_momentum
+from fastneg.graphs import GraphedPass
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import Permuted, Same, Shuffled
@@ -38,6 +39,7 @@ class MoCo(nn.Module):
         # Nothing can leak through statistics that do not exist (vision transformers, ConvNeXt).
         self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
         self.batched = config.key_pass == "batched"
         if self.batched:
             split_batch_norm(self.key_encoder, splits * (1 + len(config.alphas())))
@@ -84,10 +86,8 @@ class MoCo(nn.Module):
         """
         orders = [self._order(images, generator) for images in views]
         views = [order.there(images) for order, images in zip(orders, views, strict=True)]
-        if self.batched:
-            features = self.key_encoder(torch.cat(views)).chunk(len(views))
-        else:
-            features = [self.key_encoder(images) for images in views]
+        encode = self.graphed or self.key_encoder
+        features = encode(torch.cat(views)).chunk(len(views)) if self.batched else [encode(images) for images in views]
         return [order.back(each) for order, each in zip(orders, features, strict=True)]
 
     def _order(self, images, generator):

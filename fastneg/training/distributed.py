@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import gc
 import inspect
 import os
 import secrets
+import signal
 import socket
 import time
 from dataclasses import dataclass
@@ -44,6 +46,8 @@ def start(device="auto"):
         ConfigError: CUDA was asked for and there is none, or srun started several tasks and nothing says where they meet.
     """
     rank, size, local = _place(os.environ)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _stop_with_parent()
     chosen = choose_device(device, local)
     if size > 1 and not dist.is_initialized():
         # Its functions take the default group as a default argument at import. DistributedDataParallel imports it: were that to happen
@@ -93,6 +97,13 @@ def _place(env):
     if missing:
         raise ConfigError(f"srun started {tasks} tasks, and {' and '.join(missing)} is not set: they would not find each other. Export it.")
     return int(env["SLURM_PROCID"]), tasks, int(env.get("SLURM_LOCALID", 0))
+
+
+def _stop_with_parent():
+    """Let the kernel send SIGTERM to this process when torchrun's agent, which started it, is killed: else it would train on unwatched."""
+    pr_set_pdeathsig = 1
+    if ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
 def choose_device(device, local_rank=0):

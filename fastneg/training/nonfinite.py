@@ -46,7 +46,7 @@ def replay(path, device="cpu"):
     dump = load(path, device)
     if "inputs" not in dump:
         raise CheckpointError(f"{path} is no dump of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was expected.")
-    config = PretrainConfig(**dump["config"])
+    config = PretrainConfig(**dump["config"]).replace(cuda_graphs=False)  # it may be another device
     if config.bn in ("shuffle", "sync"):
         raise ValueError(f"{path} is of a run with --bn {config.bn}: its steps take several processes, and one cannot run them again.")
     method = METHODS[config.method](config).to(device)

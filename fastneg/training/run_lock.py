@@ -42,7 +42,7 @@ class RunLock:
             if error.errno not in NO_LOCKS:
                 raise
             self._file = None
-            print(f"The file system of {run} keeps no locks ({error.strerror}): see to it that one training at a time runs there.", flush=True)
+            print(f"The file system of {run} keeps no locks ({error.strerror}): run one training at a time there.", flush=True)
             return
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import time
+
+SAME_WITHIN_S = 1.0
+"""Signals so close to the first are the same wish: launchers pass on what the terminal sent already, a dying parent tells it twice."""
 
 
 class Signals:
-    """Notes SIGTERM and SIGINT while the block runs; a second one does what it does elsewhere."""
+    """Notes SIGTERM and SIGINT while the block runs; a second one, some time after the first, does what it does elsewhere."""
 
     def __init__(self):
-        self.received = None
+        self.received, self._at = None, None
         self._before = {}
 
     def __enter__(self):
@@ -20,8 +25,11 @@ class Signals:
         return self
 
     def _note(self, number, frame):
-        self.received = number
-        signal.signal(number, self._before[number])
+        if self.received is None:
+            self.received, self._at = number, time.monotonic()
+        elif time.monotonic() - self._at > SAME_WITHIN_S:
+            signal.signal(number, self._before[number])
+            os.kill(os.getpid(), number)
 
     def __exit__(self, *error):
         for number, handler in self._before.items():

@@ -84,10 +84,14 @@ class Trainer:
             local, whose = local // parts, f"each of the {parts} parts of a batch (--accumulate)"
         if config.bn == "split" and local % config.bn_splits:
             raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide {whose}, {local}.")
+        if config.bn == "split" and local == config.bn_splits > 1:
+            raise TrainingError(f"--bn_splits is {local}: one image a group, of which there are no batch statistics. Take fewer.")
         if config.compress_gradients and world.size == 1:
             raise TrainingError("--compress_gradients has no effect in one process, which sends no gradients: leave it out.")
         if config.bn in ("shuffle", "sync") and world.size == 1:
             raise TrainingError(f"--bn {config.bn} takes several processes, here is one: start them with torchrun, or take --bn split.")
+        if config.cuda_graphs and self.device.type != "cuda":
+            raise TrainingError("--cuda_graphs is True, but there are no CUDA kernels to record on the CPU: leave it out.")
         self.run_folder = Path(config.out)
         self.reader = stack.enter_context(open_data(config.data))
         if len(self.reader) < config.batch_size:
@@ -135,7 +139,7 @@ class Trainer:
             max_bad_share=config.max_bad_share,
         )
         stack.callback(self.loader.close)
-        self.iterations = len(self.loader)
+        self.iterations, self.meter = len(self.loader), Meter()
         self.step = self._restore(*found) if found else 0
         self.autocast = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
         self.draws = torch.Generator(self.device)
@@ -202,6 +206,7 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loader.know(state.get("quarantine", {}))
+        self.meter.load(state.get("meter"), self.world)
         if self.world.first:
             print(f"Resuming from {path} (step {state['step']}).", flush=True)
         return state["step"]
@@ -214,7 +219,7 @@ class Trainer:
 
     def save(self):
         """Write a checkpoint of this moment (the first process alone; all must call)."""
-        quarantine = self.bad_samples.share()
+        quarantine, meter = self.bad_samples.share(), self.meter.state(lambda rows: distributed.gather(rows, self.world))
         if self.world.first:
             self.bad_samples.write(self.run_folder)
             state = {
@@ -225,6 +230,7 @@ class Trainer:
                 "config": plain(self.config),
                 "samples": len(self.reader),
                 "quarantine": quarantine,
+                "meter": meter,
                 "world_size": self.world.size,
                 "versions": {"fastneg": __version__, "torch": str(torch.__version__)},
             }
@@ -265,24 +271,23 @@ class Trainer:
             {"total_steps": total, "samples": len(self.reader), "processes": self.world.size, "batch_norms": self.batch_norms},
         )
         self.log.begin(self.step)
-        meter, clock, last = Meter(), Clock(), self.step + (stop_after or total)
+        clock, last = Clock(), self.step + (stop_after or total)
         self.model.train()
-        if self.step % self.iterations == 0 and self.step:
-            # A signal may have come between an epoch's last step and this, or during it.
-            if self._knn_after(self.step // self.iterations - 1):
-                return self._leave(signals)
+        # A signal may have come between an epoch's last step and its kNN, or during that.
+        if self.step and self.step % self.iterations == 0 and self._knn_after(self.step // self.iterations - 1):
+            return self._leave(signals)
         for epoch in range(self.step // self.iterations, config.epochs):
             batches = self.loader.epoch(epoch, start=self.step % self.iterations)
             with contextlib.closing(batches):
                 for batch in clock.wait(batches):
                     lr = learning_rate(config, epoch, self.step % self.iterations, self.iterations)
-                    meter.add(self.train_step(batch, lr))
+                    self.meter.add(self.train_step(batch, lr))
                     self.step += 1
                     self.bad_samples.tell(self.step)
                     clock.count(config.batch_size)
                     logging = self.step % config.log_every == 0 or self.step == total
                     if logging:
-                        self._log(epoch, lr, meter, clock)
+                        self._log(epoch, lr, clock)
                     stopping = signals.received is not None or self.step >= last
                     if logging or self.world.size == 1 or self.step % STOP_EVERY == 0:
                         stopping = distributed.any_rank(stopping, self.world)
@@ -321,8 +326,8 @@ class Trainer:
         self.orders.manual_seed(_mix(self.config.seed, self.step, 0) if self.config.bn == "shuffle" else seed)  # one order for all
         return seed, make_negatives(batch, self.config, self.draws)
 
-    def _log(self, epoch, lr, meter, clock):
-        figures = meter.read(lambda values: distributed.average(values, self.world))
+    def _log(self, epoch, lr, clock):
+        figures = self.meter.read(lambda values: distributed.average(values, self.world))
         self._refuse_bad_weights()
         if self.config.queue_size:
             figures["queue_age_steps"] = min(self.step, self.config.queue_size / self.config.batch_size)  # of the oldest key in it

@@ -1,0 +1,22 @@
+"""The first signal is noted, those right after it are the same, a later one does what it does elsewhere (fastneg.training.signals)."""
+
+import os
+import signal
+
+import pytest
+
+from fastneg.training import signals
+
+
+def test_a_second_signal_counts_only_some_time_after_the_first(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now)
+    before = signal.getsignal(signal.SIGINT)
+    with signals.Signals() as noted:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert noted.received == signal.SIGTERM
+        now += 2 * signals.SAME_WITHIN_S
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
