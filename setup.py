@@ -56,6 +56,8 @@ setup(
         "fastneg.recipes",
         "fastneg.report",
         "fastneg.report.plots",
+        "fastneg.report.runs",
+        "fastneg.report.sections",
         "fastneg.training",
     ],
     package_data={"fastneg": ["py.typed"], "fastneg.report": ["templates/*"]},

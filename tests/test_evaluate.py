@@ -19,7 +19,7 @@ from fastneg.evaluation.run import load_run
 from fastneg.evaluation.set_files import open_set
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
-from fastneg.report.predictions import read_predictions
+from fastneg.report.runs.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")

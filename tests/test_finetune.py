@@ -14,7 +14,7 @@ from fastneg.evaluation.class_rows import few_shot
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
 from fastneg.evaluation.run import load_run, weights_digest
 from fastneg.recipes.cli import main
-from fastneg.report.rows import key_of, misfit
+from fastneg.report.runs.rows import key_of, misfit
 
 SETTINGS = {"epochs": 6, "lr": 0.05, "head_lr": 0.2, "batch_size": 12, "weight_decay": 0.0, "threads": 1, "report": silent}
 

@@ -10,7 +10,7 @@ from test_features import SIZE, make_beton
 
 from fastneg.evaluation import imagenet_c as module
 from fastneg.evaluation.imagenet_c import find_cells, is_imagenet_c
-from fastneg.report.rows import misfit
+from fastneg.report.runs.rows import misfit
 
 TINTS = np.random.default_rng(99).integers(0, 256, (8, 3))
 

@@ -1,6 +1,6 @@
-"""The report as a reader gets it: parsed HTML, decoded images (fastneg.report.page, fastneg.report.run_folder, fastneg.report.rows,
-fastneg.report.pictures, fastneg.report.blocks, fastneg.report.results, fastneg.report.settings, fastneg.report.training,
-fastneg.report.corruptions)."""
+"""The report as a reader gets it: parsed HTML, decoded images (fastneg.report.page, fastneg.report.runs.run_folder,
+fastneg.report.runs.rows, fastneg.report.runs.pictures, fastneg.report.blocks, fastneg.report.sections.results,
+fastneg.report.sections.settings, fastneg.report.sections.training, fastneg.report.sections.corruptions)."""
 
 import base64
 import io
@@ -17,10 +17,10 @@ from fastneg.config import ConfigError, PretrainConfig, ReportConfig
 from fastneg.recipes.cli import build_config
 from fastneg.recipes.presets import PRESETS, tiny_cpu, tiny_cpu_moco
 from fastneg.recipes.report import run_report
-from fastneg.report import pictures, run_folder
 from fastneg.report.blocks import Cell, with_best
 from fastneg.report.page import write_report
-from fastneg.report.settings import reproduce
+from fastneg.report.runs import pictures, run_folder
+from fastneg.report.sections.settings import reproduce
 
 
 def test_the_page_is_one_file_that_loads_nothing(tmp_path):

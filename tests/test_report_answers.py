@@ -1,6 +1,6 @@
-"""Predictions: error consistency, reliability and example images; lines of every further kind (fastneg.report.predictions,
-fastneg.report.agreement, fastneg.report.examples, fastneg.report.classes, fastneg.report.representation,
-fastneg.report.shape_or_texture)."""
+"""Predictions: error consistency, reliability and example images; lines of every further kind (fastneg.report.runs.predictions,
+fastneg.report.sections.agreement, fastneg.report.sections.examples, fastneg.report.sections.classes,
+fastneg.report.sections.representation, fastneg.report.sections.shape_or_texture)."""
 
 import base64
 import io
@@ -13,9 +13,10 @@ from report_runs import add_new_kinds, add_predictions, add_rows, make_run, page
 
 from fastneg.data.beton import BetonReader
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.report import agreement, examples, predictions
 from fastneg.report.entries import group_runs
-from fastneg.report.run_folder import read_run
+from fastneg.report.runs import predictions
+from fastneg.report.runs.run_folder import read_run
+from fastneg.report.sections import agreement, examples
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
-"""Runs that differ in their seed alone, and runs that differ in alpha alone (fastneg.report.entries, fastneg.report.paired,
-fastneg.report.alpha)."""
+"""Runs that differ in their seed alone, and runs that differ in alpha alone (fastneg.report.entries, fastneg.report.sections.paired,
+fastneg.report.sections.alpha)."""
 
 import pytest
 from report_runs import add_rows, make_run, page_of
 
 from fastneg.config import ConfigError, ReportConfig
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
-from fastneg.report import paired
-from fastneg.report.alpha import baselines
 from fastneg.report.blocks import Cell
 from fastneg.report.entries import Entry, alpha_families, group_name, group_runs, mean_cell
-from fastneg.report.run_folder import Run
+from fastneg.report.runs.run_folder import Run
+from fastneg.report.sections import paired
+from fastneg.report.sections.alpha import baselines
 
 
 def run(name, **config):

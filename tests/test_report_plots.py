@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from fastneg.report import corruptions
 from fastneg.report.blocks import Cell, Plot
 from fastneg.report.plots import accuracy, bias, classes, features, style, svg, training
+from fastneg.report.sections import corruptions
 
 
 def svg_of(function, *args, **values):

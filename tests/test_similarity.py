@@ -13,7 +13,7 @@ from fastneg.evaluation.similarity import evaluate_similarity, settings_for
 from fastneg.methods import METHODS
 from fastneg.recipes.cli import build_config
 from fastneg.recipes.presets import moco_in100, tiny_cpu
-from fastneg.report.rows import misfit, similarity_histograms
+from fastneg.report.runs.rows import misfit, similarity_histograms
 from fastneg.training import checkpoint
 
 

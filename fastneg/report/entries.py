@@ -8,8 +8,8 @@ import statistics
 from dataclasses import dataclass
 
 from fastneg.config import PretrainConfig
-from fastneg.report.blocks import Cell, common_start
-from fastneg.report.rows import is_number, is_pair
+from fastneg.report.blocks import Cell, Column, common_start
+from fastneg.report.runs.rows import is_number, is_pair
 
 OWN = ("out", "seed")
 """Settings in which the runs of a group differ."""
@@ -59,6 +59,18 @@ def mean_cell(values, expected):
         return Cell()
     note = f"{len(values)} of {expected} seeds" if len(values) < expected else ""
     return Cell(statistics.mean(values), std=statistics.stdev(values) if len(values) > 1 else None, note=note)
+
+
+def mean_of(entry, values):
+    """The mean cell of one value for each run; a single run's value without a spread."""
+    return mean_cell(values, len(entry.runs)) if len(entry.runs) > 1 else Cell(values[0] if values else None)
+
+
+def entry_columns(entries, single="value"):
+    """A column for each entry; with one entry it is named for what it holds."""
+    if len(entries) == 1:
+        return (Column(single),)
+    return tuple(Column(entry.name, series=number) for number, entry in enumerate(entries))
 
 
 def sets_of(entries, kind):

@@ -8,25 +8,24 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from fastneg.report import (
+from fastneg.report import exports, likeness
+from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
+from fastneg.report.entries import group_runs
+from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, marker
+from fastneg.report.plots.svg import inline_svg
+from fastneg.report.runs.run_folder import read_run, run_names
+from fastneg.report.sections import (
     agreement,
     alpha,
     classes,
     corruptions,
     examples,
-    exports,
-    likeness,
     representation,
     results,
     settings,
     shape_or_texture,
     training,
 )
-from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
-from fastneg.report.entries import group_runs
-from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, marker
-from fastneg.report.plots.svg import inline_svg
-from fastneg.report.run_folder import read_run, run_names
 from fastneg.training.checkpoint import write_atomically
 from fastneg.version import __version__
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
-from fastneg.report.entries import sets_of
+from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
 from fastneg.report.plots.classes import class_dots
-from fastneg.report.results import entry_columns, mean_of
 
 SHOWN = 20
 """Classes in a plot; tables hold all."""

@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fastneg.report import likeness, paired
+from fastneg.report import likeness
 from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, whiskers
-from fastneg.report.entries import alpha_families, mean_cell, sets_of
+from fastneg.report.entries import alpha_families, entry_columns, sets_of
 from fastneg.report.plots.accuracy import bars, trade_off
 from fastneg.report.plots.style import SERIES
-from fastneg.report.rows import is_number
+from fastneg.report.runs.rows import is_number
+from fastneg.report.sections import paired
+from fastneg.report.sections.corruptions import origin
 
 PROBES = {"linear": "linear probe", "knn": "kNN"}
 KINDS = (  # title, kind, figure, whether the highest is best
@@ -29,13 +31,6 @@ KINDS = (  # title, kind, figure, whether the highest is best
     ("mCE (lower is better)", "corruptions", "mce", False),
     ("Relative mCE (lower is better)", "corruptions", "relative_mce", False),
 )
-
-
-def entry_columns(entries, single="value"):
-    """A column for each entry; with one entry it is named for what it holds."""
-    if len(entries) == 1:
-        return (Column(single),)
-    return tuple(Column(entry.name, series=number) for number, entry in enumerate(entries))
 
 
 def headline(entries):
@@ -107,14 +102,6 @@ def _note(kind, test_set, lines):
     return ", ".join(parts + origin(lines))
 
 
-def origin(lines):
-    """How corrupted images came about, and how many of the published corruptions they cover."""
-    known = dict.fromkeys(str(line["source"]) for line in lines if line.get("source"))
-    published = [line["of_the_15"] for line in lines if isinstance(line.get("of_the_15"), list)]
-    counts = dict.fromkeys(f"{len(names)} of the 15 corruptions of ImageNet-C" for names in published)
-    return [" / ".join(values) for values in (known, counts) if values]
-
-
 def _chance(entries, kind, test_set):
     """Top-1 of guessing, in percent: 100 / classes that can be answered. None where the runs differ or do not say."""
     answers = set()
@@ -178,8 +165,3 @@ def _caption(entries, table):
     if len(entries) > 1:
         words.append("★ marks the best of a row, by the figure alone: where the spreads overlap, the order may be chance.")
     return " ".join(words)
-
-
-def mean_of(entry, values):
-    """The mean cell of one value for each run; a single run's value without a spread."""
-    return mean_cell(values, len(entry.runs)) if len(entry.runs) > 1 else Cell(values[0] if values else None)

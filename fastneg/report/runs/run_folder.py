@@ -12,9 +12,9 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
-from fastneg.report.pictures import read_gallery
-from fastneg.report.predictions import read_predictions
-from fastneg.report.rows import is_number, key_of, misfit
+from fastneg.report.runs.pictures import read_gallery
+from fastneg.report.runs.predictions import read_predictions
+from fastneg.report.runs.rows import is_number, key_of, misfit
 
 OF_IMPORTED = ("backbone", "image_size", "eval_resize", "init", "precision", "probe")
 """Settings that mean something where weights were imported: the others are defaults that nobody trained with."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
-from fastneg.report.entries import sets_of
+from fastneg.report.entries import entry_columns, sets_of
 from fastneg.report.plots.bias import category_boxes, category_matrix, texture_share
-from fastneg.report.results import entry_columns
-from fastneg.report.rows import ANSWERS
+from fastneg.report.runs.rows import ANSWERS
 
 
 def pooled(entry, test_set):

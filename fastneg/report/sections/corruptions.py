@@ -6,10 +6,9 @@ import statistics
 from functools import partial
 
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
-from fastneg.report.entries import sets_of
+from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
 from fastneg.report.plots.accuracy import severity
-from fastneg.report.results import entry_columns, mean_of, origin
 
 
 def section(entries):
@@ -17,6 +16,14 @@ def section(entries):
     blocks = [block for test_set in sets_of(entries, "corruptions") for block in _blocks(entries, test_set)]
     caption = "Top-1 accuracy on corrupted images, five severities each."
     return Section("corruptions", "Corruptions", folds_last(blocks), caption) if blocks else None
+
+
+def origin(lines):
+    """How corrupted images came about, and how many of the published corruptions they cover."""
+    known = dict.fromkeys(str(line["source"]) for line in lines if line.get("source"))
+    published = [line["of_the_15"] for line in lines if isinstance(line.get("of_the_15"), list)]
+    counts = dict.fromkeys(f"{len(names)} of the 15 corruptions of ImageNet-C" for names in published)
+    return [" / ".join(values) for values in (known, counts) if values]
 
 
 def _blocks(entries, test_set):

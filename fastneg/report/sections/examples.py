@@ -8,9 +8,9 @@ import numpy as np
 
 from fastneg.data.errors import BetonError
 from fastneg.data.shards import open_data
-from fastneg.report.agreement import predicted_sets
 from fastneg.report.blocks import Fold, Picture, Pictures, Section, pretty
-from fastneg.report.pictures import thumbnail
+from fastneg.report.runs.pictures import thumbnail
+from fastneg.report.sections.agreement import predicted_sets
 
 EACH = 4
 """Images of each sort for a set."""

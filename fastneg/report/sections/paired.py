@@ -7,7 +7,7 @@ import statistics
 from fastneg.report.blocks import Cell, Column, Row, Table, pretty
 from fastneg.report.entries import sets_of
 from fastneg.report.likeness import warning
-from fastneg.report.rows import is_number
+from fastneg.report.runs.rows import is_number
 
 FIGURES = (
     ("linear", "top1", "linear probe, {set}"),
