@@ -11,6 +11,7 @@ import torch
 
 from fastneg.recipes import (
     bench_augment,
+    bench_checks,
     bench_compile,
     bench_corruptions,
     bench_encode,
@@ -30,6 +31,7 @@ BENCHES = {
     "augment": bench_augment.bench_augment,
     "loader": bench_loader.bench_loader,
     "encode": bench_encode.bench_encode,
+    "checks": bench_checks.bench_checks,
     "textures": bench_textures.bench_textures,
     "order": bench_order.bench_order,
     "corruptions": bench_corruptions.bench_corruptions,

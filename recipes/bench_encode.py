@@ -25,8 +25,9 @@ def bench_encode(rounds=3, images=16 * FEW, contenders=None):
     """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image, ratios to FFCV's; medians of the rounds.
 
     Starting takes seconds that do not grow with the folder (imports, processes), so each contender also writes a folder of `FEW` images:
-    rates and CPU times are of the images beyond those, start_s is how long the few took. ffcv is `--writer ffcv --ffcv_mode jpg`, which
-    decodes each image beforehand since FFCV's writer would wait for ever for a bad one; ffcv_unchecked is its DatasetWriter without that.
+    rates and CPU times are of the images beyond those, start_s is how long the few took. passthrough checks images as by default,
+    passthrough_markers with `--check markers`. ffcv is `--writer ffcv --ffcv_mode jpg`, which decodes each image beforehand since FFCV's
+    writer would wait for ever for a bad one; ffcv_unchecked is its DatasetWriter without that.
     Every contender but the copy has the same number of processes; the copy, one process and nothing synced, is the limit. All read files
     that are in memory.
     """
@@ -99,6 +100,10 @@ def passthrough(source, out, workers):
     encode(EncodeConfig(str(source), str(out), workers=workers))
 
 
+def passthrough_markers(source, out, workers):
+    encode(EncodeConfig(str(source), str(out), check="markers", workers=workers))
+
+
 def ffcv(source, out, workers):
     encode(EncodeConfig(str(source), str(out), writer="ffcv", ffcv_mode="jpg", workers=workers))
 
@@ -114,7 +119,7 @@ def copy(source, out, workers):
     shutil.copytree(source, out)
 
 
-CONTENDERS = {contender.__name__: contender for contender in (passthrough, ffcv, ffcv_unchecked, copy)}
+CONTENDERS = {contender.__name__: contender for contender in (passthrough, passthrough_markers, ffcv, ffcv_unchecked, copy)}
 
 
 def _write(folder, count):

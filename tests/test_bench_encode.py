@@ -1,10 +1,12 @@
-"""The rows of `fastneg bench encode`; none of them asserts a time."""
+"""The rows of `fastneg bench encode` and `fastneg bench checks`; none of them asserts a time."""
 
 import importlib.util
 
 import pytest
 
-from fastneg.data import BetonReader
+from fastneg.data import BetonError, BetonReader
+from fastneg.data.image_files import prepare
+from fastneg.recipes.bench_checks import CHECKS, DAMAGES, KINDS, bench_checks
 from fastneg.recipes.bench_encode import CONTENDERS, FEW, _write, bench_encode, ffcv_unchecked
 
 
@@ -14,7 +16,7 @@ def test_encoding_is_measured_beside_a_copy_and_ffcv_where_it_is(monkeypatch):
     assert list(rows) == list(CONTENDERS)
     for name in ("ffcv", "ffcv_unchecked"):
         assert "not installed" in rows[name]["skipped"] and "images_per_s" not in rows[name]
-    for name in ("passthrough", "copy"):
+    for name in ("passthrough", "passthrough_markers", "copy"):
         row = rows[name]
         assert row["start_s"] > 0 and row["ratio_to_ffcv"] is None
         assert row["mb_per_s"] == pytest.approx(row["images_per_s"] * row["bytes_per_image"] / 1e6, rel=0.01)
@@ -37,3 +39,16 @@ def test_ffcvs_writer_writes_the_folder(tmp_path):
     ffcv_unchecked(tmp_path / "images", tmp_path / "x.beton", 2)
     with BetonReader(tmp_path / "x.beton") as reader:
         assert sorted(reader.labels.tolist()) == [0, 0, 1, 1, 2, 3] and not reader.raw.any()
+
+
+def test_what_each_check_finds_is_measured(monkeypatch):
+    rows = list(bench_checks(files=8))
+    assert len(rows) == len(CHECKS) * len(KINDS) * len(DAMAGES)
+    found = {(row["contender"], row["jpeg"], row["damage"]): row["found_share"] for row in rows}
+    for kind in KINDS:
+        assert found["markers", kind, "cut anywhere"] == found["decode", kind, "cut anywhere"] == 1
+        assert all(found["decode", kind, damage] >= found["markers", kind, damage] for damage in DAMAGES)
+    assert found["markers", "restart markers", "4096 bytes lost"] == 1 > found["decoder alone", "restart markers", "4096 bytes lost"]
+    monkeypatch.setitem(CHECKS, "decoder alone", lambda data: prepare(data[:-9]))
+    with pytest.raises(BetonError, match="the check decoder alone refuses 8 of 8 whole JPEGs"):
+        list(bench_checks(files=8))

@@ -318,3 +318,18 @@ def test_without_pillow_the_extra_is_named(tmp_path, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(BetonError, match=r"fastneg\[train\]"):
         encode(config(tmp_path))
+
+
+def test_the_check_can_be_chosen(tmp_path, folder, monkeypatch):
+    name = next(name for name in folder if "/dog/" in name)
+    damaged = folder[name].replace(
+        b"\xff\xc4\x00\x1f\x00\x00\x01\x05", b"\xff\xc4\x00\x1f\x00\x06\x00\x00", 1
+    )  # no decoder takes this table
+    assert damaged != folder[name]
+    (tmp_path / "src" / name).write_bytes(damaged)
+    (tmp_path / "src/train/cat/cut.jpg").write_bytes(jpeg(PHOTO)[:-500])
+    for check, skipped in (("decode", {name, "train/cat/cut.jpg"}), ("markers", {"train/cat/cut.jpg"})):
+        summary = encode(config(tmp_path, check=check, on_error="skip"))
+        assert {text.split(":")[0] for text in summary["skipped"]} == skipped and summary["images"] == 71 - len(skipped)
+    with pytest.raises(ConfigError, match="--check is markers, which has no effect with --writer ffcv"):
+        config(tmp_path, check="markers", writer="ffcv")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import jpeg, photo
+from conftest import jpeg, photo, saved
 
 from fastneg.config import VerifyConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
@@ -97,3 +97,12 @@ def test_a_file_that_is_not_whole_raises(tmp_path):
     path.write_bytes(path.read_bytes()[:-24])
     with pytest.raises(BetonError, match="149 entries in its allocation table, 150"):
         verify(VerifyConfig(str(path)))
+
+
+def test_damage_that_a_decoder_passes_over_is_found_without_checksums(tmp_path):
+    data = saved(IMAGES[0], "JPEG", restart_marker_blocks=1)
+    with BetonWriter(tmp_path / "x.beton", int_fields=("label",)) as writer:
+        for bad in (data, data[: data.index(b"\xff\xd1")] + data[data.index(b"\xff\xd2") :]):
+            writer.add(bad, *IMAGES[0].shape[:2], label=0)
+    (found,) = verify(VerifyConfig(str(tmp_path / "x.beton"), workers=1))["bad"]
+    assert found["index"] == 1 and "restart markers" in found["reason"]

@@ -70,6 +70,7 @@ class BenchConfig(Config):
         choices=(
             "loader",
             "encode",
+            "checks",
             "order",
             "patch_shuffle",
             "augment",

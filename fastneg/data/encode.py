@@ -94,22 +94,27 @@ def _origin(config):
     return {"writer": f"fastneg {__version__}", "encode": None if config is None else config.as_dict()}
 
 
-def _prepare_files(names, read, max_side, quality, textures):
+def _prepare_files(names, read, prepare, textures):
     """For each name the `Prepared` images of the sample, one or with its texture two, or a text that says why it cannot be used."""
     files = [guarded(read, name) for name in names]
-    samples = [file if isinstance(file, str) else guarded(lambda file: [prepare(file, max_side, quality)], file) for file in files]
+    samples = [file if isinstance(file, str) else guarded(lambda file: [prepare(file)], file) for file in files]
     if textures is None:
         return samples
     usable = [i for i, sample in enumerate(samples) if not isinstance(sample, str)]
     made = textures([names[i] for i in usable], [files[i] for i in usable])
     for i, texture in zip(usable, made, strict=True):
-        pair = texture if isinstance(texture, str) else guarded(prepare, texture, max_side, quality)
+        pair = texture if isinstance(texture, str) else guarded(prepare, texture)
         samples[i] = f"its texture: {pair}" if isinstance(pair, str) else [*samples[i], pair]
     return samples
 
 
 def _pass_through(config, out, classes, names, labels, done, progress, origin, read, textures):
-    work = partial(_prepare_files, read=read, max_side=config.max_side, quality=config.quality, textures=textures)
+    work = partial(
+        _prepare_files,
+        read=read,
+        prepare=partial(prepare, max_side=config.max_side, quality=config.quality, check=config.check),
+        textures=textures,
+    )
     results = in_order(work, chunks(names, CHUNK), config.workers)
     paired_fields = () if textures is None else (TEXTURE_FIELD,)
     int_fields = (CHECKSUM_FIELD,) if labels is None else ("label", CHECKSUM_FIELD)

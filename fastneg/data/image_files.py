@@ -11,6 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastneg.data.beton import BetonError
+from fastneg.data.jpeg_markers import BASELINE, EXTENDED, PROGRESSIVE, SOI, check_markers
+
+COMMON_CODINGS = (BASELINE, EXTENDED, PROGRESSIVE)
+"""Those that every decoder knows."""
+BEGINNING = bytes((0xFF, SOI))
 
 
 class JpegHeader(NamedTuple):
@@ -20,7 +25,7 @@ class JpegHeader(NamedTuple):
     precision: int
     """Bits a sample."""
     coding: int
-    """The frame marker's second byte: 0xC0 to 0xC2 are the codings that every decoder knows."""
+    """The frame marker's second byte: see COMMON_CODINGS."""
     orientation: int
     """EXIF orientation, 1 to 8."""
 
@@ -31,7 +36,7 @@ def jpeg_header(data):
     Source: ITU-T T.81, annex B; Exif 2.3, section 4.5.
     """
     data, at, orientation = bytes(data), 2, 1
-    if data[:2] != b"\xff\xd8":
+    if data[:2] != BEGINNING:
         raise BetonError("no JPEG: it does not begin with the bytes FF D8")
     while True:
         at = data.find(b"\xff", at)
@@ -77,7 +82,7 @@ def why_change(header, max_side=None):
     reasons = []
     if header.components not in (1, 3):
         reasons.append("cmyk" if header.components == 4 else f"{header.components} components")
-    if header.coding not in (0xC0, 0xC1, 0xC2) or header.precision != 8:
+    if header.coding not in COMMON_CODINGS or header.precision != 8:
         reasons.append("rare coding")
     if header.orientation != 1:
         reasons.append("exif rotation")
@@ -96,18 +101,22 @@ class Prepared(NamedTuple):
     """Why it was encoded again; empty if its bytes are those of the file."""
 
 
-def prepare(data, max_side=None, quality=90):
+def prepare(data, max_side=None, quality=90, check="decode"):
     """An image file's bytes → `Prepared`: untouched, or encoded again where that must be.
 
+    Args:
+        check: of a JPEG that stays untouched: "decode": its markers are walked and every byte is decoded; "markers": the former alone.
     Raises:
-        BetonError: the image cannot be decoded fully.
+        BetonError: the image is not all there.
     """
     changes = None
-    if bytes(data[:2]) == b"\xff\xd8":
+    if data[:2] == BEGINNING:
         header = jpeg_header(data)
         changes = why_change(header, max_side)
+        if header.coding in COMMON_CODINGS:
+            check_markers(data)
         if not changes:
-            if decoded_size(data) != (header.height, header.width):
+            if check == "decode" and decoded_alone(data) != (header.height, header.width):
                 raise BetonError("two decoders disagree on its size")
             return Prepared(data, header.height, header.width, ())
     image, kind = load_rgb(data)
@@ -123,7 +132,15 @@ def prepare(data, max_side=None, quality=90):
 
 
 def decoded_size(data):
-    """(height, width) of an image of which every byte was decoded; BetonError if that fails."""
+    """(height, width) of an image that is all there: every byte is decoded, and a JPEG's markers are walked; BetonError if that fails."""
+    size = decoded_alone(data)
+    if data[:2] == BEGINNING and jpeg_header(data).coding in COMMON_CODINGS:
+        check_markers(data)
+    return size
+
+
+def decoded_alone(data):
+    """(height, width) of an image of which every byte was decoded. Decoders make something of much that is damaged: see `decoded_size`."""
     with readable(), pillow().open(io.BytesIO(data)) as image:
         width, height = image.size
         # All bytes are still parsed, but a JPEG's pixels are made at an eighth of the size, which is several times faster.
