@@ -63,6 +63,7 @@ def test_fill_bytes_comments_and_bytes_between_segments_pass():
     for between in (b"\xff" * 3, b"\xff\xfe\x00\x04hi", b"\xff\x01", b"lost"):
         check_markers(PLAIN[:begin] + between + PLAIN[begin:])
     check_markers(PLAIN[:-2] + b"\xff\xff" + PLAIN[-2:])
+    check_markers(RESTARTS.replace(b"\xff\xd1", b"\xff\xff\xd1"))
 
 
 BEGIN, END = segment(PLAIN, 0xDA)

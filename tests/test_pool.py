@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from fastneg.data import BetonError
 from fastneg.data.pool import in_order
+from fastneg.data.shared_memory import SLOTS
 
 
 def _slow_first(number):
@@ -113,3 +115,22 @@ def test_results_come_in_order_and_a_dead_worker_is_an_error():
     assert list(in_order(_slow_first, range(20), workers=2)) == [i * i for i in range(20)]
     with pytest.raises(BetonError, match="worker process died"):
         list(in_order(_die, range(20), workers=2))
+
+
+def _buffers(number):
+    time.sleep(0.01 * (number % 3 == 0))  # later results wait for earlier ones, and for slots of memory
+    sizes = (number + 1, 5 << 20, 0, 5 << 20)  # the last has no room beside the others: it comes as bytes
+    return number, [pickle.PickleBuffer(bytes([number % 251]) * size) for size in sizes]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_buffers_come_through_shared_memory(workers, method):
+    kinds, count = [], 3 * SLOTS
+    for number, buffers in in_order(_buffers, range(count), workers, multiprocessing.get_context(method)):
+        views = [memoryview(buffer) for buffer in buffers]
+        assert [view.nbytes for view in views] == [number + 1, 5 << 20, 0, 5 << 20]
+        assert all(view == bytes([number % 251]) * view.nbytes for view in views)
+        kinds.append([type(buffer) for buffer in buffers])
+    assert len(kinds) == count
+    assert kinds[0] == ([pickle.PickleBuffer] * 4 if workers == 1 else [memoryview] * 3 + [bytes])

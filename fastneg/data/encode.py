@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import time
 from collections import Counter
 from functools import partial
@@ -108,6 +109,14 @@ def _prepare_files(names, read, prepare, textures):
     return samples
 
 
+def _for_the_writer(names, prepare_files):
+    """The samples of `_prepare_files`, their bytes as buffers that go through shared memory."""
+    return [
+        sample if isinstance(sample, str) else [part._replace(jpeg=pickle.PickleBuffer(part.jpeg)) for part in sample]
+        for sample in prepare_files(names)
+    ]
+
+
 def _pass_through(config, out, classes, names, labels, done, progress, origin, read, textures):
     work = partial(
         _prepare_files,
@@ -115,7 +124,7 @@ def _pass_through(config, out, classes, names, labels, done, progress, origin, r
         prepare=partial(prepare, max_side=config.max_side, quality=config.quality, check=config.check),
         textures=textures,
     )
-    results = in_order(work, chunks(names, CHUNK), config.workers)
+    results = in_order(partial(_for_the_writer, prepare_files=work), chunks(names, CHUNK), config.workers)
     paired_fields = () if textures is None else (TEXTURE_FIELD,)
     int_fields = (CHECKSUM_FIELD,) if labels is None else ("label", CHECKSUM_FIELD)
     values = ({} for _ in names) if labels is None else ({"label": label} for label in labels)
@@ -131,5 +140,5 @@ def _pass_through(config, out, classes, names, labels, done, progress, origin, r
             done["re_encoded"].update(image.changes)
             for texture in pair:
                 done["textures_re_encoded"].update(texture.changes)
-            progress.advance(1, sum(len(part.jpeg) for part in sample))
+            progress.advance(1, sum(memoryview(part.jpeg).nbytes for part in sample))
         writer.info.update(**origin, **done)

@@ -14,6 +14,7 @@ from collections import deque
 
 from fastneg.config import default_workers
 from fastneg.data.errors import BetonError
+from fastneg.data.shared_memory import SLOTS, SharedMemory
 
 CHUNK = 32  # images a task
 PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
@@ -27,6 +28,9 @@ def in_order(function, tasks, workers=0, context=None):
     The workers are started by `context`, a multiprocessing context, or else by a fork server that has loaded what decoding needs; then
     a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here. Workers end with the generator,
     however it ends, and when this process is gone, even killed.
+
+    What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, good until the next result is asked for; where it does
+    not fit as bytes, and with one worker as it is: whatever it is, `memoryview` takes it.
     """
     tasks = list(tasks)
     workers = min(workers or default_workers(), len(tasks))
@@ -46,10 +50,11 @@ def in_order(function, tasks, workers=0, context=None):
                         waiting.popleft()
                 ready = multiprocessing.connection.wait([worker.pipe for worker in pool if worker.numbers])
                 done.update(worker.receive() for worker in pool if worker.pipe in ready)
-            ended, result, trace = done.pop(number)
+            worker, slot, (ended, result, trace) = done.pop(number)
             if not ended:
                 raise result from RuntimeError(f"in a worker process:\n{trace}")
             yield result
+            worker.free.append(slot)
     finally:
         for worker in pool:
             worker.pipe.close()  # all before the first is waited for: forked workers hold the pipes of those that came before them
@@ -62,27 +67,35 @@ class _Worker:
 
     def __init__(self, function, context):
         self.pipe, theirs = context.Pipe()
-        self.numbers = deque()  # of the tasks that were sent and not answered
-        self._process = context.Process(target=_work, args=(function, theirs, self.pipe), daemon=True)
-        self._process.start()
-        theirs.close()
+        self.numbers = deque()  # of the tasks that were sent and not answered, each with the slot for its result
+        self.free = list(range(SLOTS))
+        self._memory = SharedMemory()
+        self._process = context.Process(target=_work, args=(function, theirs, self.pipe, self._memory), daemon=True)
+        try:
+            self._process.start()
+        finally:
+            theirs.close()
+            self._memory.close_descriptor()
 
     def offer(self, number, task, depth):
         """Send a task unless the worker has `depth` tasks already, or would have to read first; returns whether it was sent."""
-        data = pickle.dumps(task)
-        if len(self.numbers) >= depth or (self.numbers and len(data) > FITS_A_PIPE):
+        if len(self.numbers) >= depth or not self.free:
+            return False
+        data = pickle.dumps((self.free[-1], task))
+        if self.numbers and len(data) > FITS_A_PIPE:
             return False
         try:
             self.pipe.send_bytes(data)
         except OSError as error:
             raise self._died() from error
-        self.numbers.append(number)
+        self.numbers.append((number, self.free.pop()))
         return True
 
     def receive(self):
-        """(number, (whether it ended well, result or exception, traceback)) of the oldest task."""
+        """(number, (this worker, slot, (whether it ended well, result or exception, traceback))) of the oldest task."""
         try:
-            return self.numbers.popleft(), pickle.loads(self.pipe.recv_bytes())
+            number, slot = self.numbers.popleft()
+            return number, (self, slot, self._memory.unpack(self.pipe.recv_bytes(), slot))
         except (EOFError, OSError) as error:
             raise self._died() from error
 
@@ -100,24 +113,24 @@ class _Worker:
             self._process.join()
 
 
-def _work(function, pipe, ours):
+def _work(function, pipe, ours, memory):
     """The life of a worker: a task is read, its result is written, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: what it means is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ours.close()  # a forked worker holds the other end too, and would never see it closed
     while True:
         try:
-            task = pickle.loads(pipe.recv_bytes())
+            slot, task = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
         try:
-            answer = pickle.dumps((True, function(task), None))
+            answer = memory.pack((True, function(task), None), slot)
         except Exception as error:
             trace = traceback.format_exc()
             try:
-                answer = pickle.dumps((False, error, trace))
+                answer = memory.pack((False, error, trace), slot)
             except Exception:  # an exception that cannot travel
-                answer = pickle.dumps((False, BetonError(f"{type(error).__name__}: {error}"), trace))
+                answer = memory.pack((False, BetonError(f"{type(error).__name__}: {error}"), trace), slot)
         try:
             pipe.send_bytes(answer)
         except OSError:  # the parent is gone

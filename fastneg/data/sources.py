@@ -34,10 +34,11 @@ class FolderFiles:
     """Reads files below a folder by name. Picklable."""
 
     def __init__(self, folder):
-        self._folder = Path(folder)
+        self._folder = os.fspath(folder)
 
     def __call__(self, name):
-        return (self._folder / name).read_bytes()
+        with open(os.path.join(self._folder, name), "rb", buffering=0) as file:
+            return file.readall()
 
 
 def find_sources(config):
