@@ -96,7 +96,7 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
     splits = max(1, triton.cdiv(key_tiles, tiles_per_split))
 
     empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
-    tops, totals, ranks = empty(splits, rows), empty(splits, rows), empty(splits, rows, dtype=torch.int32)
+    tops, totals, ranks = empty(splits, rows), empty(splits, rows), empty(splits, rows, dtype=torch.int64)
     means = empty(splits, rows if with_grad else 0, dim)
     positive_dot = empty(rows)
     launch(

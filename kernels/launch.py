@@ -59,7 +59,6 @@ def compile_launch(kernel, args, constants, options, capability):
     """
     import triton
     from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
     if not isinstance(kernel, triton.JITFunction):
         raise RuntimeError("Triton interprets kernels in this process: unset TRITON_INTERPRET to compile them.")
@@ -72,10 +71,22 @@ def compile_launch(kernel, args, constants, options, capability):
             attributes[(position,)] = [["tt.divisibility", 16]]
     signature.update(dict.fromkeys(constants, "constexpr"))
     signature = {name: signature[name] for name in kernel.arg_names}
-    source = ASTSource(kernel, signature, constexprs, attributes)
+    source = _source(kernel, signature, constexprs, attributes)
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     registers, stack = _resources(compiled.asm["cubin"], Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump")
     return CompiledKernel(registers, stack, compiled.metadata.shared, compiled.asm["ptx"].count("wgmma.mma_async"))
+
+
+def _source(kernel, signature, constexprs, attributes):
+    from triton.backends import compiler
+    from triton.compiler import ASTSource
+
+    if not hasattr(compiler, "AttrsDescriptor"):
+        return ASTSource(kernel, signature, constexprs, attributes)
+    # Before Triton 3.3 constants stood beside the signature, and attributes came as an object.
+    aligned = {"arg_properties": {"tt.divisibility": tuple(position for (position,) in attributes), "tt.equal_to": ()}}
+    types = {name: kind for name, kind in signature.items() if name not in constexprs}
+    return ASTSource(kernel, types, constexprs, compiler.AttrsDescriptor.from_dict({**aligned, "cls": "AttrsDescriptor"}))
 
 
 def _specialise(arg):
