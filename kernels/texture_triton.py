@@ -141,7 +141,8 @@ def _cuts(
     across = tl.arange(0, OVERLAP_PAD)
     along_table = tl.arange(0, BLOCK_PAD)
     inside = across < OVERLAP
-    valid = inside[None, :] & (tl.where(sweep < 2, j, i) > 0)[:, None]
+    column, row = sweep * 0 + j, sweep * 0 + i  # blocks, for the interpreter of Triton 3.2 has no scalar truth values
+    valid = inside[None, :] & (((sweep < 2) & (column > 0)) | ((sweep >= 2) & (row > 0)))[:, None]
     near = tl.abs(across[:, None] - across[None, :]) <= 1
     state = tl.where(inside[None, :] & (sweep < 4)[:, None], 0, FAR)
     table = tl.zeros([4, BLOCK_PAD, OVERLAP_PAD], tl.int32)
