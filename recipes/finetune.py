@@ -21,9 +21,11 @@ def run_finetune(config):
     with open_labelled(config) as data:
         rows = few_shot(data.labels, config.share, config.seed) if few else None
         backbone, head = fine_tune(loaded, data.train, data.labels, data.count, samples=rows, **options, **settings)
-        result = accuracy(fine_tuned_logits(backbone, head, loaded, data.val, **options), data.val_labels)
+        logits, index, skipped = fine_tuned_logits(backbone, head, loaded, data.val, **options)
+        result = accuracy(logits, data.val_labels[index])
     row = {"kind": "few_shot_finetune" if few else "finetune", "set": "val", "path": str(config.val), **result.figures()}
-    row |= {"checkpoint": loaded.checkpoint, **settings} | ({"share": config.share, "train_images": len(rows)} if few else {})
+    row |= {"skipped": skipped, "checkpoint": loaded.checkpoint, **settings}
+    row |= {"share": config.share, "train_images": len(rows)} if few else {}
     append_result(config.run, row)
     print(
         f"Fine-tuned{f' on {config.share:g}% of the labels' if few else ''}, epoch {config.epochs} of {config.epochs}: {told(result)} "

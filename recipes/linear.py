@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from fastneg.config import ConfigError
 from fastneg.evaluation.class_rows import few_shot
 from fastneg.evaluation.features import features_of
@@ -27,15 +29,18 @@ def run_linear(config):
             settings = _sgd_settings(config, mode)
             head = train_on_crops(loaded, data.train, labels, data.count, samples=rows, device=device, threads=config.threads, **settings)
         else:
-            features = features_of(config.run, loaded, data.train, device, config.threads).features
+            found = features_of(config.run, loaded, data.train, device, config.threads)
             if few:
-                features, labels = features[rows], labels[rows]
+                rows = rows[torch.isin(rows, found.index)]  # without those that could not be used
+            features = found.features if rows is None else found.features[torch.searchsorted(found.index, rows)]
+            labels = labels[found.index if rows is None else rows]
             head, settings = _train(mode, config, features, labels, data.count, device)
         head.classes = data.train.classes
-        features = features_of(config.run, loaded, data.val, device, config.threads).features
-        result = accuracy(head.logits(features, device), data.val_labels)
+        found = features_of(config.run, loaded, data.val, device, config.threads)
+        result = accuracy(head.logits(found.features, device), data.val_labels[found.index])
     row = {"kind": "few_shot" if few else "linear", "set": "val", "path": str(config.val), **result.figures(), "mode": mode}
-    row |= {"checkpoint": loaded.checkpoint, **settings} | ({"share": config.share, "train_images": len(rows)} if few else {})
+    row |= {"skipped": len(found.skipped), "checkpoint": loaded.checkpoint, **settings}
+    row |= {"share": config.share, "train_images": len(rows)} if few else {}
     if not few:
         save_linear(config.run, head, loaded, mode=mode, train=str(config.train), **settings)
     append_result(config.run, row)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import photo, saved
-from test_features import make_beton, make_run
+from test_features import damage, make_beton, make_run
 
-from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
+from fastneg.config import ConfigError, EvaluateConfig, KnnConfig, LinearConfig
 from fastneg.data.beton import BetonReader
 from fastneg.data.loaders import EvalLoader
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
@@ -18,6 +18,7 @@ from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.run import load_run
 from fastneg.evaluation.set_files import open_set
 from fastneg.recipes.evaluate import run_evaluate
+from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
 from fastneg.report.runs.predictions import read_predictions
 
@@ -87,6 +88,32 @@ def test_shape_bias_of_a_cue_conflict_set(probed, tmp_path, lines, capsys):
     assert sum(sum(counts.values()) for counts in bias["by_category"].values()) == 20
     assert bias["by_category"]["a"]["shape"] == ((answers == 0) & (shape == 0)).sum()
     assert f"{bias['shape_bias']:.1f} ({bias['coverage']:.1f})" in capsys.readouterr().out
+
+
+def test_figures_are_over_the_images_that_can_be_used(tmp_path, capsys):
+    """Of a set with bad images every figure is that of the set without them, and says how many were left out."""
+    run, train = make_run(tmp_path / "run", max_bad_share=0.2), make_beton(tmp_path / "train.beton", 48)
+    whole, damaged = (make_beton(tmp_path / f"{name}.beton", 20, seed=1, texture=lambda i: (i + 1) % 4) for name in ("whole", "damaged"))
+    damage(damaged, 4, 5, 10)
+    config = LinearConfig(str(run), str(train), str(damaged), mode="features", epochs=8, lr=1.0, batch_size=16, device="cpu", threads=1)
+    run_linear(config)
+    run_knn(KnnConfig(str(run), str(damaged), str(damaged), device="cpu", threads=1))
+    assert evaluate(run, f"damaged={damaged},whole={whole}", corruptions="on") == 0
+    found = {(row["kind"], row["set"]): row for row in map(json.loads, (run / "evaluation.jsonl").read_text().splitlines())}
+    counted = ("accuracy", "shape_bias", "corruptions")
+    for kind in counted:
+        assert (found[kind, "damaged"]["images"], found[kind, "damaged"]["skipped"]) == (17, 3), kind
+    for kind in ("linear", "knn"):
+        assert (found[kind, "val"]["images"], found[kind, "val"]["skipped"]) == (17, 3), kind
+    assert found["accuracy", "whole"]["skipped"] == 0 and "3 of 20 images cannot be used and are LEFT OUT" in capsys.readouterr().out
+    kept = [i for i in range(20) if i not in (4, 5, 10)]
+    loaded = load_run(run)
+    with BetonReader(whole) as reader:
+        head, every = load_linear(run, loaded), features_of(run, loaded, reader, threads=1).features
+    right = (head.logits(every).argmax(1) == torch.arange(20) % 4)[kept]
+    assert found["accuracy", "damaged"]["top1"] == pytest.approx(100 * right.double().mean().item())
+    answers, _ = read_predictions(run)
+    assert answers["damaged"].index.tolist() == kept and answers["damaged"].right.tolist() == right.tolist()
 
 
 def test_a_set_of_which_the_textures_agree_gets_no_shape_bias(probed, tmp_path, lines):

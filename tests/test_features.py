@@ -12,7 +12,7 @@ from torch import nn
 
 from fastneg.backbones import build_backbone
 from fastneg.config import ConfigError
-from fastneg.data import BetonReader, BetonWriter
+from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.batch import EvalBatch
 from fastneg.evaluation import features as module
 from fastneg.evaluation.features import extract_features, features_of, uses_autocast
@@ -118,6 +118,34 @@ def test_a_damaged_store_is_told_and_replaced(parts):
     assert "cannot be used" in said[0] and torch.equal(first.features, again.features)
     features_of(run, loaded, reader, threads=1, report=said.append)
     assert "stored before" in said[-1]
+
+
+def damage(path, *samples):
+    """Overwrite samples of a file with zeros."""
+    with BetonReader(path) as reader:
+        spoilt = [reader.jpeg(i).tobytes() for i in samples]
+    data = path.read_bytes()
+    for each in spoilt:
+        assert data.count(each) == 1
+        data = data.replace(each, bytes(len(each)))
+    path.write_bytes(data)
+
+
+def test_images_that_cannot_be_used_are_left_out_and_told(parts, tmp_path):
+    run, _, reader = parts
+    whole = features_of(run, load_run(run), reader, threads=1, report=silent)
+    path, said, kept = make_beton(tmp_path / "damaged.beton"), [], [i for i in range(24) if i not in (3, 9)]
+    damage(path, 3, 9)
+    lax = load_run(make_run(tmp_path / "lax", max_bad_share=0.1))
+    with BetonReader(path) as damaged:
+        for _ in range(2):  # extracted, and stored before
+            found = features_of(tmp_path / "lax", lax, damaged, threads=1, report=said.append)
+            assert found.index.tolist() == kept and found.labels.tolist() == [i % 4 for i in kept]
+            torch.testing.assert_close(found.features, whole.features[kept])
+            assert found.skipped.keys() == {3, 9} and "cannot be decoded" in found.skipped[9]
+            assert "2 of 24 images cannot be used and are LEFT OUT" in said[-1] and "sample 3" in said[-1]
+        with pytest.raises(BetonError, match=r"2 of 24 samples cannot be used, 0.001 of them may be"):
+            features_of(run, load_run(run), damaged, threads=1, report=silent)
 
 
 def test_bfloat16_where_the_run_says_so():

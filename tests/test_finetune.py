@@ -29,8 +29,8 @@ def parts(tmp_path):
 def test_it_learns_and_the_runs_encoder_stays(parts):
     loaded, reader, labels = parts
     backbone, head = fine_tune(loaded, reader, labels, 4, **SETTINGS)
-    logits = fine_tuned_logits(backbone, head, loaded, reader, threads=1)
-    assert (logits.argmax(1) == labels).float().mean() > 0.9
+    logits, index, skipped = fine_tuned_logits(backbone, head, loaded, reader, threads=1)
+    assert (logits.argmax(1) == labels).float().mean() > 0.9 and index.tolist() == list(range(48)) and skipped == 0
     assert weights_digest(loaded.backbone) == loaded.digest != weights_digest(backbone)
     assert not loaded.backbone.training and not any(parameter.requires_grad for parameter in loaded.backbone.parameters())
 

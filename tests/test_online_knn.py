@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from test_features import make_beton
+from test_features import damage, make_beton
 from test_trainer import rows, same_weights, settings
 
 from fastneg.config import ConfigError
@@ -31,9 +31,9 @@ def files(tmp_path_factory):
     return make_beton(folder / "train.beton", 40), make_beton(folder / "val.beton", 20, classes=("d", "a", "c", "b"), seed=1)
 
 
-def features(run, path):
+def features(run, path, **options):
     with BetonReader(path) as reader:
-        loader = EvalLoader(reader, 7, 32, resize=32, threads=1)
+        loader = EvalLoader(reader, 7, 32, resize=32, threads=1, **options)
         with contextlib.closing(loader):
             found = extract_features(load_run(run).backbone, loader, "cpu")
         return found.features, found.labels, reader.classes
@@ -114,6 +114,18 @@ def test_two_processes_find_what_one_finds(beton, tmp_path):
     with BetonReader(beton) as reader, contextlib.ExitStack() as stack:
         alone = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)(load_run(tmp_path / "run").backbone, False)
     assert row == {"kind": "knn", "step": 5, "epoch": 0, **alone}
+
+
+def test_images_that_cannot_be_used_neither_vote_nor_ask(files, tmp_path):
+    train, val = (make_beton(tmp_path / f"{name}.beton", count, seed=seed) for name, count, seed in (("train", 40, 0), ("val", 20, 1)))
+    damage(train, 7, 8)
+    damage(val, 0)
+    pretrain(settings(train, tmp_path / "run", epochs=1, knn_every=1, knn_val=str(val), max_bad_share=0.05))
+    (row,) = rows(tmp_path / "run", "knn")
+    (voters, labels, _), (queries, answers, _) = (features(tmp_path / "run", path, max_bad_share=0.1) for path in (train, val))
+    votes = knn_votes(queries, voters, labels, 4, 38)
+    assert (row["images"], row["voters"], row["k"]) == (19, 38, 38)
+    assert row["top1"] == pytest.approx(100 * (votes.argmax(1) == answers).double().mean().item())
 
 
 def test_larger_files_are_thinned_evenly():

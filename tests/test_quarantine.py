@@ -80,6 +80,19 @@ def test_training_goes_on_past_a_bad_sample(tmp_path, kind):
         loader.close()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_kind_of_bad_sample_ends_the_process_where_batches_are_large(tmp_path, threads):
+    """DALI reads the headers of 32 images or more in parallel: one that it cannot read was a segmentation fault."""
+    bad = dict(zip(range(3, 64, 8), UNUSABLE, strict=False))
+    with BetonReader(with_bad(tmp_path / "x.beton", bad, count=64)) as reader:
+        for _ in range(3):
+            loader = loader_of(reader, batch_size=64, threads=threads)
+            (batch,) = loader.epoch(0)
+            assert sorted(batch.index.tolist()) == sorted([i for i in range(64) if i not in bad] + [i + 1 for i in bad])
+            assert loader.quarantine.keys() == bad.keys()
+            loader.close()
+
+
 def test_the_batches_do_not_depend_on_when_a_bad_sample_was_found(tmp_path):
     bad = {0: "zeros", 3: "truncated", 4: "no SOI", 15: "a text"}
     with BetonReader(with_bad(tmp_path / "x.beton", bad)) as reader:
@@ -139,6 +152,24 @@ def test_a_loader_that_met_too_many_can_be_used_again(tmp_path):
             with pytest.raises(BetonError, match="sample 3 of"):
                 list(loader)
         loader.close()
+
+
+def test_evaluation_leaves_bad_samples_out(tmp_path):
+    """Where some may be bad. The others come once each, as they come without the bad ones; none stands in."""
+    bad = {0: "zeros", 6: "truncated", 7: "no SOI", 15: "a text"}
+    good = [i for i in range(16) if i not in bad]
+    with BetonReader(with_bad(tmp_path / "x.beton", bad)) as reader:
+        loader, alone = EvalLoader(reader, 2, 32, threads=1, max_bad_share=0.25), EvalLoader(reader, 2, 32, threads=1, samples=good)
+        for _ in range(2):  # when they are found, and when they are known
+            batches = list(loader)
+            assert torch.cat([batch.index for batch in batches]).tolist() == good
+            assert torch.equal(torch.cat([batch.images for batch in batches]), torch.cat([batch.images for batch in alone]))
+            assert torch.cat([batch.label for batch in batches]).tolist() == [i % 4 for i in good]
+            assert all(len(batch.index) for batch in batches) and loader.quarantine.keys() == bad.keys()
+        for each in (loader, alone):
+            each.close()
+        with pytest.raises(BetonError, match=r"4 of 16 samples cannot be used, 0.2 of them may be"):
+            list(EvalLoader(reader, 2, 32, threads=1, max_bad_share=0.2))
 
 
 def test_probe_crops_may_go_past_a_bad_sample_too(tmp_path):

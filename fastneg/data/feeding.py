@@ -12,6 +12,7 @@ import torch
 
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.data.beton import TEXTURE_FIELD, BetonError
+from fastneg.data.jpeg_header import size_by_header
 from fastneg.data.pipeline import build_pipeline, what_is_wrong, wrong_size
 from fastneg.data.producer import Producer
 from fastneg.data.quarantine import Quarantine
@@ -41,6 +42,8 @@ class Request(NamedTuple):
     """What the pipeline is fed for the source patches of textures: {name: array}."""
     sources: object = None
     """What goes with the patches: the rest of a `TextureSources`, on the CPU."""
+    kept: np.ndarray | None = None
+    """(N,) bool: False for the bad samples that shall be left out, in whose places others stand until then; None: all are kept."""
 
 
 class Made(NamedTuple):
@@ -89,6 +92,8 @@ class FeedingLoader:
                 "the images while training (--texture_source image)."
             )
         self.device = torch.device(device)
+        self._fields = (None, TEXTURE_FIELD) if textures else (None,)
+        self._looked_at = np.zeros(len(reader), bool)
         self.check_crc = check_crc
         if check_crc and reader.checksums is None:
             raise BetonError(
@@ -164,8 +169,8 @@ class FeedingLoader:
 
     def _feed(self, pending, place):
         request = self._request(place)
-        while self.check_crc and (damaged := self._damaged(request.index)):
-            self._quarantine.add(damaged)
+        while bad := self._refused(request.index):
+            self._quarantine.add(bad)
             request = self._request(place)
         encoded = [self.reader.encoded(int(i)) for i in request.index]
         self._pipe.feed_input("encoded", encoded)
@@ -230,10 +235,26 @@ class FeedingLoader:
             views = [view.clone(memory_format=torch.channels_last) for view in views]
         return views + patches
 
-    def _damaged(self, index):
-        fields = (None, TEXTURE_FIELD) if self._textures else (None,)
-        bad = [int(i) for i in index if not all(self.reader.matches_checksum(i, field) for field in fields)]
-        return dict.fromkeys(bad, "it fails its checksum, the file is damaged")
+    def _refused(self, index):
+        """{index: reason} of the samples that DALI is not given: each one's checksum is compared every time, its header looked at once."""
+        bad = {}
+        if self.check_crc:
+            damaged = [int(i) for i in index if not all(self.reader.matches_checksum(i, field) for field in self._fields)]
+            bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
+        for i in index[~self._looked_at[index]].tolist():
+            for field in self._fields:
+                if i not in bad and (reason := self._wrong_header(i, field)):
+                    bad[i] = f"its texture: {reason}" if field else reason
+            self._looked_at[i] = i not in bad
+        return bad
+
+    def _wrong_header(self, index, field):
+        if self.reader.is_raw(index, field):
+            return None
+        data, size = self.reader.encoded(index, field), self.reader.sizes_of(field or self.reader.image_fields[0])[index]
+        found = size_by_header(data)
+        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end the process (see jpeg_header.py).
+        return what_is_wrong(data, size, self.device) if found is None else wrong_size(found, size)
 
     def _bad(self, request, encoded, textures):
         """(index, reason) of the samples of a batch that cannot be decoded: DALI names only a place in the batch, if at all."""

@@ -201,7 +201,8 @@ class CropLoader(FeedingLoader):
 class EvalLoader(FeedingLoader):
     """The central window of each image, every sample exactly once, in the order of the file; the last batch is shorter.
 
-    A sample that cannot be used raises BetonError: an accuracy without it, or with another in its place, would not be the set's.
+    A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then it is left out, and `quarantine` names it.
+    No other takes its place: that one would count twice.
 
     Args:
         resize: side to which the shorter side is resized before the central crop, default image_size × 256/224.
@@ -209,19 +210,26 @@ class EvalLoader(FeedingLoader):
         (the others as in `TrainLoader`)
     """
 
-    def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0, samples=None):
+    def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0, samples=None, max_bad_share=0.0):
         self._resize, self._image_size = resize or round(image_size * 256 / 224), image_size
         if self._resize < image_size:
             raise ValueError(f"resize is {self._resize}, below image_size {image_size}: the central crop would not fit.")
         self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
         order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
-        super().__init__(reader, order, views=1, augment=False, device=device, threads=threads)
+        super().__init__(reader, order, views=1, augment=False, device=device, threads=threads, max_bad_share=max_bad_share)
 
     def __iter__(self):
         for request, (images,) in self._run(0):
-            yield EvalBatch(images, torch.from_numpy(request.index), self._label(request.index))
+            index = request.index
+            if not request.kept.all():
+                index, images = index[request.kept], images[torch.from_numpy(request.kept).to(images.device)]
+            if len(index):
+                yield EvalBatch(images, torch.from_numpy(index), self._label(index))
 
     def _request(self, place):
-        index = self._samples[self.order.batch(*place)[: self.order.valid(place[1])]]
+        own = self._samples[self.order.batch(*place)[: self.order.valid(place[1])]]
+        index, _ = self._quarantine.replace(own)
+        bad = {sample: self._quarantine.bad[sample] for sample in own.tolist() if sample in self._quarantine.bad}
         start, end = eval_window(self.reader.sizes[index], self._image_size, self._resize)
-        return Request(index, [{"roi_start": start, "roi_end": end}], self._image_size, {})
+        window = {"roi_start": start, "roi_end": end}
+        return Request(index, [window], self._image_size, bad, kept=np.array([sample not in bad for sample in own.tolist()]))

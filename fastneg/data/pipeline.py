@@ -163,6 +163,6 @@ def what_is_wrong(encoded, size, device):
 
 
 def wrong_size(shape, size):
-    """What to say of an image that was decoded to another size than the file says; None if it was not."""
+    """What to say of an image that is decoded to another size than the file says; None if it is not."""
     found, expected = [int(side) for side in shape[:2]], [int(side) for side in size]
     return None if found == expected else f"it decodes to {found[1]}×{found[0]} pixels, the file says {expected[1]}×{expected[0]}"

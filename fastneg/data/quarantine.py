@@ -22,14 +22,15 @@ class Quarantine:
         self.reader, self.max_share, self.bad = reader, max_share, dict(known or {})
 
     def add(self, found):
-        """Take in {index: reason}; BetonError if there are more bad samples now than may be."""
-        self.bad.update(found)
-        count, total = len(self.bad), len(self.reader)
+        """Take in {index: reason}; BetonError, and none of them is taken in, if there were more bad samples then than may be."""
+        bad = {**self.bad, **found}
+        count, total = len(bad), len(self.reader)
         if count > self.max_share * total:
-            listed = "; ".join(f"{self.reader.describe(index)}: {reason}" for index, reason in list(self.bad.items())[:5])
+            listed = "; ".join(f"{self.reader.describe(index)}: {reason}" for index, reason in list(bad.items())[:5])
             more = f"; and {count - 5} more" if count > 5 else ""
             allowed = f", {self.max_share:g} of them may be (--max_bad_share)" if self.max_share else ""
             raise BetonError(f"{count} of {total} samples cannot be used{allowed}: {listed}{more}. Run fastneg verify on the file.")
+        self.bad = bad
 
     def replace(self, index):
         """Put the next good sample in the place of each bad one.

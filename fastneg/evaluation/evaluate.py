@@ -72,8 +72,10 @@ def evaluate_set(
             "names such as cat7-elephant2.png, were expected."
         )
     if textures is not None and head.classes and reader.classes and not set(reader.classes) & set(head.classes):
-        logits = head.logits(features_of(run, loaded, reader, device, threads, report).features, device)
-        return [{"kind": "shape_bias", **common, **_by_category(name, reader, logits, textures, head, categories, report)}]
+        found = features_of(run, loaded, reader, device, threads, report)
+        shapes, textures, logits = labels_of(reader)[found.index], textures[found.index], head.logits(found.features, device)
+        common["skipped"] = len(found.skipped)
+        return [{"kind": "shape_bias", **common, **_by_category(name, reader, logits, shapes, textures, head, categories, report)}]
     own, truth = scored_labels(reader, metric)
     if metric == "texture":
         report(f"{name}: scored by {TRUTHS[truth]}.")
@@ -85,12 +87,13 @@ def evaluate_set(
         classes = (joined != ABSENT).sum().item()
         report(f"{name}: {classes} of {len(joined)} classes and {known.sum().item()} of {len(labels)} images remain.")
     found = features_of(run, loaded, reader, device, threads, report)
+    labels, known, common["skipped"] = labels[found.index], known[found.index], len(found.skipped)
     logits = head.logits(found.features, device)
     rows, scored = [], {**common, "truth": truth}
     if metric != "shape_bias":
         rows = _accuracy_rows(run, name, found, logits, labels, head, scored, metric, groups, arg_max, report)
     if textures is not None:
-        textures = joined[textures]
+        textures = joined[textures[found.index]]
         both = known & (textures != ABSENT) & (textures != labels)
         if both.any():
             each = {str(name): [number] for number, name in enumerate(head.classes or range(head.out_features))}
@@ -125,7 +128,7 @@ def _accuracy_rows(run, name, found, logits, labels, head, common, metric, group
     ]
 
 
-def _by_category(name, reader, logits, textures, head, categories, report):
+def _by_category(name, reader, logits, shapes, textures, head, categories, report):
     """The figures of shape bias of a set whose classes are categories of the classifier's classes."""
     unknown = [category for category in reader.classes if category not in categories]
     if unknown:
@@ -136,7 +139,7 @@ def _by_category(name, reader, logits, textures, head, categories, report):
     members = members_of(categories, head.classes)
     place = {category: number for number, category in enumerate(members)}
     joined = torch.tensor([place.get(category, ABSENT) for category in reader.classes])
-    shapes, textures = joined[labels_of(reader)], joined[textures]
+    shapes, textures = joined[shapes], joined[textures]
     both = (shapes != ABSENT) & (textures != ABSENT) & (shapes != textures)
     if not both.any():
         covered = ", ".join(members) or "none"

@@ -21,7 +21,7 @@ from fastneg.encoders import embed
 from fastneg.training.checkpoint import write_atomically
 
 BATCH = 256
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Features:
     labels: torch.Tensor | None
     """(N,) int64, numbered as in the file, or None where the file has no labels."""
     index: torch.Tensor
-    """(N,) int64, positions in the file."""
+    """(N,) int64, positions in the file: all of them, but for those in `skipped`."""
+    skipped: dict[int, str]
+    """{position: reason} of the images that cannot be used, up to the run's max_bad_share of the file; with more of them it ends."""
 
 
 def uses_autocast(config, device):
@@ -44,7 +46,7 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
 
     Args:
         backbone: (N, 3, H, W) → (N, F), in eval mode, on `device`.
-        loader: gives `EvalBatch`es; its length is the number of batches.
+        loader: gives `EvalBatch`es, such as `EvalLoader`; its length is the number of batches.
         autocast: compute in bfloat16.
         what: the words of the progress bar, which shows on terminals only.
     Returns:
@@ -59,7 +61,10 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
         features.append(embed(backbone, batch.images.to(device), autocast).cpu())
         labels.append(batch.label)
         index.append(batch.index)
-    found = Features(torch.cat(features), None if labels[0] is None else torch.cat(labels), torch.cat(index))
+    if not features:
+        raise ConfigError("There are no images to take features of.")
+    skipped = dict(getattr(loader, "quarantine", {}))
+    found = Features(torch.cat(features), None if labels[0] is None else torch.cat(labels), torch.cat(index), skipped)
     bad = (~found.features.isfinite().all(1)).sum().item()
     if bad:
         raise ConfigError(f"The encoder gives NaN or infinite features for {bad} of {len(found.features)} images: its training diverged.")
@@ -84,19 +89,32 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print):
     path = cache_path(run, key)
     stored = _stored(path, key, report)
     if stored is not None:
-        report(f"{reader.path}: features of {len(stored.index)} images, stored before.")
+        report(f"{reader.path}: features of {len(stored.index)} images, stored before.{told_of(stored.skipped, reader)}")
         return stored
     began = time.perf_counter()
-    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, device=device, threads=threads)
+    options = {"device": device, "threads": threads, "max_bad_share": config.max_bad_share}
+    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
     try:
         found = extract_features(loaded.backbone, loader, device, autocast, Path(reader.path).name)
     finally:
         loader.close()
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index}
+    content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index, "skipped": found.skipped}
     write_atomically(path, lambda file: torch.save(content, file))
-    report(f"{reader.path}: features of {len(found.index)} images in {time.perf_counter() - began:.1f} s.")
+    seconds = time.perf_counter() - began
+    report(f"{reader.path}: features of {len(found.index)} images in {seconds:.1f} s.{told_of(found.skipped, reader)}")
     return found
+
+
+def told_of(skipped, reader):
+    """What to tell a person of the images that were left out, {position: reason}; "" if there are none."""
+    if not skipped:
+        return ""
+    index, reason = min(skipped.items())
+    return (
+        f" {len(skipped)} of {len(reader)} images cannot be used and are LEFT OUT, so figures are over the others: "
+        f"{reader.describe(index)}: {reason}{', …' if len(skipped) > 1 else ''}. Run fastneg verify on the file."
+    )
 
 
 def cache_key(digest, reader, config, device_type, autocast):
@@ -128,7 +146,7 @@ def _stored(path, key, report):
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["key"] != key:
             raise ValueError("it holds the features of something else")
-        return Features(content["features"], content["labels"], content["index"])
+        return Features(content["features"], content["labels"], content["index"], content["skipped"])
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
         report(f"{path} cannot be used ({error}): the features are extracted again.")
         return None

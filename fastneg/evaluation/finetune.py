@@ -74,11 +74,12 @@ def fine_tune(
 
 
 def fine_tuned_logits(backbone, head, loaded, reader, *, device="cpu", threads=0):
-    """(N, C) float32 on the CPU: the logits of a file's central crops."""
+    """Of a file's central crops: their logits, (N, C) float32 on the CPU, their positions (N,), and how many could not be used."""
     config = loaded.config
-    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, device=device, threads=threads)
+    options = {"device": device, "threads": threads, "max_bad_share": config.max_bad_share}
+    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
     try:
         found = extract_features(backbone, loader, device, uses_autocast(config, device))
     finally:
         loader.close()
-    return head.logits(found.features, device)
+    return head.logits(found.features, device), found.index, len(found.skipped)

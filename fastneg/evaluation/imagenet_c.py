@@ -69,10 +69,10 @@ def evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, *, arg_max="a
         ConfigError: there is nothing that can be evaluated.
     """
     cells, missing = find_cells(path)
-    results = {}
+    results, skipped = {}, {}
     for (kind, severity), place in cells.items():
         try:
-            results[kind, severity] = _accuracy(place, run, loaded, head, arg_max, device, threads)
+            results[kind, severity], skipped[kind, severity] = _accuracy(place, run, loaded, head, arg_max, device, threads)
         except (BetonError, ConfigError, OSError) as error:
             missing.append(f"{kind} counts in no mean: severity {severity} cannot be evaluated: {error}")
     if not results:
@@ -85,10 +85,14 @@ def evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, *, arg_max="a
     counts = _counts(results)
     if "images_by_corruption" in counts:
         missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
+    if left := {f"{kind}/{severity}": count for (kind, severity), count in skipped.items() if count}:
+        worst = max(left, key=left.get)
+        missing.append(f"{len(left)} folders hold images that cannot be used and were left out, the most {worst}: {left[worst]}.")
     told = f"{len(whole)} whole corruptions and {len(parts)} with some severities"
     report(f"{name}: {counts['images']} images in {counts['classes']} classes for each of {told}.")
     source = f"files of ImageNet-C, central crop of {loaded.config.image_size} px"
-    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, **counts, "arg_max": arg_max, "source": source}
+    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, **counts, "skipped": max(skipped.values())}
+    common |= {"arg_max": arg_max, "source": source}
     rows = []
     if whole:
         means = summary(whole, clean_top1, counts["classes"], "images_by_corruption" not in counts)
@@ -115,14 +119,15 @@ def _accuracy(place, run, loaded, head, arg_max, device, threads):
             place = encoded(place, run, threads, lambda text: None, Path(folder) / "cell.beton", _known_classes(place, head, folder))
         with open_data(place) as reader:
             labels, _ = join_labels(reader, head.classes, head.out_features)
-            loader = EvalLoader(reader, BATCH, config.image_size, resize=config.image_size, device=device, threads=threads)
+            options = {"device": device, "threads": threads, "max_bad_share": config.max_bad_share}
+            loader = EvalLoader(reader, BATCH, config.image_size, resize=config.image_size, **options)
             try:
                 what = "/".join(Path(place).parts[-2:])
                 found = extract_features(loaded.backbone, loader, device, uses_autocast(config, device), what)
             finally:
                 loader.close()
     assert (labels != ABSENT).any()
-    return accuracy(head.logits(found.features, device), labels, arg_max)
+    return accuracy(head.logits(found.features, device), labels[found.index], arg_max), len(found.skipped)
 
 
 def _known_classes(place, head, folder):

@@ -110,7 +110,8 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
     columns = columns_of(labels, arg_max)
     autocast, head = uses_autocast(loaded.config, device), head.to(device)
     hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
-    loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, device=device, threads=threads)
+    options = {"device": device, "threads": threads, "max_bad_share": loaded.config.max_bad_share}
+    loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, **options)
     try:
         for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
             kept = known[batch.index]
@@ -123,6 +124,8 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
                     hits[kind, severity] += (rank_among(head(features).cpu(), true, columns) < 1).sum().item()
     finally:
         loader.close()
+    skipped = sorted(loader.quarantine)
+    known[skipped] = False
     images = known.sum().item()
     by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
     return {
@@ -132,6 +135,7 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
         "checkpoint": loaded.checkpoint,
         "by_corruption": by_corruption,
         "images": images,
+        "skipped": len(skipped),
         "arg_max": arg_max,
         "source": f"computed on the fly on {loaded.config.image_size} px images, frost procedural",
         **summary(by_corruption, clean_top1, len(labels[known].unique())),

@@ -12,8 +12,8 @@ from fastneg.training.checkpoint import write_atomically
 class BadSamples:
     """Follows what a loader quarantines.
 
-    Each process meets its own bad samples; at a checkpoint they tell each other. Until then the log names those of the first process, and
-    counts those of all.
+    Each process meets its own bad samples; at a checkpoint they tell each other. The log counts those of all at every line; it names those
+    of the first process when they are met, those of the others at the checkpoint.
 
     Args:
         loader: `TrainLoader`.
@@ -40,11 +40,11 @@ class BadSamples:
         """How many are known in all processes; one that two processes met since the last checkpoint counts twice until the next."""
         return self._shared + distributed.total(len(self._loader.quarantine) - self._shared, self._world)
 
-    def share(self):
-        """Tell all processes; returns {index: reason} of all."""
+    def share(self, step):
+        """Tell all processes, and the log what the others met; returns {index: reason} of all."""
         known = distributed.union(self._loader.quarantine, self._world)
         self._loader.know(known)
-        self._told.update(known)
+        self.tell(step)
         self._shared = len(known)
         return known
 

@@ -85,33 +85,46 @@ class OnlineKnn:
             queries = None if voters is None else self._features(backbone, self._queries, self._asking, autocast, stopping)
             if queries is None:
                 return None
-            voters = distributed.gather(voters, self.world)
+            voters, voting = (distributed.gather(share, self.world) for share in voters)
+            queries, asking = queries
         finally:
             backbone.train()
+        voting, asking = voting.cpu() > 0, asking.cpu() > 0  # those that could be used
+        voters, queries = voters[voting.to(voters.device)], queries[asking.to(queries.device)]
+        images = distributed.total(len(queries), self.world)
         k = min(NEIGHBOURS, len(voters))
         try:
-            votes = knn_votes(queries, voters, self._labels, self._classes, k, TEMPERATURE, self.world.device)
+            votes = knn_votes(queries, voters, self._labels[voting], self._classes, k, TEMPERATURE, self.world.device)
         except ValueError as error:
             raise ConfigError(f"The online kNN found features that cannot be compared: {error}") from error
-        share = (votes.argmax(1) == self._answers).sum().to(self.world.device, torch.float64)
+        share = (votes.argmax(1) == self._answers[asking]).sum().to(self.world.device, torch.float64)
         hits = distributed.average(share, self.world).item() * self.world.size
-        return {"top1": 100 * hits / len(self._asking), "images": len(self._asking), "voters": len(voters), "k": k}
+        return {"top1": 100 * hits / images, "images": images, "voters": len(voters), "k": k}
 
     def _features(self, backbone, reader, positions, autocast, stopping):
-        """(its share of N, F) float32 on the device, in the order of the positions; None where it was left."""
+        """(its share of N, F) float32 on the device, in the order of the positions, and (its share of N,) 1.0 where an image could be used.
+
+        The rows of the others are zeros: all processes need as many. None where it was left.
+        """
         config, device = self.config, self.world.device
         mine = self._share(positions, self.world.rank)
-        loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, device=device, threads=self.threads, samples=mine)
+        options = {"device": device, "threads": self.threads, "samples": mine, "max_bad_share": config.max_bad_share}
+        loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
         together = len(positions) // self.world.size // BATCH  # batches that every process has
-        features = []
+        features, index = [], []
         try:
             for number, batch in enumerate(loader):
                 if number < together and stopping():
                     return None
                 features.append(embed(backbone, batch.images, autocast))
-            return torch.cat(features)
+                index.append(batch.index)
         finally:
             loader.close()
+        features = torch.cat(features)
+        used = torch.isin(torch.from_numpy(mine), torch.cat(index)).to(features.device)
+        rows = features.new_zeros(len(mine), features.shape[1])
+        rows[used] = features
+        return rows, used.float()
 
 
 def _spaced(positions, most):

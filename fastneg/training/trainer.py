@@ -219,7 +219,7 @@ class Trainer:
 
     def save(self):
         """Write a checkpoint of this moment (the first process alone; all must call)."""
-        quarantine, meter = self.bad_samples.share(), self.meter.state(lambda rows: distributed.gather(rows, self.world))
+        quarantine, meter = self.bad_samples.share(self.step), self.meter.state(lambda rows: distributed.gather(rows, self.world))
         if self.world.first:
             self.bad_samples.write(self.run_folder)
             state = {
