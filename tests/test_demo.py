@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import pty
+import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from fastneg.config import ConfigError
 from fastneg.data.beton import BetonReader
 from fastneg.data.stencils import TEST_SETS, StencilsSpec
+from fastneg.recipes.cli import build_config
 from fastneg.recipes.demo import _make_images
 from fastneg.training import checkpoint
 
@@ -29,7 +32,7 @@ def demo(tmp_path_factory):
 
 def test_the_demo_leaves_what_it_says(demo):
     out, said = demo
-    assert f"Report: {out}/report.html" in said and "top-1" in said
+    assert f"Report:  {out}/report.html" in said and "top-1" in said
     assert "\r" not in said  # no progress bar where there is no terminal
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "<html" in page and "data:image/" in page
@@ -41,6 +44,24 @@ def test_the_demo_leaves_what_it_says(demo):
             assert reader.classes[reader.labels[7]] == source.parent.name
 
 
+def test_the_demo_ends_with_its_figures_and_with_commands_that_run(demo):
+    out, said = demo
+    end = said[said.index("── done in") :]
+    rows = {(row["kind"], row["set"]): row for row in map(json.loads, (out / "run" / "evaluation.jsonl").read_text().splitlines())}
+    assert f"linear probe  {rows['linear', 'val']['top1']:6.1f}%" in end
+    assert f"swapped       {rows['accuracy', 'swapped']['top1']:6.1f}%" in end
+    assert f"corrupted     {rows['corruptions', 'in_domain']['mean_top1']:6.1f}%" in end and "Guessing gets 8.3%" in end
+    steps = re.findall(r"── (\d)/(\d) ", said)
+    assert [int(number) for number, _ in steps] == list(range(1, 8)) and {total for _, total in steps} == {"7"}
+    commands = [shlex.split(line.partition("fastneg ")[2]) for line in end.splitlines() if line.startswith("  ") and str(out) in line]
+    built = {name: build_config(name, rest) for name, *rest in commands if name != "report"}
+    assert set(built) == {"pretrain", "linear", "evaluate"} and f"{out}/run {out}/moco --out {out}/comparison.html" in end
+    ours = json.loads((out / "run" / "config.json").read_text())
+    theirs = {name: value for name, value in built["pretrain"].as_dict().items() if name in ours}
+    differing = {name for name in ours if ours[name] != theirs[name]}
+    assert differing == {"negatives", "out", "log_every"} and theirs["negatives"] == "none"  # nothing else, or they could not be compared
+
+
 def test_the_demo_trains_probes_and_evaluates(demo):
     run = demo[0] / "run"
     assert checkpoint.load_newest(run)[1]["step"] == 12
@@ -50,7 +71,9 @@ def test_the_demo_trains_probes_and_evaluates(demo):
     assert bias["set"] == "swapped" and 0 < bias["coverage"] <= 100
     linear = next(row for row in results if row["kind"] == "linear")
     assert linear["top1"] > 2 * 100 / 12  # well above chance even after twelve steps
-    assert {row["kind"] for row in results} == {"linear", "knn", "accuracy", "per_class", "embedding", "shape_bias", "corruptions"}
+    assert {row["kind"] for row in results} == {
+        *("linear", "knn", "accuracy", "per_class", "embedding", "shape_bias", "corruptions", "similarity", "texture_classes")
+    }
 
 
 def test_images_of_another_demo_are_not_mixed_in(tmp_path):
