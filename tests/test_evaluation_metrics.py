@@ -65,6 +65,27 @@ def test_the_interval_is_that_of_resampled_images():
     assert found.top1_interval[0] <= found.top1 <= found.top1_interval[1] and found.figures()["top5_interval"] == [*found.top5_interval]
 
 
+@pytest.mark.parametrize(("accuracy", "images"), [(0.3, 200), (0.8, 600)])
+def test_intervals_cover_the_true_accuracy_as_often_as_they_say(accuracy, images):
+    rng = np.random.default_rng(0)
+    intervals = [hit_interval(torch.from_numpy(rng.random(images) < accuracy)) for _ in range(600)]
+    covered = np.mean([low <= 100 * accuracy <= high for low, high in intervals])
+    assert 0.925 < covered < 0.975, covered  # 95% less or more three standard errors of 600 draws
+
+
+def test_calibration_error_is_the_plain_definition():
+    generator = torch.Generator().manual_seed(1)
+    confidence = torch.cat([torch.rand(500, generator=generator), torch.tensor([1.0, 0.0])])
+    right = torch.rand(502, generator=generator) < confidence**2
+    expected = 0.0
+    for low in range(15):
+        inside = [i for i, value in enumerate(confidence.tolist()) if low <= 15 * value < low + 1 or (low == 14 and value == 1)]
+        if inside:
+            gap = sum(right[i].item() for i in inside) / len(inside) - sum(confidence[i].item() for i in inside) / len(inside)
+            expected += abs(gap) * len(inside) / 502
+    assert calibration_error(confidence, right) == pytest.approx(100 * expected) and expected > 0.1
+
+
 def test_calibration_error_worked_by_hand():
     # bin 14/15 to 1: two images, mean confidence .95, one right: gap .45; bin 6/15 to 7/15: one image of .42, right: gap .58.
     confidence, right = torch.tensor([0.94, 0.96, 0.42]), torch.tensor([True, False, True])

@@ -108,6 +108,20 @@ def test_any_change_extracts_anew(parts, tmp_path, change):
     assert len(list((run / "features").glob("*.pt"))) == 2
 
 
+def test_other_content_of_the_same_name_size_and_time_is_noticed(tmp_path):
+    """Two images change places, and the file gets its old time back: only the checksums in its metadata tell."""
+    rng, run, path = np.random.default_rng(0), make_run(tmp_path / "run"), tmp_path / "data.beton"
+    images, found = [jpeg(photo(rng, 40, 48)) for _ in range(4)], []
+    for order in ((0, 1, 2, 3), (1, 0, 2, 3)):
+        with BetonWriter(path, classes=["a"]) as writer:
+            for i in order:
+                writer.add(images[i], 40, 48, label=0)
+        os.utime(path, ns=(1, 1))
+        with BetonReader(path) as reader:
+            found.append((path.stat().st_size, features_of(run, load_run(run), reader, threads=1, report=silent).features))
+    assert found[0][0] == found[1][0] and torch.equal(found[0][1][[1, 0, 2, 3]], found[1][1])
+
+
 def test_a_damaged_store_is_told_and_replaced(parts):
     run, loaded, reader = parts
     first = features_of(run, loaded, reader, threads=1, report=silent)

@@ -89,6 +89,18 @@ def test_the_recipe_trains_by_lbfgs_and_few_shot(files, capsys):
     assert torch.equal(head.weight, load_linear(run, load_run(run)).weight)
 
 
+@pytest.mark.parametrize("mode", ["lbfgs", "features"])
+def test_the_validation_set_changes_nothing_but_the_figure(files, tmp_path, mode):
+    run, config = files
+    other = make_beton(tmp_path / "other.beton", 8, classes=("b", "a"), seed=7)
+    options = {"mode": mode} if mode == "lbfgs" else {"mode": mode, "epochs": 3}
+    heads = []
+    for val in (config().val, str(other)):
+        run_linear(config(**options).replace(val=val))
+        heads.append(load_linear(run, load_run(run)))
+    assert torch.equal(heads[0].weight, heads[1].weight) and torch.equal(heads[0].bias, heads[1].bias)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

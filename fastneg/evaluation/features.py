@@ -128,6 +128,7 @@ def cache_key(digest, reader, config, device_type, autocast):
         "bytes": [stat.st_size for stat in stats],
         "modified_ns": [stat.st_mtime_ns for stat in stats],
         "samples": len(reader),
+        "fingerprint": reader.fingerprint,  # of the files' metadata, checksums of samples among them, where a copy kept size and time
         "image_size": config.image_size,
         "eval_resize": config.eval_resize,
         "device": device_type,  # the decoders of CPU and GPU differ in the last bits
