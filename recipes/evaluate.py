@@ -67,6 +67,10 @@ def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
         # What fails here takes nothing from the figures above: they stand, and the failure is told.
         try:
             if corruptions != "off":
+                if metric == "texture":
+                    raise ConfigError(
+                        f"--corruptions {corruptions} is scored by labels, {name} by textures: name first a set without :texture."
+                    )
                 names = ALL_15 if corruptions == "on" else tuple(CORRUPTIONS)
                 clean = _clean(found, name)
                 if clean is None:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from fastneg.data.labels import class_count, join_labels, labels_of
+from fastneg.config import ConfigError
+from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.shards import open_data
 
 
@@ -25,10 +26,21 @@ class Labelled(NamedTuple):
 
 @contextlib.contextmanager
 def open_labelled(config):
-    """The sets that a config names as train and val, joined before any work, so that a wrong file costs no hour."""
+    """The sets that a config names as train and val, joined before any work, so that a wrong file costs no hour.
+
+    Raises:
+        ConfigError: labels are missing, those of train are of one class alone, or val has none of its classes.
+    """
     with open_data(config.train) as train, open_data(config.val) as val:
         labels, count = labels_of(train), class_count(train)
-        yield Labelled(train, val, labels, count, join_labels(val, train.classes, count)[0])
+        if len(labels.unique()) < 2:
+            raise ConfigError(f"{config.train} holds {len(labels)} images of one class: two or more were expected, to be told apart.")
+        val_labels, joined = join_labels(val, train.classes, count)
+        known = val_labels != ABSENT
+        if not known.all():
+            kept = f"{(joined != ABSENT).sum().item()} of {len(joined)} classes and {known.sum().item()} of {len(known)} images remain"
+            print(f"{config.val}: {kept}: {config.train} does not know the others.")
+        yield Labelled(train, val, labels, count, val_labels)
 
 
 def told(result):

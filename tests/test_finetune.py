@@ -1,12 +1,14 @@
 """Fine-tuning: it learns, repeats by its seed, leaves the run as it was, and reports the last epoch (fastneg.recipes.finetune,
 fastneg.evaluation.descent)."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 from test_features import make_beton, make_run, silent
 
+from fastneg.backbones import build_backbone
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
 from fastneg.evaluation import finetune
@@ -69,6 +71,19 @@ def test_a_share_of_the_labels_trains_on_its_images_alone(parts, monkeypatch):
     one, other = (fine_tune(loaded, reader, given, 4, **settings)[0] for given in (labels, wrong))
     assert weights_digest(one) == weights_digest(other)
     assert [len(index) for index in seen] == [8, 4] * 4 and sorted(torch.cat(seen[:2]).tolist()) == rows.tolist()
+
+
+def test_a_last_batch_of_one_image_is_passed_over(parts):
+    """ResNet-18 ends in one pixel for views of 32: batch normalisation then has no statistics of a single image."""
+    loaded, reader, labels = parts
+    backbone, width = build_backbone("resnet18")
+    one = dataclasses.replace(loaded, backbone=backbone.eval(), feature_dim=width)
+    settings = {**SETTINGS, "epochs": 1, "batch_size": 4, "lr": 1e-3}
+    trained, _ = fine_tune(one, reader, labels, 4, **settings, samples=[0, 1, 2, 3, 4])
+    assert weights_digest(trained) != weights_digest(backbone)
+    for refused in ({"samples": [3]}, {"batch_size": 1}):
+        with pytest.raises(ConfigError, match="over two or more"):
+            fine_tune(one, reader, labels, 4, **{**settings, **refused})
 
 
 def test_a_loss_that_is_lost_is_said_so(parts):

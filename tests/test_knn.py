@@ -1,4 +1,4 @@
-"""kNN against the plain definition in float64, and as a command (fastneg.recipes.labelled)."""
+"""kNN against the plain definition in float64."""
 
 import json
 import math

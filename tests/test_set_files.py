@@ -7,6 +7,7 @@ import pytest
 from conftest import jpeg, photo, saved
 
 from fastneg.config import ConfigError
+from fastneg.data.errors import BetonError
 from fastneg.evaluation.set_files import class_root, open_set
 
 
@@ -61,6 +62,15 @@ def test_a_folder_without_a_known_class_is_not_encoded(tmp_path):
     assert not (tmp_path / "run").exists()
     with open_set(folder, tmp_path / "run", 1, lambda text: None, known={"a", "z"}) as reader:
         assert reader.classes == ["a", "b"]
+
+
+def test_a_file_that_is_no_image_is_named_and_what_to_do(tmp_path):
+    folder = make_folder(tmp_path / "set")
+    (folder / "a" / "bad.jpg").write_bytes(b"nothing")
+    said = r"bad\.jpg cannot be used.*fastneg encode .*set X\.beton --on_error skip; then name X\.beton"
+    with pytest.raises(BetonError, match=said), open_set(folder, tmp_path / "run", 1):
+        pass
+    assert not list((tmp_path / "run" / "sets").iterdir())
 
 
 def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):

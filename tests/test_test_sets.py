@@ -15,7 +15,15 @@ def test_sets_by_name():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a.beton", "'a.beton'"), ("a=", "'a='"), ("=b", "'=b'"), ("a=1,", "''"), ("a=1,a=2", "twice"), ("a=:texture", "metric is one")],
+    [
+        ("a.beton", "'a.beton'"),
+        ("a=", "'a='"),
+        ("=b", "'=b'"),
+        ("a=1,", "''"),
+        ("a=1,a=2", "twice"),
+        ("a/b=1,a-b=2", "twice"),
+        ("a=:texture", "metric is one"),
+    ],
 )
 def test_sets_that_cannot_be_read(text, said):
     with pytest.raises(ConfigError, match=said):

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from fastneg.config import ConfigError
 from fastneg.data.loaders import CropLoader, EvalLoader
 from fastneg.evaluation.descent import descend
 from fastneg.evaluation.features import BATCH, extract_features, uses_autocast
@@ -35,7 +36,8 @@ def fine_tune(
 ):
     """SGD with momentum 0.9 on random crops and flips, cosine decay each step; batch statistics are those of training.
 
-    The loaded backbone is not touched: a copy is trained.
+    A last batch of a single image has no statistics and is passed over; another epoch has another one. The loaded backbone is not touched:
+    a copy is trained.
 
     Args:
         loaded: `LoadedRun` on `device`.
@@ -46,9 +48,11 @@ def fine_tune(
     Returns:
         (backbone, LinearClassifier) after the last epoch, in eval mode on `device`.
     Raises:
-        ConfigError: the loss became NaN or infinite.
+        ConfigError: the loss became NaN or infinite, or there are no two images in a batch.
     """
     device, config = torch.device(device), loaded.config
+    if min(batch_size, len(reader) if samples is None else len(samples)) < 2:
+        raise ConfigError(f"--batch_size is {batch_size}, of {len(reader)} images: fine-tuning takes statistics over two or more.")
     torch.manual_seed(seed)  # for dropout and the like; order and crops have numbers of their own
     backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)
@@ -63,7 +67,8 @@ def fine_tune(
 
     def batches(epoch):
         for batch in loader.epoch(epoch):
-            yield batch.images.to(device), labels[batch.index].to(device)
+            if len(batch.index) > 1:
+                yield batch.images.to(device), labels[batch.index].to(device)
 
     decay = {"schedule": lambda _, step: 0.5 * (1 + math.cos(math.pi * step / steps)), "weight_decay": weight_decay}
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data.encode import encode
+from fastneg.data.errors import BetonError
 from fastneg.data.shards import open_data
 from fastneg.data.sources import SPLITS, SUFFIXES
 
@@ -83,7 +84,10 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None):
     out = out or Path(run) / "sets" / f"{root.name}-{_fingerprint(root)}.beton"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = encode(EncodeConfig(str(root), str(out), subset=subset, quality=QUALITY, workers=workers))
+        try:
+            done = encode(EncodeConfig(str(root), str(out), subset=subset, quality=QUALITY, workers=workers))
+        except BetonError as error:
+            raise BetonError(f"{error} (As in fastneg encode {root} X.beton --on_error skip; then name X.beton in its place.)") from error
         report(f"{root}: {done['images']} images encoded into {out} in {done['seconds']:.1f} s.")
     return out
 

@@ -35,8 +35,8 @@ def parse_sets(text):
                 f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts separated by commas; "
                 f"a metric is one of {', '.join(METRICS)}."
             )
-        if name in sets:
-            raise ConfigError(f"--sets names {name!r} twice: each test set needs a name of its own.")
+        if name.replace("/", "-") in {other.replace("/", "-") for other in sets}:  # a file is named for each set
+            raise ConfigError(f"--sets names {name!r} twice (/ and - count as one): each test set needs a name of its own.")
         sets[name] = found
     return sets
 
