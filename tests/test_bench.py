@@ -3,14 +3,16 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from fastneg.config import BenchConfig
+from fastneg.data import BetonReader
 from fastneg.recipes import bench
+from fastneg.recipes import bench_order as order
 from fastneg.recipes.bench_corruptions import bench_corruptions
 from fastneg.recipes.bench_loader import bench_loader, plot_loader
-from fastneg.recipes.bench_order import bench_order
 from fastneg.recipes.loader_contenders import CONTENDERS, loop_of_patches
 from fastneg.recipes.measuring import figures_of, take_turns
 
@@ -49,12 +51,27 @@ def test_the_published_patches_are_patches_of_the_view(monkeypatch):
 
 
 def test_orders_are_measured_from_a_file_that_is_not_in_memory(tmp_path):
-    rows = list(bench_order(rounds=1, gigabytes=0.01, batch_size=32, folder=tmp_path))
-    assert [row["contender"] for row in rows[:4]] == ["random_without_read_ahead", "random", "page", "sequential"] and len(rows) == 8
+    rows = list(order.bench_order(rounds=1, gigabytes=0.01, batch_size=32, folder=tmp_path))
+    limits = ["pread_sequential", "pread_random_1", "pread_random_16"]
+    assert [row["contender"] for row in rows] == 2 * (list(order.READINGS) + limits)
     for row in rows:
         assert row["images_per_s"] > 0 and 0 <= row["resident_share"] <= 1
         assert row["ratio_to_random"] > 0 and (row["contender"] != "random" or row["ratio_to_random"] == 1)
+        assert row["ratio_to_on_demand"] > 0 and (row["contender"] != "random_on_demand" or row["ratio_to_on_demand"] == 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_an_order_bench_forgets_is_not_in_memory_and_what_is_announced_stays(tmp_path):
+    path = tmp_path / "x.beton"
+    order._write(path, 64, 60_000)
+    if order._drop_from_cache(path):
+        pytest.skip("this file system keeps its files in memory")
+    with BetonReader(path) as reader:
+        reader.will_need(np.arange(64))
+        assert sum(int(reader.stored(i).sum()) for i in range(64))
+        order._forget(path, reader, np.arange(20, 40))
+        share = 20 * 60_000 / path.stat().st_size
+    assert abs(order.resident_share(path) - share) < 0.02
 
 
 def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
