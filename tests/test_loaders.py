@@ -16,12 +16,11 @@ from conftest import jpeg, photo
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
+from fastneg.config.augmentation import Augmentation, augmentation_of
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.augmentation import (
-    AUGMENTATIONS,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    Augmentation,
     batch_generator,
     draw_jitter_order,
     draw_view,
@@ -98,7 +97,7 @@ def test_views_are_torchvisions_with_the_same_numbers(reader):
     batch = next(iter(loader.epoch(2)))
     generator = batch_generator(3, 2, 0)
     for images in (batch.query, batch.key):
-        view = draw_view(AUGMENTATIONS["crop_flip"], reader.sizes[batch.index.numpy()], (0.2, 1.0), generator)
+        view = draw_view(augmentation_of("crop_flip"), reader.sizes[batch.index.numpy()], (0.2, 1.0), generator)
         for row, index in enumerate(batch.index.tolist()):
             top, left = view["roi_start"][row].astype(int)
             height, width = (view["roi_end"][row] - view["roi_start"][row]).astype(int)
@@ -145,7 +144,7 @@ def test_the_kernel_augments_in_torchvisions_semantics(reader):
     batch = next(iter(loader.epoch(1)))
     generator = batch_generator(3, 1, 0)
     sizes = reader.sizes[batch.index.numpy()]
-    views = [draw_view(AUGMENTATIONS["moco_v2"], sizes, (0.2, 1.0), generator) for _ in range(2)]
+    views = [draw_view(augmentation_of("moco_v2"), sizes, (0.2, 1.0), generator) for _ in range(2)]
     (orders,) = generator.spawn(1)
     operations = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "saturation": TF.adjust_saturation}
     for images, view in zip((batch.query, batch.key), views, strict=True):
@@ -233,7 +232,7 @@ def test_the_same_seed_gives_the_same_views_and_another_seed_others(reader):
 
 
 def test_more_views_and_a_recipe_for_each(reader):
-    recipes = ["moco_v2", "crop_flip", AUGMENTATIONS["crop_flip"], "moco_v2"]
+    recipes = ["moco_v2", "crop_flip", augmentation_of("crop_flip"), "moco_v2"]
     loader = train_loader(reader, views=4, augmentation=recipes)
     batch = next(iter(loader.epoch(0)))
     views = [batch.query, batch.key, *batch.more]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
+from fastneg.config.augmentation import augmentation_of, read_augmentation
 from fastneg.config.base import Config, ConfigError, check_bounds, option
 
 NEGATIVE_KINDS = ("patch", "texture", "blur", "random_image")
@@ -80,8 +82,9 @@ class PretrainConfig(Config):
     """Smallest share of the image's area that a random crop takes."""
     crop_max: float = option(1.0, above=0.0, at_most=1.0)
     """Largest share of the image's area that a random crop takes."""
-    augmentation: str = option("moco_v2", choices=("moco_v1", "moco_v2", "simclr", "colour_invariant", "crop_flip"))
-    """The recipe of random changes that makes each view."""
+    augmentation: str | tuple[dict, ...] = "moco_v2"
+    """The recipe of random changes that makes each view: moco_v1, moco_v2, simclr, colour_invariant, crop_flip, or a file NAME.json that
+    lists operations, whose contents the run keeps."""
     augment: str = option("dali", choices=("dali", "kernel"))
     """What changes colours, blurs and flips after DALI's decoding and crop: dali (its operators; contrast and hue differ a little from
     torchvision's), or kernel (torchvision's semantics)."""
@@ -165,6 +168,7 @@ class PretrainConfig(Config):
             raise ConfigError(f"--patch_max is {self.patch_max}: a patch cannot be larger than {where}.")
         if self.eval_resize is not None and self.eval_resize < self.image_size:
             raise ConfigError(f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the central crop would not fit.")
+        self._check_augmentation()
         if self.crop_min > self.crop_max:
             raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
         if self.bn in ("split", "shuffle") and self.method != "moco":
@@ -188,6 +192,18 @@ class PretrainConfig(Config):
             )
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
+
+    def recipe(self):
+        """The `Augmentation` that makes each view."""
+        return augmentation_of(self.augmentation)
+
+    def _check_augmentation(self):
+        if isinstance(self.augmentation, str) and (self.augmentation.endswith(".json") or os.path.exists(self.augmentation)):
+            object.__setattr__(self, "augmentation", read_augmentation(self.augmentation))
+        if self.recipe().area is not None:
+            raise ConfigError(
+                f"The crop of --augmentation has the area {list(self.recipe().area)}: leave it out, and give --crop_min and --crop_max."
+            )
 
     def negative_kinds(self):
         """The kinds of non-semantic negatives, in order; empty for none."""

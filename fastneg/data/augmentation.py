@@ -1,4 +1,4 @@
-"""The random views as data: which changes a recipe makes, and the numbers drawn for each image.
+"""The random numbers of each image's views, drawn as a recipe of `fastneg.config.augmentation` says.
 
 All randomness of the data path is drawn here, on the host, from (seed, epoch, iteration), for the whole batch over all processes, and
 passed on as arrays. So a view does not depend on the device, on the number of processes or on where a run was resumed.
@@ -7,54 +7,13 @@ Legend: N images, V views.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
+from fastneg.config.augmentation import EVALUATION
 from fastneg.kernels.augment import AugmentParams
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """One recipe, in torchvision's terms and order: crop, colour jitter, grayscale, blur, flip."""
-
-    brightness: float = 0.0
-    """Factor from U(1 - brightness, 1 + brightness)."""
-    contrast: float = 0.0
-    """Factor likewise. DALI's pivot is mid-gray (128), not the image's mean gray as in torchvision."""
-    saturation: float = 0.0
-    """Factor likewise."""
-    hue: float = 0.0
-    """Turn from U(-hue, hue), in whole turns of the colour circle (with DALI a rotation in YIQ, not in HSV as in torchvision)."""
-    jitter_p: float = 0.0
-    """Probability of the four changes above."""
-    gray_p: float = 0.0
-    """Probability of losing all colour."""
-    blur_p: float = 0.0
-    """Probability of a Gaussian blur."""
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    """Its standard deviation in pixels of the view, drawn uniformly."""
-    flip_p: float = 0.5
-    """Probability of a horizontal flip."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Aspect ratio of the crop, width over height, drawn log-uniformly."""
-
-
-AUGMENTATIONS = {
-    "crop_flip": Augmentation(),
-    # He et al. 2020, arXiv:1911.05722; there grayscale comes before the jitter, here always after it.
-    "moco_v1": Augmentation(0.4, 0.4, 0.4, 0.4, jitter_p=1.0, gray_p=0.2),
-    "moco_v2": Augmentation(0.4, 0.4, 0.4, 0.1, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
-    # Chen et al. 2020, arXiv:2002.05709, appendix A, at strength 1.
-    "simclr": Augmentation(0.8, 0.8, 0.8, 0.2, jitter_p=0.8, gray_p=0.2, blur_p=0.5),
-    # For small images of things whose colour says nothing, such as stencils: with MoCo v2's mild changes the tint alone would tell two
-    # images apart. No blur: at 64 px a blur of sigma 2 hides what one of sigma 7 hides at 224 px.
-    "colour_invariant": Augmentation(0.4, 0.4, 0.8, 0.5, jitter_p=1.0, gray_p=0.5),
-}
+IMAGENET_MEAN, IMAGENET_STD = EVALUATION["mean"], EVALUATION["std"]
 
 
 def batch_generator(seed, epoch, iteration):
@@ -68,14 +27,14 @@ def draw_view(recipe, sizes, crop_area, generator):
     Args:
         recipe: an `Augmentation`.
         sizes: (N, 2) height and width of each image in pixels.
-        crop_area: (smallest, largest) share of the image's area.
+        crop_area: (smallest, largest) share of the image's area, where the recipe has none of its own.
         generator: numpy Generator.
     Returns:
         dict of arrays: roi_start, roi_end (N, 2) float32 row and column in pixels; gray, blur (N,) bool; brightness, contrast,
         saturation, hue (degrees), sigma (N,) float32; mirror (N,) int32.
     """
     count = len(sizes)
-    start, end = draw_crops(sizes, crop_area, recipe.ratio, generator)
+    start, end = draw_crops(sizes, recipe.area or crop_area, recipe.ratio, generator)
     jitter, gray, blur, mirror = (generator.random(count) < p for p in (recipe.jitter_p, recipe.gray_p, recipe.blur_p, recipe.flip_p))
     factors = {
         name: generator.uniform(1 - getattr(recipe, name), 1 + getattr(recipe, name), count)

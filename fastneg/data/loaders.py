@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from fastneg.config.augmentation import EVALUATION, LINEAR_PROBE, Augmentation, augmentation_of
 from fastneg.data.augmentation import (
-    AUGMENTATIONS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     augment_params,
@@ -33,10 +33,10 @@ class TrainLoader(FeedingLoader):
         reader: `BetonReader`.
         batch_size: images a step over all processes.
         image_size: side of the views in pixels, or a function that gives it for an epoch.
-        augmentation: a name of `AUGMENTATIONS`, an `Augmentation`, or a list of them, one for each view.
+        augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`), or a list of them, one for each view.
         augment: what changes colours, blurs and flips: "dali", its operators; or "kernel", `fastneg.kernels.augment` after DALI's decoding
             and crop. The crops and the drawn numbers are the same.
-        crop_area: (smallest, largest) share of the image's area in a crop.
+        crop_area: (smallest, largest) share of the image's area in a crop, of recipes that have none of their own.
         views: how many views; from the third on they are the batch's `more`.
         texture: "file" for the batch's `texture`, a view of the texture that the file pairs with each image, with the numbers of the query
             (its window at the same place in shares of height and width); "image" for its `texture_sources`. None for neither.
@@ -84,7 +84,7 @@ class TrainLoader(FeedingLoader):
         each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
         if len(each) != views:
             raise ValueError(f"augmentation has {len(each)} recipes: one for each of {views} views was expected.")
-        self._recipes = [AUGMENTATIONS[one] if isinstance(one, str) else one for one in each]
+        self._recipes = [one if isinstance(one, Augmentation) else augmentation_of(one) for one in each]
         if augment not in ("dali", "kernel"):
             raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
         if texture not in (None, "file", "image"):
@@ -177,9 +177,9 @@ class CropLoader(FeedingLoader):
     """
 
     def __init__(
-        self, reader, batch_size, image_size, *, crop_area=(0.08, 1.0), device="cpu", seed=0, threads=0, max_bad_share=0.0, samples=None
+        self, reader, batch_size, image_size, *, device="cpu", seed=0, threads=0, max_bad_share=0.0, samples=None
     ):
-        self._image_size, self._crop_area, self._seed = image_size, crop_area, seed
+        self._image_size, self._recipe, self._seed = image_size, augmentation_of(LINEAR_PROBE), seed
         self._samples, max_bad_share = (np.arange(len(reader)), max_bad_share) if samples is None else (np.asarray(samples), 0.0)
         order = EpochOrder(len(self._samples), batch_size, seed=seed, last="pad")
         super().__init__(reader, order, views=1, augment=True, device=device, threads=threads, max_bad_share=max_bad_share)
@@ -194,7 +194,7 @@ class CropLoader(FeedingLoader):
         index = self._samples[self.order.batch(epoch, iteration)[: self.order.valid(iteration)]]
         index, replaced = self._quarantine.replace(index)
         generator = batch_generator(self._seed, epoch, iteration)
-        view = draw_view(AUGMENTATIONS["crop_flip"], self.reader.sizes[index], self._crop_area, generator)
+        view = draw_view(self._recipe, self.reader.sizes[index], self._recipe.area, generator)
         return Request(index, [dali_inputs(view)], self._image_size, replaced)
 
 
@@ -211,7 +211,7 @@ class EvalLoader(FeedingLoader):
     """
 
     def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0, samples=None, max_bad_share=0.0):
-        self._resize, self._image_size = resize or round(image_size * 256 / 224), image_size
+        self._resize, self._image_size = resize or round(image_size * EVALUATION["resize"]), image_size
         if self._resize < image_size:
             raise ValueError(f"resize is {self._resize}, below image_size {image_size}: the central crop would not fit.")
         self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)

@@ -119,7 +119,7 @@ def _loader(reader, config, device, threads):
         reader,
         batch,
         config.image_size,
-        augmentation=config.augmentation,
+        augmentation=config.recipe(),
         augment=config.augment,
         crop_area=(config.crop_min, config.crop_max),
         texture=None if config.texture_source == "view" else config.texture_source,

@@ -124,7 +124,7 @@ class Trainer:
             self.reader,
             config.batch_size,
             config.view_size,
-            augmentation=config.augmentation,
+            augmentation=config.recipe(),
             augment=config.augment,
             crop_area=(config.crop_min, config.crop_max),
             texture=None if config.texture_source == "view" else config.texture_source,
