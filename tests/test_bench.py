@@ -62,6 +62,7 @@ def test_orders_are_measured_from_a_file_that_is_not_in_memory(tmp_path):
 
 
 def test_what_an_order_bench_forgets_is_not_in_memory_and_what_is_announced_stays(tmp_path):
+    """fastneg.recipes.bench_order drops what a set larger than memory would not keep."""
     path = tmp_path / "x.beton"
     order._write(path, 64, 60_000)
     if order._drop_from_cache(path):
