@@ -22,6 +22,7 @@ def test_sets_by_name():
         ("a=1,", "''"),
         ("a=1,a=2", "twice"),
         ("a/b=1,a-b=2", "twice"),
+        ("a-b=1,a/b=2", "twice"),
         ("a=:texture", "metric is one"),
     ],
 )

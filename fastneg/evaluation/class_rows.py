@@ -28,7 +28,7 @@ def few_shot(labels, share, seed):
         labels: (N,) int64 on the CPU.
         share: percent, above 0, at most 100.
     """
-    kept = [rows[: math.ceil(share * len(rows) / 100 - 1e-9)] for rows in _shuffled(labels, seed)]  # 1.1 · 1000 / 100 is above 11
+    kept = [rows[: math.ceil(share * len(rows) / 100 - 1e-9)] for rows in _shuffled(labels, seed)]  # 64.4 · 250 / 100 is above 161
     return torch.cat(kept).sort().values
 
 
