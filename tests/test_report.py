@@ -161,6 +161,10 @@ def test_imported_weights_lack_nothing_and_show_no_settings_that_nobody_trained_
     assert "Missing or damaged" not in page.text and "resnet18 · weights of r18.pth" in page.text
     assert page.row("backbone")[1] == "resnet18" and not page.rows("temperature") and not page.rows("queue_size")
     assert "fastneg pretrain" not in page.text and "fastneg demo" in page.text  # the command that was recorded
+    trained = make_run(tmp_path / "trained", PretrainConfig(backbone="resnet50", negatives="none"))
+    text = page_of(tmp_path, str(folder), trained).source
+    differing = text[text.index("Where they differ") : text.index("<summary>All settings")]
+    assert set(re.findall(r'<th scope="row">(\w+)</th>', differing)) == {"backbone", "init"}
 
 
 def test_the_command_says_what_is_amiss(tmp_path, capsys):

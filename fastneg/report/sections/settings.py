@@ -21,7 +21,8 @@ def section(entries):
     for name in names:
         values = [_values(entry, name) for entry in entries]
         row = Row(name, tuple(_cell(name, found, defaults) for found in values))
-        distinct = {json.dumps(found, sort_keys=True) for found, entry in zip(values, entries, strict=True) if entry.runs[0].config}
+        # What a run does not have (its weights were imported, or its version did not know it) is no difference.
+        distinct = {json.dumps(found, sort_keys=True) for found in values if found != [MISSING]}
         if len(distinct) > 1 and name != "out":
             differing.append(row)
         rows.append(dataclasses.replace(row, cells=(*row.cells, Cell(text=docs.get(name, "")))))
