@@ -76,6 +76,7 @@ def test_a_name_of_any_length_leaves_room_for_the_plot():
     names = ["an-endless-name-" * 12, "b"]
     figure = style.drawn(Plot("p", "t", lambda look: bias.category_boxes(look, names, [[0.1, 0.5, 0.9]] * 2)), style.paper(names))
     assert figure.axes[0].get_position().width > 0.4
+    assert min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels()) >= 0
     assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
 
 
