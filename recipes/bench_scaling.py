@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from fastneg.config import default_workers
 from fastneg.recipes.bench_step import Contender, Variant, backward_ms, bench_data
-from fastneg.recipes.measuring import bench_device, milliseconds
+from fastneg.recipes.measuring import bench_device, milliseconds, times_of
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
 from fastneg.recipes.scaling import ASSUMPTIONS, Links, Step, predict
 from fastneg.training import distributed
@@ -28,7 +28,7 @@ MODELLED = (1, 2, 4, 8, 16, 32, 64)
 TIMEOUT_S = 600
 
 
-def bench_scaling(inside_gb_s, between_gb_s, latency_us, config=None, processes=None, rounds=9):
+def bench_scaling(inside_gb_s, between_gb_s, latency_us, config=None, processes=None, rounds=9, turns=3):
     """Yield measured rows (gloo processes of one thread each, weak scaling), then modelled ones up to 64 processes, 8 a machine.
 
     The model is put beside the measured rows too, with the bandwidth that gloo reached in the same run.
@@ -37,10 +37,11 @@ def bench_scaling(inside_gb_s, between_gb_s, latency_us, config=None, processes=
         inside_gb_s, between_gb_s, latency_us: of the links that the model assumes, as in `Links`.
         config: what is trained; its batch_size is that of one process.
         processes: how many to measure; None: 1, 2, 4 … up to the cores of this machine.
+        rounds, turns: steps measured of each number of processes in a turn, and turns: in each, all numbers come one after the other.
     """
     device = bench_device()
     config = config or _config(device)
-    yield from _measured_rows(config, processes or _powers_of_two(default_workers()), rounds)
+    yield from _measured_rows(config, processes or _powers_of_two(default_workers()), rounds, turns)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         data = bench_data(Path(folder), 2 * config.batch_size, config.image_size, device)
         step = measure_step(Contender(config, Variant(), Path(folder) / "run", data, stack), rounds)
@@ -81,17 +82,26 @@ def measure_step(contender, rounds):
 # --- measured on this machine --------------------------------------------------------------------------------------------------
 
 
-def _measured_rows(config, processes, rounds):
-    alone = None
-    for size in processes:
-        with tempfile.TemporaryDirectory() as folder:
-            data = bench_data(Path(folder), 2 * size * config.batch_size, config.image_size, "cpu")
-            step, bandwidth = _run_processes(config, size, data, Path(folder), rounds)
-        alone = alone or step
-        row = _row(config, "cpu", "measured (gloo)", size, 1, {"step_ms": step.step_ms, "efficiency": alone.step_ms / step.step_ms})
+def _measured_rows(config, processes, rounds, turns):
+    found = {size: [] for size in processes}
+    for turn in range(turns):
+        for size in processes if turn % 2 == 0 else processes[::-1]:  # a drift of the machine's speed then cancels
+            with tempfile.TemporaryDirectory() as folder:
+                data = bench_data(Path(folder), 2 * size * config.batch_size, config.image_size, "cpu")
+                found[size].append(_run_processes(config, size, data, Path(folder), rounds))
+    alone = [step for step, _ in found[processes[0]]]
+    for size, runs in found.items():
+        efficiency = 1 / times_of([step.step_ms for step, _ in runs], [step.step_ms for step in alone])
+        figures = {"step_ms": statistics.median(step.step_ms for step, _ in runs), "efficiency": efficiency}
+        row = _row(config, "cpu", "measured (gloo)", size, 1, figures)
         if size > 1:
-            links = Links(bandwidth, bandwidth, 0.0)  # what gloo reached with these very bytes: its latency is in it
-            row |= {"gloo_gb_s": bandwidth, "modelled_step_ms": predict(alone, links, size)["step_ms"]}
+            modelled = [
+                # What gloo reached with these very bytes: its latency is in it.
+                predict(first, Links(bandwidth, bandwidth, 0.0), size)
+                for first, (_, bandwidth) in zip(alone, runs, strict=True)
+            ]
+            row |= {"gloo_gb_s": statistics.median(bandwidth for _, bandwidth in runs)}
+            row |= {"modelled_efficiency": statistics.median(each["efficiency"] for each in modelled)}
         yield row
 
 

@@ -21,7 +21,7 @@ from fastneg.data import stencils
 from fastneg.data.encode import encode_samples
 from fastneg.negatives import make_negatives
 from fastneg.recipes.bench_loader import photos
-from fastneg.recipes.measuring import bench_device, figures_of, flops_per_ms, milliseconds, take_turns
+from fastneg.recipes.measuring import bench_device, figures_of, flops_per_ms, milliseconds, take_turns, times_of
 from fastneg.recipes.plain_moco import PlainMoCo, eager_info_nce, reallocating_update
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
 from fastneg.training import distributed
@@ -144,7 +144,7 @@ class Contender:
         return count / elapsed, waited / elapsed
 
 
-def bench_step(settings=None, rounds=7, images=None, only=None):
+def bench_step(settings=None, rounds=15, images=None, only=None):
     """Yield a row per config and contender.
 
     step: ready tensors; epoch: the same step fed by the loader, with the share of time in which the host waited for data. flops_utilisation
@@ -174,19 +174,26 @@ def _rows(device, config, contenders, rounds, only):
     flops, rate = _flops(ours), flops_per_ms(device)
     common = {"bench": "step", "device": device, "backbone": config.backbone, "image_size": config.image_size, "N": config.batch_size}
     common |= {"M": config.negatives_per_query, "K": config.queue_size}
-    base = statistics.median(times["fastneg"])
     for name in runners:
         found = figures_of(times[name])
         row = {**common, "measured": "step", "contender": name, **found, "samples_per_s": 1000 * config.batch_size / found["ms_median"]}
-        row |= {"times_of_fastneg": found["ms_median"] / base, "peak_mib": peaks[name]}
+        row |= {"times_of_fastneg": times_of(times[name], times["fastneg"]), "peak_mib": peaks[name]}
         if name == "fastneg":
             row["flops_utilisation"] = flops / found["ms_median"] / rate
         yield row
-    samples, waits = zip(*(ours.epoch(number) for number in range(1, 4)), strict=True)
-    middle = sorted(range(3), key=samples.__getitem__)[1]
-    share = samples[middle] / (1000 * config.batch_size / base)
-    row = {**common, "measured": "epoch", "contender": "fastneg", "samples_per_s": samples[middle], "data_wait_share": waits[middle]}
-    yield row | {"share_of_step_alone": share}
+    yield {**common, "measured": "epoch", "contender": "fastneg", **_epochs(ours, min(rounds, 7))}
+
+
+def _epochs(ours, rounds):
+    """Figures of epochs through the loader, each beside as many steps on a ready batch, right after it."""
+    found = []
+    for number in range(1, 1 + rounds):
+        samples, waits = ours.epoch(number)
+        steps = len(ours.trainer.loader) - 2
+        alone = milliseconds(lambda steps=steps: [ours() for _ in range(steps)], ours.trainer.device.type) / steps
+        found.append((samples, waits, samples * alone / 1000 / ours.config.batch_size))
+    samples, waits, shares = map(statistics.median, zip(*found, strict=True))
+    return {"samples_per_s": samples, "data_wait_share": waits, "share_of_step_alone": shares}
 
 
 def _plain(ours):

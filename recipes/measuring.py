@@ -23,6 +23,11 @@ def take_turns(runners, rounds, device):
     return {name: values[1:] for name, values in times.items()}
 
 
+def times_of(times, base):
+    """How many times as long as `base` something took: the median over rounds in which both ran, so that a machine's drift cancels."""
+    return statistics.median(each / other for each, other in zip(times, base, strict=True))
+
+
 def milliseconds(runner, device):
     """How long one call of `runner` takes on the device."""
     if device == "cuda":

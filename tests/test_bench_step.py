@@ -12,6 +12,7 @@ from fastneg.config import PretrainConfig
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.moco import MoCo
 from fastneg.recipes.bench_step import bench_step
+from fastneg.recipes.measuring import times_of
 from fastneg.recipes.plain_moco import PlainMoCo, eager_info_nce
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.training.optim import OPTIMIZERS
@@ -65,7 +66,11 @@ def test_rows_name_every_contender(tmp_path):
         assert row["times_of_fastneg"] == pytest.approx(row["ms_median"] / steps["fastneg"]["ms_median"])
     assert steps["fastneg"]["flops_utilisation"] > 0
     (epoch,) = (row for row in rows if row["measured"] == "epoch")
-    assert 0 <= epoch["data_wait_share"] <= 1 and epoch["samples_per_s"] > 0
+    assert 0 <= epoch["data_wait_share"] <= 1 and epoch["samples_per_s"] > 0 and epoch["share_of_step_alone"] > 0
+
+
+def test_a_drift_of_the_machine_cancels_from_ratios():
+    assert times_of([2.0, 40.0, 9.0], [1.0, 20.0, 3.0]) == 2.0  # the medians alone would say 3
 
 
 def test_a_variant_changes_what_it_says(tmp_path, monkeypatch):

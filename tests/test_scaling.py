@@ -2,6 +2,7 @@
 
 import pytest
 
+from fastneg.recipes import bench_scaling as bench_scaling_module
 from fastneg.recipes.bench_scaling import bench_scaling
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.recipes.scaling import BUCKET_BYTES, Links, Step, predict
@@ -41,15 +42,31 @@ def test_processes_divide_over_machines():
         predict(STEP, LINKS, 9, 2)
 
 
+def test_a_machine_that_slows_down_does_not_look_like_poor_scaling(monkeypatch):
+    """Every number of processes has its turns, in the one order and in the other."""
+    asked = []
+
+    def run(config, size, data, folder, rounds):
+        asked.append(size)
+        slowness = 2.0 ** len(asked)
+        return Step(slowness * (1.0 + 0.25 * (size > 1)), 1.0, 1000, 10), 1.0
+
+    monkeypatch.setattr(bench_scaling_module, "_run_processes", run)
+    monkeypatch.setattr(bench_scaling_module, "bench_data", lambda *_: None)
+    one, two = bench_scaling_module._measured_rows(tiny_cpu(), [1, 2], 1, turns=3)
+    assert asked == [1, 2, 2, 1, 1, 2]
+    assert one["efficiency"] == 1 and two["efficiency"] == pytest.approx(1 / 2.5)  # of 1/2.5, 1/0.625 and 1/2.5
+
+
 def test_measured_beside_modelled():
     config = tiny_cpu().replace(
         image_size=32, eval_resize=32, batch_size=8, queue_size=16, feature_dim=16, patch_min=4, patch_max=12, threads=1, bn_splits=2
     )
-    rows = list(bench_scaling(450.0, 50.0, 5.0, config=config, processes=(1, 2), rounds=1))
+    rows = list(bench_scaling(450.0, 50.0, 5.0, config=config, processes=(1, 2), rounds=1, turns=1))
     one, two = (row for row in rows if row["contender"] == "measured (gloo)")
     assert (one["processes"], two["processes"]) == (1, 2) and one["efficiency"] == 1
     assert two["samples_per_s"] == pytest.approx(1000 * 16 / two["step_ms"])
-    assert two["gloo_gb_s"] > 0 and two["modelled_step_ms"] > one["step_ms"]
+    assert two["gloo_gb_s"] > 0 and 0 < two["modelled_efficiency"] < 1
     modelled = [row for row in rows if row["contender"] == "modelled"]
     assert [row["processes"] for row in modelled] == [1, 2, 4, 8, 16, 32, 64] and modelled[-1]["machines"] == 8
     assert any("ring all-reduce" in row.get("note", "") for row in rows), "the assumptions are printed with the figures"
