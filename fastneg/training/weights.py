@@ -70,14 +70,17 @@ def read_weights(path):
 
 def _load(path):
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             return _safetensors().load_file(path)
         # MoCo-style scripts keep their parsed command line in the checkpoint: a bag of values, which runs no code.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"There is no file {path}: a checkpoint or a state dict was expected.") from None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except pickle.UnpicklingError as error:  # torch's own text would advise to run the code
+        said = "it is no file of PyTorch or safetensors, or it holds objects whose loading could run code"
+        raise WeightsError(f"{path} cannot be read as weights: {said}.") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
     except Exception as error:
         if type(error).__name__ != "SafetensorError":  # its class can only be named where the package is installed
@@ -86,6 +89,12 @@ def _load(path):
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}: a state dict was expected.")
     return content
+
+
+def _is_safetensors(path):
+    """By its content, whatever its name: eight bytes that count those of a JSON object, then the object."""
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _safetensors():
