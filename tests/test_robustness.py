@@ -23,7 +23,7 @@ def test_alexnet_against_itself_is_100():
 
 
 def test_the_published_row_of_resnet_50():
-    """Hendrycks and Dietterich 2019, table 1: clean error 23.9%, these CEs in whole numbers, mCE 76.7%, relative mCE 105.0%."""
+    """Hendrycks and Dietterich 2019, table 1: clean error 23.9%, mCE 76.7%, relative mCE 105.0%; its CEs in whole numbers."""
     ces = dict(zip(ALL_15, (80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77), strict=True))
     mce, relative = mean_corruption_errors(of({name: ALEXNET[name] * ce / 100 for name, ce in ces.items()}), 76.1)
     assert (mce, relative) == (pytest.approx(76.7, abs=0.5), pytest.approx(105.0, abs=1.0))
