@@ -43,6 +43,7 @@ def run_encode(config):
         f"{config.out}: {summary['images']} images, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
         f"{summary['passed_through']} passed through untouched, encoded again: {changed or 'none'}; "
         + (f"textures encoded again: {of_textures or 'none'}; " if config.textures else "")
+        + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
         + f"skipped: {len(summary['skipped'])}; no images by their suffix: {summary['ignored']}."
     )
     for skipped in summary["skipped"]:

@@ -67,7 +67,7 @@ def test_a_folder_becomes_a_file(tmp_path, folder, workers):
         size = sum(len(reader.jpeg(i)) for i in range(70))
     assert summary == {
         "images": 70, "bytes": size, "passed_through": 68, "re_encoded": {"png": 1, "cmyk": 1},
-        "textures_re_encoded": {}, "skipped": [], "ignored": 1, "removed": [],
+        "textures_re_encoded": {}, "skipped": [], "ignored": 1, "left_out": {}, "removed": [],
     }  # fmt: skip
     notes = json.loads((tmp_path / "out.beton.json").read_text())
     assert notes["samples"] == 70 and notes["re_encoded"] == summary["re_encoded"] and notes["encode"]["split"] == "train"

@@ -124,7 +124,8 @@ class BetonWriter:
         self._records[self._count] = (*record, *(values[key] for key in self.int_fields))
         self._sizes[self._count] = [len(block) for block in blocks]
         # The name of a file may hold bytes that are no UTF-8, which Python keeps as surrogates and JSON cannot hold.
-        self._names.append(None if name is None else str(name).encode("utf-8", "backslashreplace").decode())
+        text = None if name is None else str(name)
+        self._names.append(text if text is None or text.isascii() else text.encode("utf-8", "backslashreplace").decode())
         self._count += 1
 
     def _write(self, blocks):

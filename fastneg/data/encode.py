@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data.beton import CHECKSUM_FIELD, TEXTURE_FIELD, BetonError, BetonReader
+from fastneg.data.beton import CHECKSUM_FIELD, TEXTURE_FIELD, BetonError
 from fastneg.data.beton_writer import BetonWriter
 from fastneg.data.ffcv_writer import write_with_ffcv
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
 from fastneg.data.paired import MirroredTextures
-from fastneg.data.pool import CHUNK, Progress, chunks, in_order
+from fastneg.data.pool import CHUNK, Progress, in_order
 from fastneg.data.sources import find_sources, read_class_names, refuse_or_skip
 from fastneg.data.temporary import remove_stale
 from fastneg.data.textures import SynthesisedTextures
@@ -33,8 +33,8 @@ def encode(config: EncodeConfig, textures=None):
             there is none. None: what `config.textures` says.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
-        several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix),
-        removed [str] (temporary files of the same name, left by calls that were killed).
+        several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix), left_out {reason:
+        count of images}, removed [str] (temporary files of the same name, left by calls that were killed).
     Raises:
         ConfigError: src, split or subset name what does not exist. BetonError: no images, an unreadable one with on_error "stop", a full
         disk. Nothing is left under the final name then, nor a temporary file.
@@ -48,19 +48,16 @@ def encode(config: EncodeConfig, textures=None):
         textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
     sources = find_sources(config)
     names_of_classes = None if config.class_names is None else read_class_names(config.class_names, sources.classes)
-    order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names)).tolist()
-    names = [sources.names[i] for i in order]
-    labels = None if sources.labels is None else [sources.labels[i] for i in order]
-    done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": [], "ignored": sources.ignored}
+    order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names))
+    done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": []}
+    done |= {"ignored": sources.ignored, "left_out": sources.left_out}
     removed = remove_stale(out)
-    write = partial(_pass_through, read=sources.read, textures=textures) if config.writer == "passthrough" else write_with_ffcv
+    write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
     origin = _origin(config) if names_of_classes is None else {**_origin(config), "class_names": names_of_classes}
-    with Progress("encode", len(names)) as progress:
-        write(config, out, sources.classes, names, labels, done, progress, origin)
-    with BetonReader(out) as reader:
-        size = sum(len(reader.stored(index, field)) for field in reader.image_fields for index in range(len(reader)))
+    with Progress("encode", len(order)) as progress:
+        images, size = write(config, out, sources, order, done, progress, origin)
     done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
-    return {"images": len(reader), "bytes": size, "seconds": time.perf_counter() - began, "removed": removed, **done}
+    return {"images": images, "bytes": size, "seconds": time.perf_counter() - began, "removed": removed, **done}
 
 
 def encode_samples(path, samples, classes=None, int_fields=("label",)):
@@ -87,7 +84,7 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
             progress.advance(1, len(data))
         writer.info.update(_origin(None))
     seconds = time.perf_counter() - began
-    nothing = {"re_encoded": {}, "textures_re_encoded": {}, "skipped": [], "ignored": 0, "removed": removed}
+    nothing = {"re_encoded": {}, "textures_re_encoded": {}, "skipped": [], "ignored": 0, "left_out": {}, "removed": removed}
     return {"images": len(writer), "bytes": size, "seconds": seconds, "passed_through": len(writer), **nothing}
 
 
@@ -95,50 +92,69 @@ def _origin(config):
     return {"writer": f"fastneg {__version__}", "encode": None if config is None else config.as_dict()}
 
 
-def _prepare_files(names, read, prepare, textures):
-    """For each name the `Prepared` images of the sample, one or with its texture two, or a text that says why it cannot be used."""
-    files = [guarded(read, name) for name in names]
-    samples = [file if isinstance(file, str) else guarded(lambda file: [prepare(file)], file) for file in files]
-    if textures is None:
-        return samples
-    usable = [i for i, sample in enumerate(samples) if not isinstance(sample, str)]
-    made = textures([names[i] for i in usable], [files[i] for i in usable])
-    for i, texture in zip(usable, made, strict=True):
-        pair = texture if isinstance(texture, str) else guarded(prepare, texture)
-        samples[i] = f"its texture: {pair}" if isinstance(pair, str) else [*samples[i], pair]
-    return samples
+class _Samples:
+    """The samples in the order of the file, a chunk at a time, as lists of (name, place): made when they are asked for."""
+
+    def __init__(self, sources, order):
+        self._sources, self._order = sources, order
+
+    def __len__(self):
+        return -(-len(self._order) // CHUNK)
+
+    def __getitem__(self, number):
+        if number >= len(self):
+            raise IndexError(number)
+        chunk = self._order[number * CHUNK : (number + 1) * CHUNK].tolist()
+        return [(self._sources.names[i], self._sources.places[i]) for i in chunk]
 
 
-def _for_the_writer(names, prepare_files):
-    """The samples of `_prepare_files`, their bytes as buffers that go through shared memory."""
-    return [
-        sample if isinstance(sample, str) else [part._replace(jpeg=pickle.PickleBuffer(part.jpeg)) for part in sample]
-        for sample in prepare_files(names)
-    ]
+def _prepare_files(samples, read, prepare, textures):
+    """For each (name, place) the `Prepared` images of the sample, one or with its texture two, or a text that says why it cannot be used.
+
+    The bytes of an image are a buffer, as they go through shared memory.
+    """
+    files = [guarded(read, place) for _, place in samples]
+    prepared = [file if isinstance(file, str) else guarded(lambda file: [prepare(file)], file) for file in files]
+    if textures is not None:
+        usable = [i for i, sample in enumerate(prepared) if not isinstance(sample, str)]
+        made = textures([samples[i][0] for i in usable], [files[i] for i in usable])
+        for i, texture in zip(usable, made, strict=True):
+            pair = texture if isinstance(texture, str) else guarded(prepare, texture)
+            prepared[i] = f"its texture: {pair}" if isinstance(pair, str) else [*prepared[i], pair]
+    in_buffers = lambda sample: [part._replace(jpeg=pickle.PickleBuffer(part.jpeg)) for part in sample]
+    return [sample if isinstance(sample, str) else in_buffers(sample) for sample in prepared]
 
 
-def _pass_through(config, out, classes, names, labels, done, progress, origin, read, textures):
+def _pass_through(config, out, sources, order, done, progress, origin, textures):
+    """Write the file; returns (images, bytes of them with their textures)."""
     work = partial(
         _prepare_files,
-        read=read,
+        read=sources.read,
         prepare=partial(prepare, max_side=config.max_side, quality=config.quality, check=config.check),
         textures=textures,
     )
-    results = in_order(partial(_for_the_writer, prepare_files=work), chunks(names, CHUNK), config.workers)
+    results, written = in_order(work, _Samples(sources, order), config.workers), 0
     paired_fields = () if textures is None else (TEXTURE_FIELD,)
-    int_fields = (CHECKSUM_FIELD,) if labels is None else ("label", CHECKSUM_FIELD)
-    values = ({} for _ in names) if labels is None else ({"label": label} for label in labels)
-    with BetonWriter(out, int_fields, classes=classes, paired_fields=paired_fields) as writer, contextlib.closing(results):
-        for name, ints, sample in zip(names, values, (sample for chunk in results for sample in chunk), strict=True):
+    int_fields = (CHECKSUM_FIELD,) if sources.labels is None else ("label", CHECKSUM_FIELD)
+    with (
+        BetonWriter(out, int_fields, classes=sources.classes, paired_fields=paired_fields) as writer,
+        contextlib.closing(results),
+    ):
+        for index, sample in zip(order, (sample for chunk in results for sample in chunk), strict=True):
+            name = sources.names[index]
             if isinstance(sample, str):
                 refuse_or_skip(config, name, sample, done["skipped"])
                 progress.advance(1, 0)
                 continue
             image, *pair = sample
+            ints = {} if sources.labels is None else {"label": sources.labels[index]}
             writer.add(*image[:3], name=name, **ints, paired=dict(zip(paired_fields, (part[:3] for part in pair), strict=True)))
             done["passed_through"] += not image.changes
             done["re_encoded"].update(image.changes)
             for texture in pair:
                 done["textures_re_encoded"].update(texture.changes)
-            progress.advance(1, sum(memoryview(part.jpeg).nbytes for part in sample))
+            size = sum(memoryview(part.jpeg).nbytes for part in sample)
+            written += size
+            progress.advance(1, size)
         writer.info.update(**origin, **done)
+    return len(writer), written

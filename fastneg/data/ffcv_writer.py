@@ -30,9 +30,13 @@ def _measure_files(names, folder):
     return [guarded(lambda path: decoded_size(path.read_bytes()), Path(folder) / name) for name in names]
 
 
-def write_with_ffcv(config, out, classes, names, labels, done, progress, origin):
-    """Run FFCV's DatasetWriter. It waits for ever for a worker that died: images are decoded first, its processes watched."""
-    kept, largest = [], 0
+def write_with_ffcv(config, out, sources, order, done, progress, origin):
+    """Run FFCV's DatasetWriter. It waits for ever for a worker that died: images are decoded first, its processes watched.
+
+    Returns:
+        (images, bytes of them).
+    """
+    names, labels, kept, largest = [sources.names[i] for i in order], [sources.labels[i] for i in order], [], 0
     for i, size in enumerate(
         size for chunk in in_order(partial(_measure_files, folder=config.src), chunks(names, CHUNK), config.workers) for size in chunk
     ):
@@ -55,7 +59,9 @@ def write_with_ffcv(config, out, classes, names, labels, done, progress, origin)
         run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
         with BetonReader(temporary) as reader:
             done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
-        publish(temporary, out, {"classes": classes, "names": names, **origin, **done})
+            size = sum(len(reader.stored(index)) for index in range(len(reader)))
+        publish(temporary, out, {"classes": sources.classes, "names": names, **origin, **done})
+    return len(names), size
 
 
 def run_ffcv(config, temporary, paths, labels, page_size, progress):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 
 from fastneg.data.errors import BetonError
@@ -17,7 +18,7 @@ def list_csv(path):
     Paths are absolute or relative to the file's folder.
 
     Returns:
-        (names in the order of the file, {name: class as text}, empty where there is no label column).
+        (names in the order of the file, the class of each as text; None where there is no label column).
     Raises:
         BetonError: the file cannot be read, a row lacks a field, or an image comes twice.
     """
@@ -34,7 +35,7 @@ def list_csv(path):
         rows = rows[1:]
     elif header and len(header) == 1:
         label_at = None
-    classes, names = {}, []
+    classes, names, folder = [], [], os.path.dirname(path)
     for number, row in rows:
         if len(row) <= max(at, label_at or 0) or not row[at].strip() or (label_at is not None and not row[label_at].strip()):
             wanted = "a path" if label_at is None else "a path and a label"
@@ -42,8 +43,9 @@ def list_csv(path):
         name = row[at].strip()
         names.append(name)
         if label_at is not None:
-            classes[name] = row[label_at].strip()
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise BetonError(f"{path} lists {twice} more than once: each sample needs a name of its own.")
-    return names, classes
+            classes.append(row[label_at].strip())
+    if doubled := next(
+        (name for name, count in Counter(os.path.normpath(os.path.join(folder, name)) for name in names).items() if count > 1), None
+    ):
+        raise BetonError(f"{path} lists {doubled} more than once, in the same or another spelling: each image may occur once.")
+    return names, classes or None

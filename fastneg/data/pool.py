@@ -23,7 +23,7 @@ END_S = 5.0  # seconds that a worker whose pipe was closed may take to end
 
 
 def in_order(function, tasks, workers=0, context=None):
-    """Yield function(task) for each task in turn, computed by worker processes (0: one a core); with one, in this process.
+    """Yield function(task) for each task of a sequence in turn, computed by worker processes (0: one a core); with one, in this process.
 
     The workers are started by `context`, a multiprocessing context, or else by a fork server that has loaded what decoding needs; then
     a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here. Workers end with the generator,
@@ -32,7 +32,6 @@ def in_order(function, tasks, workers=0, context=None):
     What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, good until the next result is asked for; where it does
     not fit as bytes, and with one worker as it is: whatever it is, `memoryview` takes it.
     """
-    tasks = list(tasks)
     workers = min(workers or default_workers(), len(tasks))
     if workers <= 1:
         yield from map(function, tasks)
@@ -41,13 +40,13 @@ def in_order(function, tasks, workers=0, context=None):
     try:
         for _ in range(workers):
             pool.append(_Worker(function, context))
-        waiting, done = deque(enumerate(tasks)), {}
+        sent, done = 0, {}
         for number in range(len(tasks)):
             while number not in done:
                 # A second task keeps a worker busy while its first result is taken; results that wait for an earlier one are few.
                 for depth, worker in itertools.product((1, 2), pool):
-                    if waiting and waiting[0][0] < number + 4 * workers and worker.offer(*waiting[0], depth):
-                        waiting.popleft()
+                    if sent < min(len(tasks), number + 4 * workers) and worker.has_room(depth) and worker.offer(sent, tasks[sent]):
+                        sent += 1
                 ready = multiprocessing.connection.wait([worker.pipe for worker in pool if worker.numbers])
                 done.update(worker.receive() for worker in pool if worker.pipe in ready)
             worker, slot, (ended, result, trace) = done.pop(number)
@@ -77,10 +76,12 @@ class _Worker:
             theirs.close()
             self._memory.close_descriptor()
 
-    def offer(self, number, task, depth):
-        """Send a task unless the worker has `depth` tasks already, or would have to read first; returns whether it was sent."""
-        if len(self.numbers) >= depth or not self.free:
-            return False
+    def has_room(self, depth):
+        """Whether the worker has less than `depth` tasks, and a slot for the result of another."""
+        return len(self.numbers) < depth and bool(self.free)
+
+    def offer(self, number, task):
+        """Send a task unless the worker would have to read first; returns whether it was sent."""
         data = pickle.dumps((self.free[-1], task))
         if self.numbers and len(data) > FITS_A_PIPE:
             return False

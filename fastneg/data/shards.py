@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import glob
 import os
 import zlib
 
@@ -11,13 +10,15 @@ import numpy as np
 
 from fastneg.data.beton import TEXTURE_FIELD, BetonReader
 from fastneg.data.errors import BetonError
+from fastneg.data.file_names import split_names, twice
 
 
 def open_data(spec, verify=False):
     """The data set that a text names: `BetonReader` of one file, `BetonSet` of several.
 
     Args:
-        spec: a path, or a comma list of paths and globs ("in1k-*.beton"); the files that a glob finds are sorted by name.
+        spec: a path, or a comma list of paths, globs ("in1k-*.beton") and ranges ("in1k-{00..15}.beton"); the files that a glob finds are
+            sorted by name.
         verify: compare every sample with its checksum, as in `BetonReader`.
     Raises:
         BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files do not belong together.
@@ -27,22 +28,18 @@ def open_data(spec, verify=False):
 
 
 def named_files(spec):
-    """The paths in a comma list of paths and globs; a text that is the path of a file is taken as it is."""
+    """The paths in a comma list of paths, globs and ranges (see `split_names`); a text that is the path of a file is taken as it is."""
     spec = os.fspath(spec)
     if os.path.exists(spec):
         return [spec]
     files = []
-    for part in map(str.strip, spec.split(",")):
-        found = sorted(glob.glob(part)) if glob.has_magic(part) and not os.path.exists(part) else [part]
+    for part, found in split_names(spec):
         found = [file for file in found if file.removesuffix(".json") == file or file.removesuffix(".json") not in found]  # no sidecars
         if not part or not found:
             raise BetonError(f"{spec!r} names files, but {f'{part} matches none' if part else 'a part of it is empty'}.")
         files += found
-    seen = set()
-    for file in files:
-        if (real := os.path.realpath(file)) in seen:
-            raise BetonError(f"{spec!r} names {file} twice: each file may occur once.")
-        seen.add(real)
+    if (doubled := twice(files)) is not None:
+        raise BetonError(f"{spec!r} names {doubled} twice: each file may occur once.")
     return files
 
 

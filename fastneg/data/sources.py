@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fastneg.config import ConfigError
-from fastneg.data.archives import archive_paths, list_archives
+from fastneg.data.archives import archive_paths, list_archives, read_place
 from fastneg.data.beton import BetonError
 from fastneg.data.listing import list_csv
 from fastneg.data.subsets import IMAGENET100
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 SPLITS = frozenset(("train", "val", "validation", "test"))
+LOOSE = "beside the class folders"
 LARGEST_NUMBERED = 1 << 20  # numbers above it are names, not labels
 
 
@@ -26,8 +27,12 @@ class Sources(NamedTuple):
     labels: list[int] | None
     ignored: int
     """Files that are no images by their suffix."""
-    read: Callable[[str], bytes]
-    """The file's bytes by its name; picklable."""
+    left_out: dict[str, int]
+    """Images that are not taken, counted by the reason."""
+    places: Sequence
+    """Where each image is; what `read` takes."""
+    read: Callable[[object], bytes]
+    """The file's bytes by its place; picklable, and small: it goes to every worker."""
 
 
 class FolderFiles:
@@ -60,22 +65,25 @@ def find_sources(config):
     if config.writer == "ffcv":
         raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
     if archives:
-        names, told, read, ignored = list_archives(archives, SUFFIXES)
+        names, told, places, ignored, left_out = list_archives(archives, SUFFIXES)
+        read = read_place
     else:
         names, told = list_csv(config.src)
-        read, ignored = FolderFiles(Path(config.src).parent), 0
+        places, ignored, left_out, read = names, 0, {}, FolderFiles(Path(config.src).parent)
     if not names:
         raise BetonError(f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked for.")
-    if not told:
+    if told is None:
         if config.subset is not None:
             raise ConfigError(f"--subset has no effect: the images of {config.src} have no classes.")
-        return Sources(None, names, None, ignored, read)
-    classes = _class_names(set(told.values()))
+        return Sources(None, names, None, ignored, left_out, places, read)
+    classes = _class_names(set(told))
     if config.subset is not None:
         wanted = _subset(config.subset, set(classes), config.src)
-        names, classes = [name for name in names if told[name] in wanted], [name for name in classes if name in wanted]
+        chosen = [i for i, name in enumerate(told) if name in wanted]
+        places = places.taken(chosen) if archives else [places[i] for i in chosen]
+        names, told, classes = [names[i] for i in chosen], [told[i] for i in chosen], [name for name in classes if name in wanted]
     position = {name: number for number, name in enumerate(classes)}
-    return Sources(classes, names, [position[told[name]] for name in names], ignored, read)
+    return Sources(classes, names, [position[name] for name in told], ignored, left_out, places, read)
 
 
 def _class_names(found):
@@ -103,30 +111,40 @@ def find_images(config):
     if not folders:
         return _flat(config, source, root)
     classes = sorted(folders if config.subset is None else _subset(config.subset, folders, root))
-    names, labels, ignored = [], [], 0
+    names, labels, seen = [], [], {}
+    beside = [entry.name for entry in os.scandir(root) if not entry.is_dir()]
+    loose = sum(map(_is_image, beside))
+    ignored = len(beside) - loose
     for label, name in enumerate(classes):
-        for folder, below, files in os.walk(root / name):
+        for folder, below, files in os.walk(root / name, followlinks=True):
             below.sort()
-            for file in sorted(files):
-                if file.startswith(".") or Path(file).suffix.lower() not in SUFFIXES:
-                    ignored += 1
-                    continue
-                names.append((Path(folder) / file).relative_to(source).as_posix())
-                labels.append(label)
+            real = os.path.realpath(folder)
+            if real in seen:  # links could lead round in a circle
+                raise BetonError(f"{folder} is the same folder as {seen[real]}, by a link: its images would come twice. Remove the link.")
+            seen[real] = folder
+            prefix = os.path.relpath(folder, source)
+            images = [f"{prefix}/{file}" for file in sorted(files) if _is_image(file)]
+            ignored += len(files) - len(images)
+            names += images
+            labels += [label] * len(images)
     if not names:
         raise BetonError(f"{root} holds no images: {root}/<class>/* with {', '.join(sorted(SUFFIXES))} was looked for.")
-    return Sources(classes, names, labels, ignored, FolderFiles(source))
+    return Sources(classes, names, labels, ignored, {LOOSE: loose} if loose else {}, names, FolderFiles(source))
+
+
+def _is_image(file):
+    return not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES
 
 
 def _flat(config, source, root):
     if config.subset is not None:
         raise ConfigError(f"--subset has no effect: {root} holds no folders, so its images have no classes.")
     files = sorted(entry.name for entry in os.scandir(root) if entry.is_file())
-    names = [name for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+    names = list(filter(_is_image, files))
     if not names:
         raise BetonError(f"{root} holds no images: {root}/<class>/* with {', '.join(sorted(SUFFIXES))} was looked for.")
     ignored, names = len(files) - len(names), [(root / name).relative_to(source).as_posix() for name in names]
-    return Sources(None, names, None, ignored, FolderFiles(source))
+    return Sources(None, names, None, ignored, {}, names, FolderFiles(source))
 
 
 def _subset(subset, folders, root):
