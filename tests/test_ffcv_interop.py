@@ -3,12 +3,17 @@
 FFCV works in a process of its own: it waits for ever where it fails, forks, and leaves Numba's finalizers behind.
 """
 
+import contextlib
 import io
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,3 +276,53 @@ def test_ffcvs_endless_wait_becomes_an_error(tmp_path, monkeypatch, data, said):
     with pytest.raises(BetonError, match=said):
         encode(config(tmp_path, ffcv_mode="raw"))
     assert time.monotonic() - began < 100 and left_over(tmp_path) == set()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_signal_ends_all_of_ffcvs_processes(tmp_path, number, code):
+    data, mark = jpeg(photo(RNG, 256, 256)), f"FASTNEG_TEST_JOB={tmp_path}-{number}"
+    for i in range(700):
+        path = tmp_path / f"src/{i % 4}/{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (out := tmp_path / "out").mkdir()
+    (temporary := tmp_path / "tmp").mkdir()
+    flags = ["--writer", "ffcv", "--ffcv_mode", "jpg", "--workers", "2"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "fastneg", "encode", "src", "out/x.beton", *flags],
+        cwd=tmp_path,
+        env=dict([*os.environ.items(), mark.split("=", 1), ("TMPDIR", str(temporary))]),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        began = time.monotonic()
+        while not any(path.stat().st_size > 2**23 for path in out.iterdir()):  # FFCV is writing samples
+            assert time.monotonic() - began < TIMEOUT_S and job.poll() is None
+            time.sleep(0.002)
+        assert len(processes(mark)) > 3
+        job.send_signal(number)
+        error = job.communicate(timeout=TIMEOUT_S)[1]
+        assert job.returncode == code and (number == signal.SIGKILL or "nothing was left of out/x.beton" in error)
+        while left := processes(mark):
+            assert time.monotonic() - began < TIMEOUT_S, left
+            time.sleep(0.1)
+    finally:
+        for process in processes(mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    # What a killed process leaves is one file, which the next call removes.
+    assert [bool(re.fullmatch(r"\.x\.beton\.\w+\.tmp", path.name)) for path in out.iterdir()] == [True] * (number == signal.SIGKILL)
+    assert not [path for path in temporary.iterdir() if not path.is_dir()]
+
+
+def processes(mark):
+    """Ids of the living processes that have it in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (path / "environ").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+    return found

@@ -1,10 +1,11 @@
 """What can be encoded beside class folders: flat folders, tar archives, WebDataset shards, CSV lists; samples equal their files.
 
-fastneg.data.archives and fastneg.data.listing are tested here.
+fastneg.data.archives, fastneg.data.file_names and fastneg.data.listing are tested here.
 """
 
 import io
 import json
+import pickle
 import tarfile
 
 import numpy as np
@@ -14,6 +15,8 @@ from conftest import jpeg, photo
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonError, BetonReader
 from fastneg.data.encode import encode
+from fastneg.data.file_names import split_names
+from fastneg.data.sources import find_sources
 from fastneg.recipes.cli import main
 
 PHOTOS = {f"img{i}.jpg": jpeg(photo(np.random.default_rng(i), 40, 48)) for i in range(6)}
@@ -223,3 +226,106 @@ def test_a_subset_of_numbered_classes_keeps_their_order(tmp_path):
     encoded(path, tmp_path, subset=str(tmp_path / "few.txt"))
     with BetonReader(tmp_path / "out.beton") as reader:
         assert reader.classes == ["2", "10"]
+
+
+def write_files(root, files):
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def test_images_beside_the_class_folders_are_counted(tmp_path, capsys):
+    files = {"cat/0.jpg": PHOTOS["img0.jpg"], "loose.jpg": PHOTOS["img1.jpg"], "notes.txt": b"x", ".hidden.jpg": b"x"}
+    src = write_files(tmp_path / "src", files)
+    found, summary = encoded(src, tmp_path)
+    assert list(found) == ["cat/0.jpg"] and summary["left_out"] == {"beside the class folders": 1} and summary["ignored"] == 2
+    assert json.loads((tmp_path / "out.beton.json").read_text())["left_out"] == summary["left_out"]
+    assert main(["encode", str(src), str(tmp_path / "out.beton")]) == 0
+    assert "images left out: 1 beside the class folders;" in capsys.readouterr().out
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    src = write_files(tmp_path / "src", {"cat/0.jpg": PHOTOS["img0.jpg"]})
+    other = write_files(tmp_path / "other", {"1.jpg": PHOTOS["img1.jpg"]})
+    (src / "cat" / "more").symlink_to(other)
+    assert set(encoded(src, tmp_path)[0]) == {"cat/0.jpg", "cat/more/1.jpg"}
+    (src / "cat" / "more" / "again").symlink_to(src / "cat")
+    with pytest.raises(BetonError, match=r"again is the same folder as .*cat, by a link"):
+        encoded(src, tmp_path)
+
+
+def test_a_webdataset_key_is_one_sample(tmp_path):
+    members = [(f"{i}.{end}", PHOTOS[f"img{i}.jpg"]) for i in range(3) for end in ("seg.jpg", "jpg")]
+    for companions in ([], [(f"{i}.cls", b"%d" % i) for i in range(3)]):  # of flat archives too
+        found, summary = encoded(tar(tmp_path / "x.tar", [*members, *companions, ("9.cls", b"5")]), tmp_path)
+        expected = {f"{i}.jpg": (PHOTOS[f"img{i}.jpg"], str(i) if companions else None) for i in range(3)}
+        assert found == expected and summary["left_out"] == {"other images of a sample": 3}
+        assert summary["ignored"] == 1, "a class without an image"
+
+
+def test_images_of_class_folders_may_have_dots_in_their_names(tmp_path):
+    members = {f"cat/a.{i}.jpg": PHOTOS[f"img{i}.jpg"] for i in range(3)}
+    found, summary = encoded(tar(tmp_path / "x.tar", members.items()), tmp_path)
+    assert found == {name: (data, "cat") for name, data in members.items()} and summary["left_out"] == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("0.a.jpg", "0.b.jpg"), "0.a.jpg and 0.b.jpg are images of one sample, 0 "),
+        (("0.jpg", "0.png"), "0.jpg and 0.png are images of one sample"),
+        (("0-x.jpg", "0.jpg", "0.seg.jpg", "1.seg.jpg"), "1.seg.jpg is the only image of its sample"),
+        (("0.jpg", "./0.jpg"), "holds 0.jpg twice"),
+    ],
+)
+def test_which_image_is_meant_is_not_guessed(tmp_path, names, said):
+    path = tar(tmp_path / "x.tar", [(name, PHOTOS["img0.jpg"]) for name in names])
+    with pytest.raises(BetonError, match=said):
+        encoded(path, tmp_path)
+
+
+def test_shards_of_one_name_in_several_folders(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        tar(tmp_path / folder / "s.tar", [("0.jpg", PHOTOS[f"img{'ab'.index(folder)}.jpg"])])
+    found, _ = encoded(tmp_path / "?" / "s.tar", tmp_path)
+    assert found == {f"{folder}/s/0.jpg": (PHOTOS[f"img{i}.jpg"], None) for i, folder in enumerate("ab")}
+    with pytest.raises(ConfigError, match=r"names .*s\.tar twice"):
+        encoded(f"{tmp_path}/a/s.tar,{tmp_path}/b/../a/s.tar", tmp_path)
+
+
+def test_ranges_name_shards(tmp_path):
+    for i in range(9, 12):
+        tar(tmp_path / f"s-{i:03d}.tar", [("0.jpg", PHOTOS[f"img{i - 9}.jpg"])])
+    found, _ = encoded(tmp_path / "s-{009..011}.tar", tmp_path)
+    assert found == {f"s-{i:03d}/0.jpg": (PHOTOS[f"img{i - 9}.jpg"], None) for i in range(9, 12)}
+    with pytest.raises(BetonError, match=r"s-012\.tar cannot be read"):
+        encoded(tmp_path / "s-{009..012}.tar", tmp_path)
+
+
+def test_ranges_are_expanded_as_written(tmp_path):
+    assert split_names("a{8..10}-{00..01}.beton, b") == [
+        ("a{8..10}-{00..01}.beton", [f"a{i}-0{j}.beton" for i in (8, 9, 10) for j in (0, 1)]),
+        ("b", ["b"]),
+    ]
+    (tmp_path / "x{1..2}").touch()
+    assert split_names(f"{tmp_path}/x{{1..2}}")[0][1] == [f"{tmp_path}/x{{1..2}}"], "a file of that very name"
+    for name in ("y1a", "y1b", "y2a"):
+        (tmp_path / name).touch()
+    assert split_names(f"{tmp_path}/y{{1..2}}?")[0][1] == [f"{tmp_path}/{name}" for name in ("y1a", "y1b", "y2a")]
+
+
+def test_a_listed_image_counts_once_however_it_is_spelt(tmp_path):
+    write_files(tmp_path, {"a/0.jpg": PHOTOS["img0.jpg"]})
+    for other in ("./a/0.jpg", "a/../a/0.jpg", f"{tmp_path}/a/0.jpg"):
+        (tmp_path / "list.csv").write_text(f"a/0.jpg,x\n{other},y\n")
+        with pytest.raises(BetonError, match=r"a/0\.jpg more than once, in the same or another spelling"):
+            encoded(tmp_path / "list.csv", tmp_path)
+
+
+def test_what_goes_to_the_workers_does_not_grow_with_the_archive(tmp_path):
+    path = tar(tmp_path / "x.tar", [(f"a/{i}.jpg", b"x") for i in range(500)])
+    sources = find_sources(EncodeConfig(path, str(tmp_path / "x.beton")))
+    assert len(sources.names) == len(sources.places) == 500 and len(pickle.dumps(sources.read)) < 200
+    assert sources.read(sources.places[499]) == b"x"

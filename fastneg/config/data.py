@@ -13,7 +13,7 @@ class EncodeConfig(Config):
 
     src: str
     """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar archives or WebDataset shards (one .tar, a
-    comma list, a glob in quotes); or a .csv of paths and labels."""
+    comma list, a glob or a range {000..146} in quotes); or a .csv of paths and labels."""
     out: str
     """The .beton file to write; OUT.json beside it holds the classes and what was done."""
     split: str | None = None
@@ -91,6 +91,6 @@ class VerifyConfig(Config):
     """Check every sample of a .beton file: its CRC32 and a full decode. Exit code 1 if any is bad."""
 
     file: str
-    """The .beton file; several by a comma list or a glob in quotes."""
+    """The .beton file; several by a comma list, a glob or a range {00..15} in quotes."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from functools import partial
+from multiprocessing import reduction
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from fastneg.data.pool import CHUNK, chunks, in_order, process_context
 from fastneg.data.sources import refuse_or_skip
 from fastneg.data.temporary import temporary_file, told_when_full
 
+LARGEST_LOG = 1 << 20
 STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not end
 
 
@@ -68,25 +70,27 @@ def run_ffcv(config, temporary, paths, labels, page_size, progress):
     context = process_context()
     workers = min(config.workers or default_workers(), len(paths))
     receiver, sender = context.Pipe(duplex=False)
-    counter, counted = context.Value("q", 0), 0
-    with tempfile.NamedTemporaryFile(prefix="fastneg-ffcv-", suffix=".log") as log:
+    counter, counted = context.Array("q", 2), [0, 0]
+    with tempfile.TemporaryFile() as log:  # it has no name: nothing is left of it when this process is killed
         settings = {"mode": config.ffcv_mode or "proportion", "max_side": config.max_side, "quality": config.quality, "seed": config.seed}
         job = context.Process(
-            target=_ffcv_job, args=(sender, log.name, str(temporary), _Images(paths, labels, counter, sender), settings, page_size, workers)
+            target=_ffcv_job,
+            args=(sender, _Inherited(log.fileno()), str(temporary), _Images(paths, labels, counter, sender), settings, page_size, workers),
         )
         job.start()
         sender.close()
         try:
             while not receiver.poll(0.2) and job.is_alive():
-                progress.advance(counter.value - counted, 0)
-                counted = counter.value
+                now = counter[:]
+                progress.advance(now[0] - counted[0], now[1] - counted[1])
+                counted = now
             failure = receiver.recv() if receiver.poll(0) else f"it ended with exit code {job.exitcode}"
         except EOFError:  # the child closed its end, which it does only by dying
             failure = "it died"
         finally:
             _end(job)
         if failure is not None:
-            lines = Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = os.pread(log.fileno(), LARGEST_LOG, 0).decode("utf-8", "replace").splitlines()
             said = [line for line in lines if line.strip() and "it/s" not in line]  # without FFCV's progress bar
             raise BetonError(f"FFCV's writer failed: {failure}." + (f" It said: {said[-1]}" if said else ""))
 
@@ -102,6 +106,20 @@ def _end(job):
     job.join()
 
 
+class _Inherited:
+    """An open file that a child process gets too."""
+
+    def __init__(self, descriptor):
+        self.descriptor = descriptor
+
+    def __reduce__(self):  # while the child is started
+        return _inherited, (reduction.DupFd(self.descriptor),)
+
+
+def _inherited(descriptor):
+    return _Inherited(descriptor.detach())
+
+
 class _Images:
     """The data set that FFCV's workers index. It reports what fails, since the writer would wait for ever."""
 
@@ -114,20 +132,21 @@ class _Images:
     def __getitem__(self, index):
         path = self._paths[index]
         try:
-            image, _ = load_rgb(Path(path).read_bytes())
+            data = Path(path).read_bytes()
+            image, _ = load_rgb(data)
         except (BetonError, OSError) as error:
             self._failures.send(f"{path} cannot be used: {error}"[:2000])
             raise
         with self._counter.get_lock():
-            self._counter.value += 1
+            self._counter[0] += 1
+            self._counter[1] += len(data)
         return np.asarray(image), self._labels[index]
 
 
 def _ffcv_job(messages, log, temporary, images, settings, page_size, workers):
     os.setsid()  # so that all its processes can be ended together
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
-    with open(log, "w") as file:
-        os.dup2(file.fileno(), 2)
+    os.dup2(log.descriptor, 2)
     multiprocessing.set_start_method("fork", force=True)  # as FFCV's writer is made for; each worker would import everything anew otherwise
     writer, watcher = None, _Watcher()
     try:
