@@ -29,16 +29,16 @@ def shuffle(source, unit, offsets, patch_sizes, out):
     """Fills out (N, M, P, H, L) from source (N, P, H, L), `unit` elements a pixel; offsets and patch_sizes have been checked."""
     source, offsets, patch_sizes, out = (tensor.numpy() for tensor in (source, offsets.contiguous(), patch_sizes.contiguous(), out))
 
-    def work(n):
-        _shuffle_one(source[n], unit, offsets[n], patch_sizes[n], out[n])
-
-    images, threads = range(len(source)), min(torch.get_num_threads(), len(source))
-    if threads == 1:
+    def work(images):
         for n in images:
-            work(n)
+            _shuffle_one(source[n], unit, offsets[n], patch_sizes[n], out[n])
+
+    threads = min(torch.get_num_threads(), len(source))
+    if threads == 1:
+        work(range(len(source)))
     else:
         with ThreadPoolExecutor(threads) as pool:  # the compiled loops hold no lock of the interpreter
-            list(pool.map(work, images))
+            list(pool.map(work, [range(first, len(source), threads) for first in range(threads)]))
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,7 @@
 """The augmentation against torchvision, image by image with the same parameters, and the Triton kernels against the torch twin."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torchvision.transforms.v2.functional as TF
 from conftest import photo
 from torchvision.transforms import ColorJitter
 
+import fastneg.kernels.augment as module
 import fastneg.kernels.augment_torch
 from fastneg.kernels.augment import AugmentParams, augment, draw_augment_params
 
@@ -125,8 +127,30 @@ def test_half_precision_images_and_strides(backend):
     assert torch.equal(run(wide[..., ::2], params, backend=backend), run(images.float(), params, backend=backend))
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="the loops for CPUs")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_on_a_cpu_numbas_loops_and_plain_torch_are_the_same(monkeypatch, kind, dtype, threads):
+    """The other tests hold the loops to torchvision; this one plain torch to the loops."""
+    images, params = photos(7, 26, 33), draw(7, seed=4, jitter_p=0.9, hue=0.5)
+    images = images if kind == torch.uint8 else (images.float() / 255).to(kind)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        given = images.contiguous(memory_format=memory_format)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        loops = run(given, params, backend="torch", dtype=dtype, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+        torch.set_num_threads(before)
+        with monkeypatch.context() as patched:
+            patched.setattr(module.importlib.util, "find_spec", lambda name: None)
+            patched.setitem(sys.modules, "fastneg.kernels.augment_cpu", None)
+            plain = run(given, params, backend="torch", dtype=dtype, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+        torch.testing.assert_close(loops, plain, rtol=1e-3 if dtype == torch.float16 else 0, atol=2e-3 if dtype == torch.float32 else 1e-2)
+
+
 def test_the_block_size_does_not_matter(monkeypatch):
     images, params = photos(12, 20, 24), draw(12)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)  # without numba
     whole = run(images, params, backend="torch")
     monkeypatch.setattr(fastneg.kernels.augment_torch, "CPU_BLOCK_PIXELS", 1)
     torch.testing.assert_close(run(images, params, backend="torch"), whole, rtol=0, atol=1e-3)
