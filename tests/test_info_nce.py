@@ -1,4 +1,7 @@
-"""InfoNCE against its plain definition in float64: both backends, forward and every gradient, on ragged sizes and extreme values."""
+"""InfoNCE against its plain definition in float64: both backends, forward and every gradient, on ragged sizes and extreme values.
+
+The Triton backend is fastneg.kernels.info_nce_triton with fastneg.kernels.info_nce_triton_kernels.
+"""
 
 import math
 import pickle

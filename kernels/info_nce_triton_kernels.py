@@ -1,0 +1,267 @@
+"""The kernels of info_nce_triton.py: the sweep over the shared negatives, the merge of its parts, the gradient of the negatives.
+
+Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension, S splits of K.
+
+`partial_kernel` sweeps a share of the negatives for a block of rows and leaves a partial (maximum, sum, weighted mean of keys, rank);
+`merge_kernel` joins the S partials of a row and its private negatives in a fixed order, so results repeat bit for bit;
+`negatives_grad_kernel` recomputes the logits for the gradient of shared negatives. Logits are kept in base 2: z = q·n log2(e) / T.
+"""
+
+import triton
+import triton.language as tl
+
+LOWEST = tl.constexpr(-1e30)  # a finite start of the running maximum: exp2(-inf - -inf) would be NaN
+LOG2E = tl.constexpr(1.4426950408889634)
+LN2 = tl.constexpr(0.6931471805599453)
+# Shares of the softmax are 1/K or so: lifted by 2^12 they keep their precision in float16, and at most 1 they cannot overflow.
+LIFT = tl.constexpr(4096.0)
+
+
+@triton.jit
+def _inverse_temperature(temperature, TENSOR_TEMPERATURE: tl.constexpr):
+    if TENSOR_TEMPERATURE:
+        return 1.0 / tl.load(temperature).to(tl.float32)
+    return 1.0 / temperature
+
+
+@triton.jit
+def _load_rows(pointer, index, stride_row, stride_dim, valid, DIM: tl.constexpr, DIM_PAD: tl.constexpr, ALL_VALID: tl.constexpr):
+    """Rows `index` of a (rows, D) matrix, zero where not `valid` and beyond D; ALL_VALID spares the test."""
+    d = tl.arange(0, DIM_PAD)
+    pointers = pointer + index.to(tl.int64)[:, None] * stride_row + d.to(tl.int64)[None, :] * stride_dim
+    if ALL_VALID and DIM == DIM_PAD:
+        return tl.load(pointers)
+    if ALL_VALID:
+        return tl.load(pointers, mask=(d < DIM)[None, :], other=0.0)
+    return tl.load(pointers, mask=valid[:, None] & (d < DIM)[None, :], other=0.0)
+
+
+@triton.jit
+def _dot(a, b, acc, PRECISION: tl.constexpr, UPCAST: tl.constexpr):
+    if UPCAST:  # Triton's interpreter multiplies bfloat16 as raw bits
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), acc, input_precision=PRECISION)
+    return tl.dot(a, b, acc, input_precision=PRECISION)
+
+
+@triton.jit
+def partial_kernel(
+    query,
+    positive,
+    negatives,
+    temperature,
+    tops,
+    totals,
+    ranks,
+    means,
+    positive_dots,
+    rows,
+    count,
+    tiles_per_split,
+    query_n,
+    query_d,
+    positive_n,
+    positive_d,
+    negatives_k,
+    negatives_d,
+    DIM: tl.constexpr,
+    DIM_PAD: tl.constexpr,
+    OPERAND: tl.constexpr,
+    TENSOR_TEMPERATURE: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    WHOLE_TILES: tl.constexpr,
+    EXCLUDE_DIAGONAL: tl.constexpr,
+    WITH_GRAD: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):
+    # The row block varies fastest: programs that run side by side read the same negatives, so these come from L2.
+    split = tl.program_id(1)
+    row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    valid = row < rows
+    scale = _inverse_temperature(temperature, TENSOR_TEMPERATURE) * LOG2E
+    q = _load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
+    positive_dot = tl.zeros([BLOCK_N], tl.float32)
+    for start in range(0, DIM, 32):  # in slices: whole rows of both in float32 would make the sweep below spill registers
+        part = start + tl.arange(0, 32)
+        inside = valid[:, None] & (part < DIM)[None, :]
+        at = row.to(tl.int64)[:, None]
+        q_part = tl.load(query + at * query_n + part.to(tl.int64)[None, :] * query_d, mask=inside, other=0.0).to(OPERAND)
+        k_part = tl.load(positive + at * positive_n + part.to(tl.int64)[None, :] * positive_d, mask=inside, other=0.0).to(OPERAND)
+        positive_dot += tl.sum(q_part.to(tl.float32) * k_part.to(tl.float32), 1)
+
+    top = tl.zeros([BLOCK_N], tl.float32) + LOWEST
+    total = tl.zeros([BLOCK_N], tl.float32)
+    rank = tl.zeros([BLOCK_N], tl.int32)
+    mean = tl.zeros([BLOCK_N, DIM_PAD], tl.float32)
+    d = tl.arange(0, DIM_PAD)
+    first = split * tiles_per_split
+    last = tl.minimum(first + tiles_per_split, tl.cdiv(count, BLOCK_K))
+    for tile in range(first, last):
+        key = tile * BLOCK_K + tl.arange(0, BLOCK_K)
+        keys = _load_rows(negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, WHOLE_TILES).to(OPERAND)
+        dots = _dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST)
+        if not WHOLE_TILES:
+            dots = tl.where((key < count)[None, :], dots, float("-inf"))
+        if EXCLUDE_DIAGONAL:
+            dots = tl.where(row[:, None] == key[None, :], float("-inf"), dots)
+        rank += tl.sum((dots > positive_dot[:, None]).to(tl.int32), 1)
+        # The scale stays out of the product and in float32: folding it into a half-precision q would round every logit.
+        new_top = tl.maximum(top, tl.max(dots, 1) * scale)
+        weights = tl.exp2(tl.fma(dots, scale, -new_top[:, None]))
+        shrink = tl.exp2(top - new_top)
+        total = total * shrink + tl.sum(weights, 1)
+        if WITH_GRAD:  # the tile just compared is the tile summed: it is loaded once for both products
+            mean = _dot(weights.to(OPERAND), keys, mean * shrink[:, None], PRECISION, UPCAST)
+        top = new_top
+
+    place = split.to(tl.int64) * rows + row
+    tl.store(tops + place, top, mask=valid)
+    tl.store(totals + place, total, mask=valid)
+    tl.store(ranks + place, rank, mask=valid)
+    if split == 0:
+        tl.store(positive_dots + row, positive_dot, mask=valid)
+    if WITH_GRAD:
+        tl.store(means + place[:, None] * DIM + d[None, :], mean, mask=valid[:, None] & (d < DIM)[None, :])
+
+
+@triton.jit
+def merge_kernel(
+    query,
+    positive,
+    extras,
+    temperature,
+    tops,
+    totals,
+    ranks,
+    means,
+    positive_dots,
+    loss,
+    lse,
+    positive_logits,
+    rank_out,
+    extra_logits,
+    dq,
+    rows,
+    splits,
+    private,
+    extra_scale,
+    worst_rank,
+    query_n,
+    query_d,
+    positive_n,
+    positive_d,
+    extras_n,
+    extras_m,
+    extras_d,
+    DIM: tl.constexpr,
+    DIM_PAD: tl.constexpr,
+    OPERAND: tl.constexpr,
+    TENSOR_TEMPERATURE: tl.constexpr,
+    SPLITS_PAD: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    WITH_GRAD: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    d = tl.arange(0, DIM_PAD)
+    inverse = _inverse_temperature(temperature, TENSOR_TEMPERATURE)
+    scale = inverse * LOG2E
+    positive_dot = tl.load(positive_dots + row)
+
+    split = tl.arange(0, SPLITS_PAD)
+    place = split.to(tl.int64) * rows + row
+    split_tops = tl.load(tops + place, mask=split < splits, other=LOWEST)
+    top = tl.max(split_tops, 0)
+    total = tl.sum(tl.exp2(split_tops - top) * tl.load(totals + place, mask=split < splits, other=0.0), 0)
+    rank = tl.sum(tl.load(ranks + place, mask=split < splits, other=0).to(tl.int64), 0)
+    mean = tl.zeros([DIM_PAD], tl.float32)
+    if WITH_GRAD:
+        for start in range(0, splits, BLOCK_S):
+            some = start + tl.arange(0, BLOCK_S)
+            at = some.to(tl.int64) * rows + row
+            shares = tl.exp2(tl.load(tops + at, mask=some < splits, other=LOWEST) - top)
+            mask = (some < splits)[:, None] & (d < DIM)[None, :]
+            mean += tl.sum(shares[:, None] * tl.load(means + at[:, None] * DIM + d[None, :], mask=mask, other=0.0), 0)
+
+    q = tl.load(query + row * query_n + d.to(tl.int64) * query_d, mask=d < DIM, other=0.0).to(OPERAND).to(tl.float32)
+    for start in range(0, private, BLOCK_M):
+        m = start + tl.arange(0, BLOCK_M)
+        t = _load_rows(extras + row * extras_n, m, extras_m, extras_d, m < private, DIM, DIM_PAD, False).to(OPERAND).to(tl.float32)
+        dots = tl.sum(q[None, :] * t, 1) * extra_scale
+        tl.store(extra_logits + row * private + m, dots * inverse, mask=m < private)
+        dots = tl.where(m < private, dots, float("-inf"))
+        rank += tl.sum((dots > positive_dot).to(tl.int64), 0)
+        new_top = tl.maximum(top, tl.max(dots * scale, 0))
+        weights = tl.exp2(dots * scale - new_top)
+        shrink = tl.exp2(top - new_top)
+        total = total * shrink + tl.sum(weights, 0)
+        if WITH_GRAD:
+            mean = mean * shrink + tl.sum(weights[:, None] * t, 0) * extra_scale
+        top = new_top
+
+    # The positive factored out: loss = softplus(margin), dloss/dq = sigmoid(margin) / T * (E_neg[key] - positive).
+    margin = ((top - positive_dot * scale) + tl.log2(total)) * LN2
+    small = tl.exp(-tl.abs(margin))
+    raised = 1.0 + small
+    log1p = tl.where(raised == 1.0, small, tl.log(raised) * (small / (raised - 1.0)))
+    poison = positive_dot * 0.0  # an infinite logit is a NaN loss
+    row_loss = tl.maximum(margin, 0.0) + log1p + poison
+    positive_logit = positive_dot * inverse
+    tl.store(loss + row, row_loss)
+    tl.store(lse + row, positive_logit + row_loss)
+    tl.store(positive_logits + row, positive_logit)
+    tl.store(rank_out + row, tl.where(row_loss != row_loss, worst_rank.to(tl.int64), rank))
+    if WITH_GRAD:
+        k = tl.load(positive + row * positive_n + d.to(tl.int64) * positive_d, mask=d < DIM, other=0.0).to(OPERAND).to(tl.float32)
+        expected = tl.where(total == 0.0, 0.0, mean / total)
+        sigmoid = 1.0 / (1.0 + tl.exp(-margin)) + poison
+        tl.store(dq + row * DIM + d, (expected - k) * (sigmoid * inverse), mask=d < DIM)
+
+
+@triton.jit
+def negatives_grad_kernel(
+    query,
+    negatives,
+    lse,
+    weight,
+    unit,
+    temperature,
+    grad,
+    rows,
+    count,
+    query_n,
+    query_d,
+    negatives_k,
+    negatives_d,
+    grad_k,
+    grad_d,
+    DIM: tl.constexpr,
+    DIM_PAD: tl.constexpr,
+    OPERAND: tl.constexpr,
+    TENSOR_TEMPERATURE: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EXCLUDE_DIAGONAL: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):
+    key = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
+    d = tl.arange(0, DIM_PAD)
+    scale = _inverse_temperature(temperature, TENSOR_TEMPERATURE) * LOG2E
+    keys = _load_rows(negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, False).to(OPERAND)
+    sums = tl.zeros([BLOCK_K, DIM_PAD], tl.float32)
+    for start in range(0, rows, BLOCK_N):
+        row = start + tl.arange(0, BLOCK_N)
+        valid = row < rows
+        q = _load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
+        dots = _dot(keys, tl.trans(q), tl.zeros([BLOCK_K, BLOCK_N], tl.float32), PRECISION, UPCAST)
+        row_lse = tl.load(lse + row, mask=valid, other=0.0) * LOG2E
+        row_weight = tl.load(weight + row, mask=valid, other=0.0) * LIFT
+        shares = tl.exp2(tl.fma(dots, scale, -row_lse[None, :])) * row_weight[None, :]
+        if EXCLUDE_DIAGONAL:
+            shares = tl.where(key[:, None] == row[None, :], 0.0, shares)
+        sums = _dot(shares.to(OPERAND), q, sums, PRECISION, UPCAST)
+    sums = sums * (tl.load(unit) / LIFT)
+    pointers = grad + key.to(tl.int64)[:, None] * grad_k + d.to(tl.int64)[None, :] * grad_d
+    tl.store(pointers, sums, mask=(key < count)[:, None] & (d < DIM)[None, :])
