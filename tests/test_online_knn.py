@@ -128,6 +128,23 @@ def test_images_that_cannot_be_used_neither_vote_nor_ask(files, tmp_path):
     assert row["top1"] == pytest.approx(100 * (votes.argmax(1) == answers).double().mean().item())
 
 
+def test_every_process_asks_as_often_whatever_it_could_use(files, tmp_path, monkeypatch):
+    """`stopping` is a collective: a process that left it out, for a batch of bad images, would leave the others waiting."""
+    train, _ = files
+    hurt = make_beton(tmp_path / "hurt.beton", 40)
+    damage(hurt, 4, 5, 6, 7)
+    monkeypatch.setattr(online_knn, "BATCH", 2)
+    asked = {}
+    for path in (train, hurt):
+        config = settings(path, tmp_path / path.stem, epochs=1, knn_every=1, knn_train=str(train), knn_val=str(path), max_bad_share=0.5)
+        calls = []
+        with BetonReader(path) as reader, contextlib.ExitStack() as stack:
+            knn = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)
+            knn(torch.nn.Flatten(), False, stopping=lambda calls=calls: calls.append(1))
+        asked[path] = len(calls)
+    assert asked[train] == asked[hurt] == 40
+
+
 def test_larger_files_are_thinned_evenly():
     assert np.array_equal(online_knn._spaced(np.arange(10), 4), [0, 3, 6, 9])
     assert np.array_equal(online_knn._spaced(np.arange(10), 10), np.arange(10))

@@ -110,16 +110,20 @@ class OnlineKnn:
         mine = self._share(positions, self.world.rank)
         options = {"device": device, "threads": self.threads, "samples": mine, "max_bad_share": config.max_bad_share}
         loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
-        together = len(positions) // self.world.size // BATCH  # batches that every process has
+        to_ask = len(positions) // self.world.size // BATCH  # batches that every process has
         features, index = [], []
         try:
-            for number, batch in enumerate(loader):
-                if number < together and stopping():
+            for batch in loader:
+                to_ask -= 1
+                if to_ask >= 0 and stopping():
                     return None
                 features.append(embed(backbone, batch.images, autocast))
                 index.append(batch.index)
         finally:
             loader.close()
+        for _ in range(to_ask):  # of a batch in which nothing could be used the loader says nothing: the others asked all the same
+            if stopping():
+                return None
         features = torch.cat(features)
         used = torch.isin(torch.from_numpy(mine), torch.cat(index)).to(features.device)
         rows = features.new_zeros(len(mine), features.shape[1])
