@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastneg.data.beton import BetonError
-from fastneg.data.jpeg_markers import BASELINE, EXTENDED, PROGRESSIVE, SOI, check_markers
+from fastneg.data.jpeg_markers import BASELINE, EXTENDED, FRAMES, PROGRESSIVE, SOI, check_markers
 
 COMMON_CODINGS = (BASELINE, EXTENDED, PROGRESSIVE)
 """Those that every decoder knows."""
@@ -53,7 +53,7 @@ def jpeg_header(data):
             raise BetonError("no whole JPEG: its markers are damaged before the frame header")
         if marker == 0xE1 and body[:6] == b"Exif\0\0":
             orientation = _exif_orientation(body[6:])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if marker in FRAMES:
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             if len(body) < 6 or height == 0 or width == 0:
                 raise BetonError(f"no usable JPEG: its frame header gives {width}×{height} pixels")

@@ -7,11 +7,10 @@ exception, as it should be.
 
 from __future__ import annotations
 
-PREFIX, SOI, EOI, SOS = 0xFF, 0xD8, 0xD9, 0xDA
-FRAMES = (0xC0, 0xC1, 0xC2)
-"""Start of a frame: baseline, extended, progressive."""
-NO_FRAMES = (0xC4, 0xC8, 0xCC)
-"""Markers in between that begin something else."""
+from fastneg.data.jpeg_markers import BASELINE, EOI, EXTENDED, FRAMES, PROGRESSIVE, SOI, SOS
+
+PREFIX = 0xFF
+DECODED = (BASELINE, EXTENDED, PROGRESSIVE)
 FRAME_BYTES, COMPONENT_BYTES = 8, 3
 """Of a frame's segment: before its components, and of each."""
 
@@ -33,8 +32,8 @@ def size_by_header(data):
             return size
         if marker in (EOI, PREFIX) or marker < 0xC0 or length < 2 or 0xD0 <= marker <= 0xD8:
             return None
-        if 0xC0 <= marker <= 0xCF and marker not in NO_FRAMES:
-            if size is not None or marker not in FRAMES or at + 2 + length > len(data) or length < FRAME_BYTES:
+        if marker in FRAMES:
+            if size is not None or marker not in DECODED or at + 2 + length > len(data) or length < FRAME_BYTES:
                 return None
             precision, components = data[at + 4], data[at + 9]
             if precision != 8 or components not in (1, 3, 4) or length != FRAME_BYTES + COMPONENT_BYTES * components:
