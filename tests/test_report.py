@@ -127,6 +127,7 @@ def test_missing_and_damaged_pieces_are_named_and_the_rest_is_shown(tmp_path):
         file.write('{"kind": "train", "step": 50, "loss": NaN, "acc1": "much"}\n[1]\n{"kind": "tr')
     with open(folder / "evaluation.jsonl", "a", encoding="utf-8") as file:
         file.write('{"kind": "linear", "set": "other", "top1": null}\n')
+        file.write('{"kind": "similarity", "set": "e", "edges": [0, 0, 1], "positive": [1, 2]}\n')
         file.write('{"kind": "corruptions", "set": "c", "mean_top1": 3, "by_corruption": {"fog": [1, 2]}}\n')
         file.write('{"kind": "shape_bias", "set": "s", "shape_bias": 1, "coverage": 2, "by_category": {"arrow": {"shape": 1}}}\n')
     jpeg = (folder / "gallery" / "0-query.jpg").read_bytes()
@@ -136,6 +137,7 @@ def test_missing_and_damaged_pieces_are_named_and_the_rest_is_shown(tmp_path):
     assert "environment.json is damaged" in page.text
     assert "metrics.jsonl: 2 lines (6, … " not in page.text and "metrics.jsonl: 2 lines (7, 8) could not be read" in page.text
     assert "a line of kind 'linear' was left out, top1 is no number" in page.text
+    assert "'similarity' was left out, rising edges" in page.text
     assert "'corruptions' was left out" in page.text and "'shape_bias' was left out" in page.text
     assert "0-query.jpg cannot be decoded" in page.text
     assert len(page.images) == 6 and page.words.count("missing") == 2
@@ -223,6 +225,10 @@ def test_no_run_is_a_clear_error(tmp_path):
     with pytest.raises(ConfigError, match="at least one"):
         write_report(ReportConfig((), out))
     assert not (tmp_path / "report.html").exists()
+    (tmp_path / "folder.html").mkdir()
+    for wrong in (tmp_path / "run" / "config.json", tmp_path / "folder.html"):  # nothing of a run is written over
+        with pytest.raises(ConfigError, match=r"a file to write was expected, such as report\.html"):
+            write_report(ReportConfig((run,), str(wrong)))
 
 
 def test_a_large_picture_becomes_a_thumbnail_and_many_negatives_a_count(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from fastneg.config import ConfigError
 from fastneg.report import exports, likeness
 from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
 from fastneg.report.entries import group_runs
@@ -53,8 +54,10 @@ def write_report(config, tell=lambda line: None):
             predictions/. What is missing or damaged is named on the page, and the rest is shown.
         tell: called with lines for a person: what is missing or damaged, what could not be drawn.
     Raises:
-        ConfigError: no runs, one that comes twice, or a folder that holds no run.
+        ConfigError: no runs, one that comes twice, a folder that holds no run, or an `out` that is no .html file.
     """
+    if Path(config.out).is_dir() or Path(config.out).suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out is {config.out}: a file to write was expected, such as report.html.")
     report = make_report(config.runs, config.group)
     out = Path(config.out)
     out.parent.mkdir(parents=True, exist_ok=True)

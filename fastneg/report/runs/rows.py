@@ -64,7 +64,7 @@ def _accuracies(found):
 
 def _similarity(row):
     edges = row.get("edges")
-    if not (isinstance(edges, list) and len(edges) > 1 and all(map(is_number, edges)) and sorted(edges) == edges):
+    if not (isinstance(edges, list) and len(edges) > 1 and all(map(is_number, edges)) and sorted(set(edges)) == edges):
         return False
     histograms = similarity_histograms(row)
     return bool(histograms) and all(
