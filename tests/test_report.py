@@ -253,3 +253,19 @@ def test_a_mean_over_some_corruptions_does_not_stand_beside_one_over_all(tmp_pat
     found = [cells[1:3] for cells in page.rows("in domain")]
     assert ["50.0", "–"] in found and ["–", "80.0"] in found, found
     assert "It lacks fog." in page.text and "Mean over some of the corruptions" in page.text
+
+
+def test_severities_without_the_others_stand_apart_and_no_curve_is_a_mean_over_unlike_corruptions(tmp_path):
+    """Two seeds: one has fog whole and snow in part, the other has snow whole and a line of snow's parts from before."""
+    for seed, (whole, part) in enumerate((("fog", "snow"), ("snow", "snow"))):
+        make_run(tmp_path / f"s{seed}", tiny_cpu().replace(seed=seed))
+        common = {"set": "c", "images": 9, "path": "/c"}
+        add_rows(
+            tmp_path / f"s{seed}",
+            {"kind": "corruption_parts", **common, "by_corruption": {part: {"2": 61.5 + seed}}},
+            {"kind": "corruptions", **common, "by_corruption": {whole: [70] * 5}, "of_the_15": [whole], "partial_mean_top1": 70.0},
+        )
+    page = page_of(tmp_path, *(str(tmp_path / f"s{seed}") for seed in range(2)))
+    (row,) = page.rows("snow, severity 2")
+    assert row[1].startswith("61.5") and "Severities without the others, in no mean" in page.text
+    assert "c, mean over corruptions" not in page.text and "Each corruption by severity" in page.text

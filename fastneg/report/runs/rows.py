@@ -47,6 +47,11 @@ def _corruptions(row):
     return fits and all(is_number(percent) for five in series.values() for percent in five) and any(map(is_number, means))
 
 
+def _parts(row):
+    found = row.get("by_corruption")
+    return isinstance(found, dict) and all(isinstance(v, dict) and all(map(is_number, v.values())) for v in found.values())
+
+
 def _shape_bias(row):
     counts = row.get("by_category")
     fits = isinstance(counts, dict) and all(isinstance(c, dict) and all(is_number(c.get(a)) for a in ANSWERS) for c in counts.values())
@@ -95,6 +100,7 @@ _CHECKS = {
     "few_shot": (_few_shot, "share and top1 were expected as numbers"),
     "few_shot_finetune": (_few_shot, "share and top1 were expected as numbers"),
     "corruptions": (_corruptions, "mean_top1 (or partial_mean_top1) and five numbers for each corruption were expected"),
+    "corruption_parts": (_parts, "a number for each severity of each corruption was expected"),
     "shape_bias": (_shape_bias, "shape_bias, coverage and three counts for each category were expected"),
     "per_class": (_classes, "by_class with the top1 of each class was expected"),
     "texture_classes": (_classes, "by_class with the top1 of each class was expected"),

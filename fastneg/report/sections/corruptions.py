@@ -14,6 +14,7 @@ from fastneg.report.plots.accuracy import severity
 def section(entries):
     """Blocks for each corrupted set, or None where there is none."""
     blocks = [block for test_set in sets_of(entries, "corruptions") for block in _blocks(entries, test_set)]
+    blocks += [table for test_set in sets_of(entries, "corruption_parts") for table in _parts(entries, test_set)]
     caption = "Top-1 accuracy on corrupted images, five severities each."
     return Section("corruptions", "Corruptions", folds_last(blocks), caption) if blocks else None
 
@@ -31,7 +32,7 @@ def _blocks(entries, test_set):
     names = list(dict.fromkeys(name for runs in found for run in runs for name in run))
     stem = file_stem("corruptions", test_set)
     lines = [line for entry in entries for line in entry.rows("corruptions", test_set)]
-    means = [_line([averaged(row) for row in entry.rows("corruptions", test_set)]) for entry in entries]
+    means = [_mean_line(entry.rows("corruptions", test_set)) for entry in entries]
     curves = [_with_clean(entry, test_set, line) for entry, line in zip(entries, means, strict=True)]
     draw = partial(severity, series=curves)
     banded = any(line and line[1] for line in curves)
@@ -41,7 +42,33 @@ def _blocks(entries, test_set):
     for name in names:
         series = [_line([run[name] for run in runs if name in run]) for runs in found]
         each.append(Plot(file_stem(stem, name), pretty(name), partial(severity, series=series, small=True), small=True))
-    return [mean, _table(entries, stem, test_set, names, found), Fold("Each corruption by severity", tuple(each))]
+    table = _table(entries, stem, test_set, names, found)
+    return [*[mean] * any(curves), table, Fold("Each corruption by severity", tuple(each))]
+
+
+def _parts(entries, test_set):
+    """A table of single severities of corruptions that lack others, or none where all of a run's have become whole since."""
+    found = [[_single(run, test_set) for run in entry.runs] for entry in entries]
+    places = dict.fromkeys(place for runs in found for run in runs for place in run)
+    rows = []
+    for name, level in places:
+        values = [[run[name, level] for run in runs if (name, level) in run] for runs in found]
+        cells = [mean_of(entry, each) for entry, each in zip(entries, values, strict=True)]
+        rows.append(Row(f"{pretty(name)}, severity {level}", marked(entries, "corruption_parts", test_set, cells)))
+    title = f"Severities without the others, in no mean: {pretty(test_set)}"
+    return [Table(file_stem("corruption-parts", test_set), title, "corruption", entry_columns(entries), tuple(rows))] if rows else []
+
+
+def _single(run, test_set):
+    """{(corruption, severity): percent} of a run, but for corruptions that a line of whole ones has."""
+    parts, whole = (run.results.get((kind, test_set), {}).get("by_corruption", {}) for kind in ("corruption_parts", "corruptions"))
+    return {(name, level): top1 for name, severities in parts.items() if name not in whole for level, top1 in severities.items()}
+
+
+def _mean_line(rows):
+    """The mean curve of several runs; None where their means are over different corruptions."""
+    alike = len({frozenset(_published(row) or row["by_corruption"]) for row in rows}) == 1
+    return _line([averaged(row) for row in rows]) if alike else None
 
 
 def averaged(row):
