@@ -14,6 +14,7 @@ import time
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from conftest import jpeg, photo, rotated, saved
 from PIL import Image
@@ -71,6 +72,7 @@ def test_a_folder_becomes_a_file(tmp_path, folder, workers):
     }  # fmt: skip
     notes = json.loads((tmp_path / "out.beton.json").read_text())
     assert notes["samples"] == 70 and notes["re_encoded"] == summary["re_encoded"] and notes["encode"]["split"] == "train"
+    assert notes["versions"]["pillow"] == PIL.__version__ and notes["versions"].keys() == {"python", "fastneg", "pillow", "numpy"}
     assert {path.name for path in tmp_path.iterdir()} == {"src", summary_path.name, "out.beton.json"}
 
 

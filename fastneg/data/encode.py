@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import platform
 import time
 from collections import Counter
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +91,16 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
 
 
 def _origin(config):
-    return {"writer": f"fastneg {__version__}", "encode": None if config is None else config.as_dict()}
+    used = ("pillow", "numpy", *(["ffcv", "opencv-python"] if config is not None and config.writer == "ffcv" else []))
+    versions = {"python": platform.python_version(), "fastneg": __version__, **{name: _version(name) for name in used}}
+    return {"writer": f"fastneg {__version__}", "versions": versions, "encode": None if config is None else config.as_dict()}
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # imported from a place that no installer wrote, or of another package's name
+        return None
 
 
 class _Samples:
