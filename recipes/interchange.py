@@ -24,6 +24,7 @@ def run_import(config):
     settings = PretrainConfig(
         backbone=config.backbone,
         image_size=config.image_size,
+        eval_resize=config.eval_resize,
         negatives="none",
         out=str(run),
         init=config.weights,

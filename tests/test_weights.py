@@ -176,8 +176,8 @@ def test_no_code_of_a_checkpoint_runs(tmp_path, capsys):
 
 
 def test_a_format_without_a_counterpart_is_refused(tmp_path):
-    config = CONFIG.replace(backbone="vit_b_16")
-    for kind, settings in (("timm", config), ("moco", config), ("torchvision", CONFIG.replace(backbone="resnet_tiny"))):
+    config, tiny = CONFIG.replace(backbone="vit_b_16"), CONFIG.replace(backbone="resnet_tiny")
+    for kind, settings in (("timm", config), ("moco", config), *((kind, tiny) for kind in ("torchvision", "timm", "moco"))):
         with pytest.raises(WeightsError, match="--format"):
             export_weights({"query_encoder.backbone.a": torch.zeros(1), "queue": torch.zeros(2, 2)}, settings, kind, tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
@@ -187,13 +187,14 @@ def test_import_and_export_from_the_command_line(tmp_path, capsys, beton, images
     encoder, content = moco_checkpoint()
     torch.save(content, tmp_path / "moco.pth")
     run = tmp_path / "run"
-    command = ["import", str(tmp_path / "moco.pth"), str(run), "--backbone", "resnet18", "--image_size", "64"]
+    command = ["import", str(tmp_path / "moco.pth"), str(run), "--backbone", "resnet18", "--image_size", "64", "--eval_resize", "64"]
     assert main(command) == 0
     assert main(command) == 1 and "already holds checkpoints" in capsys.readouterr().err
     encoder.fc = nn.Identity()
     loaded = load_run(run)
     torch.testing.assert_close(loaded.backbone(images), encoder(images))
-    assert json.loads((run / "config.json").read_text())["queue_size"] == 12
+    settings = json.loads((run / "config.json").read_text())
+    assert (settings["queue_size"], settings["image_size"], settings["eval_resize"]) == (12, 64, 64)
     assert checkpoint.load_newest(run)[1]["head_imported"] is True
     assert main(["export", "--run", str(run), "--format", "moco", str(tmp_path / "back.pth")]) == 0
     back = torch.load(tmp_path / "back.pth", weights_only=True)["state_dict"]

@@ -19,6 +19,8 @@ class ImportConfig(Config):
     """The network that the weights are of."""
     image_size: int = option(224, at_least=16)
     """Side in pixels of the images that the network is evaluated on."""
+    eval_resize: int | None = option(None, at_least=16)
+    """Side in pixels to which the shorter side is resized for evaluation, before the central crop; default image_size × 256/224."""
 
 
 @dataclass(frozen=True)

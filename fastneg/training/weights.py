@@ -221,7 +221,8 @@ def _write(out, write):
 
 
 def _moco_state(state, config):
-    if "queue" not in state or config.backbone.startswith("timm:") or not config.backbone.startswith(("resnet", "resnext", "wide_resnet")):
+    theirs = config.backbone.startswith(("resnet", "resnext", "wide_resnet")) and config.backbone != "resnet_tiny"
+    if "queue" not in state or not theirs:
         raise WeightsError(
             f"A checkpoint of the MoCo family holds a torchvision ResNet with a queue; this run has method {config.method}, backbone "
             f"{config.backbone}: take --format torchvision or safetensors."
