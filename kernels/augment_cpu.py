@@ -5,11 +5,12 @@ float32 in 0..1, and its rows are what the compiler vectorises.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numba import njit
+
+from .cpu_threads import spread
 
 LUMA = (np.float32(0.2989), np.float32(0.587), np.float32(0.114))  # torchvision's
 REORDER = {"contract", "reassoc", "nsz"}
@@ -37,12 +38,7 @@ def augment(images, params, mean, std, taps, out):
         for n in numbers:
             _augment_one(images[n], unit, order[n], factors[n], gray[n], sigma[n], flip[n], taps, offset, scale, planes, spare, out[n])
 
-    threads = min(torch.get_num_threads(), len(images))
-    if threads == 1:
-        work(range(len(images)))
-    else:
-        with ThreadPoolExecutor(threads) as pool:  # the compiled loops hold no lock of the interpreter
-            list(pool.map(work, [range(first, len(images), threads) for first in range(threads)]))
+    spread(work, len(images))
 
 
 @njit(cache=True, nogil=True, fastmath=REORDER)

@@ -4,10 +4,10 @@ The definition, and the path for all other strides, is in patch_shuffle.py.
 Shapes: N images, M copies of each, P planes of an image (1 in channels_last, C in NCHW), H rows, L elements of a row.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import torch
 from numba import njit
+
+from .cpu_threads import spread
 
 ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """What is copied, by the bytes of an element: one loop is compiled for each width, not for each dtype."""
@@ -33,12 +33,7 @@ def shuffle(source, unit, offsets, patch_sizes, out):
         for n in images:
             _shuffle_one(source[n], unit, offsets[n], patch_sizes[n], out[n])
 
-    threads = min(torch.get_num_threads(), len(source))
-    if threads == 1:
-        work(range(len(source)))
-    else:
-        with ThreadPoolExecutor(threads) as pool:  # the compiled loops hold no lock of the interpreter
-            list(pool.map(work, [range(first, len(source), threads) for first in range(threads)]))
+    spread(work, len(source))
 
 
 @njit(cache=True, nogil=True)

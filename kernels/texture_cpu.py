@@ -4,10 +4,9 @@ Shapes: N images, S source patches of an image, M textures of it, C channels, P 
 The definition is in texture.py.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import torch
+
+from .cpu_threads import spread
 
 try:
     from numba import njit
@@ -23,17 +22,12 @@ def quilt(levels, corners, shown, rows, columns, block, overlap, seam):
     lines = levels.view(images, count * patch, patch * channels).numpy()
     corners, shown, copies = corners.numpy(), shown.numpy(), corners.shape[1]
 
-    def work(item):
-        n, m = divmod(item, copies)
-        _quilt_one(lines[n], channels, corners[n, m], shown[n, m], rows, columns, block, overlap, seam)
-
-    items, threads = range(images * copies), min(torch.get_num_threads(), images * copies)
-    if threads == 1:
+    def work(items):
         for item in items:
-            work(item)
-    else:
-        with ThreadPoolExecutor(threads) as pool:  # the compiled loops hold no lock of the interpreter
-            list(pool.map(work, items))
+            n, m = divmod(item, copies)
+            _quilt_one(lines[n], channels, corners[n, m], shown[n, m], rows, columns, block, overlap, seam)
+
+    spread(work, images * copies)
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ from conftest import jpeg, photo
 from test_evaluate import evaluate, lines, probed  # noqa: F401 fixtures
 from test_features import SIZE, make_beton
 
-from fastneg.evaluation import imagenet_c as module
+from fastneg.evaluation import features
 from fastneg.evaluation.imagenet_c import find_cells, is_imagenet_c
 from fastneg.report.runs.rows import misfit
 
@@ -100,13 +100,13 @@ def test_a_severity_that_cannot_be_read_costs_its_corruption_the_mean_alone(prob
 
 
 def test_the_central_crop_is_taken_without_a_resize(probed, tree, monkeypatch):  # noqa: F811
-    seen, real = [], module.EvalLoader
+    seen, real = [], features.EvalLoader
 
     def recorded(*args, **options):
         seen.append(options["resize"])
         return real(*args, **options)
 
-    monkeypatch.setattr(module, "EvalLoader", recorded)
+    monkeypatch.setattr(features, "EvalLoader", recorded)
     evaluate(probed, f"c={tree}:corruptions")
     assert seen == [SIZE] * 14
 

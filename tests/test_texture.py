@@ -1,4 +1,5 @@
-"""Quilting against its definition in plain Python, on both backends: fastneg.kernels.texture and fastneg.kernels.texture_cpu."""
+"""Quilting against its definition in plain Python, on both backends: fastneg.kernels.texture and fastneg.kernels.texture_cpu,
+the latter spread over threads by fastneg.kernels.cpu_threads."""
 
 import subprocess
 import sys

@@ -197,6 +197,16 @@ class PretrainConfig(Config):
         """The `Augmentation` that makes each view."""
         return augmentation_of(self.augmentation)
 
+    def view_options(self):
+        """How views are made, as `TrainLoader` takes it."""
+        return {
+            "augmentation": self.recipe(),
+            "augment": self.augment,
+            "crop_area": (self.crop_min, self.crop_max),
+            "texture": None if self.texture_source == "view" else self.texture_source,
+            "texture_patch": lambda size: self.texture(size)["patch"],
+        }
+
     def _check_augmentation(self):
         if isinstance(self.augmentation, str) and (self.augmentation.endswith(".json") or os.path.exists(self.augmentation)):
             object.__setattr__(self, "augmentation", read_augmentation(self.augmentation))

@@ -176,9 +176,7 @@ class CropLoader(FeedingLoader):
         (the others as in `TrainLoader`)
     """
 
-    def __init__(
-        self, reader, batch_size, image_size, *, device="cpu", seed=0, threads=0, max_bad_share=0.0, samples=None
-    ):
+    def __init__(self, reader, batch_size, image_size, *, device="cpu", seed=0, threads=0, max_bad_share=0.0, samples=None):
         self._image_size, self._recipe, self._seed = image_size, augmentation_of(LINEAR_PROBE), seed
         self._samples, max_bad_share = (np.arange(len(reader)), max_bad_share) if samples is None else (np.asarray(samples), 0.0)
         order = EpochOrder(len(self._samples), batch_size, seed=seed, last="pad")

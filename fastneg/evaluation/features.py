@@ -5,6 +5,7 @@ Legend: N images, F backbone features, H W pixels.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
@@ -39,6 +40,17 @@ class Features:
 def uses_autocast(config, device):
     """Whether a run's encoder computes in bfloat16 on this device: as in its training."""
     return config.precision == "bf16" or (config.precision == "auto" and torch.device(device).type == "cuda")
+
+
+def central_crops(reader, config, *, resize=None, device="cpu", threads=0):
+    """The `EvalLoader` of what a run is judged on, with its settings.
+
+    Args:
+        config: PretrainConfig of the run.
+        resize: side to which the shorter side is resized before the crop; None: the run's.
+    """
+    options = {"resize": resize or config.eval_resize, "device": device, "threads": threads, "max_bad_share": config.max_bad_share}
+    return EvalLoader(reader, BATCH, config.image_size, **options)
 
 
 def extract_features(backbone, loader, device, autocast=False, what="features"):
@@ -92,12 +104,8 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print):
         report(f"{reader.path}: features of {len(stored.index)} images, stored before.{told_of(stored.skipped, reader)}")
         return stored
     began = time.perf_counter()
-    options = {"device": device, "threads": threads, "max_bad_share": config.max_bad_share}
-    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
-    try:
+    with contextlib.closing(central_crops(reader, config, device=device, threads=threads)) as loader:
         found = extract_features(loaded.backbone, loader, device, autocast, Path(reader.path).name)
-    finally:
-        loader.close()
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index, "skipped": found.skipped}
     write_atomically(path, lambda file: torch.save(content, file))

@@ -5,15 +5,16 @@ Legend: N images, F backbone features, C classes.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data.loaders import CropLoader, EvalLoader
+from fastneg.data.loaders import CropLoader
 from fastneg.evaluation.descent import descend
-from fastneg.evaluation.features import BATCH, extract_features, uses_autocast
+from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.linear import LinearClassifier
 
 
@@ -81,10 +82,6 @@ def fine_tune(
 def fine_tuned_logits(backbone, head, loaded, reader, *, device="cpu", threads=0):
     """Of a file's central crops: their logits, (N, C) float32 on the CPU, their positions (N,), and how many could not be used."""
     config = loaded.config
-    options = {"device": device, "threads": threads, "max_bad_share": config.max_bad_share}
-    loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
-    try:
+    with contextlib.closing(central_crops(reader, config, device=device, threads=threads)) as loader:
         found = extract_features(backbone, loader, device, uses_autocast(config, device))
-    finally:
-        loader.close()
     return head.logits(found.features, device), found.index, len(found.skipped)

@@ -5,16 +5,16 @@ They are 224 px already: the central crop alone is taken, without the resize of 
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
 from fastneg.data.labels import ABSENT, join_labels
-from fastneg.data.loaders import EvalLoader
 from fastneg.data.shards import open_data
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, FAMILIES, SEVERITIES
-from fastneg.evaluation.features import BATCH, extract_features, uses_autocast
+from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.robustness import summary
 from fastneg.evaluation.set_files import encoded
@@ -24,7 +24,7 @@ PARTS = "corruption_parts"
 
 
 def is_imagenet_c(path):
-    """Whether a path is a folder that holds a severity of some corruption, or corruptions without any."""
+    """Whether a path is a folder that holds a severity of some corruption."""
     return Path(path).is_dir() and any(_cell(path, name, severity) for name in CORRUPTIONS for severity in SEVERITIES)
 
 
@@ -119,13 +119,10 @@ def _accuracy(place, run, loaded, head, arg_max, device, threads):
             place = encoded(place, run, threads, lambda text: None, Path(folder) / "cell.beton", _known_classes(place, head, folder))
         with open_data(place) as reader:
             labels, _ = join_labels(reader, head.classes, head.out_features)
-            options = {"device": device, "threads": threads, "max_bad_share": config.max_bad_share}
-            loader = EvalLoader(reader, BATCH, config.image_size, resize=config.image_size, **options)
-            try:
+            crops = central_crops(reader, config, resize=config.image_size, device=device, threads=threads)
+            with contextlib.closing(crops) as loader:
                 what = "/".join(Path(place).parts[-2:])
                 found = extract_features(loaded.backbone, loader, device, uses_autocast(config, device), what)
-            finally:
-                loader.close()
     assert (labels != ABSENT).any()
     return accuracy(head.logits(found.features, device), labels[found.index], arg_max), len(found.skipped)
 

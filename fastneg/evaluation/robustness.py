@@ -9,10 +9,9 @@ import torch
 from tqdm import tqdm
 
 from fastneg.data.labels import ABSENT, join_labels
-from fastneg.data.loaders import EvalLoader
 from fastneg.encoders import embed
 from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, corrupt, normalised, pixels_of
-from fastneg.evaluation.features import BATCH, uses_autocast
+from fastneg.evaluation.features import central_crops, uses_autocast
 from fastneg.evaluation.metrics import columns_of, rank_among
 
 IMAGENET_CLASSES = 1000
@@ -110,8 +109,7 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
     columns = columns_of(labels, arg_max)
     autocast, head = uses_autocast(loaded.config, device), head.to(device)
     hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
-    options = {"device": device, "threads": threads, "max_bad_share": loaded.config.max_bad_share}
-    loader = EvalLoader(reader, BATCH, loaded.config.image_size, resize=loaded.config.eval_resize, **options)
+    loader = central_crops(reader, loaded.config, device=device, threads=threads)
     try:
         for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
             kept = known[batch.index]

@@ -115,19 +115,7 @@ def _loader(reader, config, device, threads):
     count = len(reader)
     # Batches of nearly equal size: a last one of a single image would have no other image beside it.
     batch = BATCH if count > IMAGES else -(-count // -(-count // BATCH))
-    return TrainLoader(
-        reader,
-        batch,
-        config.image_size,
-        augmentation=config.recipe(),
-        augment=config.augment,
-        crop_area=(config.crop_min, config.crop_max),
-        texture=None if config.texture_source == "view" else config.texture_source,
-        texture_patch=lambda size: config.texture(size)["patch"],
-        last="short",
-        device=device,
-        threads=threads,
-    )
+    return TrainLoader(reader, batch, config.image_size, **config.view_options(), last="short", device=device, threads=threads)
 
 
 def _nested(by_kind, kinds):
