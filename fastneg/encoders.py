@@ -15,7 +15,9 @@ from fastneg.backbones import build_backbone
 
 
 class Encoder(nn.Module):
-    """Backbone and MLP head: (N, 3, H, W) images to (N, D) float32 features, of unit length unless told otherwise.
+    """Backbone and MLP head: (N, 3, H, W) images to (N, D) features, of unit length unless told otherwise.
+
+    Features are float32, also under autocast, and float64 where weights and images are.
 
     The head is MoCo v2's (one hidden layer as wide as the backbone's features, no batch normalisation), or with `hidden_dim` BYOL's (one
     of that width, normalised).
@@ -29,8 +31,13 @@ class Encoder(nn.Module):
         self.unit_length = unit_length
 
     def forward(self, images):
-        features = self.projector(self.backbone(images)).float()
+        features = at_least_float32(self.projector(self.backbone(images)))
         return F.normalize(features, dim=1) if self.unit_length else features
+
+
+def at_least_float32(values):
+    """float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def mlp(width, hidden, out, norm=False):

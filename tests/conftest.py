@@ -22,6 +22,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture
+def float64():
+    """Within a test, new tensors and networks are float64: there, two ways to the same value differ by a fault alone."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 def photo(rng, height, width):
     """(height, width, 3) uint8 with structure at several scales, so that JPEG, crops and colours all have something to show."""
     import numpy as np

@@ -20,6 +20,7 @@ from fastneg.training import distributed
 from fastneg.training.optim import GuardedSGD
 
 torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)
 world = distributed.start("cpu")
 config = tiny_cpu().replace(bn="none", queue_size=20, feature_dim=16, batch_size=8)
 torch.manual_seed(0)
@@ -46,14 +47,15 @@ assert not [name for name in threads if "gloo" in name], threads  # one that out
 """
 
 
-def train(tmp_path, processes, script=WORKER):
-    """What the script saves, run by so many processes."""
+def train(tmp_path, processes, script=WORKER, *arguments):
+    """What the script saves, run by so many processes with these arguments after the name of its file."""
     worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
     worker.write_text(textwrap.dedent(script))
-    command = [sys.executable, str(worker), str(out)]
+    command = [str(worker), str(out), *arguments]
     if processes > 1:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(worker), str(out)]
-    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)}
+    subprocess.run([sys.executable, *command], check=True, timeout=300, env=environment)
     return torch.load(out, weights_only=True)
 
 
@@ -63,7 +65,7 @@ def test_processes_together_do_what_one_does(tmp_path, processes):
     assert one["pointer"] == many["pointer"] == 4 * 8 % 20
     for name, value in one.items():
         if isinstance(value, torch.Tensor):
-            torch.testing.assert_close(many[name], value, rtol=1e-4, atol=1e-5, msg=name)
+            torch.testing.assert_close(many[name], value, rtol=1e-10, atol=1e-10, msg=name)
 
 
 def test_alone_the_collectives_do_nothing(monkeypatch):

@@ -14,14 +14,14 @@ from fastneg.training.trainer import pretrain
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_parts_add_up_to_the_whole(parts):
+def test_parts_add_up_to_the_whole(float64, parts):
     whole = build().eval()  # running statistics: those of a part are its own by design
     split, inputs = copy.deepcopy(whole), views()
     expected = accumulate(whole, inputs, torch.Generator())
     output = accumulate(split, inputs, torch.Generator(), parts)
     for one, other in zip(split.parameters(), whole.parameters(), strict=True):
         if other.requires_grad:
-            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(output.loss, expected.loss)
     torch.testing.assert_close(output.keys, expected.keys)
     for name, value in expected.stats.items():

@@ -22,12 +22,12 @@ def views(n=8, m=2):
     return torch.randn(n, 3, 32, 32), torch.randn(n, 3, 32, 32), torch.randn(n, m, 3, 32, 32)
 
 
-def test_loss_and_gradient_are_the_published_ones():
+def test_loss_and_gradient_are_the_published_ones(float64):
     method = build()
     reference = copy.deepcopy(method)
     query_view, key_view, negatives = views()
     output = method(query_view, key_view, negatives)
-    assert isinstance(output, MethodOutput) and output.loss.shape == () and output.loss.dtype == torch.float32
+    assert isinstance(output, MethodOutput) and output.loss.shape == () and output.loss.dtype == torch.float64
     output.loss.backward()
 
     q = reference.query_encoder(query_view)
@@ -40,7 +40,7 @@ def test_loss_and_gradient_are_the_published_ones():
     loss.backward()
     torch.testing.assert_close(output.loss, loss)
     for ours, theirs in zip(method.query_encoder.parameters(), reference.query_encoder.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
     assert all(parameter.grad is None for parameter in method.key_encoder.parameters())
     torch.testing.assert_close(output.stats["positive_similarity"], positive.mean())
     torch.testing.assert_close(output.stats["queue_similarity"], (q @ reference.queue.T).mean())

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.encoders import Encoder, mlp, momentum_update, scheduled_momentum
+from fastneg.encoders import Encoder, at_least_float32, mlp, momentum_update, scheduled_momentum
 from fastneg.graphs import GraphedPass
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
@@ -52,7 +52,7 @@ class BYOL(nn.Module):
         Returns:
             `MethodOutput` without keys; the accuracies tell how often a prediction is nearest to its own target among the batch's.
         """
-        predicted = [F.normalize(self.predictor(self.query_encoder(view)).float(), dim=1) for view in (query_view, key_view)]
+        predicted = [self._predict(view) for view in (query_view, key_view)]
         with torch.no_grad():
             targets = [self._target(view) for view in (key_view, query_view)]
             extra = None if negatives is None else torch.stack([self._target(images) for images in negatives.unbind(1)], 1)
@@ -75,6 +75,9 @@ class BYOL(nn.Module):
                 "positive_similarity": positive[0].mean(),
             }
         return MethodOutput(loss, None, stats, similarities)
+
+    def _predict(self, view):
+        return F.normalize(at_least_float32(self.predictor(self.query_encoder(view))), dim=1)
 
     def _target(self, images):
         return F.normalize((self.graphed or self.key_encoder)(images), dim=1)

@@ -33,7 +33,7 @@ class GuardedSGD:
         self.sgd = torch.optim.SGD(
             self.parameters, lr=config.lr, momentum=config.sgd_momentum, weight_decay=self.penalty(config), fused=True
         )
-        self.bad = torch.zeros((), device=self.parameters[0].device)
+        self.bad = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)  # SGD's found_inf
         self.skipped = torch.zeros_like(self.bad)
 
     def penalty(self, config):
