@@ -27,6 +27,7 @@ EXTRAS = {
         "hypothesis>=6.100",
         "ruff>=0.6",
         "info-nce-pytorch>=0.1.4",
+        "scikit-image>=0.22",
         "scikit-learn>=1.4",
         "safetensors>=0.4",
         "timm>=1.0",

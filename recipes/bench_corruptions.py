@@ -92,12 +92,9 @@ def _package(images):
 
 
 class Numpy:
-    """numpy as the package expects it: with `float_`, and with the random numbers of `random`."""
+    """numpy as the package expects it: with `float_`."""
 
     float_ = np.float64
-
-    def __init__(self, random=np.random):
-        self.random = random
 
     def __getattr__(self, name):
         return getattr(np, name)

@@ -1,20 +1,14 @@
-"""Corruptions against the package `imagecorruptions` on the same random numbers, against Pillow, OpenCV and SciPy, and by their moments."""
+"""Corruptions by their moments, their randomness, their sizes and what they refuse; the formulas: see test_published_corruptions."""
 
-import io
-
-import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import photo
-from PIL import Image
-from published_corruptions import Replay, published
-from scipy import ndimage, stats
+from scipy import stats
 
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, EXTRA, SEVERITIES, STOCHASTIC, corrupt, normalised, pixels_of
 from fastneg.evaluation.corruptions.blur import shuffle_sources
-from fastneg.evaluation.corruptions.digital import ELASTIC_SMALL
 from fastneg.evaluation.corruptions.draws import Draws
 from fastneg.evaluation.corruptions.frost import KINDS, frost_textures
 from fastneg.evaluation.corruptions.noise import _poisson_tables
@@ -33,169 +27,6 @@ def photos():
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
-def as_bytes(image):
-    return np.uint8(np.round(image.permute(1, 2, 0).numpy() * 255))
-
-
-class Recorded(Draws):
-    """Draws that remembers what it gave."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.given = []
-
-    def _keep(self, drawn):
-        self.given.append(drawn.clone())
-        return drawn
-
-    def normal(self, *shape):
-        return self._keep(super().normal(*shape))
-
-    def uniform(self, *args):
-        return self._keep(super().uniform(*args))
-
-    def integers(self, *args):
-        return self._keep(super().integers(*args))
-
-
-def with_constants_of(size, images, name, severity):
-    """Images under a corruption with the constants of another size, (N, H, W, 3) float64, and what was drawn for each image."""
-    found, draws = CORRUPTIONS[name], Recorded("cpu", name, severity, range(len(images)))
-    constant = found.constants[size][severity - 1]
-    out = found.function(images.clone(), constant, *([draws] if found.random else [])).clamp(0, 1)
-    return out.permute(0, 2, 3, 1).double().numpy(), [[drawn[i].numpy() for drawn in draws.given] for i in range(len(images))]
-
-
-def plasma_draws(drawn, side, decay):
-    """One image's numbers of `fog`, cut and scaled as the package asks for them."""
-    used, step, wobble, parts = 0, side, 100.0, []
-    while step > 1:
-        for _ in range(3):
-            parts.append(drawn[used : used + (side // step) ** 2] * wobble)
-            used += (side // step) ** 2
-        step, wobble = step // 2, wobble / decay
-    assert used == len(drawn)
-    return parts
-
-
-def glass_draws(drawn, reach):
-    """Of each round's (down, right) maps the pairs (right, down), in the order in which the package's loops come to the pixels."""
-    return [
-        [right[row, column], down[row, column]]
-        for down, right in drawn
-        for row in range(HEIGHT - reach, reach, -1)
-        for column in range(WIDTH - reach, reach, -1)
-    ]
-
-
-REPLAYS = {
-    "gaussian_noise": lambda drawn, _: [drawn[0].transpose(1, 2, 0)],
-    "speckle_noise": lambda drawn, _: [drawn[0].transpose(1, 2, 0)],
-    "motion_blur": lambda drawn, _: drawn,
-    "snow": lambda drawn, _: drawn,
-    "elastic_transform": lambda drawn, _: [*drawn[0]],
-    "fog": lambda drawn, constant: plasma_draws(drawn[0], 64, constant[1]),
-    "glass_blur": lambda drawn, constant: glass_draws(drawn, constant[1]),
-    "spatter": lambda drawn, _: drawn,
-}
-DETERMINISTIC = ("defocus_blur", "zoom_blur", "gaussian_blur", "brightness", "contrast", "saturate")
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_deterministic_corruptions_are_the_packages(photos, name, severity):
-    ours, _ = with_constants_of(224, photos, name, severity)
-    for image, found in zip(photos, ours, strict=True):
-        np.testing.assert_allclose(found, published(name, as_bytes(image), severity), atol=2e-5 if name == "zoom_blur" else 3e-6)
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("name", sorted(set(REPLAYS) - {"spatter"}))
-def test_stochastic_corruptions_are_the_packages_on_the_same_numbers(photos, name, severity):
-    ours, drawn = with_constants_of(224, photos, name, severity)
-    constant = CORRUPTIONS[name].constants[224][severity - 1]
-    for image, found, numbers in zip(photos, ours, drawn, strict=True):
-        truth = published(name, as_bytes(image), severity, Replay(*REPLAYS[name](numbers, constant)))
-        off = np.abs(found - np.clip(truth, 0, 1))
-        if name in ("snow", "glass_blur"):  # a value that falls on an edge between two 8-bit levels may round to either
-            assert np.quantile(off, 0.995) < 2e-5 and off.max() < 1.5 / 255
-        else:
-            assert off.max() < 3e-5
-        assert np.abs(found - image.permute(1, 2, 0).numpy()).mean() > 0.005, "the image stayed as it was"
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_spatter_is_close_to_the_packages_on_the_same_numbers(severity):
-    """Mud is the same. Water differs where OpenCV's distance to the edges, a chamfer sum, is not the Euclidean one."""
-    image = torch.from_numpy(photo(np.random.default_rng(3), 150, 160)).permute(2, 0, 1)[None].float() / 255
-    ours, [[drawn]] = with_constants_of(224, image, "spatter", severity)
-    truth = published("spatter", as_bytes(image[0]), severity, Replay(drawn))
-    added, expected = (each - image[0].permute(1, 2, 0).numpy() for each in (ours[0], truth))
-    if severity > 3:
-        assert np.abs(added - expected).max() < 1e-4
-    else:
-        assert np.corrcoef(added.ravel(), expected.ravel())[0, 1] > 0.97 and np.abs(added - expected).mean() < 0.01
-    assert np.abs(expected).mean() > 0.005
-
-
-def pixelate(pixels, factor):
-    image = Image.fromarray(np.uint8(np.round(pixels * 255)))
-    small = image.resize((int(image.width * factor), int(image.height * factor)), Image.Resampling.BOX)
-    return np.asarray(small.resize(image.size, Image.Resampling.BOX)) / 255
-
-
-def jpeg_compression(pixels, quality):
-    file = io.BytesIO()
-    Image.fromarray(np.uint8(np.round(pixels * 255))).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file)) / 255
-
-
-@pytest.mark.parametrize("side", [32, 53, 64, 224])
-@pytest.mark.parametrize("name", ["pixelate", "jpeg_compression"])
-def test_pixelate_and_jpeg_are_pillows_with_the_constants_of_the_size(name, side):
-    image = photo(np.random.default_rng(side), side, side) / 255
-    for severity in SEVERITIES:
-        ours = corrupt(torch.from_numpy(image).permute(2, 0, 1)[None].float(), name, severity, [0])
-        constant = CORRUPTIONS[name].constants[{32: 32, 53: 64, 64: 64, 224: 224}[side]][severity - 1]
-        np.testing.assert_allclose(ours[0].permute(1, 2, 0).numpy(), globals()[name](image, constant), atol=2e-6)
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("size", [64, 32])
-def test_defocus_of_small_images_is_opencvs_filter(photos, size, severity):
-    radius, alias = {
-        64: ((0.5, 0.6), (1, 0.1), (1.5, 0.1), (2.5, 0.01), (3, 0.1)),
-        32: ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
-    }[size][severity - 1]
-    x, y = np.meshgrid(np.arange(-8, 9), np.arange(-8, 9))
-    disk = np.array(x**2 + y**2 <= radius**2, np.float64)
-    disk = cv2.GaussianBlur(disk / disk.sum(), (3, 3), alias)
-    ours, _ = with_constants_of(size, photos, "defocus_blur", severity)
-    for image, found in zip(photos.permute(0, 2, 3, 1).numpy(), ours, strict=True):
-        np.testing.assert_allclose(found, cv2.filter2D(image.astype(np.float64), -1, disk), atol=3e-6)
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("size", [64, 32])
-def test_elastic_transform_of_small_images_is_opencvs_and_scipys(size, severity):
-    """The published code for small images: an affine map by OpenCV, then displacement by SciPy."""
-    image = torch.from_numpy(photo(np.random.default_rng(1), size, size)).permute(2, 0, 1)[None].float() / 255
-    [ours], [drawn] = with_constants_of(size, image, "elastic_transform", severity)
-    alpha, sigma, _ = (share * size for share in ELASTIC_SMALL[size][severity - 1])
-    middle, arm = np.float32([size, size]) // 2, size // 3
-    before = np.float32([middle + arm, [middle[0] + arm, middle[1] - arm], middle - arm])
-    matrix = cv2.getAffineTransform(before, before + drawn[0].astype(np.float32))
-    pixels = image[0].permute(1, 2, 0).numpy()
-    truth = cv2.warpAffine(pixels, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
-    if alpha:
-        dx, dy = (ndimage.gaussian_filter(d.astype(np.float64), sigma, mode="reflect", truncate=3) * alpha for d in drawn[1])
-        y, x = np.mgrid[:size, :size]
-        truth = np.stack([ndimage.map_coordinates(truth[..., c], [y + dy, x + dx], order=1, mode="reflect") for c in range(3)], -1)
-    # OpenCV places its samples on a grid of 1/32 pixel.
-    assert np.abs(ours - truth).mean() < 0.01 and np.corrcoef(ours.ravel(), truth.ravel())[0, 1] > 0.995
-    assert np.abs(ours - pixels).mean() > 0.02
-
-
 GRAY = torch.full((4, 3, 128, 128), 0.5)
 
 
@@ -209,7 +40,8 @@ def test_gaussian_noise_is_as_wide_as_its_severity(severity, deviation):
 @pytest.mark.parametrize(("severity", "photons"), [*zip(SEVERITIES, (60, 25, 12, 5, 3), strict=True)])
 def test_shot_noise_counts_photons(severity, photons):
     images = torch.full((4, 3, 128, 128), 0.2)
-    out = corrupt(images, "shot_noise", severity, torch.arange(4))
+    draws = Draws("cpu", "shot_noise", severity, range(4))
+    out = CORRUPTIONS["shot_noise"].function(images, photons, draws)  # before it is cut to 8 bits
     counts = out * photons
     torch.testing.assert_close(counts, counts.round(), atol=1e-4, rtol=0)
     rate = 0.2 * photons
@@ -236,7 +68,8 @@ def test_the_tables_of_shot_noise_are_poissons(photons):
 @pytest.mark.parametrize(("severity", "amount"), [*zip(SEVERITIES, (0.03, 0.06, 0.09, 0.17, 0.27), strict=True)])
 def test_impulse_noise_is_salt_and_pepper(severity, amount):
     out = corrupt(GRAY, "impulse_noise", severity, torch.arange(4))
-    assert set(out.unique().tolist()) == {0.0, 0.5, 1.0}
+    gray = 127 / 255  # of 127.5
+    assert out.unique().tolist() == [0.0, pytest.approx(gray), 1.0]
     for value in (0.0, 1.0):
         assert (out == value).float().mean().item() == pytest.approx(amount / 2, abs=0.003)
     salt = (out == 1.0).float()
@@ -272,20 +105,13 @@ def test_frost_textures_are_as_bright_and_rough_as_the_photographs(size):
         assert seam < 2 * inner, "it tiles without a seam"
 
 
-def test_frost_adds_a_crop_of_a_texture(photos):
-    [ours, _], [[(which, down, right)], _] = with_constants_of(224, photos * 0.3, "frost", 2)
-    texture = frost_textures(64, torch.device("cpu"))[which % 5].numpy()
-    side = texture.shape[-1]
-    crop = np.take(np.take(texture, np.arange(down, down + HEIGHT) % side, 1), np.arange(right, right + WIDTH) % side, 2)
-    np.testing.assert_allclose(ours, np.clip(0.8 * 0.3 * photos[0].numpy() + 0.6 * crop, 0, 1).transpose(1, 2, 0), atol=1e-6)
-
-
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_an_image_is_treated_alike_in_any_batch(photos, name):
     index = torch.tensor([7, 3])
     both = corrupt(photos, name, 3, index)
     alone = corrupt(photos[1:], name, 3, index[1:])
-    torch.testing.assert_close(both[1:], alone, atol=1e-6, rtol=0)
+    off = ((both[1:] - alone) * 255).abs()  # of two float32 sums one may fall below a whole number
+    assert off.max() < 1.01 and (off > 0.5).float().mean() < 2e-3
     assert both.dtype == torch.float32 and both.shape == photos.shape and both.min() >= 0 and both.max() <= 1
 
 
@@ -343,7 +169,8 @@ def test_the_pixels_behind_normalised_images(photos, dtype):
 def test_the_registry_is_the_15_and_the_4():
     assert len(ALL_15) == 15 and len(CORRUPTIONS) == 19
     assert EXTRA == ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-    assert set(REPLAYS) | {"shot_noise", "impulse_noise", "frost"} == set(STOCHASTIC)
+    still = ("defocus_blur", "zoom_blur", "gaussian_blur", "brightness", "contrast", "saturate", "pixelate", "jpeg_compression")
+    assert set(STOCHASTIC) == set(CORRUPTIONS) - set(still)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +197,8 @@ def test_on_a_gpu_it_is_the_same_corruption(photos, name):
     ours = corrupt(photos.cuda(), name, 3, [0, 1])
     assert ours.is_cuda
     if name not in STOCHASTIC:
-        torch.testing.assert_close(ours.cpu(), corrupt(photos, name, 3, [0, 1]), atol=1e-3, rtol=0)
+        off = ((ours.cpu() - corrupt(photos, name, 3, [0, 1])) * 255).abs()
+        assert off.max() < 1.01 and off.mean() < 0.01
     else:
         assert torch.equal(ours, corrupt(photos.cuda(), name, 3, [0, 1]))
         torch.testing.assert_close(ours.mean().cpu(), corrupt(photos, name, 3, [0, 1]).mean(), atol=0.1, rtol=0)

@@ -131,7 +131,8 @@ def test_corruptions_of_the_first_set(probed, tmp_path, lines, capsys):
     assert row["mce"] is None and "1000 classes" in row["mce_note"]
     assert all(len(values) == 5 for values in row["by_corruption"].values()) and row["images"] == 8
     assert row["mean_top1"] == pytest.approx(np.mean(list(row["by_corruption"].values())))
-    assert "computed on the fly" in row["source"] and "of ImageNet-C's 15" in capsys.readouterr().out
+    assert row["constants"] == "CIFAR-10-C (32 px)" and row["constants"] in row["source"], "which of the published constants"
+    assert "computed on the fly" in row["source"] and "of ImageNet-C's 15" in (said := capsys.readouterr().out) and row["source"] in said
 
     loaded = load_run(probed)
     head = load_linear(probed, loaded)

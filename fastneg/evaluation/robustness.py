@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from fastneg.data.labels import ABSENT, join_labels
 from fastneg.encoders import embed
-from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, corrupt, normalised, pixels_of
+from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, constants_for, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import central_crops, uses_autocast
 from fastneg.evaluation.metrics import columns_of, rank_among
 
@@ -126,6 +126,8 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
     known[skipped] = False
     images = known.sum().item()
     by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
+    size = loaded.config.image_size
+    constants = constants_for(size, size)
     return {
         "kind": "corruptions",
         "set": name,
@@ -135,6 +137,7 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
         "images": images,
         "skipped": len(skipped),
         "arg_max": arg_max,
-        "source": f"computed on the fly on {loaded.config.image_size} px images, frost procedural",
+        "constants": constants,
+        "source": f"computed on the fly on {size} px images with the constants of {constants}, cut to 8 bits, frost procedural",
         **summary(by_corruption, clean_top1, len(labels[known].unique())),
     }

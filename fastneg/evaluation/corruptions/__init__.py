@@ -1,10 +1,9 @@
 """Common corruptions computed on the fly: batched, on the device, seeded for each image.
 
-The formulas and constants are those of ImageNet-C for 224 px images, and the milder ones of Tiny-ImageNet-C and CIFAR-10-C for small ones.
-The published sets hold JPEG files made from larger images; here the pixels that the network would see are corrupted, without another JPEG
-round, only some corruptions round to 8 bits, and frost is procedural. Accuracies come close to those on the published files and are not
-the same.
-Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
+The formulas and constants are those of ImageNet-C for 224 px images, and of Tiny-ImageNet-C and CIFAR-10-C for small ones. On equal random
+numbers they give the published programs' pixels, but for frost, which is procedural. ImageNet-C and Tiny-ImageNet-C are stored as JPEG
+files of quality 85, which is not done here: accuracies come close to those on the published files and are not the same.
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, and the programs that its authors published.
 Legend: N images, C channels, H W pixels; images are (N, 3, H, W) float32 in 0 … 1.
 """
 
@@ -14,9 +13,9 @@ import torch
 
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.evaluation.corruptions import blur, digital, noise, weather
-from fastneg.evaluation.corruptions.digital import to_8bit
 from fastneg.evaluation.corruptions.draws import Draws
-from fastneg.evaluation.corruptions.registry import SEVERITIES, nearest_size
+from fastneg.evaluation.corruptions.levels import cut_to_8bit, to_8bit
+from fastneg.evaluation.corruptions.registry import PUBLISHED, SEVERITIES, nearest_size
 
 FAMILIES = {
     "noise": (noise.gaussian_noise, noise.shot_noise, noise.impulse_noise),
@@ -32,7 +31,7 @@ ALL_15 = tuple(name for name in CORRUPTIONS if name not in EXTRA)
 """The corruptions over which ImageNet-C takes its mean."""
 STOCHASTIC = tuple(name for name, found in CORRUPTIONS.items() if found.random)
 
-__all__ = ["ALL_15", "CORRUPTIONS", "EXTRA", "FAMILIES", "SEVERITIES", "STOCHASTIC", "corrupt", "normalised", "pixels_of"]
+__all__ = ["ALL_15", "CORRUPTIONS", "EXTRA", "FAMILIES", "SEVERITIES", "STOCHASTIC", "constants_for", "corrupt", "normalised", "pixels_of"]
 
 
 def pixels_of(images):
@@ -51,6 +50,12 @@ def _normalisation(images):
     return (torch.tensor(values, device=images.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
 
 
+def constants_for(height, width):
+    """The published test set whose constants images of this size get, with its size: "Tiny-ImageNet-C (64 px)"."""
+    side = nearest_size(height, width)
+    return f"{PUBLISHED[side]} ({side} px)"
+
+
 def corrupt(images, name, severity, index):
     """Images under one corruption.
 
@@ -61,7 +66,7 @@ def corrupt(images, name, severity, index):
         index: (N,) int64, the images' positions in the data set. With name and severity they seed the noise, so that an image is treated
             alike in whatever batch it comes; CPU and CUDA draw different noise.
     Returns:
-        (N, 3, H, W) float32 in 0 … 1, on the same device.
+        (N, 3, H, W) float32, on the same device: levels of 8 bits divided by 255. Fractions of a level are cut off, as published.
     Raises:
         ValueError: no such corruption or severity, or images of another shape or range.
     """
@@ -80,7 +85,7 @@ def corrupt(images, name, severity, index):
     found = CORRUPTIONS[name]
     constant = found.constants[nearest_size(*images.shape[-2:])][severity - 1]
     draws = (Draws(images.device, name, severity, index),) if found.random else ()
-    return found.function(images.clamp(0, 1), constant, *draws).clamp(0, 1)
+    return cut_to_8bit(found.function(images.clamp(0, 1), constant, *draws))
 
 
 SMALLEST = 16

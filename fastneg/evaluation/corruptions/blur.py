@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from fastneg.evaluation.corruptions.filters import correlate, gaussian, motion, zoomed
+from fastneg.evaluation.corruptions.levels import cut_to_8bit
 from fastneg.evaluation.corruptions.registry import corruption
 
 
@@ -30,13 +31,13 @@ def defocus_blur(images, disk):
 def glass_blur(images, constant, draws):
     """Smoothed by sigma, pixels shuffled among neighbours up to `reach` away in some rounds, smoothed again."""
     sigma, reach, rounds = constant
-    (height, width), pixels = images.shape[-2:], torch.floor(gaussian(images, sigma).clamp(0, 1) * 255)
+    (height, width), pixels = images.shape[-2:], cut_to_8bit(gaussian(images, sigma))
     source = None
     for _ in range(rounds):
         taken = shuffle_sources(*draws.integers(-reach, reach, 2, height, width).unbind(1), reach)
         source = taken if source is None else source.gather(1, taken)
     source = source[:, None].expand(-1, 3, -1)
-    return gaussian(pixels.flatten(2).gather(2, source).view_as(images) / 255, sigma)
+    return gaussian(pixels.flatten(2).gather(2, source).view_as(images), sigma)
 
 
 def shuffle_sources(down, right, reach):
@@ -83,15 +84,12 @@ def motion_blur(images, constant, draws):
 )
 def zoom_blur(images, constant):
     """The mean of the image and its enlargements by 1, 1 + step, … below the end; constants are (end, step)."""
-    height, width = images.shape[-2:]
     end, step = constant
     factors = np.arange(1, end, step)
     interleaved = images.contiguous(memory_format=torch.channels_last)  # torch enlarges this layout twice as fast on a CPU
     total = interleaved.clone(memory_format=torch.preserve_format)
     for factor in factors.tolist():
-        layer = zoomed(interleaved, factor)
-        top, left = (layer.shape[-2] - height) // 2, (layer.shape[-1] - width) // 2
-        total += layer[..., top : top + height, left : left + width]
+        total += zoomed(interleaved, factor)
     return (total / (len(factors) + 1)).contiguous()
 
 

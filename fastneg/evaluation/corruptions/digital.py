@@ -9,14 +9,22 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from fastneg.evaluation.corruptions.filters import gaussian, sampled
+from fastneg.evaluation.corruptions.filters import wide_gaussian
+from fastneg.evaluation.corruptions.levels import to_8bit
 from fastneg.evaluation.corruptions.registry import corruption
 
-ELASTIC_SMALL = {
+WIDER = 244 / 224  # ImageNet-C gives shares of 244 px, though its images have 224
+ELASTIC = {
+    224: tuple(
+        (WIDER * alpha, WIDER * sigma, WIDER * affine)
+        for alpha, sigma, affine in ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
+    ),
     64: ((0, 0, 0.08), (0.05, 0.3, 0.06), (0.1, 0.08, 0.06), (0.1, 0.03, 0.03), (0.16, 0.03, 0.02)),
     32: ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
 }
+"""(alpha, sigma, affine) as shares of the shorter side."""
 
 
 @corruption((0.1, 0.2, 0.3, 0.4, 0.5), None, (0.05, 0.1, 0.15, 0.2, 0.3))
@@ -52,45 +60,46 @@ def saturate(images, constant):
     return value * (1 - wanted * below)
 
 
-@corruption((250 * 0.05, 250 * 0.065, 250 * 0.085, 250 * 0.1, 250 * 0.12), ELASTIC_SMALL[64], ELASTIC_SMALL[32], random=True)
+@corruption(ELASTIC[224], ELASTIC[64], ELASTIC[32], random=True)
 def elastic_transform(images, constant, draws):
-    """Pixels displaced by smoothed noise.
+    """A random affine map, then pixels displaced by smoothed noise; constants are shares of the shorter side.
 
-    At 224 px the constant is alpha: noise of ± H / 200 is smoothed by H / 100 and multiplied by it. For small images it is (alpha, sigma,
-    affine) as shares of the side: a random affine map that moves three points by up to `affine`, then smoothed noise of ± alpha.
+    The map moves three points by up to `affine` in x and in y; the noise of ±1 is smoothed by `sigma` and multiplied by `alpha`.
     """
     height, width = images.shape[-2:]
-    if isinstance(constant, tuple):
-        alpha, sigma, shift = (side_share * height for side_share in constant)
-        images = _affine(images, draws.uniform(-shift, shift, 3, 2))
-        reach, sigmas = 1.0, (sigma, sigma)
-    else:
-        alpha, reach, sigmas = constant, height * 0.005, (height * 0.01, width * 0.01)
+    alpha, sigma, shift = (share * min(height, width) for share in constant)
+    images = _affine(images, draws.uniform(-shift, shift, 3, 2))
     if alpha == 0:
         return images
-    steps = gaussian(draws.uniform(-reach, reach, 2, height, width), sigmas, "symmetric", truncate=3.0) * alpha
-    rows, columns = _grid(images)
-    return sampled(images, rows + steps[:, 1], columns + steps[:, 0], "symmetric")
+    steps = wide_gaussian(draws.uniform(-1, 1, 2, height, width), sigma, "symmetric", truncate=3.0)  # dx, dy
+    # From pixels to the units of grid_sample, where the image reaches from -1 to 1, its outermost pixels half a pixel less.
+    units = torch.tensor([2 / width, 2 / height], device=images.device)
+    grid = steps.permute(0, 2, 3, 1) * (alpha * units)
+    grid += torch.stack([(line + 0.5) * unit - 1 for line, unit in zip(_lines(images), units, strict=True)], -1)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def _grid(images):
-    height, width = images.shape[-2:]
-    line = torch.arange(max(height, width), device=images.device, dtype=torch.float32)
-    return line[:height, None].expand(height, width), line[:width].expand(height, width)
+def _lines(images):
+    """x and y of each pixel, (H, W) float32 each."""
+    y, x = (torch.arange(side, device=images.device, dtype=torch.float32) for side in images.shape[-2:])
+    return torch.broadcast_tensors(x, y[:, None])
 
 
 def _affine(images, moves):
     """Images under the affine map that moves three points around the centre by (N, 3, 2) pixels (x, y), mirrored at the border."""
     height, width = images.shape[-2:]
-    middle, arm = (height // 2, width // 2), min(height, width) // 3
-    corners = [(middle[0] + arm, middle[1] + arm), (middle[0] + arm, middle[1] - arm), (middle[0] - arm, middle[1] - arm)]
+    centre, arm = (height // 2, width // 2), min(height, width) // 3
+    corners = [(centre[0] + arm, centre[1] + arm), (centre[0] + arm, centre[1] - arm), (centre[0] - arm, centre[1] - arm)]
     before = torch.tensor(corners, dtype=torch.float64, device=images.device)
     ones = torch.ones(len(images), 3, 1, dtype=torch.float64, device=images.device)
     # The map back, from a place in the result to its source: before = [after 1] @ back.
-    back = torch.linalg.solve(torch.cat([before + moves, ones], 2), before.expand(len(images), 3, 2)).float()
-    rows, columns = _grid(images)
-    x, y = (columns * back[:, 0, i, None, None] + rows * back[:, 1, i, None, None] + back[:, 2, i, None, None] for i in range(2))
-    return sampled(images, y, x, "mirror")
+    back = torch.linalg.solve(torch.cat([before + moves, ones], 2), before.expand(len(images), 3, 2))
+    # In the units of grid_sample, where the centres of the outermost pixels lie at -1 and 1.
+    back *= torch.tensor([2 / (width - 1), 2 / (height - 1)], dtype=torch.float64, device=images.device)
+    x, y = (torch.arange(side, dtype=torch.float64, device=images.device)[:, None] for side in (width, height))
+    by_x, by_y = x * back[:, None, 0] - 1, y * back[:, None, 1] + back[:, None, 2]
+    grid = by_x.float()[:, None] + by_y.float()[:, :, None]
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=True)
 
 
 @corruption((0.6, 0.5, 0.4, 0.3, 0.25), (0.9, 0.8, 0.7, 0.6, 0.5), (0.95, 0.9, 0.85, 0.75, 0.65))
@@ -146,8 +155,3 @@ def _jpeg_round(pixels, quality):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))
-
-
-def to_8bit(images):
-    """Values 0 … 255 of images in 0 … 1, whole numbers as floats."""
-    return torch.floor(images.clamp(0, 1) * 255 + 0.5)

@@ -1,16 +1,19 @@
 """Filters that several corruptions share: borders, separable Gaussians, a line of shifted copies, zoom, bilinear sampling.
 
 Sums of shifted slices instead of convolutions: on one channel at a time they are several times faster on a CPU, and on a GPU bound by
-memory alike. Legend: N images, C channels, H W pixels.
+memory alike. Wide Gaussians are products with a matrix. Legend: N images, C channels, H W pixels.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from fastneg.evaluation.corruptions.levels import cut_to_8bit
 
 
 def padded(images, pad, border, dims=(-2, -1)):
@@ -34,13 +37,30 @@ def gaussian_taps(sigma, truncate):
 
 
 def gaussian(images, sigma, border="edge", truncate=4.0):
-    """(…, H, W) smoothed by a Gaussian; sigma in pixels, one for both dimensions or (rows, columns)."""
-    sigmas = sigma if isinstance(sigma, tuple) else (sigma, sigma)
-    for dim, width in zip((-2, -1), sigmas, strict=True):
-        taps = gaussian_taps(width, truncate)
-        if len(taps) > 1:
+    """(…, H, W) smoothed by a Gaussian; sigma in pixels."""
+    taps = gaussian_taps(sigma, truncate)
+    if len(taps) > 1:
+        for dim in (-2, -1):
             images = _correlate(padded(images, len(taps) // 2, border, (dim,)), taps, dim)
     return images
+
+
+def wide_gaussian(images, sigma, border="edge", truncate=4.0):
+    """`gaussian` by products with a matrix for each dimension, that holds taps and border: as fast for a sigma as wide as the image."""
+    by_rows, by_columns = (_smoothing(side, sigma, border, truncate).to(images) for side in images.shape[-2:])
+    return by_rows @ (images @ by_columns.mT)
+
+
+@lru_cache(maxsize=32)
+def _smoothing(size, sigma, border, truncate):
+    """(size, size) float64: the matrix that smooths a line of pixels."""
+    taps = gaussian_taps(sigma, truncate)
+    sources = padded(torch.arange(size)[None], len(taps) // 2, border, (-1,))[0].unfold(0, size, 1)
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    rows = torch.arange(size)
+    for tap, columns in zip(taps.tolist(), sources, strict=True):
+        matrix[rows, columns] += tap  # one column for each row: no place comes twice
+    return matrix
 
 
 def _correlate(images, taps, dim):
@@ -65,7 +85,7 @@ def motion(images, radius, sigma, degrees):
     """Each of (N, C, H, W) images smeared along a line from a point, with weights that fall like one half of a Gaussian.
 
     Tap i of 0 … 2 radius shifts by i pixels in direction `degrees` (N floats, 0 to the left, 90 upwards), rounded to whole pixels, with
-    the edge repeated; taps that would shift the image out of its frame are left out.
+    the edge repeated. Like ImageMagick 6, which makes ImageNet-C's, it cuts the result to 8 bits.
     """
     weights = np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2)
     weights /= weights.sum()
@@ -75,26 +95,20 @@ def motion(images, radius, sigma, degrees):
         down, right = math.sin(math.radians(angle)), math.cos(math.radians(angle))
         for i, weight in enumerate(weights):
             row, column = math.ceil(i * down - 0.5), math.ceil(i * right - 0.5)
-            if abs(row) >= height or abs(column) >= width:
-                break
             top, left = 2 * radius + 1 + row, 2 * radius + 1 + column
             image.add_(source[:, top : top + height, left : left + width], alpha=weight)
-    return out
+    return cut_to_8bit(out)
 
 
 def zoomed(images, factor):
-    """The centre of (N, C, H, W), enlarged by `factor` (1 or more) bilinearly, corner pixels on corner pixels, to at least H × W."""
-    sides = [math.ceil(side / factor) for side in images.shape[-2:]]
-    top, left = ((side - part) // 2 for side, part in zip(images.shape[-2:], sides, strict=True))
-    centre = images[..., top : top + sides[0], left : left + sides[1]]
-    return F.interpolate(centre, [round(part * factor) for part in sides], mode="bilinear", align_corners=True)
-
-
-def sampled(images, rows, columns, border):
-    """(N, C, H, W) read bilinearly at (N, H, W) positions in pixels, with the border "mirror" or "symmetric"."""
+    """The centre of (N, C, H, W), enlarged by `factor` (1 or more) bilinearly, corner pixels on corner pixels, and cut to H × W again."""
     height, width = images.shape[-2:]
-    aligned = border == "mirror"
-    places = []
-    for position, size in ((columns, width), (rows, height)):
-        places.append(2 * position / (size - 1) - 1 if aligned else (2 * position + 1) / size - 1)
-    return F.grid_sample(images, torch.stack(places, -1), padding_mode="reflection", align_corners=aligned)
+    sides = [math.ceil(side / factor) for side in (height, width)]
+    centre = middle(images, *sides)
+    return middle(F.interpolate(centre, [round(part * factor) for part in sides], mode="bilinear", align_corners=True), height, width)
+
+
+def middle(images, height, width):
+    """The middle (…, height, width) of (…, H, W); of an odd rest the smaller half is cut off above and on the left."""
+    top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+    return images[..., top : top + height, left : left + width]

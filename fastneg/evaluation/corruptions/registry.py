@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 SEVERITIES = (1, 2, 3, 4, 5)
-SIZES = (224, 64, 32)
-"""Sides in pixels for which constants are published."""
+PUBLISHED = {224: "ImageNet-C", 64: "Tiny-ImageNet-C", 32: "CIFAR-10-C"}
+"""{side in pixels: the test set that is published at it, whose constants these are}"""
+SIZES = tuple(PUBLISHED)
 
 
 @dataclass(frozen=True)

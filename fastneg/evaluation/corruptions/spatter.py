@@ -1,7 +1,7 @@
 """Drops of liquid for `spatter`: the masks of water and mud.
 
 ImageNet-C makes water with OpenCV: Canny edges, distance to them, histogram equalisation, an embossing filter. The same steps stand here in
-torch. OpenCV rounds to 8 bits between them, and so does this; its distance is a chamfer sum, here it is the Euclidean one.
+torch. OpenCV rounds to 8 bits between them, and so does this; its distance is the shortest path of king's and knight's moves.
 Legend: N images, H W pixels.
 """
 
@@ -31,7 +31,7 @@ def water_mask(layer, strength):
     layer = torch.floor(layer * 255).remainder(256)
     away = equalized(torch.floor(box3(edge_distance(canny(layer, 50, 150)))))
     embossed = correlate3(away, ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))).round().clamp(0, 255)
-    lit = layer * box3(embossed)
+    lit = layer * box3(embossed).round()
     return lit / lit.amax((2, 3), keepdim=True).clamp_min(1e-12) * strength
 
 
@@ -43,7 +43,7 @@ def correlate3(images, kernel):
 
 def box3(images):
     """The mean of 3 × 3 pixels."""
-    return correlate3(images, [[1 / 9] * 3] * 3)
+    return correlate3(images, [[1] * 3] * 3) / 9  # whole numbers stay exact
 
 
 def canny(layer, low, high):
@@ -77,13 +77,39 @@ _SOBEL_T = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
 
 
 def edge_distance(edges):
-    """(N, 1, H, W) float32: the Euclidean distance to the nearest edge in pixels, at most FARTHEST."""
-    far = torch.where(edges, 0.0, float(FARTHEST**2))
-    for dim in (-2, -1):  # the square of the distance is the least, over the other axis, of step² + the square along the first
-        wide = F.pad(far, (0, 0, FARTHEST, FARTHEST) if dim == -2 else (FARTHEST, FARTHEST, 0, 0), value=float(FARTHEST**2))
-        for step in range(-FARTHEST + 1, FARTHEST):
-            torch.minimum(far, wide.narrow(dim, FARTHEST + step, far.shape[dim]) + step * step, out=far)
-    return far.sqrt()
+    """(N, 1, H, W) float32: the length of the shortest path to the nearest edge in pixels, at most FARTHEST. A path is made of STEPS.
+
+    A shortest path may take its steps in any order, so each kind is followed by itself: after doublings, by up to 1, 3, 7, … of it.
+    Source: Borgefors 1986, "Distance transformations in digital images"; OpenCV's lengths.
+    """
+    far = torch.where(edges, 0.0, float(FARTHEST))
+    height, width = far.shape[-2:]
+    for (down, right), length in STEPS:
+        steps = 1
+        while steps * length < FARTHEST and steps * abs(down) < height and steps * abs(right) < width:
+            (to_rows, from_rows), (to_columns, from_columns) = _ends(height, steps * down), _ends(width, steps * right)
+            reached = far[..., to_rows, to_columns]
+            torch.minimum(reached, far[..., from_rows, from_columns] + steps * length, out=reached)
+            steps *= 2
+    return far
+
+
+def _ends(size, shift):
+    """Slices (to, from) of a line of pixels of which each one is `shift` places after the other."""
+    return (slice(shift, size), slice(0, size - shift)) if shift >= 0 else (slice(0, size + shift), slice(-shift, size))
+
+
+def _steps():
+    """OpenCV's 16 steps of its 5 × 5 mask, ((down, right), length): to a side, a corner, a knight's move; lengths in 1 / 65536."""
+    for down in range(-2, 3):
+        for right in range(-2, 3):
+            kind = tuple(sorted((abs(down), abs(right))))
+            if kind in LENGTHS:
+                yield (down, right), LENGTHS[kind]
+
+
+LENGTHS = {(0, 1): 1.0, (1, 1): 91750 / 65536, (1, 2): 143976 / 65536}
+STEPS = tuple(_steps())
 
 
 def equalized(images):

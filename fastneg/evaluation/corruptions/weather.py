@@ -8,6 +8,7 @@ import torch
 
 from fastneg.evaluation.corruptions.filters import gaussian, motion, zoomed
 from fastneg.evaluation.corruptions.frost import frost_textures
+from fastneg.evaluation.corruptions.levels import cut_to_8bit
 from fastneg.evaluation.corruptions.registry import corruption, nearest_size
 from fastneg.evaluation.corruptions.spatter import MUD, WATER, mud_mask, water_mask
 
@@ -37,13 +38,15 @@ from fastneg.evaluation.corruptions.spatter import MUD, WATER, mud_mask, water_m
     random=True,
 )
 def snow(images, constant, draws):
-    """Normal noise (mean, deviation), enlarged by a zoom, what is above a threshold smeared along a steep line, on a whitened image."""
+    """Normal noise (mean, deviation), enlarged by a zoom, what is above a threshold smeared along a steep line, on a whitened image.
+
+    The flakes are cut to 8 bits before they are smeared, since ImageMagick gets them as a PNG.
+    """
     mean, deviation, zoom, threshold, radius, sigma, kept = constant
     height, width = images.shape[-2:]
     flakes = zoomed(draws.normal(1, height, width).mul_(deviation).add_(mean), zoom)
-    flakes = torch.where(flakes < threshold, 0, flakes).clamp_(0, 1)
+    flakes = cut_to_8bit(torch.where(flakes < threshold, 0, flakes))
     flakes = motion(flakes, radius, sigma, draws.uniform(-135, -45).tolist())
-    flakes = (flakes * 255).round_().div_(255)[..., :height, :width]
     whitened = torch.maximum(images, gray(images) * 1.5 + 0.5)
     return kept * images + (1 - kept) * whitened + flakes + flakes.rot90(2, (-2, -1))
 
