@@ -231,6 +231,10 @@ def test_accuracy_by_class_on_textures(probed, tmp_path, lines):
     first, found = lines()
     assert (first["kind"], found["kind"], list(found["by_class"])) == ("accuracy", "texture_classes", ["a", "b", "c", "d"])
     assert found["groups"]["fine"]["classes"] == 2 and found["groups"]["fine"]["images"] == 4 and "coarse" in found["groups"]
+    predicted = read_predictions(probed)[0]["t"].predicted
+    answered = {name: 100 * np.mean(predicted == number) for number, name in enumerate("abcd")}
+    assert {name: own["answered"] for name, own in found["by_class"].items()} == pytest.approx(answered)
+    assert found["most_answered"]["answered"] == pytest.approx(max(answered.values())) and found["answered_elsewhere"] == 0
     assert found["groups"]["fine"]["top1"] == pytest.approx((found["by_class"]["a"]["top1"] + found["by_class"]["b"]["top1"]) / 2)
     with pytest.raises(ConfigError, match="--groups has no effect"):
         evaluate(probed, f"t={path}", groups=str(tmp_path / "groups.csv"))

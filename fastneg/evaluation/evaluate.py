@@ -14,7 +14,16 @@ from fastneg.config import ConfigError
 from fastneg.data.labels import ABSENT, join_labels, labels_of
 from fastneg.evaluation.categories import CATEGORIES_16, members_of
 from fastneg.evaluation.features import features_of
-from fastneg.evaluation.metrics import accuracy, answers, calibration_error, class_accuracies, columns_of, embedding, group_accuracies
+from fastneg.evaluation.metrics import (
+    accuracy,
+    answer_shares,
+    answers,
+    calibration_error,
+    class_accuracies,
+    columns_of,
+    embedding,
+    group_accuracies,
+)
 from fastneg.evaluation.run import refuse_other
 from fastneg.evaluation.shape_bias import shape_bias
 from fastneg.evaluation.test_sets import scored_labels, texture_labels
@@ -109,7 +118,8 @@ def _accuracy_rows(run, name, found, logits, labels, head, common, metric, group
     predicted, confidence = answers(logits, columns_of(labels, arg_max))
     save_predictions(run, name, found.index, labels, predicted, confidence)
     right, true = (predicted == labels)[known], labels[known]
-    result, by_class = accuracy(logits, labels, arg_max), class_accuracies(right, true, head.classes)
+    result, by_class = accuracy(logits, labels, arg_max), class_accuracies(predicted[known], true, head.classes)
+    classwise = {**common, "by_class": by_class, **answer_shares(predicted[known], true, head.classes)}
     first = {"kind": "accuracy", **common, **result.figures(), "ece": calibration_error(confidence[known], right), "arg_max": arg_max}
     if metric == "texture":
         summed = None
@@ -120,10 +130,10 @@ def _accuracy_rows(run, name, found, logits, labels, head, common, metric, group
             for what, left in (("named in groups have no image here", absent), ("here are in no group", ungrouped)):
                 if left:
                     report(f"{name}: {len(left)} classes {what}: {', '.join(sorted(left)[:3])}{', …' if len(left) > 3 else ''}.")
-        return [first, {"kind": "texture_classes", **common, "by_class": by_class, "groups": summed, "arg_max": arg_max}]
+        return [first, {"kind": "texture_classes", **classwise, "groups": summed, "arg_max": arg_max}]
     return [
         first,
-        {"kind": "per_class", **common, "by_class": by_class, "arg_max": arg_max},
+        {"kind": "per_class", **classwise, "arg_max": arg_max},
         {"kind": "embedding", **common, **embedding(found.features[known], true, head.classes)},
     ]
 

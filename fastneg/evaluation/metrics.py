@@ -124,23 +124,44 @@ def calibration_error(confidence, right, bins=BINS):
     return 100.0 * gap.abs().sum().item() / len(confidence)
 
 
-def class_accuracies(right, labels, names):
-    """{name: {"top1": percent, "images": n}} of the classes that occur.
+def class_accuracies(predicted, labels, names):
+    """{name: {"top1", "images", "precision", "answered"}} of the classes that occur.
+
+    top1 is the percentage of the class's images that were answered with it: its recall, which a class that is answered by default gets for
+    nothing. precision is the percentage of the answers with the class that were right, None where there was none; answered the percentage
+    of all N images that were answered with it.
 
     Args:
-        right: (N,) bool.
+        predicted: (N,) int64, the answers, of which some may name classes that do not occur.
         labels: (N,) int64, none ABSENT.
         names: class names by number, or None: numbers stand for them.
     """
-    found = {}
+    found, right = {}, predicted == labels
     for number in labels.unique().tolist():
-        own = right[labels == number]
-        found[str(number if names is None else names[number])] = {"top1": percent(own), "images": len(own)}
+        own, answered = right[labels == number], predicted == number
+        precision = percent(right[answered]) if answered.any() else None
+        found[_named(number, names)] = {"top1": percent(own), "images": len(own), "precision": precision, "answered": percent(answered)}
     return found
 
 
+def answer_shares(predicted, labels, names):
+    """How the answers are spread: {"most_answered": {"class": name, "answered": percent}, "answered_elsewhere": percent}.
+
+    The latter is the share of answers with classes of which no image is here. Arguments as in `class_accuracies`.
+    """
+    classes, counts = predicted.unique(return_counts=True)
+    most = counts.argmax()  # of equal ones the lowest number
+    elsewhere = ~torch.isin(predicted, labels)
+    top = {"class": _named(classes[most].item(), names), "answered": 100.0 * counts[most].item() / len(predicted)}
+    return {"most_answered": top, "answered_elsewhere": percent(elsewhere)}
+
+
+def _named(number, names):
+    return str(number if names is None else names[number])
+
+
 def group_accuracies(by_class, groups):
-    """{group: {"top1": mean over its classes, "images": n, "classes": n}} of `class_accuracies`.
+    """{group: {"top1": mean over its classes, "images": n, "classes": n, "answered": percent of all answers}} of `class_accuracies`.
 
     Args:
         groups: {group: class names}; classes that are not in by_class are left out, and groups without any.
@@ -150,7 +171,8 @@ def group_accuracies(by_class, groups):
         members = [by_class[name] for name in names if name in by_class]
         if members:
             mean = sum(member["top1"] for member in members) / len(members)
-            found[group] = {"top1": mean, "images": sum(member["images"] for member in members), "classes": len(members)}
+            images, answered = (sum(member[field] for member in members) for field in ("images", "answered"))
+            found[group] = {"top1": mean, "images": images, "classes": len(members), "answered": answered}
     return found
 
 
@@ -167,6 +189,6 @@ def embedding(features, labels, names, points=600):
     axes, total = axes[:, [-1, -2]], variances.sum().clamp_min(1e-300)
     axes = axes * torch.where(axes.gather(0, axes.abs().argmax(0, keepdim=True)) < 0, -1, 1)  # a sign for every machine
     rows = torch.linspace(0, len(features) - 1, min(points, len(features))).round().long()
-    shown = [str(number if names is None else names[number]) for number in labels[rows].tolist()]
+    shown = [_named(number, names) for number in labels[rows].tolist()]
     places = [[round(x, 5), round(y, 5)] for x, y in (centred[rows] @ axes).tolist()]
     return {"points": places, "labels": shown, "explained": [100 * (variances[-i] / total).item() for i in (1, 2)]}
