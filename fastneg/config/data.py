@@ -24,8 +24,11 @@ class EncodeConfig(Config):
     """A text file of lines "CLASS name" (as ImageNet's LOC_synset_mapping.txt): what people call the classes, kept in OUT.json."""
     max_side: int | None = option(None, at_least=1)
     """Images with a longer side in pixels are scaled down to it and encoded again; the others stay untouched."""
-    quality: int = option(90, at_least=1, at_most=100)
-    """JPEG quality of the images that must be encoded again."""
+    lossless: bool = False
+    """Images that cannot pass through (PNGs, what is turned or scaled down) are stored as raw pixels, height × width × 3 bytes; else they
+    become JPEGs: 4:4:4, but for JPEGs with less chroma."""
+    quality: int | None = option(None, at_least=1, at_most=100, by=("lossless", {False: 90}))
+    """JPEG quality of the images that must be encoded again; default 90, none with --lossless."""
     check: str = option("decode", choices=("decode", "markers"))
     """How JPEGs that stay untouched are checked. decode: all markers, and every byte is decoded; markers: the former alone, which finds
     nearly as much and is several times faster."""
@@ -49,6 +52,8 @@ class EncodeConfig(Config):
             raise ConfigError(f"--ffcv_mode is {self.ffcv_mode}: it has an effect with --writer ffcv only.")
         if self.writer == "ffcv" and self.check != "decode":
             raise ConfigError(f"--check is {self.check}, which has no effect with --writer ffcv: it decodes every image.")
+        if self.writer == "ffcv" and self.lossless:
+            raise ConfigError("--lossless has no effect with --writer ffcv: give --ffcv_mode raw, which stores the pixels of every image.")
         if self.writer == "ffcv" and self.textures is not None:
             raise ConfigError("--textures cannot be stored by --writer ffcv: leave --writer out.")
 

@@ -89,17 +89,14 @@ class BetonWriter:
             jpeg: bytes-like.
             height, width: in pixels, 1 to 65535; as the JPEG's own header says.
             name: source file of the sample, for PATH.json.
-            paired: {field: (JPEG bytes, height, width)} for each of the paired fields.
+            paired: {field: (JPEG bytes, height, width), or raw pixels as in `add_raw`} for each of the paired fields.
             ints: a value for each int field but the checksums.
         """
         self._add((JPEG, jpeg, height, width), name, paired, ints)
 
     def add_raw(self, pixels, *, name=None, paired=None, **ints):
         """Append raw pixels, (H, W, 3) uint8; the other arguments as in `add`."""
-        pixels = np.asarray(pixels)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"pixels are {pixels.shape} {pixels.dtype}: (H, W, 3) uint8 was expected.")
-        self._add((RAW, np.ascontiguousarray(pixels), *pixels.shape[:2]), name, paired, ints)
+        self._add(_raw(pixels), name, paired, ints)
 
     def _add(self, image, name, paired, ints):
         if self._file is None:
@@ -111,7 +108,9 @@ class BetonWriter:
         values = {key: operator.index(value) for key, value in ints.items()}
         if wrong := [f"{key} {value}" for key, value in values.items() if not -(2**63) <= value < 2**63]:
             raise ValueError(f"{wrong[0]} does not fit 64 bits.")
-        images = dict(zip(self.image_fields, (image, *((JPEG, *paired[field]) for field in self.image_fields[1:])), strict=True))
+        pairs = (paired[field] for field in self.image_fields[1:])
+        pairs = (_raw(pair) if isinstance(pair, np.ndarray) else (JPEG, *pair) for pair in pairs)
+        images = dict(zip(self.image_fields, (image, *pairs), strict=True))
         blocks = [_bytes_of(*image) for image in images.values()]
         for field, block in zip(images, blocks, strict=True):
             values[checksum_field(field, "image")] = zlib.crc32(block)
@@ -184,6 +183,14 @@ class BetonWriter:
         self._file.seek(table)
         self._file.write(allocations.tobytes())
         self._file.flush()
+
+
+def _raw(pixels):
+    """(mode, data, height, width) of raw pixels."""
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"pixels are {pixels.shape} {pixels.dtype}: (H, W, 3) uint8 was expected.")
+    return RAW, np.ascontiguousarray(pixels), *pixels.shape[:2]
 
 
 def _bytes_of(mode, data, height, width):

@@ -136,12 +136,17 @@ def _prepare_files(samples, read, prepare, textures):
     return [sample if isinstance(sample, str) else in_buffers(sample) for sample in prepared]
 
 
+def _pixels(image):
+    """(H, W, 3) uint8 of a raw `Prepared`."""
+    return np.frombuffer(image.jpeg, np.uint8).reshape(image.height, image.width, 3)
+
+
 def _pass_through(config, out, sources, order, done, progress, origin, textures):
     """Write the file; returns (images, bytes of them with their textures)."""
     work = partial(
         _prepare_files,
         read=sources.read,
-        prepare=partial(prepare, max_side=config.max_side, quality=config.quality, check=config.check),
+        prepare=partial(prepare, max_side=config.max_side, quality=config.quality, check=config.check, lossless=config.lossless),
         textures=textures,
     )
     results, written = in_order(work, _Samples(sources, order), config.workers), 0
@@ -159,7 +164,9 @@ def _pass_through(config, out, sources, order, done, progress, origin, textures)
                 continue
             image, *pair = sample
             ints = {} if sources.labels is None else {"label": sources.labels[index]}
-            writer.add(*image[:3], name=name, **ints, paired=dict(zip(paired_fields, (part[:3] for part in pair), strict=True)))
+            add, *main = (writer.add_raw, _pixels(image)) if image.raw else (writer.add, *image[:3])
+            stored = (_pixels(part) if part.raw else part[:3] for part in pair)
+            add(*main, name=name, **ints, paired=dict(zip(paired_fields, stored, strict=True)))
             done["passed_through"] += not image.changes
             done["re_encoded"].update(image.changes)
             for texture in pair:

@@ -16,6 +16,10 @@ from fastneg.data.jpeg_markers import BASELINE, EXTENDED, FRAMES, PROGRESSIVE, S
 COMMON_CODINGS = (BASELINE, EXTENDED, PROGRESSIVE)
 """Those that every decoder knows."""
 BEGINNING = bytes((0xFF, SOI))
+FULL_CHROMA = "4:4:4"
+"""The subsampling of images that no JPEG ever held: half the chroma of a PNG changes a tenth of a network's answers."""
+HALVED = ((0x22, 0x11, 0x11), (0x22, 0x11, 0x11, 0x22))
+"""Sampling bytes of 4:2:0: YCbCr, and YCCK."""
 
 
 class JpegHeader(NamedTuple):
@@ -28,6 +32,13 @@ class JpegHeader(NamedTuple):
     """The frame marker's second byte: see COMMON_CODINGS."""
     orientation: int
     """EXIF orientation, 1 to 8."""
+    sampling: tuple[int, ...] = ()
+    """The sampling byte of each component: horizontal factor × 16 + vertical factor."""
+
+    @property
+    def chroma(self):
+        """The subsampling to encode it with again: its own if that is 4:2:0 (or if it is gray), else 4:4:4."""
+        return "4:2:0" if self.sampling in HALVED or self.components == 1 else FULL_CHROMA
 
 
 def jpeg_header(data):
@@ -57,7 +68,7 @@ def jpeg_header(data):
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             if len(body) < 6 or height == 0 or width == 0:
                 raise BetonError(f"no usable JPEG: its frame header gives {width}×{height} pixels")
-            return JpegHeader(height, width, body[5], body[0], marker, orientation)
+            return JpegHeader(height, width, body[5], body[0], marker, orientation, tuple(body[7 : 6 + 3 * body[5] : 3]))
         at += length
 
 
@@ -95,24 +106,30 @@ class Prepared(NamedTuple):
     """An image as it is stored."""
 
     jpeg: bytes
+    """The bytes of a JPEG; with `raw` those of the pixels, height × width × 3."""
     height: int
     width: int
     changes: tuple[str, ...]
     """Why it was encoded again; empty if its bytes are those of the file."""
+    raw: bool = False
+    """Whether it is stored as pixels and not as a JPEG."""
 
 
-def prepare(data, max_side=None, quality=90, check="decode"):
+def prepare(data, max_side=None, quality=90, check="decode", lossless=False):
     """An image file's bytes → `Prepared`: untouched, or encoded again where that must be.
+
+    A JPEG that is encoded again keeps its chroma subsampling or gets a better one; every other image keeps its chroma whole (4:4:4).
 
     Args:
         check: of a JPEG that stays untouched: "decode": its markers are walked and every byte is decoded; "markers": the former alone.
+        lossless: pixels in place of a JPEG for what cannot stay untouched; `quality` has no effect then.
     Raises:
         BetonError: the image is not all there.
     """
-    changes = None
+    changes, chroma = None, FULL_CHROMA
     if data[:2] == BEGINNING:
         header = jpeg_header(data)
-        changes = why_change(header, max_side)
+        changes, chroma = why_change(header, max_side), header.chroma
         if header.coding in COMMON_CODINGS:
             check_markers(data)
         if not changes:
@@ -125,10 +142,17 @@ def prepare(data, max_side=None, quality=90, check="decode"):
     if max_side is not None and max(image.size) > max_side:
         scale = max_side / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], pillow().Resampling.LANCZOS)
+    if lossless:
+        return Prepared(image.tobytes(), image.height, image.width, changes, raw=True)
+    return Prepared(jpeg_of(image, quality, chroma), image.height, image.width, changes)
+
+
+def jpeg_of(image, quality, chroma=FULL_CHROMA):
+    """The JPEG bytes of a Pillow image; BetonError if it cannot be one, as with a side above 65,500 pixels."""
     file = io.BytesIO()
     with readable():
-        image.save(file, "JPEG", quality=quality)
-    return Prepared(file.getvalue(), image.height, image.width, changes)
+        image.save(file, "JPEG", quality=quality, subsampling=chroma)
+    return file.getvalue()
 
 
 def decoded_size(data):

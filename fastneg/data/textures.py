@@ -6,7 +6,6 @@ A texture depends on the pixels of its image, the settings, the seed and the ima
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import time
@@ -20,7 +19,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data.beton import BetonError
-from fastneg.data.image_files import guarded, load_rgb, pillow, readable
+from fastneg.data.image_files import FULL_CHROMA, guarded, jpeg_of, load_rgb, pillow
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.sources import find_images
 from fastneg.negatives.texture import texture_negatives
@@ -44,6 +43,8 @@ class SynthesisedTextures:
     quality: int = 90
     """JPEG quality."""
     seed: int = 0
+    chroma: str = FULL_CHROMA
+    """Chroma subsampling of the JPEG."""
 
     def __call__(self, names, files):
         """The JPEG bytes of a texture for each image, or a text that says why there is none."""
@@ -62,10 +63,7 @@ class SynthesisedTextures:
             candidates=self.candidates,
             generator=torch.Generator().manual_seed(int(seed[1] >> np.uint64(1))),
         )
-        stream = io.BytesIO()
-        with readable():
-            pillow().fromarray(texture[0, 0].permute(1, 2, 0).numpy()).save(stream, "JPEG", quality=self.quality)
-        return stream.getvalue()
+        return jpeg_of(pillow().fromarray(texture[0, 0].permute(1, 2, 0).numpy()), self.quality, self.chroma)
 
     def _cut(self, image, place):
         """(P, P, 3) uint8: a square of the image, of `patch` pixels where it has as many."""
