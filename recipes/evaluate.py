@@ -10,16 +10,17 @@ from fastneg.data.errors import BetonError
 from fastneg.evaluation.categories import load_categories, load_groups
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
 from fastneg.evaluation.evaluate import evaluate_set
-from fastneg.evaluation.imagenet_c import PARTS, evaluate_imagenet_c, is_imagenet_c
+from fastneg.evaluation.imagenet_c import PARTS, TREE, evaluate_imagenet_c, is_corrupted
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run, refuse_other
 from fastneg.evaluation.set_files import open_set
 from fastneg.evaluation.similarity import evaluate_similarity
-from fastneg.evaluation.test_sets import parse_sets
+from fastneg.evaluation.test_sets import parse_sets, texture_labels
+from fastneg.evaluation.view import is_published, view_of
 from fastneg.training.distributed import choose_device
 
-CORRUPTED = ("corruptions", PARTS)
+CORRUPTED = ("corruptions", PARTS, TREE)
 
 
 def run_evaluate(config):
@@ -52,18 +53,22 @@ def run_evaluate(config):
 
 def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
     """(rows of one set, what was missing of it in words)"""
-    (path, metric), run, corruptions, similarity = wanted, config.run, config.corruptions, config.similarity != "off"
+    (path, metric, resize), run, corruptions, similarity = wanted, config.run, config.corruptions, config.similarity != "off"
     if metric != "shape_bias":
         refuse_other(run, name, "arg_max", options["arg_max"], "with --arg_max")
-    if metric == "corruptions" or (metric is None and is_imagenet_c(path)):
+    if metric == "corruptions" or (metric is None and is_corrupted(path)):
         if corruptions != "off" or similarity:
             raise ConfigError(f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so name those first.")
         if not Path(path).is_dir():
             raise ConfigError(f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or …/<1-5>.beton was expected.")
-        return evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options)
+        refuse_other(run, name, "resize", str(resize or "none"), "with resize")
+        return evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options, resize=resize)
     known = None if head.classes is None else {*head.classes, *files["categories"]}
-    with open_set(path, run, options["threads"], known=known) as reader:
-        found, problems = evaluate_set(run, name, reader, loaded, head, metric=metric, **files, **options), []
+    with open_set(path, run, options["threads"], known=known, classes=head.classes) as reader:
+        published = is_published(name, reader, reader.labels is not None and texture_labels(reader) is not None)
+        view = view_of(resize, published, loaded.config)
+        refuse_other(run, name, "resize", str(view.resize), "with resize")
+        found, problems = evaluate_set(run, name, reader, loaded, head, metric=metric, view=view, **files, **options), []
         # What fails here takes nothing from the figures above: they stand, and the failure is told.
         try:
             if corruptions != "off":
@@ -75,7 +80,7 @@ def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
                 clean = _clean(found, name)
                 if clean is None:
                     raise ConfigError(f"--corruptions {corruptions} needs the accuracy of the first set, and {name} has none.")
-                found.append(evaluate_corruptions(name, reader, loaded, head, clean, corruptions=names, **options))
+                found.append(evaluate_corruptions(name, reader, loaded, head, clean, corruptions=names, view=view, **options))
         except (BetonError, ConfigError, OSError) as error:
             problems.append(f"under corruptions: {error}")
         try:
@@ -106,7 +111,7 @@ def table(rows, sets):
         share = ""
         if bias is not None:
             share = "none" if bias["shape_bias"] is None else f"{bias['shape_bias']:.1f}"
-            share += f" ({bias['coverage']:.1f})"
+            share += f" ({bias['coverage']:.1f}), chance coverage {bias['chance_coverage']:.1f}"
         figures = (
             f"{'':7}  {'':7}  {bias['images']:7}  {'':7}"
             if row is None
@@ -117,6 +122,9 @@ def table(rows, sets):
         if kind in CORRUPTED:
             lines += [f"{name} under corruptions: {text}" for text in _means(row)]
             for each, values in row["by_corruption"].items():
+                if kind == TREE:
+                    lines.append(f"  {each:<24}" + "".join(f"  {severity}: {top1:.1f}" for severity, top1 in values.items()))
+                    continue
                 by_severity = values if isinstance(values, dict) else dict(zip(map(str, SEVERITIES), values, strict=True))
                 lines.append(
                     f"  {each:<18}" + "".join(f"{by_severity[s]:7.1f}" if (s := str(k)) in by_severity else f"{'–':>7}" for k in SEVERITIES)
@@ -128,6 +136,8 @@ def _means(row):
     """The lines that tell the means of a row of corrupted images, and what they do not mean."""
     if row["kind"] == PARTS:
         return [f"with some of the severities, and in no mean, {row['source']}"]
+    if row["kind"] == TREE:
+        return [f"top-1 {row['tree_mean_top1']:.2f}%, the mean over {len(row['corruptions'])} corruptions, {row['source']}", row["mean_note"]]
     mean = row["partial_mean_top1"] if row["mean_top1"] is None else row["mean_top1"]
     over = f"{len(row['of_the_15'])} of ImageNet-C's 15 corruptions"
     lines = [f"top-1 {mean:.2f}%, the mean over 5 severities of {over}, {row['source']}"]

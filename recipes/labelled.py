@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.shards import open_data
 
@@ -37,6 +38,8 @@ def open_labelled(config):
             raise ConfigError(f"{config.train} holds {len(labels)} images of one class: two or more were expected, to be told apart.")
         val_labels, joined = join_labels(val, train.classes, count)
         known = val_labels != ABSENT
+        if said := told_of_numbers(val.classes, train.classes):
+            print(f"{config.val}: {said}")
         if not known.all():
             kept = f"{(joined != ABSENT).sum().item()} of {len(joined)} classes and {known.sum().item()} of {len(known)} images remain"
             print(f"{config.val}: {kept}: {config.train} does not know the others.")

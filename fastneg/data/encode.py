@@ -26,13 +26,14 @@ from fastneg.data.textures import SynthesisedTextures
 from fastneg.version import __version__
 
 
-def encode(config: EncodeConfig, textures=None):
+def encode(config: EncodeConfig, textures=None, sources=None):
     """Encode a folder of images into one .beton file and its PATH.json.
 
     Args:
         textures: what makes the texture image paired with each sample, in the worker processes: a picklable object that is called with
             a list of names and a list of the image files' bytes, and returns for each an image file's bytes, or a text that says why
             there is none. None: what `config.textures` says.
+        sources: the `Sources` to encode, which lie below config.src; None: those that `find_sources` finds there.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
         several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix), left_out {reason:
@@ -48,7 +49,7 @@ def encode(config: EncodeConfig, textures=None):
         raise ConfigError(f"--out is {out}, a folder: the name of a file was expected.")
     if textures is None and config.textures is not None:
         textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
-    sources = find_sources(config)
+    sources = find_sources(config) if sources is None else sources
     names_of_classes = None if config.class_names is None else read_class_names(config.class_names, sources.classes)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names))
     done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": []}

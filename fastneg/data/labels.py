@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.data.known_classes import is_number, numbered_names
 
 ABSENT = -1
 """The label of an image of which the classifier does not know the class."""
@@ -40,7 +41,8 @@ def class_count(reader):
 def class_map(reader, classes, count):
     """Where each class of a file stands in a classifier.
 
-    Classes are joined by name. Where the file or the classifier has no names they are joined by number, which needs equal counts.
+    Classes are joined by name. Where the file or the classifier has no names they are joined by number, which needs equal counts. Names
+    that are numbers are places in the order of the collection that the classifier's classes are of (see `numbered_names`).
 
     Args:
         reader: `BetonReader` with labels.
@@ -65,8 +67,14 @@ def class_map(reader, classes, count):
         if twice:
             raise ConfigError(f"{where} has the class name {twice[0]!r} more than once: classes are joined by name.")
     position = {name: number for number, name in enumerate(classes)}
-    joined = torch.tensor([position.get(name, ABSENT) for name in reader.classes], dtype=torch.int64)
+    _, names = numbered_names(reader.classes, classes) or (None, reader.classes)
+    joined = torch.tensor([position.get(name, ABSENT) for name in names], dtype=torch.int64)
     if (joined == ABSENT).all():
+        if all(map(is_number, reader.classes)):
+            raise ConfigError(
+                f"{reader.path} names its classes by numbers ({_some(reader.classes)}), and the classifier's classes ({_some(classes)}) are "
+                "of no collection whose order is known with as many (ImageNet, CIFAR-10, CIFAR-100): rename the folders to its classes."
+            )
         raise ConfigError(
             f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; the classifier knows {_some(classes)}."
         )

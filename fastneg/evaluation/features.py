@@ -83,7 +83,7 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
     return found
 
 
-def features_of(run, loaded, reader, device="cpu", threads=0, report=print):
+def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resize=None):
     """The features of a file's central crops, from RUN/features/ if they are there, else extracted and stored there.
 
     Args:
@@ -92,19 +92,20 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print):
         reader: an open `BetonReader`.
         threads: decoding threads; 0 takes all cores.
         report: called with one line that says what was done.
+        resize: as of `central_crops`.
     Returns:
         Features.
     """
     device, config = torch.device(device), loaded.config
     autocast = uses_autocast(config, device)
-    key = cache_key(loaded.digest, reader, config, device.type, autocast)
+    key = cache_key(loaded.digest, reader, config, device.type, autocast, resize)
     path = cache_path(run, key)
     stored = _stored(path, key, report)
     if stored is not None:
         report(f"{reader.path}: features of {len(stored.index)} images, stored before.{told_of(stored.skipped, reader)}")
         return stored
     began = time.perf_counter()
-    with contextlib.closing(central_crops(reader, config, device=device, threads=threads)) as loader:
+    with contextlib.closing(central_crops(reader, config, resize=resize, device=device, threads=threads)) as loader:
         found = extract_features(loaded.backbone, loader, device, autocast, Path(reader.path).name)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index, "skipped": found.skipped}
@@ -125,7 +126,7 @@ def told_of(skipped, reader):
     )
 
 
-def cache_key(digest, reader, config, device_type, autocast):
+def cache_key(digest, reader, config, device_type, autocast, resize=None):
     """All that the stored features depend on; any change of it makes them be extracted anew."""
     files = [Path(file).resolve() for file in reader.files]
     stats = [file.stat() for file in files]
@@ -138,7 +139,7 @@ def cache_key(digest, reader, config, device_type, autocast):
         "samples": len(reader),
         "fingerprint": reader.fingerprint,  # of the files' metadata, checksums of samples among them, where a copy kept size and time
         "image_size": config.image_size,
-        "eval_resize": config.eval_resize,
+        "eval_resize": resize or config.eval_resize,
         "device": device_type,  # the decoders of CPU and GPU differ in the last bits
         "autocast": autocast,
     }

@@ -1,6 +1,7 @@
-"""The published files of ImageNet-C: PATH/<corruption>/<1-5>/<class>/*.JPEG, or PATH/<corruption>/<1-5>.beton.
+"""Published files of corrupted images: ImageNet-C's PATH/<corruption>/<1-5>/<class>/*.JPEG or PATH/<corruption>/<1-5>.beton, trees of other
+corruptions and severities (ImageNet-3DCC, ImageNet-C-bar), and the arrays of CIFAR-10-C.
 
-They are 224 px already: the central crop alone is taken, without the resize of other sets.
+They have their size already: the central crop alone is taken, without the resize of other sets.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from pathlib import Path
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
+from fastneg.data.known_classes import numbered_names
 from fastneg.data.labels import ABSENT, join_labels
 from fastneg.data.shards import open_data
+from fastneg.evaluation.corrupted_files import Arrays, corrupted_root, find_arrays, find_tree
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, FAMILIES, SEVERITIES
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.robustness import summary
 from fastneg.evaluation.set_files import encoded
+from fastneg.evaluation.view import WHOLE, view_of
 
+TREE = "corruption_tree"
+"""The kind of a line that holds corruptions that are not ImageNet-C's."""
 PARTS = "corruption_parts"
 """The kind of a line that holds corruptions with some of the severities: they count in no mean."""
 
@@ -40,43 +46,83 @@ def _cell(path, name, severity):
     return None
 
 
+def is_corrupted(path):
+    """Whether a path is a folder of corrupted images: ImageNet-C's, a tree of other corruptions, or CIFAR-10-C's arrays."""
+    return is_imagenet_c(path) or corrupted_root(path) is not None
+
+
 def find_cells(path):
-    """What a folder holds: ({(corruption, severity): Path}, what is missing of it in words)."""
-    cells = {(name, severity): place for name in CORRUPTIONS for severity in SEVERITIES if (place := _cell(path, name, severity))}
+    """What a folder holds of ImageNet-C's corruptions: ({(corruption, severity): Path or Arrays}, what is missing of it in words)."""
+    arrays = find_arrays(path)
+    if arrays:
+        cells = {cell: place for cell, place in arrays.items() if cell[0] in CORRUPTIONS}
+        form = "{path}/{name}.npy"
+    else:
+        cells = {(name, severity): place for name in CORRUPTIONS for severity in SEVERITIES if (place := _cell(path, name, severity))}
+        form = "{path}/{name}/{severity}/<class>/ or {path}/{name}/{severity}.beton"
     found = {name: [severity for severity in SEVERITIES if (name, severity) in cells] for name in CORRUPTIONS}
     missing, absent = [], [name for name in ALL_15 if not found[name]]
     if absent:
-        places = f"{path}/{absent[0]}/<1-5>/<class>/ or {path}/{absent[0]}/<1-5>.beton"
+        places = form.format(path=path, name=absent[0], severity="<1-5>")
         missing.append(f"{len(absent)} of the 15 corruptions are not there: {', '.join(absent)}; {places} was expected.")
     for name, severities in found.items():
         lacking = [str(severity) for severity in SEVERITIES if severity not in severities]
         if severities and lacking:
-            places = f"{path}/{name}/{lacking[0]}/<class>/ or {path}/{name}/{lacking[0]}.beton"
+            places = form.format(path=path, name=name, severity=lacking[0])
             missing.append(f"{name} counts in no mean: it lacks severity {', '.join(lacking)}; {places} was expected.")
     return cells, missing
 
 
-def evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, report=print):
+def find_others(path, cells):
+    """{(corruption, severity): Path or Arrays} of what a folder holds beside the cells of ImageNet-C."""
+    found = find_arrays(path) or find_tree(path)
+    return {(name, str(severity)): place for (name, severity), place in found.items() if place not in cells.values()}
+
+
+def evaluate_imagenet_c(
+    run, name, path, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, report=print, resize=None
+):
     """(lines of evaluation.jsonl, what was missing or failed in words).
 
     The line of kind corruptions holds the whole corruptions, with all five severities, and their means. Those with some severities stand in
-    a line of kind corruption_parts and count in no mean. Class folders are encoded for a moment, each corruption and severity after the
-    other, with the classes that the classifier knows.
+    a line of kind corruption_parts and count in no mean. Corruptions that are not ImageNet-C's stand in a line of kind corruption_tree with
+    the mean over what is there. Class folders are encoded for a moment, each corruption and severity after the other, with the classes that
+    the classifier knows.
 
     Args:
         clean_top1: percent on the clean images, for relative mCE; None: it is not given.
+        resize: as of `TestSet`; None: the whole image.
     Raises:
         ConfigError: there is nothing that can be evaluated.
     """
-    cells, missing = find_cells(path)
+    root = path if is_imagenet_c(path) else corrupted_root(path) or path
+    cells, missing = find_cells(root)
+    others = find_others(root, cells)
+    missing = missing if cells or not others else []
+    view = view_of(resize, True, loaded.config)
     results, skipped = {}, {}
-    for (kind, severity), place in cells.items():
+    for (kind, severity), place in [*cells.items(), *others.items()]:
         try:
-            results[kind, severity], skipped[kind, severity] = _accuracy(place, run, loaded, head, arg_max, device, threads)
+            results[kind, severity], skipped[kind, severity] = _accuracy(place, run, loaded, head, arg_max, device, threads, view)
         except (BetonError, ConfigError, OSError) as error:
             missing.append(f"{kind} counts in no mean: severity {severity} cannot be evaluated: {error}")
     if not results:
         raise ConfigError(f"{path} holds no images of a corruption that can be evaluated. " + " ".join(missing))
+    if left := {f"{kind}/{severity}": count for (kind, severity), count in skipped.items() if count}:
+        worst = max(left, key=left.get)
+        missing.append(f"{len(left)} folders hold images that cannot be used and were left out, the most {worst}: {left[worst]}.")
+    what = "ImageNet-C" if is_imagenet_c(root) else Path(root).name
+    how = "central crop of" if view.by == "published" and is_imagenet_c(root) else "whole at" if view.resize == WHOLE else f"resized to {view.side}, crop of"
+    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, "skipped": max(skipped.values()), "arg_max": arg_max}
+    common |= {**view.fields(), "source": f"files of {what}, {how} {loaded.config.image_size} px"}
+    own = {cell: result for cell, result in results.items() if cell in cells}
+    rows = _published_rows(name, own, common, clean_top1, missing, report) if own else []
+    rest = {cell: result for cell, result in results.items() if cell in others}
+    return rows + ([_tree_row(name, rest, others, common, missing, report)] if rest else []), missing
+
+
+def _published_rows(name, results, common, clean_top1, missing, report):
+    """The lines of ImageNet-C's corruptions: those that are whole, and those that lack severities."""
     top1 = {kind: {s: results[kind, s].top1 for s in SEVERITIES if (kind, s) in results} for kind in CORRUPTIONS}
     whole = {kind: list(found.values()) for kind, found in top1.items() if len(found) == len(SEVERITIES)}
     if not set(whole) & set(ALL_15):
@@ -85,19 +131,29 @@ def evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, *, arg_max="a
     counts = _counts(results)
     if "images_by_corruption" in counts:
         missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
-    if left := {f"{kind}/{severity}": count for (kind, severity), count in skipped.items() if count}:
-        worst = max(left, key=left.get)
-        missing.append(f"{len(left)} folders hold images that cannot be used and were left out, the most {worst}: {left[worst]}.")
     told = f"{len(whole)} whole corruptions and {len(parts)} with some severities"
     report(f"{name}: {counts['images']} images in {counts['classes']} classes for each of {told}.")
-    source = f"files of ImageNet-C, central crop of {loaded.config.image_size} px"
-    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, **counts, "skipped": max(skipped.values())}
-    common |= {"arg_max": arg_max, "source": source}
-    rows = []
+    rows, common = [], {**common, **counts}
     if whole:
         means = summary(whole, clean_top1, counts["classes"], "images_by_corruption" not in counts)
         rows.append({"kind": "corruptions", **common, "by_corruption": whole, **means})
-    return rows + ([{"kind": PARTS, **common, "by_corruption": parts}] if parts else []), missing
+    return rows + ([{"kind": PARTS, **common, "by_corruption": parts}] if parts else [])
+
+
+def _tree_row(name, results, others, common, missing, report):
+    """The line of corruptions that are not ImageNet-C's. A corruption of which a severity could not be read counts in no mean."""
+    found, counts = {}, _counts(results)
+    for (kind, severity), result in results.items():
+        found.setdefault(kind, {})[severity] = result.top1
+    if "images_by_corruption" in counts:
+        missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
+    lacking = {kind for kind, _ in set(others) - set(results)}
+    whole = {kind: own for kind, own in found.items() if kind not in lacking} or found
+    mean = sum(sum(own.values()) / len(own) for own in whole.values()) / len(whole)
+    note = f"A mean over the {len(whole)} corruptions that are there and their severities: no mCE, and not to be compared with one over others."
+    report(f"{name}: {counts['images']} images in {counts['classes']} classes for each of {len(found)} corruptions that are not ImageNet-C's.")
+    means = {"tree_mean_top1": mean, "corruptions": sorted(whole), "mean_note": note}
+    return {"kind": TREE, **common, **counts, "by_corruption": found, **means}
 
 
 def _counts(results):
@@ -112,16 +168,18 @@ def _counts(results):
     return {**fewest, "images_by_corruption": by_corruption}
 
 
-def _accuracy(place, run, loaded, head, arg_max, device, threads):
+def _accuracy(place, run, loaded, head, arg_max, device, threads, view):
     config = loaded.config
     with tempfile.TemporaryDirectory(dir=run, prefix=".imagenet-c-") as folder:
-        if place.is_dir():
-            place = encoded(place, run, threads, lambda text: None, Path(folder) / "cell.beton", _known_classes(place, head, folder))
+        what, cell = "/".join(Path(place.images if isinstance(place, Arrays) else place).parts[-2:]), Path(folder) / "cell.beton"
+        if isinstance(place, Arrays):
+            place = place.write(cell, head.classes)
+        elif place.is_dir():
+            place = encoded(place, run, threads, lambda text: None, cell, _known_classes(place, head, folder))
         with open_data(place) as reader:
             labels, _ = join_labels(reader, head.classes, head.out_features)
-            crops = central_crops(reader, config, resize=config.image_size, device=device, threads=threads)
+            crops = central_crops(reader, config, resize=view.side, device=device, threads=threads)
             with contextlib.closing(crops) as loader:
-                what = "/".join(Path(place).parts[-2:])
                 found = extract_features(loaded.backbone, loader, device, uses_autocast(config, device), what)
     assert (labels != ABSENT).any()
     return accuracy(head.logits(found.features, device), labels[found.index], arg_max), len(found.skipped)
@@ -131,7 +189,9 @@ def _known_classes(place, head, folder):
     """A file that lists the classes of a folder that the classifier knows, or None where it has no names."""
     if head.classes is None:
         return None
-    known = sorted({entry.name for entry in place.iterdir() if entry.is_dir()} & set(head.classes))
+    folders = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
+    _, names = numbered_names(folders, head.classes) or (None, folders)
+    known = [folder for folder, name in zip(folders, names, strict=True) if name in set(head.classes)]
     if not known:
         raise ConfigError(f"{place} holds no folder of a class that the classifier knows.")
     file = Path(folder) / "classes.txt"

@@ -13,6 +13,7 @@ from fastneg.encoders import embed
 from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, constants_for, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import central_crops, uses_autocast
 from fastneg.evaluation.metrics import columns_of, rank_among
+from fastneg.evaluation.view import run_view
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478
@@ -96,12 +97,13 @@ def summary(by_corruption, clean_top1, classes, same_images=True):
     return {**row, "mce": mce, "relative_mce": relative}
 
 
-def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, corruptions=ALL_15):
+def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, corruptions=ALL_15, view=None):
     """The line of evaluation.jsonl for one test set under corruptions at five severities; each image is decoded once.
 
     Args:
         clean_top1: percent, of the same images without corruption.
         corruptions: names; the mean is over those of the 15 among them.
+        view: `View`, as the clean images were shown; None: the run's.
         the others, and errors, as in `evaluate_set`.
     """
     labels, _ = join_labels(reader, head.classes, head.out_features)
@@ -109,7 +111,8 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
     columns = columns_of(labels, arg_max)
     autocast, head = uses_autocast(loaded.config, device), head.to(device)
     hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
-    loader = central_crops(reader, loaded.config, device=device, threads=threads)
+    view = view or run_view(loaded.config)
+    loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
     try:
         for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
             kept = known[batch.index]
@@ -137,6 +140,7 @@ def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all
         "images": images,
         "skipped": len(skipped),
         "arg_max": arg_max,
+        **view.fields(),
         "constants": constants,
         "source": f"computed on the fly on {size} px images with the constants of {constants}, cut to 8 bits, frost procedural",
         **summary(by_corruption, clean_top1, len(labels[known].unique())),

@@ -76,7 +76,7 @@ def refuse_other(run, name, field, value, words):
         except ValueError:
             continue  # a job that was stopped while it wrote; the report tells of it
         if isinstance(row, dict) and row.get("set") == name:
-            found = row.get(field) or found
+            found = str(row.get(field) or "") or found
     if found not in (None, value):
         raise ConfigError(
             f"{path} holds figures of {name} {words} {found}, which those {words} {value} would replace: give the set another name, "

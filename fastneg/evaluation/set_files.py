@@ -10,35 +10,49 @@ from pathlib import Path
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data.encode import encode
 from fastneg.data.errors import BetonError
+from fastneg.data.known_classes import numbered_names
 from fastneg.data.shards import open_data
 from fastneg.data.sources import SPLITS, SUFFIXES
+from fastneg.evaluation.sessions import find_sessions, session_sources
 
 QUALITY = 100
-"""JPEG quality of images that must be encoded again, such as PNGs."""
+"""JPEG quality of images that must be encoded again where they are too many for raw pixels."""
+LARGEST_LOSSLESS = 1 << 30
+"""Bytes of PNGs and the like up to which a set keeps their pixels as they are: they take some two to three times as many."""
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
+STORAGE = "pixels kept"
+"""Part of a file's fingerprint: files made before, in which other formats than JPEG lost half of their chroma, are made anew."""
 PREFERRED = ("val", "validation", "test")
 
 
 @contextlib.contextmanager
-def open_set(path, run, workers=0, report=print, known=None):
+def open_set(path, run, workers=0, report=print, known=None, classes=None):
     """A reader of what a path names: .beton files (see `open_data`), or a folder PATH/<class>/*.jpg.
 
     A folder is encoded into RUN/sets/ when it is first seen, and again when a file of it changed; JPEGs pass through untouched, other
-    formats become JPEGs of quality 100. A folder that holds splits gives its val (or validation, or test), and one that holds nothing but
+    formats are kept as raw pixels, or above 1 GiB of them as JPEGs of quality 100 and 4:4:4. A folder with model-vs-human's sessions gets
+    the categories in its files' names as classes. A folder that holds splits gives its val (or validation, or test), and one that holds nothing but
     another folder of classes gives that.
 
     Args:
         known: class names of which a folder must hold some, so that a wrong one is not encoded first; None: any will do.
+        classes: the classifier's class names, by which folders that are numbers are understood.
     Raises:
         ConfigError, BetonError: the path does not exist, or holds something else.
     """
     if Path(path).is_dir():
-        root = class_root(path)
-        _refuse_foreign(root, known)
-        path = encoded(root, run, workers, report)
+        if found := find_sessions(path):
+            sources = session_sources(*found)
+            _refuse_foreign(found[0], set(sources.classes), known, classes)
+            path = encoded(found[0], run, workers, report, sources=sources)
+        else:
+            root = class_root(path)
+            _refuse_foreign(root, _folders(root), known, classes)
+            path = encoded(root, run, workers, report)
     elif not any(mark in str(path) for mark in "*?[") and not Path(path).exists():
         raise ConfigError(
-            f"{path} does not exist: a .beton file, a folder {path}/<class>/*.jpg, or ImageNet-C's {path}/<corruption>/<1-5>/<class>/ "
-            "was expected."
+            f"{path} does not exist: a .beton file, a folder {path}/<class>/*.jpg, ImageNet-C's {path}/<corruption>/<1-5>/<class>/, "
+            "or CIFAR-10-C's .npy files were expected."
         )
     with open_data(path) as reader:
         yield reader
@@ -65,9 +79,9 @@ def _folders(path):
     return {entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")}
 
 
-def _refuse_foreign(root, known):
-    found = sorted(_folders(root))
-    if known is not None and not set(found) & set(known):
+def _refuse_foreign(root, found, known, classes):
+    if known is not None and not found & set(known) and numbered_names(sorted(found), classes) is None:
+        found = sorted(found)
         some = ", ".join(sorted(known)[:3])
         raise ConfigError(
             f"{root} holds {len(found)} folders ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the classifier or "
@@ -75,29 +89,36 @@ def _refuse_foreign(root, known):
         )
 
 
-def encoded(root, run, workers=0, report=print, out=None, subset=None):
+def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=None):
     """The .beton file of a class folder in RUN/sets/, made if it is not there.
 
     Args:
-        out: another place for it; subset: a file of class names, as in `EncodeConfig`.
+        out: another place for it; subset: a file of class names, as in `EncodeConfig`; sources: as of `encode`.
     """
-    out = out or Path(run) / "sets" / f"{root.name}-{_fingerprint(root)}.beton"
+    digest, lossless = _survey(root)
+    out = out or Path(run) / "sets" / f"{root.name}-{digest}.beton"
+    small = lossless <= LARGEST_LOSSLESS
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            done = encode(EncodeConfig(str(root), str(out), subset=subset, quality=QUALITY, workers=workers))
+            storage = {"lossless": True} if small else {"quality": QUALITY}
+            done = encode(EncodeConfig(str(root), str(out), subset=subset, workers=workers, **storage), sources=sources)
         except BetonError as error:
             raise BetonError(f"{error} (As in fastneg encode {root} X.beton --on_error skip; then name X.beton in its place.)") from error
-        report(f"{root}: {done['images']} images encoded into {out} in {done['seconds']:.1f} s.")
+        changed = done["images"] - done["passed_through"]
+        how = f", {changed} of them {'as raw pixels' if small else f'as JPEGs of quality {QUALITY}, 4:4:4'}" if changed else ""
+        report(f"{root}: {done['images']} images encoded into {out} in {done['seconds']:.1f} s{how}.")
     return out
 
 
-def _fingerprint(root):
-    """A hash of the names, sizes and times of all files of a folder."""
-    digest = hashlib.sha256(str(Path(root).resolve()).encode())
+def _survey(root):
+    """(hash of the names, sizes and times of all files of a folder, bytes of those images that are no JPEGs)."""
+    digest, lossless = hashlib.sha256(f"{STORAGE} {Path(root).resolve()}".encode()), 0
     for folder, below, files in os.walk(root):
         below.sort()
         for file in sorted(files):
             stat = os.stat(os.path.join(folder, file))
             digest.update(f"{os.path.relpath(os.path.join(folder, file), root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+            suffix = os.path.splitext(file)[1].lower()
+            lossless += stat.st_size if suffix in SUFFIXES and suffix not in JPEG_SUFFIXES else 0
+    return digest.hexdigest()[:16], lossless

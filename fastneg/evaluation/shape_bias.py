@@ -24,13 +24,18 @@ class ShapeBias:
     """{category of the shape: {"shape": n, "texture": n, "other": n}}, categories without images left out."""
     images: int
     """Images with conflicting cues: the others were dropped."""
+    without_conflict: int
+    """Images that were dropped, because shape and texture agree: coverage is not over them."""
+    chance_coverage: float
+    """Percent: the coverage of guessing, 2 / categories that can be answered."""
     interval: tuple[float, float] | None
     """Percent: 95% of the bootstrap over the images; None where shape_bias is, or where a resample has neither decision."""
 
     def figures(self):
         """The fields as a row of evaluation.jsonl has them."""
         bounds = None if self.interval is None else list(self.interval)
-        figures = {"shape_bias": self.shape_bias, "coverage": self.coverage, "images": self.images, "by_category": self.by_category}
+        figures = {"shape_bias": self.shape_bias, "coverage": self.coverage, "chance_coverage": self.chance_coverage}
+        figures |= {"images": self.images, "without_conflict": self.without_conflict, "by_category": self.by_category}
         return figures | ({} if bounds is None else {"shape_bias_interval": bounds})
 
 
@@ -68,7 +73,9 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
     shapes, textures = by_shape.sum().item(), by_texture.sum().item()
     decided = shapes + textures
     share = 100.0 * shapes / decided if decided else None
-    return ShapeBias(share, 100.0 * decided / len(answer), by_category, len(answer), _interval(shapes, textures, len(answer)))
+    dropped, chance = int((~conflict).sum()), 200.0 / len(names)
+    bounds = _interval(shapes, textures, len(answer))
+    return ShapeBias(share, 100.0 * decided / len(answer), by_category, len(answer), dropped, chance, bounds)
 
 
 def _interval(shapes, textures, images):

@@ -17,10 +17,12 @@ class TestSet(NamedTuple):
     path: str
     metric: str | None = None
     """One of METRICS, or None: all that the set gives."""
+    resize: int | str | None = None
+    """"none": shown whole; pixels to scale the shorter side to; None: by the set's own rule (see `fastneg.evaluation.view`)."""
 
 
 def parse_sets(text):
-    """{name: TestSet} of "NAME=PATH[:METRIC][,NAME=PATH[:METRIC]…]", in that order.
+    """{name: TestSet} of "NAME=PATH[:METRIC][:resize=none|PIXELS][,…]", in that order.
 
     Raises:
         ConfigError: a part is not NAME=PATH, or a name comes twice.
@@ -28,17 +30,33 @@ def parse_sets(text):
     sets = {}
     for part in text.split(","):
         name, equals, path = (piece.strip() for piece in part.partition("="))
-        start, colon, metric = path.rpartition(":")
-        found = TestSet(start, metric) if colon and metric in METRICS else TestSet(path)
+        found = _parse_options(part, path)
         if not (name and equals and found.path):
             raise ConfigError(
                 f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts separated by commas; "
-                f"a metric is one of {', '.join(METRICS)}."
+                f"a metric is one of {', '.join(METRICS)}; :resize=none or :resize=256 may follow."
             )
         if name.replace("/", "-") in {other.replace("/", "-") for other in sets}:  # a file is named for each set
             raise ConfigError(f"--sets names {name!r} twice (/ and - count as one): each test set needs a name of its own.")
         sets[name] = found
     return sets
+
+
+def _parse_options(part, path):
+    """The `TestSet` of a path with the options behind it, in either order."""
+    metric, resize = None, None
+    while True:
+        start, colon, option = path.rpartition(":")
+        word, equals, value = option.partition("=")
+        if colon and option in METRICS and metric is None:
+            metric = option
+        elif colon and equals and word == "resize" and resize is None:
+            if value != "none" and not (value.isascii() and value.isdigit() and int(value) > 0):
+                raise ConfigError(f"--sets has {part!r}: resize=none, or resize=256 for a number of pixels, was expected.")
+            resize = value if value == "none" else int(value)
+        else:
+            return TestSet(path, metric, resize)
+        path = start
 
 
 def texture_labels(reader):

@@ -7,16 +7,17 @@ from pathlib import Path
 from fastneg.report.blocks import pretty, with_best
 from fastneg.report.entries import sets_of
 
-EVERYWHERE = ("images", "classes", "arg_max")
+EVERYWHERE = ("images", "classes", "arg_max", "resize")
 OF_KIND = {
     "few_shot": ("mode", "train_images"),
     "knn": ("k", "temperature"),
     "finetune": ("epochs", "lr", "head_lr", "batch_size", "weight_decay"),
     "few_shot_finetune": ("epochs", "lr", "head_lr", "batch_size", "weight_decay", "train_images"),
     "corruptions": ("source", "of_the_15"),
+    "corruption_tree": ("source", "corruptions"),
 }
 """Fields of evaluation.jsonl that must be equal beside the file of the set."""
-OF_CLASSIFIER = ("linear", "accuracy", "per_class", "texture_classes", "shape_bias", "corruptions")
+OF_CLASSIFIER = ("linear", "accuracy", "per_class", "texture_classes", "shape_bias", "corruptions", "corruption_tree")
 """Kinds of lines whose figures are those of the classifier in linear.pt."""
 
 

@@ -23,6 +23,8 @@ class Predictions:
     """int64, in the classifier's numbering."""
     confidence: np.ndarray
     """float32, 0 to 1: the softmax of the answer."""
+    classes: tuple[str, ...] | None = None
+    """What the numbers are called where they are not the classifier's, as with categories."""
 
     @property
     def right(self):
@@ -41,6 +43,7 @@ def read_predictions(folder):
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = [file[name] for name in ("index", "label", "predicted", "confidence")]
+                classes = tuple(map(str, file["classes"])) if "classes" in file else None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             problems.append(f"predictions/{path.name} cannot be read: {error}.")
             continue
@@ -53,7 +56,8 @@ def read_predictions(folder):
         order = np.argsort(index, kind="stable")
         order = order[label[order] != UNKNOWN]
         if len(order):
-            found[path.stem] = Predictions(*(array[order].astype(np.int64) for array in (index, label, predicted)), confidence[order])
+            whole = (array[order].astype(np.int64) for array in (index, label, predicted))
+            found[path.stem] = Predictions(*whole, confidence[order], classes)
     return found, problems
 
 

@@ -52,6 +52,10 @@ def _parts(row):
     return isinstance(found, dict) and all(isinstance(v, dict) and all(map(is_number, v.values())) for v in found.values())
 
 
+def _tree(row):
+    return _parts(row) and bool(row["by_corruption"]) and is_number(row.get("tree_mean_top1"))
+
+
 def _shape_bias(row):
     counts = row.get("by_category")
     fits = isinstance(counts, dict) and all(isinstance(c, dict) and all(is_number(c.get(a)) for a in ANSWERS) for c in counts.values())
@@ -101,6 +105,7 @@ _CHECKS = {
     "few_shot_finetune": (_few_shot, "share and top1 were expected as numbers"),
     "corruptions": (_corruptions, "mean_top1 (or partial_mean_top1) and five numbers for each corruption were expected"),
     "corruption_parts": (_parts, "a number for each severity of each corruption was expected"),
+    "corruption_tree": (_tree, "tree_mean_top1 and a number for each severity of each corruption were expected"),
     "shape_bias": (_shape_bias, "shape_bias, coverage and three counts for each category were expected"),
     "per_class": (_classes, "by_class with the top1 of each class was expected"),
     "texture_classes": (_classes, "by_class with the top1 of each class was expected"),

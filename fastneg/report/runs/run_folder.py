@@ -58,10 +58,11 @@ class Run:
         files = {Path(str(run.results.get(("accuracy", test_set), {}).get("path"))).name for run in (self, other)}
         return len(files) == 1 and np.array_equal(self.predictions[test_set].index, other.predictions[test_set].index)
 
-    def class_name(self, number):
-        """The name of a class of the classifier; its number where there are no names."""
-        known = self.classes is not None and 0 <= number < len(self.classes)
-        return str(self.classes[number]) if known else f"class {number}"
+    def class_name(self, number, test_set=None):
+        """The name of a class of the classifier, or of what a set is answered in; its number where there are no names."""
+        classes = getattr(self.predictions.get(test_set), "classes", None) or self.classes
+        known = classes is not None and 0 <= number < len(classes)
+        return str(classes[number]) if known else f"class {number}"
 
 
 def run_names(folders):

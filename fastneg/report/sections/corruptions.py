@@ -15,6 +15,7 @@ def section(entries):
     """Blocks for each corrupted set, or None where there is none."""
     blocks = [block for test_set in sets_of(entries, "corruptions") for block in _blocks(entries, test_set)]
     blocks += [table for test_set in sets_of(entries, "corruption_parts") for table in _parts(entries, test_set)]
+    blocks += [_tree(entries, test_set) for test_set in sets_of(entries, "corruption_tree")]
     caption = "Top-1 accuracy on corrupted images, five severities each."
     return Section("corruptions", "Corruptions", folds_last(blocks), caption) if blocks else None
 
@@ -57,6 +58,19 @@ def _parts(entries, test_set):
         rows.append(Row(f"{pretty(name)}, severity {level}", marked(entries, "corruption_parts", test_set, cells)))
     title = f"Severities without the others, in no mean: {pretty(test_set)}"
     return [Table(file_stem("corruption-parts", test_set), title, "corruption", entry_columns(entries), tuple(rows))] if rows else []
+
+
+def _tree(entries, test_set):
+    """A table of corruptions that are not ImageNet-C's: the mean of each over the severities that are there."""
+    found = [[row["by_corruption"] for row in entry.rows("corruption_tree", test_set)] for entry in entries]
+    rows = []
+    for name in dict.fromkeys(name for runs in found for run in runs for name in run):
+        values = [[statistics.mean(run[name].values()) for run in runs if run.get(name)] for runs in found]
+        levels = dict.fromkeys(", ".join(run[name]) for runs in found for run in runs if run.get(name))
+        cells = [mean_of(entry, each) for entry, each in zip(entries, values, strict=True)]
+        rows.append(Row(pretty(name), marked(entries, "corruption_tree", test_set, cells), f"severities {' / '.join(levels)}"))
+    title = f"Mean over the severities that are there: {pretty(test_set)}"
+    return Table(file_stem("corruption-tree", test_set), title, "corruption", entry_columns(entries), tuple(rows))
 
 
 def _single(run, test_set):

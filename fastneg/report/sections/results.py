@@ -28,6 +28,7 @@ KINDS = (  # title, kind, figure, whether the highest is best
     ("Test sets", "accuracy", "top1", True),
     ("Mean over corruptions", "corruptions", "mean_top1", True),
     ("Mean over some of the corruptions", "corruptions", "partial_mean_top1", True),
+    ("Mean over other corruptions", "corruption_tree", "tree_mean_top1", True),
     ("mCE (lower is better)", "corruptions", "mce", False),
     ("Relative mCE (lower is better)", "corruptions", "relative_mce", False),
 )
@@ -77,7 +78,7 @@ def result_table(entries):
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
             if all(cell.value is None for cell in cells):
                 continue
-            chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1", "partial_mean_top1") else None)
+            chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1", "partial_mean_top1", "tree_mean_top1") else None)
             shown = (*likeness.marked(entries, kind, test_set, cells, highest), chance)
             warning = likeness.warning(entries, kind, test_set)
             rows.append(Row(pretty(test_set), shown, _note(kind, test_set, lines), title, warning))
@@ -98,8 +99,15 @@ def _note(kind, test_set, lines):
     if kind == "knn":
         parts += said("k", lambda k: f"k {k}", is_number) + said("temperature", lambda t: f"T {t:g}", is_number)
     parts += said("epochs", lambda count: f"{count} epochs", is_number) if "finetune" in kind else []
+    parts += said("categories", lambda known: f"answered in {len(known)} categories", lambda known: isinstance(known, dict))
+    parts += said("resize", _shown, lambda _: any(line.get("resize_by") in ("published", "hand") for line in lines))
     parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
     return ", ".join(parts + origin(lines))
+
+
+def _shown(resize):
+    """How a set was shown that was not resized and cropped as the run says."""
+    return "not resized, not cropped" if resize == "none" else f"shorter side {resize} px"
 
 
 def _chance(entries, kind, test_set):
@@ -110,6 +118,9 @@ def _chance(entries, kind, test_set):
         if line is None:
             continue
         probes = [row for (found, _), row in run.results.items() if found in PROBES]
+        if isinstance(line.get("categories"), dict) and line.get("arg_max") != "present":
+            answers.add(len(line["categories"]))
+            continue
         # A classifier over all its classes can answer those that do not occur in a set.
         rows = [line] if kind in PROBES or line.get("arg_max") == "present" else [line, *probes]
         counts = [row["classes"] for row in rows if is_number(row.get("classes")) and row["classes"] > 0]
