@@ -36,7 +36,9 @@ def join_categories(reader, head, categories):
         )
     members = members_of(categories, head.classes)
     place = {category: number for number, category in enumerate(members)}
-    return CategorySet(members, torch.tensor([place.get(category, ABSENT) for category in reader.classes]))
+    return CategorySet(
+        members, torch.tensor([place.get(category, ABSENT) for category in reader.classes])
+    )
 
 
 def category_logits(logits, members):
@@ -47,4 +49,6 @@ def category_logits(logits, members):
         members: {category: numbers of its classes}. Means, not sums: else a category of many classes would win by their number.
     """
     log = logits.double().log_softmax(1)
-    return torch.stack([log[:, list(own)].logsumexp(1) - math.log(len(own)) for own in members.values()], dim=1)
+    return torch.stack(
+        [log[:, list(own)].logsumexp(1) - math.log(len(own)) for own in members.values()], dim=1
+    )

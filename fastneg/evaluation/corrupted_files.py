@@ -40,12 +40,19 @@ class Arrays(NamedTuple):
         """
         images, labels = _loaded(self.images), _labels(self.images.parent)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise ConfigError(f"{self.images} is {images.shape} {images.dtype}: (images, height, width, 3) uint8 was expected.")
+            raise ConfigError(
+                f"{self.images} is {images.shape} {images.dtype}: (images, height, width, 3) uint8 was expected."
+            )
         each, rest = divmod(len(images), len(SEVERITIES))
         tiled = each > 0 and np.array_equal(labels, np.tile(labels[:each], len(SEVERITIES)))
         if len(labels) == each and not rest:
             labels = np.tile(labels, len(SEVERITIES))
-        if rest or each == 0 or len(labels) != len(images) or (len(images) == ONE_SEVERITY and not tiled):
+        if (
+            rest
+            or each == 0
+            or len(labels) != len(images)
+            or (len(images) == ONE_SEVERITY and not tiled)
+        ):
             raise ConfigError(
                 f"{self.images} holds {len(images)} images, {LABELS} {len(labels)} labels: the same images at severities 1 to 5, one after "
                 "the other, and a label for each were expected (CIFAR-10-C: 50,000)."
@@ -82,7 +89,9 @@ def _loaded(path):
 def _labels(folder):
     labels = _loaded(folder / LABELS)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
-        raise ConfigError(f"{folder / LABELS} is {labels.shape} {labels.dtype}: whole numbers from 0 on, one for each image, were expected.")
+        raise ConfigError(
+            f"{folder / LABELS} is {labels.shape} {labels.dtype}: whole numbers from 0 on, one for each image, were expected."
+        )
     return np.asarray(labels, np.int64)
 
 
@@ -91,7 +100,9 @@ def find_arrays(path):
     if not (Path(path) / LABELS).is_file():
         return {}
     files = sorted(file for file in Path(path).glob("*.npy") if file.name != LABELS)
-    return {(file.stem, severity): Arrays(file, severity) for file in files for severity in SEVERITIES}
+    return {
+        (file.stem, severity): Arrays(file, severity) for file in files for severity in SEVERITIES
+    }
 
 
 def find_tree(path):
@@ -112,18 +123,20 @@ def find_tree(path):
 def corrupted_root(path):
     """The folder below a path that holds corruptions, through folders that hold nothing but another; None if there is none."""
     path = Path(path)
-    while path.is_dir():
-        if find_arrays(path) or find_tree(path):
-            return path
+    while path.is_dir() and not find_arrays(path):
         folders = _folders(path)
-        if len(folders) != 1:
-            return None
+        if len(folders) != 1 or _severities(folders[0]):
+            return path if find_tree(path) else None
         path = folders[0]
-    return None
+    return path if path.is_dir() else None
 
 
 def _folders(path):
-    return sorted(Path(entry.path) for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(
+        Path(entry.path)
+        for entry in os.scandir(path)
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
 
 
 def _severities(folder):

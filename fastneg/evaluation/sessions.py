@@ -29,7 +29,9 @@ def find_sessions(path):
     folders = {entry.name for entry in entries if entry.is_dir()}
     if sessions := sorted(name for name in folders if SESSION.fullmatch(name)):
         return path, sessions
-    if "dnn" in folders or (len(folders) == 1 and not any(_is_image(entry.name) for entry in entries)):
+    if "dnn" in folders or (
+        len(folders) == 1 and not any(_is_image(entry.name) for entry in entries)
+    ):
         return find_sessions(path / ("dnn" if "dnn" in folders else folders.pop()))
     images = [entry.name for entry in entries if _is_image(entry.name)]
     return (path, ["."]) if images and not folders and all(map(NAME.fullmatch, images)) else None
@@ -43,10 +45,14 @@ def session_sources(folder, sessions):
     """
     names, told, ignored = [], [], 0
     for session in sessions:
-        files = sorted(entry.name for entry in os.scandir(Path(folder) / session) if entry.is_file())
+        files = sorted(
+            entry.name for entry in os.scandir(Path(folder) / session) if entry.is_file()
+        )
         images = list(filter(_is_image, files))
         if not images:
-            raise ConfigError(f"{Path(folder) / session} holds no images: NNNN_experiment_dnn_condition_category_….png was expected.")
+            raise ConfigError(
+                f"{Path(folder) / session} holds no images: NNNN_experiment_dnn_condition_category_….png was expected."
+            )
         ignored += len(files) - len(images)
         for image in images:
             if (match := NAME.fullmatch(image)) is None:
@@ -59,7 +65,13 @@ def session_sources(folder, sessions):
     classes = sorted(set(told))
     labels = [classes.index(category) for category in told]
     return Sources(
-        classes=classes, names=names, labels=labels, ignored=ignored, left_out={}, places=names, read=FolderFiles(folder)
+        classes=classes,
+        names=names,
+        labels=labels,
+        ignored=ignored,
+        left_out={},
+        places=names,
+        read=FolderFiles(folder),
     )
 
 

@@ -53,7 +53,9 @@ def view_of(wanted, published, config):
     if wanted == WHOLE:
         return whole_view(config, "hand")
     if wanted < config.image_size:
-        raise ConfigError(f"resize={wanted} is below the {config.image_size} px of the network: the central crop would not fit.")
+        raise ConfigError(
+            f"resize={wanted} is below the {config.image_size} px of the network: the central crop would not fit."
+        )
     return View(wanted, wanted, "hand")
 
 
@@ -81,7 +83,11 @@ def told_of_view(view, reader, config):
     if view.resize != WHOLE:
         return f"shorter side scaled to {view.side} px, then the central {config.image_size}×{config.image_size}."
     fits = int((reader.sizes == config.image_size).all(1).sum())
-    how = "unresized and uncropped" if fits == len(reader) else f"whole, scaled to the {config.image_size} px of the network"
+    how = (
+        "unresized and uncropped"
+        if fits == len(reader)
+        else f"whole, scaled to the {config.image_size} px of the network"
+    )
     if 0 < fits < len(reader):
         how = f"whole, {fits} unresized and {len(reader) - fits} scaled to the {config.image_size} px of the network"
     if view.by == "hand":
