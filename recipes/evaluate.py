@@ -16,8 +16,8 @@ from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run, refuse_other
 from fastneg.evaluation.set_files import open_set
 from fastneg.evaluation.similarity import evaluate_similarity
-from fastneg.evaluation.test_sets import parse_sets, texture_labels
-from fastneg.evaluation.view import is_published, view_of
+from fastneg.evaluation.test_sets import parse_sets
+from fastneg.evaluation.view import WHOLE, is_published, view_of
 from fastneg.training.distributed import choose_device
 
 CORRUPTED = ("corruptions", PARTS, TREE)
@@ -53,43 +53,60 @@ def run_evaluate(config):
 
 def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
     """(rows of one set, what was missing of it in words)"""
-    (path, metric, resize), run, corruptions, similarity = wanted, config.run, config.corruptions, config.similarity != "off"
+    (path, metric, resize), run = wanted, config.run
     if metric != "shape_bias":
         refuse_other(run, name, "arg_max", options["arg_max"], "with --arg_max")
     if metric == "corruptions" or (metric is None and is_corrupted(path)):
-        if corruptions != "off" or similarity:
+        if config.corruptions != "off" or config.similarity != "off":
             raise ConfigError(f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so name those first.")
         if not Path(path).is_dir():
             raise ConfigError(f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or …/<1-5>.beton was expected.")
-        refuse_other(run, name, "resize", str(resize or "none"), "with resize")
-        return evaluate_imagenet_c(run, name, path, loaded, head, clean_top1, **options, resize=resize)
+        refuse_other(run, name, "resize", str(resize or WHOLE), "with resize")
+        return evaluate_imagenet_c(
+            run, name, path, loaded, head, clean_top1, **options, resize=resize
+        )
     known = None if head.classes is None else {*head.classes, *files["categories"]}
     with open_set(path, run, options["threads"], known=known, classes=head.classes) as reader:
-        published = is_published(name, reader, reader.labels is not None and texture_labels(reader) is not None)
-        view = view_of(resize, published, loaded.config)
+        view = view_of(resize, is_published(name, path, reader), loaded.config)
         refuse_other(run, name, "resize", str(view.resize), "with resize")
-        found, problems = evaluate_set(run, name, reader, loaded, head, metric=metric, view=view, **files, **options), []
-        # What fails here takes nothing from the figures above: they stand, and the failure is told.
-        try:
-            if corruptions != "off":
-                if metric == "texture":
-                    raise ConfigError(
-                        f"--corruptions {corruptions} is scored by labels, {name} by textures: name first a set without :texture."
-                    )
-                names = ALL_15 if corruptions == "on" else tuple(CORRUPTIONS)
-                clean = _clean(found, name)
-                if clean is None:
-                    raise ConfigError(f"--corruptions {corruptions} needs the accuracy of the first set, and {name} has none.")
-                found.append(evaluate_corruptions(name, reader, loaded, head, clean, corruptions=names, view=view, **options))
-        except (BetonError, ConfigError, OSError) as error:
-            problems.append(f"under corruptions: {error}")
-        try:
-            if similarity:
-                where = {"device": options["device"], "threads": config.threads}
-                found.append(evaluate_similarity(run, name, reader, kinds=config.similarity_kinds(), **where))
-        except (BetonError, ConfigError, OSError) as error:
-            problems.append(f"similarities: {error}")
-    return found, problems
+        found = evaluate_set(
+            run, name, reader, loaded, head, metric=metric, view=view, **files, **options
+        )
+        return found, _extras(name, reader, metric, config, loaded, head, view, found, options)
+
+
+def _extras(name, reader, metric, config, loaded, head, view, found, options):
+    """Append the lines that were asked for beside the figures of a set; what failed, in words.
+
+    What fails here takes nothing from the figures before: they stand, and the failure is told.
+    """
+    problems, corruptions = [], config.corruptions
+    try:
+        if corruptions != "off":
+            if metric == "texture":
+                raise ConfigError(
+                    f"--corruptions {corruptions} is scored by labels, {name} by textures: name "
+                    "first a set without :texture."
+                )
+            names = ALL_15 if corruptions == "on" else tuple(CORRUPTIONS)
+            clean = _clean(found, name)
+            if clean is None:
+                raise ConfigError(
+                    f"--corruptions {corruptions} needs the accuracy of the first set, and {name} "
+                    "has none."
+                )
+            shown = {"corruptions": names, "view": view, **options}
+            found.append(evaluate_corruptions(name, reader, loaded, head, clean, **shown))
+    except (BetonError, ConfigError, OSError) as error:
+        problems.append(f"under corruptions: {error}")
+    try:
+        if config.similarity != "off":
+            where = {"device": options["device"], "threads": config.threads}
+            kinds = config.similarity_kinds()
+            found.append(evaluate_similarity(config.run, name, reader, kinds=kinds, **where))
+    except (BetonError, ConfigError, OSError) as error:
+        problems.append(f"similarities: {error}")
+    return problems
 
 
 def _clean(rows, name="val"):
@@ -123,7 +140,10 @@ def table(rows, sets):
             lines += [f"{name} under corruptions: {text}" for text in _means(row)]
             for each, values in row["by_corruption"].items():
                 if kind == TREE:
-                    lines.append(f"  {each:<24}" + "".join(f"  {severity}: {top1:.1f}" for severity, top1 in values.items()))
+                    lines.append(
+                        f"  {each:<24}"
+                        + "".join(f"  {severity}: {top1:.1f}" for severity, top1 in values.items())
+                    )
                     continue
                 by_severity = values if isinstance(values, dict) else dict(zip(map(str, SEVERITIES), values, strict=True))
                 lines.append(
@@ -137,7 +157,9 @@ def _means(row):
     if row["kind"] == PARTS:
         return [f"with some of the severities, and in no mean, {row['source']}"]
     if row["kind"] == TREE:
-        return [f"top-1 {row['tree_mean_top1']:.2f}%, the mean over {len(row['corruptions'])} corruptions, {row['source']}", row["mean_note"]]
+        mean, over = row["tree_mean_top1"], f"the mean over {len(row['corruptions'])} corruptions"
+        told = "no corruption is whole" if mean is None else f"top-1 {mean:.2f}%, {over}"
+        return [f"{told}, {row['source']}", row["mean_note"]]
     mean = row["partial_mean_top1"] if row["mean_top1"] is None else row["mean_top1"]
     over = f"{len(row['of_the_15'])} of ImageNet-C's 15 corruptions"
     lines = [f"top-1 {mean:.2f}%, the mean over 5 severities of {over}, {row['source']}"]

@@ -1,4 +1,7 @@
-"""Trees of other corruptions and severities, and the arrays of CIFAR-10-C: means over what is there, never called mCE."""
+"""Trees of other corruptions and severities, and the arrays of CIFAR-10-C: means over what is
+there, never called mCE."""
+
+# ruff: noqa: F811 fixtures of other tests come by their names
 
 import json
 
@@ -20,7 +23,7 @@ from fastneg.report.runs.rows import misfit
 NAMES = ("airplane", "bird", "cat")
 
 
-def test_a_tree_of_any_names_and_severities(probed, lines, tmp_path, capsys):  # noqa: F811
+def test_a_tree_of_any_names_and_severities(probed, lines, tmp_path, capsys):
     """ImageNet-C-bar writes its severities as fractions; fog_3d is right at one severity of two."""
     root = tmp_path / "imagenet-3dcc"
     make_cell(root / "near_focus" / "1")
@@ -54,7 +57,7 @@ def test_a_tree_of_any_names_and_severities(probed, lines, tmp_path, capsys):  #
     assert "  fog_3d                    1: 100.0  5: 0.0" in printed
 
 
-def test_others_beside_those_of_imagenet_c_stand_by_themselves(probed, lines, tmp_path, capsys):  # noqa: F811
+def test_others_beside_imagenet_cs_stand_apart(probed, lines, tmp_path, capsys):
     root = tmp_path / "both"
     for severity in range(1, 6):
         make_cell(root / "fog" / str(severity))
@@ -68,7 +71,7 @@ def test_others_beside_those_of_imagenet_c_stand_by_themselves(probed, lines, tm
 
 def test_a_severity_that_cannot_be_read_costs_its_corruption_the_mean(
     probed, lines, tmp_path, capsys
-):  # noqa: F811
+):
     root = tmp_path / "c"
     for severity in (1, 2):
         make_cell(root / "sparkles" / str(severity))
@@ -104,7 +107,8 @@ def test_what_is_a_tree_of_corruptions_and_what_is_not(tmp_path):
 
 
 def make_arrays(folder, corruptions, classes=NAMES, order=None, each=6):
-    """CIFAR-10-C's layout: `each` tinted images, five times; severity 5 wears the next class's tint."""
+    """CIFAR-10-C's layout: `each` tinted images, five times; severity 5 wears the next class's
+    tint."""
     folder.mkdir()
     order, rng = order or ("airplane", "automobile", "bird", "cat"), np.random.default_rng(0)
     shown = [classes[i % len(classes)] for i in range(each)]
@@ -171,7 +175,7 @@ def test_what_the_arrays_lack_is_told(of_cifar, tmp_path, capsys):
     )
 
 
-def test_numbers_of_arrays_need_a_classifier_of_cifars_classes(probed, tmp_path, capsys):  # noqa: F811
+def test_numbers_of_arrays_need_cifars_classes(probed, tmp_path, capsys):
     root = make_arrays(tmp_path / "CIFAR-10-C", ("fog",))
     assert evaluate(probed, f"cifar={root}") == 1
     assert (

@@ -135,7 +135,11 @@ def test_large_images_are_scaled_down():
         assert (height, width, why) == (100, 50, reason) and decoded_size(again) == (100, 50)
         assert error(again, Image.fromarray(large).resize((50, 100), Image.Resampling.LANCZOS)) < 3
     turned = rotated(Image.fromarray(large).convert("CMYK"), 6)
-    assert prepare(turned, max_side=100)[1:4] == (50, 100, ("cmyk", "exif rotation", "over max_side"))
+    assert prepare(turned, max_side=100)[1:4] == (
+        50,
+        100,
+        ("cmyk", "exif rotation", "over max_side"),
+    )
     assert prepare(jpeg(photo(RNG, 1, 300)), max_side=100)[1:3] == (1, 100)  # no side becomes 0
 
 

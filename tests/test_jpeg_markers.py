@@ -140,7 +140,13 @@ def test_markers_alone_do_not_decode(monkeypatch):
     with pytest.raises(BetonError):
         prepare(bad)
     monkeypatch.setattr(module, "decoded_alone", None)
-    assert prepare(bad, check="markers").jpeg is bad and prepare(PLAIN, check="markers") == (PLAIN, 60, 80, (), False)
+    assert prepare(bad, check="markers").jpeg is bad and prepare(PLAIN, check="markers") == (
+        PLAIN,
+        60,
+        80,
+        (),
+        False,
+    )
     with pytest.raises(BetonError, match="end marker"):
         prepare(PLAIN[:-700] + bytes(700), check="markers")
 

@@ -1,4 +1,5 @@
-"""Chroma: lossless sources keep it, as JPEG 4:4:4 or as raw pixels; a JPEG that is encoded again loses none of what it has."""
+"""Chroma: lossless sources keep it, as JPEG 4:4:4 or as raw pixels; a JPEG that is encoded again
+loses none of what it has."""
 
 import io
 import json
@@ -17,7 +18,8 @@ from fastneg.data.textures import SynthesisedTextures, write_textures
 from fastneg.data.verify import verify
 from fastneg.evaluation import set_files
 
-# Colours that change from pixel to pixel while the brightness stays: all of it is lost where chroma is halved.
+# Colours that change from pixel to pixel while the brightness stays: all of it is lost where chroma
+# is halved.
 CHECKS = np.where(np.indices((48, 64)).sum(0)[..., None] % 2, [200, 60, 60], [40, 130, 100]).astype(
     np.uint8
 )

@@ -75,7 +75,10 @@ def test_a_file_that_is_no_image_is_named_and_what_to_do(tmp_path):
 
 def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):
     with (
-        pytest.raises(ConfigError, match=r"does not exist: a \.beton file, a folder .*/<class>/\*\.jpg, ImageNet-C's .*, or CIFAR-10-C's"),
+        pytest.raises(
+            ConfigError,
+            match=r"does not exist: a \.beton file, a folder .*<class>/\*\.jpg, ImageNet-C's .* CIFAR-10-C's",
+        ),
         open_set(tmp_path / "none", tmp_path),
     ):
         pass

@@ -1,6 +1,9 @@
-"""Test sets as others publish them: categories, sessions, numbered classes, images that are read unresized."""
+"""Test sets as others publish them: categories, sessions, numbered classes, images that are read
+unresized."""
 
 import dataclasses
+# ruff: noqa: F811 fixtures of other tests come by their names
+
 import json
 import math
 
@@ -53,7 +56,8 @@ def categories(tmp_path):
 
 
 def answers_in_categories(run, reader):
-    """The category of each image by the definition: the mean of the softmax over a category's classes, arg-max."""
+    """The category of each image by the definition: the mean of the softmax over a category's
+    classes, arg-max."""
     loaded = load_run(run)
     found = features_of(run, loaded, reader, threads=1, report=lambda text: None)
     shares = load_linear(run, loaded).logits(found.features).double().softmax(1)
@@ -61,12 +65,12 @@ def answers_in_categories(run, reader):
     return [("airplane", "bear", "bicycle")[int(np.argmax(row))] for row in means]
 
 
-# --- categories -------------------------------------------------------------------------------------------------------
+# --- categories -----------------------------------------------------------------------------------
 
 
 def test_folders_of_categories_are_scored_in_categories(
     probed, lines, tmp_path, categories, capsys
-):  # noqa: F811
+):
     looks = {"airplane": "abdc", "bear": "ccd", "bicycle": "dac", "bird": "ab"}
     root = tmp_path / "edges"
     make_images(
@@ -116,7 +120,7 @@ def test_a_category_of_many_classes_does_not_win_by_their_number():
 
 def test_a_conflicting_set_asked_for_accuracy_is_scored_by_shape(
     probed, lines, tmp_path, categories
-):  # noqa: F811
+):
     root = tmp_path / "conflict"
     make_images(
         {root / "airplane" / "airplane1-bear2.png": "a", root / "bear" / "bear1-airplane3.png": "c"}
@@ -127,7 +131,7 @@ def test_a_conflicting_set_asked_for_accuracy_is_scored_by_shape(
     ]["top1"] == 100
 
 
-def test_present_categories_only(probed, lines, tmp_path, categories):  # noqa: F811
+def test_present_categories_only(probed, lines, tmp_path, categories):
     root = tmp_path / "two"
     make_images({root / "airplane" / "airplane0.png": "c", root / "bicycle" / "bicycle0.png": "d"})
     assert evaluate(probed, f"two={root}", categories=categories, arg_max="present") == 0
@@ -135,7 +139,7 @@ def test_present_categories_only(probed, lines, tmp_path, categories):  # noqa: 
     assert row["chance"] == 50 and row["classes"] == 2 and row["arg_max"] == "present"
 
 
-def test_coverage_tells_its_images_and_chance(probed, lines, tmp_path, categories, capsys):  # noqa: F811
+def test_coverage_tells_images_and_chance(probed, lines, tmp_path, categories, capsys):
     root = tmp_path / "conflict"
     make_images(
         {
@@ -153,13 +157,13 @@ def test_coverage_tells_its_images_and_chance(probed, lines, tmp_path, categorie
     assert row["chance_coverage"] == pytest.approx(200 / 3)
     printed = capsys.readouterr().out
     assert (
-        "coverage is over the 2 images with a conflict of cues; 2 more have none and do not count; by chance 66.7%"
-        in printed
+        "coverage is over the 2 images with a conflict of cues; 2 more have none and do not count; "
+        "by chance 66.7%" in printed
     )
     assert "chance coverage 66.7" in printed
 
 
-# --- sessions ---------------------------------------------------------------------------------------------------------
+# --- sessions -------------------------------------------------------------------------------------
 
 
 def session_names():
@@ -173,7 +177,7 @@ def session_names():
 
 
 @pytest.mark.parametrize("below", ["", "dnn", "dnn/session-1"])
-def test_sessions_tell_the_category_in_the_name(probed, lines, tmp_path, categories, below):  # noqa: F811
+def test_sessions_tell_the_category(probed, lines, tmp_path, categories, below):
     root = tmp_path / "contrast"
     make_images({root / "dnn" / "session-1" / name: look for name, look in session_names().items()})
     (root / "dnn" / "session-1" / "notes.txt").write_text("no image")
@@ -219,7 +223,8 @@ def test_several_sessions_and_loose_images(tmp_path):
         session_sources(folder, ["session-3"])
 
 
-# --- numbered classes -------------------------------------------------------------------------------------------------
+# --- numbered classes
+# -------------------------------------------------------------------------------------------------
 
 
 def test_the_lists_of_classes_are_the_published_ones():
@@ -297,22 +302,25 @@ def test_numbered_folders_give_the_figures_of_named_ones(of_imagenet, tmp_path, 
         and found["v2"]["top1"] == found["named"]["top1"] == 100
     )
     assert (
-        "its classes are numbers, taken as places in ImageNet's order (1 is n01443537, 999 is n15075141)"
-        in capsys.readouterr().out
+        "its classes are numbers, taken as places in ImageNet's order (1 is n01443537, 999 is "
+        "n15075141)" in capsys.readouterr().out
     )
 
 
-def test_numbers_of_an_unknown_collection_are_refused(probed, tmp_path, capsys):  # noqa: F811
+def test_numbers_of_an_unknown_collection_are_refused(probed, tmp_path, capsys):
     make_images({tmp_path / "set" / str(n) / "0.png": "a" for n in range(4)})
     assert evaluate(probed, f"numbers={tmp_path / 'set'}") == 1
     assert "holds 4 folders (0, 1, 2, …), none of which" in capsys.readouterr().err
     with BetonReader(make_beton(tmp_path / "n.beton", 4, classes=("0", "1"))) as reader:
-        with pytest.raises(ConfigError, match="names its classes by numbers .* rename the folders"):
+        with pytest.raises(
+            ConfigError, match=r"names its classes by numbers .* rename the folders"
+        ):
             class_map(reader, ["a", "b"], 2)
         assert class_map(reader, ["1", "0", "2"], 3).tolist() == [1, 0]
 
 
-# --- images that are read unresized -----------------------------------------------------------------------------------
+# --- images that are read unresized
+# -----------------------------------------------------------------------------------
 
 
 def raw_beton(path, pixels, names=None, classes=("a", "b")):
@@ -353,17 +361,17 @@ def test_views_and_which_sets_are_published_at_their_size(tmp_path):
             ("edges", True, {"classes": ("airplane", "bear")}),
             ("edges", False, {"classes": ("airplane", "house")}),
             ("sketch", True, {"names": session}),
+            ("cues", True, {"names": ["a/a1-b2.png", "b/b1-a1.png"]}),
         ]
     ):
         for pixels in (full, other):
             with BetonReader(raw_beton(tmp_path / f"{number}.beton", pixels, **options)) as reader:
-                assert is_published(name, reader, False) == (expected and pixels is full)
-                assert is_published(name, reader, True) == (pixels is full), (
-                    "cue conflict is read whole whatever its classes"
-                )
+                whole = pixels is full
+                assert is_published("x", f"{name}/val", reader) == (expected and whole)
+                assert is_published(name, "x.beton", reader) == (expected and whole)
 
 
-def test_a_published_set_is_read_whole_and_says_so(probed, lines, tmp_path, categories, capsys):  # noqa: F811
+def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, capsys):
     root, rng = tmp_path / "silhouettes", np.random.default_rng(0)
     for name, look in (("airplane", "a"), ("bear", "c")):
         (root / name).mkdir(parents=True)
@@ -379,8 +387,8 @@ def test_a_published_set_is_read_whole_and_says_so(probed, lines, tmp_path, cate
     ]
     printed = capsys.readouterr().out
     assert (
-        "silhouettes: published at 224×224 and read whole, scaled to the 32 px of the network, as others read it"
-        in printed
+        "silhouettes: published at 224×224 and read whole, scaled to the 32 px of the network, as "
+        "others read it" in printed
     )
     assert (
         "whole: read whole, scaled to the 32 px" in printed

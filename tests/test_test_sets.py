@@ -8,14 +8,23 @@ from fastneg.evaluation.test_sets import parse_sets, scored_labels, texture_labe
 
 
 def test_sets_by_name():
-    assert parse_sets("val=a.beton, r=b=c.beton") == {"val": ("a.beton", None, None), "r": ("b=c.beton", None, None)}
-    assert parse_sets("t=a:texture,u=c:/a:b,v=x:") == {"t": ("a", "texture", None), "u": ("c:/a:b", None, None), "v": ("x:", None, None)}
+    assert parse_sets("val=a.beton, r=b=c.beton") == {
+        "val": ("a.beton", None, None),
+        "r": ("b=c.beton", None, None),
+    }
+    assert parse_sets("t=a:texture,u=c:/a:b,v=x:") == {
+        "t": ("a", "texture", None),
+        "u": ("c:/a:b", None, None),
+        "v": ("x:", None, None),
+    }
     assert parse_sets("e=a:resize=none,f=b:resize=256:accuracy,g=c:/b:accuracy:resize=none") == {
         "e": ("a", None, "none"),
         "f": ("b", "accuracy", 256),
         "g": ("c:/b", "accuracy", "none"),
     }
-    assert parse_sets("h=a:accuracy:texture") == {"h": ("a:accuracy", "texture", None)}, "the second metric is a part of the path"
+    assert parse_sets("h=a:accuracy:texture") == {"h": ("a:accuracy", "texture", None)}, (
+        "the second metric is a part of the path"
+    )
     assert list(parse_sets("b=1,a=2")) == ["b", "a"]
 
 

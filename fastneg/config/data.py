@@ -25,8 +25,9 @@ class EncodeConfig(Config):
     max_side: int | None = option(None, at_least=1)
     """Images with a longer side in pixels are scaled down to it and encoded again; the others stay untouched."""
     lossless: bool = False
-    """Images that cannot pass through (PNGs, what is turned or scaled down) are stored as raw pixels, height × width × 3 bytes; else they
-    become JPEGs: 4:4:4, but for JPEGs with less chroma."""
+    """Images that cannot pass through (PNGs, what is turned or scaled down) are stored as raw
+    pixels, height × width × 3 bytes; else they become JPEGs: 4:4:4, but for JPEGs with less
+    chroma."""
     quality: int | None = option(None, at_least=1, at_most=100, by=("lossless", {False: 90}))
     """JPEG quality of the images that must be encoded again; default 90, none with --lossless."""
     check: str = option("decode", choices=("decode", "markers"))
@@ -53,7 +54,10 @@ class EncodeConfig(Config):
         if self.writer == "ffcv" and self.check != "decode":
             raise ConfigError(f"--check is {self.check}, which has no effect with --writer ffcv: it decodes every image.")
         if self.writer == "ffcv" and self.lossless:
-            raise ConfigError("--lossless has no effect with --writer ffcv: give --ffcv_mode raw, which stores the pixels of every image.")
+            raise ConfigError(
+                "--lossless has no effect with --writer ffcv: give --ffcv_mode raw, which stores "
+                "the pixels of every image."
+            )
         if self.writer == "ffcv" and self.textures is not None:
             raise ConfigError("--textures cannot be stored by --writer ffcv: leave --writer out.")
 

@@ -96,18 +96,22 @@ class EvaluateConfig(Config):
     run: str
     """The run folder; `fastneg linear` must have been run on it."""
     sets: str
-    """NAME=PATH[:METRIC][:resize=none|PIXELS][,NAME=PATH…]: .beton files (a glob in quotes takes several as one set), folders of classes or
-    of their places in ImageNet, model-vs-human's sessions, folders of corruptions and severities, or CIFAR-10-C's. A set in which shape and texture disagree (an int field `texture`, or file names such as cat7-elephant2.png)
-    gets a shape bias too. METRIC (accuracy, shape_bias, texture, corruptions) asks for that alone; texture gives accuracy by class on a
-    set of textures. resize=none shows the images whole, without the run's resize and central crop, as sets published at 224 px (cue
-    conflict, edges, silhouettes, stylized, ImageNet-C) are by themselves; resize=256 scales the shorter side to 256 px."""
+    """NAME=PATH[:METRIC][:resize=none|PIXELS][,NAME=PATH…]: .beton files (a glob in quotes takes
+    several as one set), folders of classes or of their places in ImageNet, model-vs-human's
+    sessions, folders of corruptions and severities, or CIFAR-10-C's. A set in which shape and
+    texture disagree (an int field `texture`, or file names such as cat7-elephant2.png) gets a shape
+    bias too. METRIC (accuracy, shape_bias, texture, corruptions) asks for that alone; texture gives
+    accuracy by class on a set of textures. resize=none shows the images whole, without the run's
+    resize and central crop, as sets published at 224 px (cue conflict, edges, silhouettes,
+    stylized, ImageNet-C) are by themselves; resize=256 scales the shorter side to 256 px."""
     corruptions: str = option("off", choices=("off", "on", "all"))
     """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all: and under its 4 extra ones."""
     similarity: str = "off"
     """on: also count, on the first set, the similarities of queries to their positives, to the queue and to the run's kinds of negatives
     (patch for a run without any); or kinds by name, such as patch,texture."""
     categories: str = "16"
-    """The categories of sets whose classes are categories, such as cue conflict: 16 (those of model-vs-human), or a file: JSON {category: [class, …]} or CSV class,group."""
+    """The categories of sets whose classes are categories, such as cue conflict: 16 (those of
+    model-vs-human), or a file: JSON {category: [class, …]} or CSV class,group."""
     groups: str | None = None
     """A file of groups by which sets with the metric texture are summed up, fine-grained against coarse, say: as --categories."""
     arg_max: str = option("all", choices=("all", "present"))

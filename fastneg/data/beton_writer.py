@@ -89,7 +89,8 @@ class BetonWriter:
             jpeg: bytes-like.
             height, width: in pixels, 1 to 65535; as the JPEG's own header says.
             name: source file of the sample, for PATH.json.
-            paired: {field: (JPEG bytes, height, width), or raw pixels as in `add_raw`} for each of the paired fields.
+            paired: {field: (JPEG bytes, height, width), or raw pixels as in `add_raw`} for each of
+                the paired fields.
             ints: a value for each int field but the checksums.
         """
         self._add((JPEG, jpeg, height, width), name, paired, ints)

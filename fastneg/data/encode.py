@@ -33,7 +33,8 @@ def encode(config: EncodeConfig, textures=None, sources=None):
         textures: what makes the texture image paired with each sample, in the worker processes: a picklable object that is called with
             a list of names and a list of the image files' bytes, and returns for each an image file's bytes, or a text that says why
             there is none. None: what `config.textures` says.
-        sources: the `Sources` to encode, which lie below config.src; None: those that `find_sources` finds there.
+        sources: the `Sources` to encode, which lie below config.src; None: those that
+            `find_sources` finds there.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
         several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix), left_out {reason:
@@ -147,7 +148,13 @@ def _pass_through(config, out, sources, order, done, progress, origin, textures)
     work = partial(
         _prepare_files,
         read=sources.read,
-        prepare=partial(prepare, max_side=config.max_side, quality=config.quality, check=config.check, lossless=config.lossless),
+        prepare=partial(
+            prepare,
+            max_side=config.max_side,
+            quality=config.quality,
+            check=config.check,
+            lossless=config.lossless,
+        ),
         textures=textures,
     )
     results, written = in_order(work, _Samples(sources, order), config.workers), 0

@@ -17,7 +17,8 @@ COMMON_CODINGS = (BASELINE, EXTENDED, PROGRESSIVE)
 """Those that every decoder knows."""
 BEGINNING = bytes((0xFF, SOI))
 FULL_CHROMA = "4:4:4"
-"""The subsampling of images that no JPEG ever held: half the chroma of a PNG changes a tenth of a network's answers."""
+"""The subsampling of images that no JPEG ever held: half the chroma of a PNG changes a tenth of a
+network's answers."""
 HALVED = ((0x22, 0x11, 0x11), (0x22, 0x11, 0x11, 0x22))
 """Sampling bytes of 4:2:0: YCbCr, and YCCK."""
 
@@ -37,7 +38,8 @@ class JpegHeader(NamedTuple):
 
     @property
     def chroma(self):
-        """The subsampling to encode it with again: its own if that is 4:2:0 (or if it is gray), else 4:4:4."""
+        """The subsampling to encode it with again: its own if that is 4:2:0 (or if it is gray),
+        else 4:4:4."""
         return "4:2:0" if self.sampling in HALVED or self.components == 1 else FULL_CHROMA
 
 
@@ -68,7 +70,15 @@ def jpeg_header(data):
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             if len(body) < 6 or height == 0 or width == 0:
                 raise BetonError(f"no usable JPEG: its frame header gives {width}×{height} pixels")
-            return JpegHeader(height, width, body[5], body[0], marker, orientation, tuple(body[7 : 6 + 3 * body[5] : 3]))
+            return JpegHeader(
+                height,
+                width,
+                body[5],
+                body[0],
+                marker,
+                orientation,
+                tuple(body[7 : 6 + 3 * body[5] : 3]),
+            )
         at += length
 
 
@@ -118,11 +128,13 @@ class Prepared(NamedTuple):
 def prepare(data, max_side=None, quality=90, check="decode", lossless=False):
     """An image file's bytes → `Prepared`: untouched, or encoded again where that must be.
 
-    A JPEG that is encoded again keeps its chroma subsampling or gets a better one; every other image keeps its chroma whole (4:4:4).
+    A JPEG that is encoded again keeps its chroma subsampling or gets a better one; every other
+    image keeps its chroma whole (4:4:4).
 
     Args:
         check: of a JPEG that stays untouched: "decode": its markers are walked and every byte is decoded; "markers": the former alone.
-        lossless: pixels in place of a JPEG for what cannot stay untouched; `quality` has no effect then.
+        lossless: pixels in place of a JPEG for what cannot stay untouched; `quality` has no effect
+            then.
     Raises:
         BetonError: the image is not all there.
     """
@@ -148,7 +160,8 @@ def prepare(data, max_side=None, quality=90, check="decode", lossless=False):
 
 
 def jpeg_of(image, quality, chroma=FULL_CHROMA):
-    """The JPEG bytes of a Pillow image; BetonError if it cannot be one, as with a side above 65,500 pixels."""
+    """The JPEG bytes of a Pillow image; BetonError if it cannot be one, as with a side above 65,500
+    pixels."""
     file = io.BytesIO()
     with readable():
         image.save(file, "JPEG", quality=quality, subsampling=chroma)

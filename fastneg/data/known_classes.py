@@ -1,6 +1,7 @@
 """Lists of classes in the order by which others number them: ImageNet's 1000 and CIFAR's.
 
-Sources: Russakovsky et al. 2015, arXiv:1409.0575: ILSVRC2012's WordNet ids, sorted, which is the order of every published classifier;
+Sources: Russakovsky et al. 2015, arXiv:1409.0575: ILSVRC2012's WordNet ids, sorted, which is the
+    order of every published classifier;
 Krizhevsky 2009: CIFAR-10 and the fine labels of CIFAR-100, whose numbers follow the alphabet.
 """
 
@@ -149,17 +150,28 @@ def numbered_names(numbers, classes):
 
     Args:
         numbers: the set's class names.
-        classes: the classifier's class names; some of a collection's will do, since its whole order is known.
+        classes: the classifier's class names; some of a collection's will do, since its whole order
+            is known.
     Returns:
-        (name of the collection, list of names), or None where the names are not all numbers, the classifier's are numbers too (they join
-        as they are), the classifier's are of no known collection, or a number is none of its places.
+        (name of the collection, list of names), or None where the names are not all numbers, the
+        classifier's are numbers too (they join as they are), the classifier's are of no known
+        collection, or a number is none of its places.
     """
-    if not numbers or not all(map(is_number, numbers)) or not classes or all(map(is_number, classes)):
+    if (
+        not numbers
+        or not all(map(is_number, numbers))
+        or not classes
+        or all(map(is_number, classes))
+    ):
         return None
     for collection, order in KNOWN.items():
         if set(classes) <= set(order):
             places = list(map(int, numbers))
-            return (collection, [order[place] for place in places]) if max(places) < len(order) else None
+            return (
+                (collection, [order[place] for place in places])
+                if max(places) < len(order)
+                else None
+            )
     return None
 
 
@@ -168,4 +180,5 @@ def told_of_numbers(numbers, classes):
     if (found := numbered_names(numbers, classes)) is None:
         return ""
     collection, names = found
-    return f"its classes are numbers, taken as places in {collection}'s order ({numbers[0]} is {names[0]}, {numbers[-1]} is {names[-1]})."
+    ends = f"{numbers[0]} is {names[0]}, {numbers[-1]} is {names[-1]}"
+    return f"its classes are numbers, taken as places in {collection}'s order ({ends})."

@@ -41,8 +41,9 @@ def class_count(reader):
 def class_map(reader, classes, count):
     """Where each class of a file stands in a classifier.
 
-    Classes are joined by name. Where the file or the classifier has no names they are joined by number, which needs equal counts. Names
-    that are numbers are places in the order of the collection that the classifier's classes are of (see `numbered_names`).
+    Classes are joined by name. Where the file or the classifier has no names they are joined by
+    number, which needs equal counts. Names that are numbers are places in the order of the
+    collection that the classifier's classes are of (see `numbered_names`).
 
     Args:
         reader: `BetonReader` with labels.
@@ -72,8 +73,10 @@ def class_map(reader, classes, count):
     if (joined == ABSENT).all():
         if all(map(is_number, reader.classes)):
             raise ConfigError(
-                f"{reader.path} names its classes by numbers ({_some(reader.classes)}), and the classifier's classes ({_some(classes)}) are "
-                "of no collection whose order is known with as many (ImageNet, CIFAR-10, CIFAR-100): rename the folders to its classes."
+                f"{reader.path} names its classes by numbers ({_some(reader.classes)}), and the "
+                f"classifier's classes ({_some(classes)}) are "
+                "of no collection whose order is known with as many (ImageNet, CIFAR-10, "
+                "CIFAR-100): rename the folders to its classes."
             )
         raise ConfigError(
             f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; the classifier knows {_some(classes)}."

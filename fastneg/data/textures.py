@@ -63,7 +63,9 @@ class SynthesisedTextures:
             candidates=self.candidates,
             generator=torch.Generator().manual_seed(int(seed[1] >> np.uint64(1))),
         )
-        return jpeg_of(pillow().fromarray(texture[0, 0].permute(1, 2, 0).numpy()), self.quality, self.chroma)
+        return jpeg_of(
+            pillow().fromarray(texture[0, 0].permute(1, 2, 0).numpy()), self.quality, self.chroma
+        )
 
     def _cut(self, image, place):
         """(P, P, 3) uint8: a square of the image, of `patch` pixels where it has as many."""

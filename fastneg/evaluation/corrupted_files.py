@@ -1,7 +1,8 @@
-"""Where the images of a corruption and severity lie: folders or .beton files in a tree of any names, or the .npy files of CIFAR-10-C.
+"""Where the images of a corruption and severity lie: folders or .beton files in a tree of any
+names, or the .npy files of CIFAR-10-C.
 
-Source of the .npy layout: Hendrycks and Dietterich 2019, arXiv:1903.12261: NAME.npy (50000, 32, 32, 3) uint8, the 10,000 test images at
-severity 1, then 2 to 5; labels.npy (50000,).
+Source of the .npy layout: Hendrycks and Dietterich 2019, arXiv:1903.12261: NAME.npy (50000, 32, 32,
+3) uint8, the 10,000 test images at severity 1, then 2 to 5; labels.npy (50000,).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Arrays(NamedTuple):
         images, labels = _loaded(self.images), _labels(self.images.parent)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ConfigError(
-                f"{self.images} is {images.shape} {images.dtype}: (images, height, width, 3) uint8 was expected."
+                f"{self.images} is {images.shape} {images.dtype}: (images, height, width, 3) uint8 "
+                "was expected."
             )
         each, rest = divmod(len(images), len(SEVERITIES))
         tiled = each > 0 and np.array_equal(labels, np.tile(labels[:each], len(SEVERITIES)))
@@ -54,7 +56,8 @@ class Arrays(NamedTuple):
             or (len(images) == ONE_SEVERITY and not tiled)
         ):
             raise ConfigError(
-                f"{self.images} holds {len(images)} images, {LABELS} {len(labels)} labels: the same images at severities 1 to 5, one after "
+                f"{self.images} holds {len(images)} images, {LABELS} {len(labels)} labels: the "
+                "same images at severities 1 to 5, one after "
                 "the other, and a label for each were expected (CIFAR-10-C: 50,000)."
             )
         names = [str(number) for number in range(int(labels.max()) + 1)]
@@ -67,14 +70,16 @@ class Arrays(NamedTuple):
 
 
 def _refuse_other_classes(folder, names, classes):
-    """The numbers of labels.npy mean CIFAR's classes: a classifier knows those by their names or by their numbers."""
+    """The numbers of labels.npy mean CIFAR's classes: a classifier knows those by their names or by
+    their numbers."""
     if classes is None or all(map(is_number, classes)):
         return
     found = numbered_names(names, classes)
     if found is None or not found[0].startswith("CIFAR"):
         some = ", ".join(list(classes)[:3])
         raise ConfigError(
-            f"{folder / LABELS} numbers its classes, 0 to {len(names) - 1}, in CIFAR's order, and the classifier knows {some}, …: CIFAR-10's "
+            f"{folder / LABELS} numbers its classes, 0 to {len(names) - 1}, in CIFAR's order, and "
+            f"the classifier knows {some}, …: CIFAR-10's "
             "names (airplane, automobile, …), the fine ones of CIFAR-100, or numbers were expected."
         )
 
@@ -90,13 +95,15 @@ def _labels(folder):
     labels = _loaded(folder / LABELS)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
         raise ConfigError(
-            f"{folder / LABELS} is {labels.shape} {labels.dtype}: whole numbers from 0 on, one for each image, were expected."
+            f"{folder / LABELS} is {labels.shape} {labels.dtype}: whole numbers from 0 on, one for "
+            "each image, were expected."
         )
     return np.asarray(labels, np.int64)
 
 
 def find_arrays(path):
-    """{(corruption, severity): Arrays} of a folder of .npy files with labels.npy among them; {} of any other."""
+    """{(corruption, severity): Arrays} of a folder of .npy files with labels.npy among them; {} of
+    any other."""
     if not (Path(path) / LABELS).is_file():
         return {}
     files = sorted(file for file in Path(path).glob("*.npy") if file.name != LABELS)
@@ -106,9 +113,11 @@ def find_arrays(path):
 
 
 def find_tree(path):
-    """{(corruption, severity): folder of classes, or .beton file} of PATH/<corruption>/<severity>/<class>/, whatever the names.
+    """{(corruption, severity): folder of classes, or .beton file} of
+    PATH/<corruption>/<severity>/<class>/, whatever the names.
 
-    A severity is a number, kept as it is written; the corruptions may stand in folders of families. {} where a path holds no such tree.
+    A severity is a number, kept as it is written; the corruptions may stand in folders of families.
+    {} where a path holds no such tree.
     """
     found = {}
     for folder in _folders(path):
@@ -121,7 +130,8 @@ def find_tree(path):
 
 
 def corrupted_root(path):
-    """The folder below a path that holds corruptions, through folders that hold nothing but another; None if there is none."""
+    """The folder below a path that holds corruptions, through folders that hold nothing but
+    another; None if there is none."""
     path = Path(path)
     while path.is_dir() and not find_arrays(path):
         folders = _folders(path)

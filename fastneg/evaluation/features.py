@@ -105,7 +105,9 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
         report(f"{reader.path}: features of {len(stored.index)} images, stored before.{told_of(stored.skipped, reader)}")
         return stored
     began = time.perf_counter()
-    with contextlib.closing(central_crops(reader, config, resize=resize, device=device, threads=threads)) as loader:
+    with contextlib.closing(
+        central_crops(reader, config, resize=resize, device=device, threads=threads)
+    ) as loader:
         found = extract_features(loaded.backbone, loader, device, autocast, Path(reader.path).name)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index, "skipped": found.skipped}

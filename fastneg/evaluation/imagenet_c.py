@@ -1,5 +1,6 @@
-"""Published files of corrupted images: ImageNet-C's PATH/<corruption>/<1-5>/<class>/*.JPEG or PATH/<corruption>/<1-5>.beton, trees of other
-corruptions and severities (ImageNet-3DCC, ImageNet-C-bar), and the arrays of CIFAR-10-C.
+"""Published files of corrupted images: ImageNet-C's PATH/<corruption>/<1-5>/<class>/*.JPEG or
+PATH/<corruption>/<1-5>.beton, trees of other corruptions and severities (ImageNet-3DCC,
+ImageNet-C-bar), and the arrays of CIFAR-10-C.
 
 They have their size already: the central crop alone is taken, without the resize of other sets.
 """
@@ -47,18 +48,25 @@ def _cell(path, name, severity):
 
 
 def is_corrupted(path):
-    """Whether a path is a folder of corrupted images: ImageNet-C's, a tree of other corruptions, or CIFAR-10-C's arrays."""
+    """Whether a path is a folder of corrupted images: ImageNet-C's, a tree of other corruptions, or
+    CIFAR-10-C's arrays."""
     return is_imagenet_c(path) or corrupted_root(path) is not None
 
 
 def find_cells(path):
-    """What a folder holds of ImageNet-C's corruptions: ({(corruption, severity): Path or Arrays}, what is missing of it in words)."""
+    """What a folder holds of ImageNet-C's corruptions: ({(corruption, severity): Path or Arrays},
+    what is missing of it in words)."""
     arrays = find_arrays(path)
     if arrays:
         cells = {cell: place for cell, place in arrays.items() if cell[0] in CORRUPTIONS}
         form = "{path}/{name}.npy"
     else:
-        cells = {(name, severity): place for name in CORRUPTIONS for severity in SEVERITIES if (place := _cell(path, name, severity))}
+        cells = {
+            (name, severity): place
+            for name in CORRUPTIONS
+            for severity in SEVERITIES
+            if (place := _cell(path, name, severity))
+        }
         form = "{path}/{name}/{severity}/<class>/ or {path}/{name}/{severity}.beton"
     found = {name: [severity for severity in SEVERITIES if (name, severity) in cells] for name in CORRUPTIONS}
     missing, absent = [], [name for name in ALL_15 if not found[name]]
@@ -74,20 +82,37 @@ def find_cells(path):
 
 
 def find_others(path, cells):
-    """{(corruption, severity): Path or Arrays} of what a folder holds beside the cells of ImageNet-C."""
+    """{(corruption, severity): Path or Arrays} of what a folder holds beside the cells of
+    ImageNet-C."""
     found = find_arrays(path) or find_tree(path)
-    return {(name, str(severity)): place for (name, severity), place in found.items() if place not in cells.values()}
+    return {
+        (name, str(severity)): place
+        for (name, severity), place in found.items()
+        if place not in cells.values()
+    }
 
 
 def evaluate_imagenet_c(
-    run, name, path, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, report=print, resize=None
+    run,
+    name,
+    path,
+    loaded,
+    head,
+    clean_top1,
+    *,
+    arg_max="all",
+    device="cpu",
+    threads=0,
+    report=print,
+    resize=None,
 ):
     """(lines of evaluation.jsonl, what was missing or failed in words).
 
     The line of kind corruptions holds the whole corruptions, with all five severities, and their means. Those with some severities stand in
-    a line of kind corruption_parts and count in no mean. Corruptions that are not ImageNet-C's stand in a line of kind corruption_tree with
-    the mean over what is there. Class folders are encoded for a moment, each corruption and severity after the other, with the classes that
-    the classifier knows.
+    a line of kind corruption_parts and count in no mean. Corruptions that are not ImageNet-C's
+    stand in a line of kind corruption_tree with the mean over what is there. Class folders are
+    encoded for a moment, each corruption and severity after the other, with the classes that the
+    classifier knows.
 
     Args:
         clean_top1: percent on the clean images, for relative mCE; None: it is not given.
@@ -103,26 +128,43 @@ def evaluate_imagenet_c(
     results, skipped = {}, {}
     for (kind, severity), place in [*cells.items(), *others.items()]:
         try:
-            results[kind, severity], skipped[kind, severity] = _accuracy(place, run, loaded, head, arg_max, device, threads, view)
+            results[kind, severity], skipped[kind, severity] = _accuracy(
+                place, run, loaded, head, arg_max, device, threads, view
+            )
         except (BetonError, ConfigError, OSError) as error:
             missing.append(f"{kind} counts in no mean: severity {severity} cannot be evaluated: {error}")
     if not results:
         raise ConfigError(f"{path} holds no images of a corruption that can be evaluated. " + " ".join(missing))
-    if left := {f"{kind}/{severity}": count for (kind, severity), count in skipped.items() if count}:
+    left = {f"{kind}/{level}": count for (kind, level), count in skipped.items() if count}
+    if left:
         worst = max(left, key=left.get)
-        missing.append(f"{len(left)} folders hold images that cannot be used and were left out, the most {worst}: {left[worst]}.")
-    what = "ImageNet-C" if is_imagenet_c(root) else Path(root).name
-    how = "central crop of" if view.by == "published" and is_imagenet_c(root) else "whole at" if view.resize == WHOLE else f"resized to {view.side}, crop of"
-    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, "skipped": max(skipped.values()), "arg_max": arg_max}
-    common |= {**view.fields(), "source": f"files of {what}, {how} {loaded.config.image_size} px"}
+        missing.append(
+            f"{len(left)} folders hold images that cannot be used and were left out, the most "
+            f"{worst}: {left[worst]}."
+        )
+    common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, "arg_max": arg_max}
+    common |= {**view.fields(), "skipped": max(skipped.values())}
+    common["source"] = _source(root, view, loaded.config)
     own = {cell: result for cell, result in results.items() if cell in cells}
     rows = _published_rows(name, own, common, clean_top1, missing, report) if own else []
     rest = {cell: result for cell, result in results.items() if cell in others}
-    return rows + ([_tree_row(name, rest, others, common, missing, report)] if rest else []), missing
+    if rest:
+        rows.append(_tree_row(name, rest, others, common, missing, report))
+    return rows, missing
+
+
+def _source(root, view, config):
+    """What a line says of its images: whose files, and how they were shown."""
+    how = "whole at" if view.resize == WHOLE else f"shorter side {view.side} px, central crop of"
+    if is_imagenet_c(root):
+        how = "central crop of" if view.resize == WHOLE else how
+        return f"files of ImageNet-C, {how} {config.image_size} px"
+    return f"files of {Path(root).name}, {how} {config.image_size} px"
 
 
 def _published_rows(name, results, common, clean_top1, missing, report):
-    """The lines of ImageNet-C's corruptions: those that are whole, and those that lack severities."""
+    """The lines of ImageNet-C's corruptions: those that are whole, and those that lack
+    severities."""
     top1 = {kind: {s: results[kind, s].top1 for s in SEVERITIES if (kind, s) in results} for kind in CORRUPTIONS}
     whole = {kind: list(found.values()) for kind, found in top1.items() if len(found) == len(SEVERITIES)}
     if not set(whole) & set(ALL_15):
@@ -141,18 +183,28 @@ def _published_rows(name, results, common, clean_top1, missing, report):
 
 
 def _tree_row(name, results, others, common, missing, report):
-    """The line of corruptions that are not ImageNet-C's. A corruption of which a severity could not be read counts in no mean."""
+    """The line of corruptions that are not ImageNet-C's. A corruption of which a severity could not
+    be read counts in no mean."""
     found, counts = {}, _counts(results)
     for (kind, severity), result in results.items():
         found.setdefault(kind, {})[severity] = result.top1
     if "images_by_corruption" in counts:
-        missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
+        missing.append(
+            "The corruptions and severities do not hold the same images: there are "
+            f"{counts['images']} and more in each."
+        )
     lacking = {kind for kind, _ in set(others) - set(results)}
-    whole = {kind: own for kind, own in found.items() if kind not in lacking} or found
-    mean = sum(sum(own.values()) / len(own) for own in whole.values()) / len(whole)
-    note = f"A mean over the {len(whole)} corruptions that are there and their severities: no mCE, and not to be compared with one over others."
-    report(f"{name}: {counts['images']} images in {counts['classes']} classes for each of {len(found)} corruptions that are not ImageNet-C's.")
-    means = {"tree_mean_top1": mean, "corruptions": sorted(whole), "mean_note": note}
+    each = [sum(own.values()) / len(own) for kind, own in found.items() if kind not in lacking]
+    mean = sum(each) / len(each) if each else None
+    note = (
+        f"A mean over the {len(each)} corruptions that are there and their severities: no mCE, and "
+        "not to be compared with one over others."
+    )
+    report(
+        f"{name}: {counts['images']} images in {counts['classes']} classes for each of "
+        f"{len(found)} corruptions that are not ImageNet-C's."
+    )
+    means = {"tree_mean_top1": mean, "corruptions": sorted(set(found) - lacking), "mean_note": note}
     return {"kind": TREE, **common, **counts, "by_corruption": found, **means}
 
 
@@ -171,11 +223,14 @@ def _counts(results):
 def _accuracy(place, run, loaded, head, arg_max, device, threads, view):
     config = loaded.config
     with tempfile.TemporaryDirectory(dir=run, prefix=".imagenet-c-") as folder:
-        what, cell = "/".join(Path(place.images if isinstance(place, Arrays) else place).parts[-2:]), Path(folder) / "cell.beton"
+        cell = Path(folder) / "cell.beton"
+        what = "/".join((place.images if isinstance(place, Arrays) else place).parts[-2:])
         if isinstance(place, Arrays):
             place = place.write(cell, head.classes)
         elif place.is_dir():
-            place = encoded(place, run, threads, lambda text: None, cell, _known_classes(place, head, folder))
+            place = encoded(
+                place, run, threads, lambda text: None, cell, _known_classes(place, head, folder)
+            )
         with open_data(place) as reader:
             labels, _ = join_labels(reader, head.classes, head.out_features)
             crops = central_crops(reader, config, resize=view.side, device=device, threads=threads)
@@ -191,7 +246,9 @@ def _known_classes(place, head, folder):
         return None
     folders = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
     _, names = numbered_names(folders, head.classes) or (None, folders)
-    known = [folder for folder, name in zip(folders, names, strict=True) if name in set(head.classes)]
+    known = [
+        folder for folder, name in zip(folders, names, strict=True) if name in set(head.classes)
+    ]
     if not known:
         raise ConfigError(f"{place} holds no folder of a class that the classifier knows.")
     file = Path(folder) / "classes.txt"

@@ -97,7 +97,19 @@ def summary(by_corruption, clean_top1, classes, same_images=True):
     return {**row, "mce": mce, "relative_mce": relative}
 
 
-def evaluate_corruptions(name, reader, loaded, head, clean_top1, *, arg_max="all", device="cpu", threads=0, corruptions=ALL_15, view=None):
+def evaluate_corruptions(
+    name,
+    reader,
+    loaded,
+    head,
+    clean_top1,
+    *,
+    arg_max="all",
+    device="cpu",
+    threads=0,
+    corruptions=ALL_15,
+    view=None,
+):
     """The line of evaluation.jsonl for one test set under corruptions at five severities; each image is decoded once.
 
     Args:

@@ -1,6 +1,8 @@
-"""Sets of model-vs-human with sessions: dnn/session-1/0001_ske_dnn_0_airplane_00_….png, the category in the file's name.
+"""Sets of model-vs-human with sessions: dnn/session-1/0001_ske_dnn_0_airplane_00_….png, the
+category in the file's name.
 
-Source: the README of rgeirhos/generalisation-humans-DNNs: number, experiment, subject, condition, category, a number, the image shown.
+Source: the README of rgeirhos/generalisation-humans-DNNs: number, experiment, subject, condition,
+    category, a number, the image shown.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ SESSION = re.compile(r"session-\d+")
 
 
 def find_sessions(path):
-    """(folder, names of its session folders) of a set with sessions; None where a path is no such set.
+    """(folder, names of its session folders) of a set with sessions; None where a path is no such
+    set.
 
-    The folder may be the set, its dnn/, one of the sessions, or one that holds nothing but these. A folder of images that are all named so
-    counts as a session too.
+    The folder may be the set, its dnn/, one of the sessions, or one that holds nothing but these. A
+    folder of images that are all named so counts as a session too.
     """
     path = Path(path)
     if SESSION.fullmatch(path.name):
@@ -51,14 +54,17 @@ def session_sources(folder, sessions):
         images = list(filter(_is_image, files))
         if not images:
             raise ConfigError(
-                f"{Path(folder) / session} holds no images: NNNN_experiment_dnn_condition_category_….png was expected."
+                f"{Path(folder) / session} holds no images: "
+                "NNNN_experiment_dnn_condition_category_….png was expected."
             )
         ignored += len(files) - len(images)
         for image in images:
             if (match := NAME.fullmatch(image)) is None:
                 raise ConfigError(
-                    f"{Path(folder) / session / image} tells no category: the sessions of model-vs-human hold names such as "
-                    "0001_ske_dnn_0_airplane_00_airplane-0001-sketch-0.png, number_experiment_subject_condition_category_…."
+                    f"{Path(folder) / session / image} tells no category: the sessions of "
+                    "model-vs-human hold names such as "
+                    "0001_ske_dnn_0_airplane_00_airplane-0001-sketch-0.png, "
+                    "number_experiment_subject_condition_category_…."
                 )
             names.append(image if session == "." else f"{session}/{image}")
             told.append(match["category"])
@@ -76,7 +82,8 @@ def session_sources(folder, sessions):
 
 
 def conditions_of(names):
-    """The condition of each image of a set with sessions, a list of str; None where a name is of no such set."""
+    """The condition of each image of a set with sessions, a list of str; None where a name is of no
+    such set."""
     found = [NAME.fullmatch(name or "") for name in names or ()]
     return [match["condition"] for match in found] if found and all(found) else None
 

@@ -18,10 +18,12 @@ from fastneg.evaluation.sessions import find_sessions, session_sources
 QUALITY = 100
 """JPEG quality of images that must be encoded again where they are too many for raw pixels."""
 LARGEST_LOSSLESS = 1 << 30
-"""Bytes of PNGs and the like up to which a set keeps their pixels as they are: they take some two to three times as many."""
+"""Bytes of PNGs and the like up to which a set keeps their pixels as they are: they take some two
+to three times as many."""
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 STORAGE = "pixels kept"
-"""Part of a file's fingerprint: files made before, in which other formats than JPEG lost half of their chroma, are made anew."""
+"""Part of a file's fingerprint: files made before, in which other formats than JPEG lost half of
+their chroma, are made anew."""
 PREFERRED = ("val", "validation", "test")
 
 
@@ -30,8 +32,9 @@ def open_set(path, run, workers=0, report=print, known=None, classes=None):
     """A reader of what a path names: .beton files (see `open_data`), or a folder PATH/<class>/*.jpg.
 
     A folder is encoded into RUN/sets/ when it is first seen, and again when a file of it changed; JPEGs pass through untouched, other
-    formats are kept as raw pixels, or above 1 GiB of them as JPEGs of quality 100 and 4:4:4. A folder with model-vs-human's sessions gets
-    the categories in its files' names as classes. A folder that holds splits gives its val (or validation, or test), and one that holds nothing but
+    formats are kept as raw pixels, or above 1 GiB of them as JPEGs of quality 100 and 4:4:4. A
+    folder with model-vs-human's sessions gets the categories in its files' names as classes. A
+    folder that holds splits gives its val (or validation, or test), and one that holds nothing but
     another folder of classes gives that.
 
     Args:
@@ -51,7 +54,8 @@ def open_set(path, run, workers=0, report=print, known=None, classes=None):
             path = encoded(root, run, workers, report)
     elif not any(mark in str(path) for mark in "*?[") and not Path(path).exists():
         raise ConfigError(
-            f"{path} does not exist: a .beton file, a folder {path}/<class>/*.jpg, ImageNet-C's {path}/<corruption>/<1-5>/<class>/, "
+            f"{path} does not exist: a .beton file, a folder {path}/<class>/*.jpg, ImageNet-C's "
+            f"{path}/<corruption>/<1-5>/<class>/, "
             "or CIFAR-10-C's .npy files were expected."
         )
     with open_data(path) as reader:
@@ -80,7 +84,11 @@ def _folders(path):
 
 
 def _refuse_foreign(root, found, known, classes):
-    if known is not None and not found & set(known) and numbered_names(sorted(found), classes) is None:
+    if (
+        known is not None
+        and not found & set(known)
+        and numbered_names(sorted(found), classes) is None
+    ):
         found = sorted(found)
         some = ", ".join(sorted(known)[:3])
         raise ConfigError(
@@ -93,7 +101,8 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
     """The .beton file of a class folder in RUN/sets/, made if it is not there.
 
     Args:
-        out: another place for it; subset: a file of class names, as in `EncodeConfig`; sources: as of `encode`.
+        out: another place for it; subset: a file of class names, as in `EncodeConfig`; sources: as
+            of `encode`.
     """
     digest, lossless = _survey(root)
     out = out or Path(run) / "sets" / f"{root.name}-{digest}.beton"
@@ -102,17 +111,28 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             storage = {"lossless": True} if small else {"quality": QUALITY}
-            done = encode(EncodeConfig(str(root), str(out), subset=subset, workers=workers, **storage), sources=sources)
+            done = encode(
+                EncodeConfig(str(root), str(out), subset=subset, workers=workers, **storage),
+                sources=sources,
+            )
         except BetonError as error:
             raise BetonError(f"{error} (As in fastneg encode {root} X.beton --on_error skip; then name X.beton in its place.)") from error
         changed = done["images"] - done["passed_through"]
-        how = f", {changed} of them {'as raw pixels' if small else f'as JPEGs of quality {QUALITY}, 4:4:4'}" if changed else ""
-        report(f"{root}: {done['images']} images encoded into {out} in {done['seconds']:.1f} s{how}.")
+        how = (
+            f", {changed} of them "
+            f"{'as raw pixels' if small else f'as JPEGs of quality {QUALITY}, 4:4:4'}"
+            if changed
+            else ""
+        )
+        report(
+            f"{root}: {done['images']} images encoded into {out} in {done['seconds']:.1f} s{how}."
+        )
     return out
 
 
 def _survey(root):
-    """(hash of the names, sizes and times of all files of a folder, bytes of those images that are no JPEGs)."""
+    """(hash of the names, sizes and times of all files of a folder, bytes of those images that are
+    no JPEGs)."""
     digest, lossless = hashlib.sha256(f"{STORAGE} {Path(root).resolve()}".encode()), 0
     for folder, below, files in os.walk(root):
         below.sort()

@@ -34,8 +34,16 @@ class ShapeBias:
     def figures(self):
         """The fields as a row of evaluation.jsonl has them."""
         bounds = None if self.interval is None else list(self.interval)
-        figures = {"shape_bias": self.shape_bias, "coverage": self.coverage, "chance_coverage": self.chance_coverage}
-        figures |= {"images": self.images, "without_conflict": self.without_conflict, "by_category": self.by_category}
+        figures = {
+            "shape_bias": self.shape_bias,
+            "coverage": self.coverage,
+            "chance_coverage": self.chance_coverage,
+        }
+        figures |= {
+            "images": self.images,
+            "without_conflict": self.without_conflict,
+            "by_category": self.by_category,
+        }
         return figures | ({} if bounds is None else {"shape_bias_interval": bounds})
 
 
@@ -75,7 +83,9 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
     share = 100.0 * shapes / decided if decided else None
     dropped, chance = int((~conflict).sum()), 200.0 / len(names)
     bounds = _interval(shapes, textures, len(answer))
-    return ShapeBias(share, 100.0 * decided / len(answer), by_category, len(answer), dropped, chance, bounds)
+    return ShapeBias(
+        share, 100.0 * decided / len(answer), by_category, len(answer), dropped, chance, bounds
+    )
 
 
 def _interval(shapes, textures, images):

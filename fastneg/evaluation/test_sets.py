@@ -18,7 +18,8 @@ class TestSet(NamedTuple):
     metric: str | None = None
     """One of METRICS, or None: all that the set gives."""
     resize: int | str | None = None
-    """"none": shown whole; pixels to scale the shorter side to; None: by the set's own rule (see `fastneg.evaluation.view`)."""
+    """"none": shown whole; pixels to scale the shorter side to; None: by the set's own rule (see
+    `fastneg.evaluation.view`)."""
 
 
 def parse_sets(text):
@@ -52,7 +53,10 @@ def _parse_options(part, path):
             metric = option
         elif colon and equals and word == "resize" and resize is None:
             if value != "none" and not (value.isascii() and value.isdigit() and int(value) > 0):
-                raise ConfigError(f"--sets has {part!r}: resize=none, or resize=256 for a number of pixels, was expected.")
+                raise ConfigError(
+                    f"--sets has {part!r}: resize=none, or resize=256 for a number of pixels, was "
+                    "expected."
+                )
             resize = value if value == "none" else int(value)
         else:
             return TestSet(path, metric, resize)

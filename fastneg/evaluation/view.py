@@ -1,4 +1,5 @@
-"""How a test set is shown to the network: resized and cropped as the run says, or whole, as the set was published."""
+"""How a test set is shown to the network: resized and cropped as the run says, or whole, as the set
+was published."""
 
 from __future__ import annotations
 
@@ -9,15 +10,18 @@ from typing import NamedTuple
 from fastneg.config import ConfigError
 from fastneg.evaluation.categories import CATEGORIES_16
 from fastneg.evaluation.sessions import conditions_of
+from fastneg.evaluation.test_sets import texture_labels
 
 PUBLISHED_PX = 224
-"""Side of the images of cue conflict, edges, silhouettes, sketch, stylized and Stylized-ImageNet as they are published."""
+"""Side of the images of cue conflict, edges, silhouettes, sketch, stylized and Stylized-ImageNet as
+they are published."""
 WHOLE = "none"
 
 
 class View(NamedTuple):
     side: int
-    """Pixels to which the shorter side is scaled before the central crop; the network's input itself where a set is shown whole."""
+    """Pixels to which the shorter side is scaled before the central crop; the network's input
+    itself where a set is shown whole."""
     resize: int | str
     """What a line of evaluation.jsonl says: that side, or "none"."""
     by: str
@@ -34,7 +38,8 @@ def run_view(config):
 
 
 def whole_view(config, by):
-    """The whole image, no margin cut: pixel for pixel where its size is the network's, else scaled to it."""
+    """The whole image, no margin cut: pixel for pixel where its size is the network's, else scaled
+    to it."""
     return View(config.image_size, WHOLE, by)
 
 
@@ -54,26 +59,30 @@ def view_of(wanted, published, config):
         return whole_view(config, "hand")
     if wanted < config.image_size:
         raise ConfigError(
-            f"resize={wanted} is below the {config.image_size} px of the network: the central crop would not fit."
+            f"resize={wanted} is below the {config.image_size} px of the network: the central crop "
+            "would not fit."
         )
     return View(wanted, wanted, "hand")
 
 
-def is_published(name, reader, conflicting):
-    """Whether a set is one that others read unresized: every image is 224×224, and it is a set of conflicting cues, one of model-vs-human
-    (the 16 categories as classes, or its sessions), or called stylized.
+def is_published(name, path, reader):
+    """Whether a set is one that others read unresized: every image is 224×224, and it is a set of
+    conflicting cues, one of model-vs-human (the 16 categories as classes, or its sessions), or
+    called stylized.
 
     Args:
-        name: of the set; a path with "styli[sz]ed" counts as well.
-        reader: open `BetonReader`.
-        conflicting: whether its cues conflict (see `texture_labels`).
+        name, path: of the set as it was named; either may say that it is stylized.
+        reader: its open `BetonReader`, with labels or without.
     """
     if not (reader.sizes == PUBLISHED_PX).all():
         return False
     categories = bool(reader.classes) and set(reader.classes) <= set(CATEGORIES_16)
-    words = (name, *Path(str(reader.path)).parts[-3:])
-    stylised = any(re.search("styli[sz]ed", word, re.IGNORECASE) for word in words)
-    return conflicting or categories or stylised or conditions_of(reader.names) is not None
+    if categories or conditions_of(reader.names) is not None:
+        return True
+    words = " ".join((name, *Path(path).parts[-2:]))
+    if re.search("styli[sz]ed", words, re.IGNORECASE):
+        return True
+    return reader.labels is not None and texture_labels(reader) is not None
 
 
 def told_of_view(view, reader, config):
@@ -81,15 +90,15 @@ def told_of_view(view, reader, config):
     if view.by == "run":
         return ""
     if view.resize != WHOLE:
-        return f"shorter side scaled to {view.side} px, then the central {config.image_size}×{config.image_size}."
+        crop = f"{config.image_size}×{config.image_size}"
+        return f"shorter side scaled to {view.side} px, then the central {crop}."
     fits = int((reader.sizes == config.image_size).all(1).sum())
-    how = (
-        "unresized and uncropped"
-        if fits == len(reader)
-        else f"whole, scaled to the {config.image_size} px of the network"
-    )
+    scaled = f"scaled to the {config.image_size} px of the network"
+    how = "unresized and uncropped" if fits == len(reader) else f"whole, {scaled}"
     if 0 < fits < len(reader):
-        how = f"whole, {fits} unresized and {len(reader) - fits} scaled to the {config.image_size} px of the network"
+        how = f"whole, {fits} images unresized and {len(reader) - fits} {scaled}"
     if view.by == "hand":
         return f"read {how}."
-    return f"published at {PUBLISHED_PX}×{PUBLISHED_PX} and read {how}, as others read it (resize={config.eval_resize} for the run's crop)."
+    side = f"{PUBLISHED_PX}×{PUBLISHED_PX}"
+    usual = f"resize={config.eval_resize} for the run's crop"
+    return f"published at {side} and read {how}, as others read it ({usual})."

@@ -17,7 +17,15 @@ OF_KIND = {
     "corruption_tree": ("source", "corruptions"),
 }
 """Fields of evaluation.jsonl that must be equal beside the file of the set."""
-OF_CLASSIFIER = ("linear", "accuracy", "per_class", "texture_classes", "shape_bias", "corruptions", "corruption_tree")
+OF_CLASSIFIER = (
+    "linear",
+    "accuracy",
+    "per_class",
+    "texture_classes",
+    "shape_bias",
+    "corruptions",
+    "corruption_tree",
+)
 """Kinds of lines whose figures are those of the classifier in linear.pt."""
 
 

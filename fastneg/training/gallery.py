@@ -25,6 +25,8 @@ def write_gallery(run, reader, batch, negatives, count=8):
     if negatives is not None:
         shown.update({f"negative-{m}": to_pixels(images) for m, images in enumerate(negatives[:count].unbind(1))})
     for i, index in enumerate(batch.index[:count].tolist()):
-        Image.open(io.BytesIO(reader.encoded(index).tobytes())).convert("RGB").save(folder / f"{i}-image.jpg", quality=90, subsampling=0)
+        Image.open(io.BytesIO(reader.encoded(index).tobytes())).convert("RGB").save(
+            folder / f"{i}-image.jpg", quality=90, subsampling=0
+        )
         for name, pixels in shown.items():
             Image.fromarray(pixels[i]).save(folder / f"{i}-{name}.jpg", quality=90, subsampling=0)

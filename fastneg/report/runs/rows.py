@@ -53,7 +53,8 @@ def _parts(row):
 
 
 def _tree(row):
-    return _parts(row) and bool(row["by_corruption"]) and is_number(row.get("tree_mean_top1"))
+    mean = row.get("tree_mean_top1")  # None where no corruption is whole
+    return _parts(row) and bool(row["by_corruption"]) and (mean is None or is_number(mean))
 
 
 def _shape_bias(row):
@@ -103,12 +104,24 @@ _CHECKS = {
     "finetune": (_top1, "top1 is no number"),
     "few_shot": (_few_shot, "share and top1 were expected as numbers"),
     "few_shot_finetune": (_few_shot, "share and top1 were expected as numbers"),
-    "corruptions": (_corruptions, "mean_top1 (or partial_mean_top1) and five numbers for each corruption were expected"),
+    "corruptions": (
+        _corruptions,
+        "mean_top1 (or partial_mean_top1) and five numbers for each corruption were expected",
+    ),
     "corruption_parts": (_parts, "a number for each severity of each corruption was expected"),
-    "corruption_tree": (_tree, "tree_mean_top1 and a number for each severity of each corruption were expected"),
-    "shape_bias": (_shape_bias, "shape_bias, coverage and three counts for each category were expected"),
+    "corruption_tree": (
+        _tree,
+        "tree_mean_top1 and a number for each severity of each corruption were expected",
+    ),
+    "shape_bias": (
+        _shape_bias,
+        "shape_bias, coverage and three counts for each category were expected",
+    ),
     "per_class": (_classes, "by_class with the top1 of each class was expected"),
     "texture_classes": (_classes, "by_class with the top1 of each class was expected"),
-    "similarity": (_similarity, "rising edges and one count fewer for positive, queue and each negative were expected"),
+    "similarity": (
+        _similarity,
+        "rising edges and one count fewer for positive, queue and each negative were expected",
+    ),
     "embedding": (_embedding, "points in two dimensions and as many labels were expected"),
 }

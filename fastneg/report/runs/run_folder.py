@@ -59,7 +59,8 @@ class Run:
         return len(files) == 1 and np.array_equal(self.predictions[test_set].index, other.predictions[test_set].index)
 
     def class_name(self, number, test_set=None):
-        """The name of a class of the classifier, or of what a set is answered in; its number where there are no names."""
+        """The name of a class of the classifier, or of what a set is answered in; its number where
+        there are no names."""
         classes = getattr(self.predictions.get(test_set), "classes", None) or self.classes
         known = classes is not None and 0 <= number < len(classes)
         return str(classes[number]) if known else f"class {number}"

@@ -61,16 +61,36 @@ def _parts(entries, test_set):
 
 
 def _tree(entries, test_set):
-    """A table of corruptions that are not ImageNet-C's: the mean of each over the severities that are there."""
-    found = [[row["by_corruption"] for row in entry.rows("corruption_tree", test_set)] for entry in entries]
+    """A table of corruptions that are not ImageNet-C's: the mean of each over the severities that
+    are there."""
+    found = [
+        [row["by_corruption"] for row in entry.rows("corruption_tree", test_set)]
+        for entry in entries
+    ]
     rows = []
     for name in dict.fromkeys(name for runs in found for run in runs for name in run):
-        values = [[statistics.mean(run[name].values()) for run in runs if run.get(name)] for runs in found]
-        levels = dict.fromkeys(", ".join(run[name]) for runs in found for run in runs if run.get(name))
+        values = [
+            [statistics.mean(run[name].values()) for run in runs if run.get(name)] for runs in found
+        ]
+        levels = dict.fromkeys(
+            ", ".join(run[name]) for runs in found for run in runs if run.get(name)
+        )
         cells = [mean_of(entry, each) for entry, each in zip(entries, values, strict=True)]
-        rows.append(Row(pretty(name), marked(entries, "corruption_tree", test_set, cells), f"severities {' / '.join(levels)}"))
+        rows.append(
+            Row(
+                pretty(name),
+                marked(entries, "corruption_tree", test_set, cells),
+                f"severities {' / '.join(levels)}",
+            )
+        )
     title = f"Mean over the severities that are there: {pretty(test_set)}"
-    return Table(file_stem("corruption-tree", test_set), title, "corruption", entry_columns(entries), tuple(rows))
+    return Table(
+        file_stem("corruption-tree", test_set),
+        title,
+        "corruption",
+        entry_columns(entries),
+        tuple(rows),
+    )
 
 
 def _single(run, test_set):

@@ -75,7 +75,9 @@ def _picture(reader, first, entries, comparable, test_set, place):
     answers = []
     for number, runs in enumerate(comparable):
         if runs:
-            said = collections.Counter(run.class_name(run.predictions[test_set].predicted[place], test_set) for run in runs)
+            said = collections.Counter(
+                run.class_name(run.predictions[test_set].predicted[place], test_set) for run in runs
+            )
             answer, votes = said.most_common(1)[0]
             right = answer == first.class_name(first.predictions[test_set].label[place], test_set)
             answers.append((number, answer + (f" {votes}/{len(runs)}" if votes < len(runs) else ""), right))
@@ -83,4 +85,6 @@ def _picture(reader, first, entries, comparable, test_set, place):
         source = thumbnail(reader.encoded(index).tobytes())
     except (OSError, SyntaxError, ValueError):  # what Pillow raises on damaged data; the picture shows as missing
         source = None
-    return Picture(source, first.class_name(first.predictions[test_set].label[place], test_set), tuple(answers))
+    return Picture(
+        source, first.class_name(first.predictions[test_set].label[place], test_set), tuple(answers)
+    )

@@ -78,7 +78,11 @@ def result_table(entries):
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
             if all(cell.value is None for cell in cells):
                 continue
-            chance = Cell(_chance(entries, kind, test_set) if field in ("top1", "mean_top1", "partial_mean_top1", "tree_mean_top1") else None)
+            chance = Cell(
+                _chance(entries, kind, test_set)
+                if field in ("top1", "mean_top1", "partial_mean_top1", "tree_mean_top1")
+                else None
+            )
             shown = (*likeness.marked(entries, kind, test_set, cells, highest), chance)
             warning = likeness.warning(entries, kind, test_set)
             rows.append(Row(pretty(test_set), shown, _note(kind, test_set, lines), title, warning))
@@ -99,8 +103,16 @@ def _note(kind, test_set, lines):
     if kind == "knn":
         parts += said("k", lambda k: f"k {k}", is_number) + said("temperature", lambda t: f"T {t:g}", is_number)
     parts += said("epochs", lambda count: f"{count} epochs", is_number) if "finetune" in kind else []
-    parts += said("categories", lambda known: f"answered in {len(known)} categories", lambda known: isinstance(known, dict))
-    parts += said("resize", _shown, lambda _: any(line.get("resize_by") in ("published", "hand") for line in lines))
+    parts += said(
+        "categories",
+        lambda known: f"answered in {len(known)} categories",
+        lambda known: isinstance(known, dict),
+    )
+    parts += said(
+        "resize",
+        _shown,
+        lambda _: any(line.get("resize_by") in ("published", "hand") for line in lines),
+    )
     parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
     return ", ".join(parts + origin(lines))
 

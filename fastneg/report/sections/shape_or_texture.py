@@ -26,7 +26,8 @@ def section(entries):
     blocks = [block for test_set in sets_of(entries, "shape_bias") for block in _blocks(entries, test_set)]
     caption = (
         "Images with the shape of one class and the texture of another. Shape bias is the share of shape decisions among the answers that "
-        "name either; coverage is how often the answer names either, over the images whose cues conflict, and a bias means little where it is low."
+        "name either; coverage is how often the answer names either, over the images whose cues "
+        "conflict, and a bias means little where it is low."
     )
     if any(len(entry.runs) > 1 for entry in entries):
         caption += " The categories' counts are those of all seeds added up."
@@ -41,9 +42,16 @@ def _blocks(entries, test_set):
     rows = (
         Row("shape bias", tuple(biases)),
         Row("coverage", tuple(entry.cell("shape_bias", test_set, "coverage") for entry in entries)),
-        Row("coverage by chance", tuple(entry.cell("shape_bias", test_set, "chance_coverage") for entry in entries)),
+        Row(
+            "coverage by chance",
+            tuple(entry.cell("shape_bias", test_set, "chance_coverage") for entry in entries),
+        ),
     )
-    rows = [row for row in rows if row.head != "coverage by chance" or any(cell.value is not None for cell in row.cells)]
+    rows = [
+        row
+        for row in rows
+        if row.head != "coverage by chance" or any(cell.value is not None for cell in row.cells)
+    ]
     blocks = [Table(stem, f"Shape bias: {name}", "%", entry_columns(entries), tuple(rows))]
     if not categories:
         return blocks
