@@ -8,16 +8,15 @@ import json
 import numpy as np
 import pytest
 from test_evaluate import evaluate, lines, probed  # noqa: F401 fixtures
-from test_features import SIZE, make_beton, make_run
+from test_features import SIZE
 from test_imagenet_c import make_cell
-from test_set_layouts import tinted
+from test_set_layouts import make_probed, tinted
 
-from fastneg.config import ConfigError, LinearConfig
+from fastneg.config import ConfigError
 from fastneg.data import BetonReader
 from fastneg.evaluation.corrupted_files import Arrays, corrupted_root, find_arrays, find_tree
 from fastneg.evaluation.corruptions import ALL_15
 from fastneg.evaluation.imagenet_c import find_cells, find_others, is_corrupted
-from fastneg.recipes.linear import run_linear
 from fastneg.report.runs.rows import misfit
 
 NAMES = ("airplane", "bird", "cat")
@@ -123,22 +122,7 @@ def make_arrays(folder, corruptions, classes=NAMES, order=None, each=6):
 @pytest.fixture(scope="module")
 def of_cifar(tmp_path_factory):
     """A run with a classifier of three of CIFAR-10's classes."""
-    folder = tmp_path_factory.mktemp("cifar")
-    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 36, classes=NAMES)
-    run_linear(
-        LinearConfig(
-            str(run),
-            str(train),
-            str(train),
-            mode="features",
-            epochs=8,
-            lr=1.0,
-            batch_size=16,
-            device="cpu",
-            threads=1,
-        )
-    )
-    return run
+    return make_probed(tmp_path_factory.mktemp("cifar"), NAMES)
 
 
 def rows_of(run):

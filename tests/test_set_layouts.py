@@ -1,9 +1,9 @@
 """Test sets as others publish them: categories, sessions, numbered classes, images that are read
 unresized."""
 
-import dataclasses
 # ruff: noqa: F811 fixtures of other tests come by their names
 
+import dataclasses
 import json
 import math
 
@@ -255,29 +255,20 @@ def test_numbers_are_places_in_a_known_order_and_never_of_sorted_text():
         assert numbered_names(numbers, classes) is None
 
 
+def make_probed(folder, classes):
+    """A run with a classifier of these classes."""
+    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 36, classes=classes)
+    options = {"mode": "features", "epochs": 8, "lr": 1.0, "batch_size": 16}
+    run_linear(LinearConfig(str(run), str(train), str(train), device="cpu", threads=1, **options))
+    return run
+
+
 @pytest.fixture(scope="module")
 def of_imagenet(tmp_path_factory):
     """A run with a classifier of three of ImageNet's classes that look unlike each other."""
-    folder, names = (
-        tmp_path_factory.mktemp("imagenet"),
-        tuple(IMAGENET[place] for place in (2, 10, 999)),
-    )
+    names = tuple(IMAGENET[place] for place in (2, 10, 999))
     assert len({sum(map(ord, name)) % 8 for name in names}) == 3
-    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 36, classes=names)
-    run_linear(
-        LinearConfig(
-            str(run),
-            str(train),
-            str(train),
-            mode="features",
-            epochs=8,
-            lr=1.0,
-            batch_size=16,
-            device="cpu",
-            threads=1,
-        )
-    )
-    return run
+    return make_probed(tmp_path_factory.mktemp("imagenet"), names)
 
 
 def test_numbered_folders_give_the_figures_of_named_ones(of_imagenet, tmp_path, capsys):
@@ -369,6 +360,15 @@ def test_views_and_which_sets_are_published_at_their_size(tmp_path):
                 whole = pixels is full
                 assert is_published("x", f"{name}/val", reader) == (expected and whole)
                 assert is_published(name, "x.beton", reader) == (expected and whole)
+
+
+def test_a_made_set_is_read_as_its_kin(tmp_path):
+    """Stencils of 224 px tell their textures by an int field: all of them get the run's crop."""
+    with BetonWriter(tmp_path / "swapped.beton", ("label", "texture"), classes=["a", "b"]) as writer:
+        for label in (0, 1):
+            writer.add_raw(np.zeros((224, 224, 3), np.uint8), label=label, texture=1 - label)
+    with BetonReader(tmp_path / "swapped.beton") as reader:
+        assert not is_published("swapped", "swapped.beton", reader)
 
 
 def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, capsys):

@@ -82,7 +82,9 @@ def is_published(name, path, reader):
     words = " ".join((name, *Path(path).parts[-2:]))
     if re.search("styli[sz]ed", words, re.IGNORECASE):
         return True
-    return reader.labels is not None and texture_labels(reader) is not None
+    # An int field texture is of our own making, as in the stencils: those are read as their kin.
+    named = reader.labels is not None and "texture" not in reader.ints
+    return named and texture_labels(reader) is not None
 
 
 def told_of_view(view, reader, config):
