@@ -149,6 +149,7 @@ def test_coverage_tells_images_and_chance(probed, lines, tmp_path, categories, c
             root / "bear" / "bear1-bird1.png": "c",
             root / "bicycle" / "bicycle1-bicycle2.png": "d",
             root / "bird" / "bird1-airplane2.png": "a",
+            root / "bear" / "bear2-truck1.png": "c",
         }
     )
     assert evaluate(probed, f"cues={root}", categories=categories) == 0
@@ -343,11 +344,15 @@ def test_views_and_which_sets_are_published_at_their_size(tmp_path):
     assert view_of(36, True, config) == (36, 36, "hand")
     with pytest.raises(ConfigError, match="resize=31 is below the 32 px"):
         view_of(31, False, config)
-    full, other = np.zeros((2, 224, 224, 3), np.uint8), np.zeros((2, 224, 223, 3), np.uint8)
+    full, other, small = (
+        np.zeros((2, *side, 3), np.uint8) for side in ((224, 224), (224, 223), (96, 96))
+    )
     session = ["0001_ske_dnn_0_airplane_00_x.png", "0002_ske_dnn_0_bear_00_y.png"]
     for number, (name, expected, options) in enumerate(
         [
             ("photos", False, {}),
+            ("cousins", False, {}),
+            ("SIN", True, {}),
             ("stylized-imagenet", True, {}),
             ("edges", True, {"classes": ("airplane", "bear")}),
             ("edges", False, {"classes": ("airplane", "house")}),
@@ -355,16 +360,19 @@ def test_views_and_which_sets_are_published_at_their_size(tmp_path):
             ("cues", True, {"names": ["a/a1-b2.png", "b/b1-a1.png"]}),
         ]
     ):
-        for pixels in (full, other):
+        cues = name == "cues"
+        for pixels in (full, other, small):
             with BetonReader(raw_beton(tmp_path / f"{number}.beton", pixels, **options)) as reader:
-                whole = pixels is full
+                whole = pixels is full or (pixels is small and cues)
                 assert is_published("x", f"{name}/val", reader) == (expected and whole)
                 assert is_published(name, "x.beton", reader) == (expected and whole)
 
 
 def test_a_made_set_is_read_as_its_kin(tmp_path):
     """Stencils of 224 px tell their textures by an int field: all of them get the run's crop."""
-    with BetonWriter(tmp_path / "swapped.beton", ("label", "texture"), classes=["a", "b"]) as writer:
+    with BetonWriter(
+        tmp_path / "swapped.beton", ("label", "texture"), classes=["a", "b"]
+    ) as writer:
         for label in (0, 1):
             writer.add_raw(np.zeros((224, 224, 3), np.uint8), label=label, texture=1 - label)
     with BetonReader(tmp_path / "swapped.beton") as reader:
@@ -387,8 +395,8 @@ def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, caps
     ]
     printed = capsys.readouterr().out
     assert (
-        "silhouettes: published at 224×224 and read whole, scaled to the 32 px of the network, as "
-        "others read it" in printed
+        "silhouettes: all images are 224×224 and read whole, scaled to the 32 px of the network, as "
+        "others read such a set (resize=32 for the run's crop)." in printed
     )
     assert (
         "whole: read whole, scaled to the 32 px" in printed

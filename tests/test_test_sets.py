@@ -61,6 +61,9 @@ def test_which_sets_are_cue_conflict():
     assert texture_labels(fake([0, 1], classes, ["cat/cat1-cat2.png", names[1]])).tolist() == [0, 2], "80 of the published set agree"
     assert texture_labels(fake([0, 1], classes, ["cat/cat1-cat2.png", "elephant/elephant1-elephant2.png"])) is None
     assert texture_labels(fake([0, 1], classes, ["cat/photo.png", names[1]])) is None
+    partly = fake([0, 1], classes, ["cat/cat1-truck2.png", names[1]])
+    assert texture_labels(partly).tolist() == [-1, 2], "the folder truck was not copied"
+    assert texture_labels(fake([0, 1], classes, ["cat/cat1-house2.png", names[1]])) is None
 
 
 def test_what_an_answer_is_held_against():

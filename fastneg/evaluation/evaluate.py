@@ -156,7 +156,8 @@ def _label(run, name, reader, head, metric, categories, report):
         labels, joined = join_labels(reader, head.classes, head.out_features, own)
         if said := told_of_numbers(reader.classes, head.classes):
             report(f"{name}: {said}")
-    textures = None if textures is None else joined[textures]
+    if textures is not None:
+        textures = torch.where(textures == ABSENT, ABSENT, joined[textures])
     _tell_remaining(name, reader, labels, joined, textures, members, report)
     return _Labelling(labels, textures, members, truth, scored)
 

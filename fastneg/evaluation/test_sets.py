@@ -9,6 +9,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data.labels import ABSENT, class_count, labels_of
+from fastneg.evaluation.categories import CATEGORIES_16
 
 METRICS = ("accuracy", "shape_bias", "texture", "corruptions")
 
@@ -68,8 +69,10 @@ def texture_labels(reader):
 
     A cue-conflict set tells the texture of every image, each texture is that of a class, and it is not the image's own class. An int field
     `texture` counts only if that holds for all images: a set in which some wear their own (such as the in-domain set of stencils) asks
-    another question, and gets no shape bias. Sets that tell it by file names such as cat7-elephant2.png are of conflicting cues, and
-    images of which both agree, of which the published set has 80, are left out of the count by `shape_bias`.
+    another question, and gets no shape bias. A texture of the 16 categories that is no class of the
+    file is ABSENT. Sets that tell it by file names such as cat7-elephant2.png are of conflicting
+    cues, and images of which both agree, of which the published set has 80, are left out of the
+    count by `shape_bias`.
     """
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
     by_name = "texture" not in reader.ints
@@ -77,7 +80,9 @@ def texture_labels(reader):
     if textures is None or len(textures) == 0:
         return None
     named, other = (textures >= 0) & (textures < class_count(reader)), textures != labels
-    return textures if bool(named.all()) and bool(other.any() if by_name else other.all()) else None
+    if by_name:  # a copy of some folders of a set: textures of the others are known as such
+        return textures if bool((other & named).any()) else None
+    return textures if bool(named.all()) and bool(other.all()) else None
 
 
 def scored_labels(reader, metric=None):
@@ -110,7 +115,9 @@ def _named_textures(reader):
     found = []
     for name in reader.names:
         match = re.fullmatch(r"(?:.*/)?([^/]+?)\d*-([^/]+?)\d*(?:\.\w+)?", name)
-        if match is None or match.group(1) not in position or match.group(2) not in position:
+        if match is None or match.group(1) not in position:
             return None
-        found.append(position[match.group(2)])
+        if match.group(2) not in position and match.group(2) not in CATEGORIES_16:
+            return None
+        found.append(position.get(match.group(2), ABSENT))
     return torch.tensor(found, dtype=torch.int64)

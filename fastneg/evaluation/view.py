@@ -66,25 +66,30 @@ def view_of(wanted, published, config):
 
 
 def is_published(name, path, reader):
-    """Whether a set is one that others read unresized: every image is 224×224, and it is a set of
-    conflicting cues, one of model-vs-human (the 16 categories as classes, or its sessions), or
-    called stylized.
+    """Whether a set is one that others read unresized.
+
+    Those are sets of square images of one size whose file names tell conflicting cues (such as
+    cat7-elephant2.png), and sets of which every image is 224×224 and which are model-vs-human's (the
+    16 categories as classes, or its sessions), or are called stylized, or SIN.
 
     Args:
         name, path: of the set as it was named; either may say that it is stylized.
         reader: its open `BetonReader`, with labels or without.
     """
-    if not (reader.sizes == PUBLISHED_PX).all():
+    side = int(reader.sizes[0, 0])
+    if not (reader.sizes == side).all():
         return False
-    categories = bool(reader.classes) and set(reader.classes) <= set(CATEGORIES_16)
-    if categories or conditions_of(reader.names) is not None:
-        return True
-    words = " ".join((name, *Path(path).parts[-2:]))
-    if re.search("styli[sz]ed", words, re.IGNORECASE):
-        return True
     # An int field texture is of our own making, as in the stencils: those are read as their kin.
     named = reader.labels is not None and "texture" not in reader.ints
-    return named and texture_labels(reader) is not None
+    if named and texture_labels(reader) is not None:
+        return True
+    if side != PUBLISHED_PX:
+        return False
+    words = (name, *Path(path).parts[-2:])
+    if any(re.search(r"styli[sz]ed|^sin\b", word, re.IGNORECASE) for word in words):
+        return True
+    categories = bool(reader.classes) and set(reader.classes) <= set(CATEGORIES_16)
+    return categories or conditions_of(reader.names) is not None
 
 
 def told_of_view(view, reader, config):
@@ -101,6 +106,6 @@ def told_of_view(view, reader, config):
         how = f"whole, {fits} images unresized and {len(reader) - fits} {scaled}"
     if view.by == "hand":
         return f"read {how}."
-    side = f"{PUBLISHED_PX}×{PUBLISHED_PX}"
+    height, width = reader.sizes[0]
     usual = f"resize={config.eval_resize} for the run's crop"
-    return f"published at {side} and read {how}, as others read it ({usual})."
+    return f"all images are {width}×{height} and read {how}, as others read such a set ({usual})."
