@@ -19,6 +19,7 @@ from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.known_classes import CIFAR10, CIFAR100, IMAGENET, numbered_names
 from fastneg.data.labels import class_map
 from fastneg.data.subsets import IMAGENET100
+from fastneg.evaluation import features
 from fastneg.evaluation.categories import CATEGORIES_16
 from fastneg.evaluation.category_answers import category_logits
 from fastneg.evaluation.features import central_crops, features_of
@@ -407,6 +408,21 @@ def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, caps
         "holds figures of silhouettes with resize none, which those with resize 64 would replace"
         in capsys.readouterr().err
     )
+
+
+def test_corruptions_show_the_images_as_the_clean_set_was(probed, lines, tmp_path, monkeypatch):
+    seen, real = [], features.EvalLoader
+
+    def recorded(*args, **options):
+        seen.append(options["resize"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(features, "EvalLoader", recorded)
+    path = make_beton(tmp_path / "clean.beton", 4)
+    assert evaluate(probed, f"clean={path}:resize=36", corruptions="on") == 0
+    assert seen == [36, 36]
+    shown = {row["kind"]: row["resize"] for row in lines() if "resize" in row}
+    assert shown["accuracy"] == shown["corruptions"] == 36
 
 
 def test_features_of_one_view_are_not_taken_for_those_of_another(tmp_path):
