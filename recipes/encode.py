@@ -39,10 +39,11 @@ def run_encode(config):
     changed, of_textures = (
         ", ".join(f"{count} {reason}" for reason, count in summary[key].items()) for key in ("re_encoded", "textures_re_encoded")
     )
+    again = "stored as raw pixels" if config.lossless else "encoded again"
     print(
         f"{config.out}: {summary['images']} images, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
-        f"{summary['passed_through']} passed through untouched, encoded again: {changed or 'none'}; "
-        + (f"textures encoded again: {of_textures or 'none'}; " if config.textures else "")
+        f"{summary['passed_through']} passed through untouched, {again}: {changed or 'none'}; "
+        + (f"textures {again}: {of_textures or 'none'}; " if config.textures else "")
         + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
         + f"skipped: {len(summary['skipped'])}; no images by their suffix: {summary['ignored']}."
     )
