@@ -11,6 +11,8 @@ os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
 import pytest
 
+FFCV_TIMEOUT_S = 200
+
 torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
 
 
@@ -86,3 +88,20 @@ def beton(tmp_path_factory):
             height, width = rng.integers(40, 120, 2)
             writer.add(jpeg(photo(rng, height, width)), height, width, label=i % 4)
     return path
+
+
+@pytest.fixture(scope="module")
+def ffcv():
+    """ffcv(function, *arguments): its result, computed in FFCV's process.
+
+    It waits for ever where it fails, forks, and leaves Numba's finalizers behind.
+    """
+    import multiprocessing
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=os.setsid)
+    group = pool.submit(os.getpid).result(FFCV_TIMEOUT_S)
+    yield lambda function, *arguments: pool.submit(function, *arguments).result(FFCV_TIMEOUT_S)
+    os.killpg(group, signal.SIGKILL)  # with those that wait for ever
+    pool.shutdown(wait=False)

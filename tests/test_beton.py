@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
+from fastneg.data.checksum_block import POINTER
 from fastneg.data.sidecar import sidecar_path
 
 RNG = np.random.default_rng(0)
@@ -27,7 +28,7 @@ RAW_AT = len(BLOBS)
 def small(tmp_path_factory):
     """Six JPEGs (in name: the format does not look inside) and one raw sample, in pages of 4096 bytes."""
     path = tmp_path_factory.mktemp("beton") / "small.beton"
-    with BetonWriter(path, int_fields=("label", "texture", "crc32"), page_size=4096, classes=["cat", "dog"]) as writer:
+    with BetonWriter(path, int_fields=("label", "texture"), page_size=4096, classes=["cat", "dog"]) as writer:
         for i, blob in enumerate(BLOBS):
             writer.add(blob, 10 + i, 20 + i, label=i % 2, texture=-i, name=f"cat/{i}.jpg")
         writer.add_raw(PIXELS, label=1, texture=2**63 - 1, name="dog/raw.png")
@@ -51,7 +52,8 @@ def test_the_layout_is_ffcvs():
 
 def test_what_is_written_is_read(small):
     with BetonReader(small, verify=True) as reader:
-        assert len(reader) == 7 and reader.fields == ["image", "label", "texture", "crc32"] and reader.path == str(small)
+        assert len(reader) == 7 and reader.fields == ["image", "label", "texture"] and reader.path == str(small)
+        assert list(reader.ints) == ["label", "texture"] and reader.stored_bytes.tolist() == [*map(len, BLOBS), 105]
         assert [reader.jpeg(i).tobytes() for i in range(6)] == BLOBS
         assert reader.labels.tolist() == [0, 1, 0, 1, 0, 1, 1] and reader.labels.dtype == np.int64
         assert reader.ints["texture"].tolist() == [0, -1, -2, -3, -4, -5, 2**63 - 1]
@@ -73,7 +75,7 @@ def test_no_sample_straddles_a_page_and_data_follow_the_records(small):
         first = np.array([data.find(reader.stored(i).tobytes(), 4096) for i in range(1, 7)])
         last = first + [len(reader.stored(i)) - 1 for i in range(1, 7)]
     page = int(head["page_size"])
-    assert page == 4096 and (first // page == last // page).all() and (first >= 8192).all()  # the records end in the second page
+    assert page == 4096 and (first // page == last // page).all() and (first >= 4096).all()  # the records end in the first page
 
 
 def test_samples_are_views_of_the_file(small):
@@ -98,8 +100,8 @@ def test_a_reader_travels_to_other_processes(small, monkeypatch):
 
 def test_labels_are_found_by_name_or_by_being_alone(tmp_path):
     for fields, expected in ((("label", "other"), 1), (("category", "crc32"), 1), (("category", "other"), None), (("crc32",), None)):
-        with BetonWriter(tmp_path / "x.beton", int_fields=fields, page_size=4096) as writer:
-            writer.add(b"data", 1, 1, **{field: 1 + number for number, field in enumerate(fields) if field != "crc32"})
+        with BetonWriter(tmp_path / "x.beton", int_fields=fields, page_size=4096, checksums="crc32" not in fields) as writer:
+            writer.add(b"data", 1, 1, **{field: 1 + number for number, field in enumerate(fields)})
         labels = BetonReader(tmp_path / "x.beton").labels
         assert (labels if expected is None else labels.tolist()) == (None if expected is None else [expected])
 
@@ -111,8 +113,9 @@ def table(path):
     return int(header(path.read_bytes())["alloc_table_ptr"])
 
 
-RECORDS = HEADER.itemsize + 4 * DESCRIPTOR.itemsize
-RECORD = 40  # image 13, padded to 16, and three int64
+RECORDS = HEADER.itemsize + 3 * DESCRIPTOR.itemsize
+RECORD = 32  # image 13, padded to 16, and two int64
+ARGUMENTS = HEADER.itemsize + 17  # of the first field
 
 
 def moved(path, sample, pointer):
@@ -121,6 +124,10 @@ def moved(path, sample, pointer):
     for where in (RECORDS + sample * RECORD + 5, table(path) + sample * 24 + 8):
         data[where : where + 8] = pointer.to_bytes(8, "little")
     return bytes(data)
+
+
+def checksums(path):
+    return int(np.frombuffer(path.read_bytes(), POINTER, 1, ARGUMENTS)[0]["ptr"])
 
 
 DAMAGE = {
@@ -140,7 +147,7 @@ DAMAGE = {
     "more fields than fit": (lambda path: changed(path, 2, 65535, 2), "the 65535 fields"),
     "custom field": (lambda path: changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 255, 1), "'label' of a custom type"),
     "unknown field": (lambda path: changed(path, HEADER.itemsize + DESCRIPTOR.itemsize, 9, 1), "'label' of type 9"),
-    "no image field": (lambda path: changed(path, HEADER.itemsize, 1, 1), "0 image fields.*image, label, texture, crc32"),
+    "no image field": (lambda path: changed(path, HEADER.itemsize, 1, 1), "0 image fields.*image, label, texture"),
     "two image fields": (
         lambda path: (
             changed(path, HEADER.itemsize + 1, ord("j"), 1)[: HEADER.itemsize + DESCRIPTOR.itemsize]
@@ -158,6 +165,10 @@ DAMAGE = {
     "size 0": (lambda path: changed(path, table(path) + 24 + 16, 0, 8), "sample 1 is not in the allocation table"),
     "size of raw pixels": (lambda path: changed(path, table(path) + 6 * 24 + 16, 3, 8), "sample 6 has not the size of its pixels"),
     "overlap": (lambda path: changed(path, table(path) + 3 * 24 + 16, 18, 8), "sample 4 overlaps another"),
+    "checksums": (lambda path: changed(path, checksums(path) + 9, 1, 1), r"the checksums of its samples are damaged \(bytes \d+ to \d+\)"),
+    "checksums elsewhere": (lambda path: changed(path, ARGUMENTS + 8, checksums(path) - 8, 8), "the checksums of its samples are damaged"),
+    "checksums nowhere": (lambda path: changed(path, ARGUMENTS + 8, 2**64 - 1, 8), "the checksums of its samples are damaged"),
+    "checksums in the table": (lambda path: changed(path, ARGUMENTS + 8, table(path), 8), "the checksums of its samples are damaged"),
     "another's bytes": (lambda path: changed(path, table(path) + 24, 5, 8), "sample 1 is not in the allocation table"),
 }
 
@@ -194,7 +205,7 @@ def test_silent_damage_is_found_by_the_checksums(small, tmp_path):
         assert [reader.matches_checksum(i) for i in range(7)] == [True] * 4 + [False] + [True] * 2
     with pytest.raises(BetonError, match="1 of 7 samples fail their checksum; the first is sample 4 of"):
         BetonReader(path, verify=True)
-    with BetonWriter(tmp_path / "plain.beton", int_fields=("label",), page_size=4096) as writer:
+    with BetonWriter(tmp_path / "plain.beton", page_size=4096, checksums=False) as writer:
         writer.add(b"data", 1, 1, label=0)
     with pytest.raises(BetonError, match="holds no checksums"):
         BetonReader(tmp_path / "plain.beton", verify=True)

@@ -52,8 +52,8 @@ def test_paired_images_lie_with_their_sample(tmp_path):
             writer.add(b"data", 1, 1, label=0, paired={"texture": (b"", 1, 1)})
     data = path.read_bytes()
     with BetonReader(path, verify=True) as reader:
-        assert reader.fields == ["image", "texture", "label", "crc32", "texture_crc32"] and reader.image_fields == ["image", "texture"]
-        assert reader.labels.tolist() == list(range(500))  # the checksums of the textures are no second candidate
+        assert reader.fields == ["image", "label", "texture"] and reader.image_fields == ["image", "texture"]
+        assert reader.labels.tolist() == list(range(500))
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
             if i != 7:
                 assert reader.jpeg(i).tobytes() == reader.encoded(i).tobytes() == image
@@ -106,7 +106,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         ({"int_fields": ("a" * 17,)}, "1 to 16 ASCII"),
         ({"int_fields": ("image",)}, "none of 'image'"),
         ({"paired_fields": ("image",)}, "none of 'image'"),
-        ({"paired_fields": ("a" * 12,)}, "field 'aaaaaaaaaaaa_crc32': 1 to 16 ASCII"),
+        ({"int_fields": ("label", "crc32")}, "int field 'crc32': the writer keeps the checksums itself"),
         ({"paired_fields": ("label",)}, "may occur once"),
         ({"int_fields": ("a", "a")}, "may occur once"),
         ({"page_size": 5000}, "power of two"),

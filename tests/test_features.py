@@ -38,7 +38,7 @@ def make_beton(path, count=24, classes=("a", "b", "c", "d"), seed=0, **fields):
     """Photos tinted by their class, so that even an untrained encoder tells them apart; further int fields by function of the position."""
     rng = np.random.default_rng(seed)
     tints = np.random.default_rng(99).integers(0, 256, (8, 3))
-    with BetonWriter(path, int_fields=("label", "crc32", *fields), classes=list(classes)) as writer:
+    with BetonWriter(path, int_fields=("label", *fields), classes=list(classes)) as writer:
         for i in range(count):
             label = i % len(classes)
             tint = tints[sum(map(ord, classes[label])) % 8]

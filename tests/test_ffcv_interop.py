@@ -1,7 +1,5 @@
 """FFCV itself reads our files, and we read its: the truth about the format is what FFCV does. Serves fastneg.data.ffcv_writer.
-
-FFCV works in a process of its own: it waits for ever where it fails, forks, and leaves Numba's finalizers behind.
-"""
+FFCV works in a process of its own (conftest.py)."""
 
 import contextlib
 import io
@@ -12,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +27,6 @@ RNG = np.random.default_rng(0)
 TIMEOUT_S = 200
 
 
-@pytest.fixture(scope="module")
-def ffcv():
-    """ffcv(function, *arguments): its result, computed in FFCV's process."""
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=os.setsid)
-    group = pool.submit(os.getpid).result(TIMEOUT_S)
-    yield lambda function, *arguments: pool.submit(function, *arguments).result(TIMEOUT_S)
-    os.killpg(group, signal.SIGKILL)  # with those that wait for ever
-    pool.shutdown(wait=False)
-
-
 def load_with_ffcv(path, os_cache, crop):
     """(images, labels, textures) of all samples, by FFCV's Loader."""
     from ffcv.fields.basics import IntDecoder
@@ -47,7 +34,7 @@ def load_with_ffcv(path, os_cache, crop):
     from ffcv.loader import Loader, OrderOption
 
     decoder = SimpleRGBImageDecoder() if crop is None else CenterCropRGBImageDecoder((crop, crop), 1.0)
-    pipelines = {"image": [decoder], "label": [IntDecoder()], "texture": [IntDecoder()], "crc32": None}
+    pipelines = {"image": [decoder], "label": [IntDecoder()], "texture": [IntDecoder()]}
     loader = Loader(str(path), 4, num_workers=1, order=OrderOption.SEQUENTIAL, os_cache=os_cache, pipelines=pipelines)
     batches = [[np.array(part) for part in batch] for batch in loader]
     return [np.concatenate(column) for column in zip(*batches, strict=True)]
@@ -99,7 +86,7 @@ def thumbnail(image):
 def write(path, images, page_size=1 << 21):
     """A JPEG of each kind that passes through, and raw pixels, in turn; returns the JPEG bytes, None for raw."""
     blobs = []
-    with BetonWriter(path, int_fields=("label", "texture", "crc32"), page_size=page_size) as writer:
+    with BetonWriter(path, int_fields=("label", "texture"), page_size=page_size) as writer:
         for i, image in enumerate(images):
             file = io.BytesIO()
             shown = Image.fromarray(image)
@@ -175,7 +162,7 @@ def test_we_read_ffcvs_files(tmp_path, ffcv, mode):
 
 
 def pair_with_ffcv(path, write):
-    """Two image fields a sample: written by FFCV, or read by FFCV's Loader as (images, textures, labels)."""
+    """Two image fields a sample: written by FFCV, or read by FFCV's Loader as (images, labels, textures)."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.fields.basics import IntDecoder
     from ffcv.fields.decoders import SimpleRGBImageDecoder
@@ -187,8 +174,7 @@ def pair_with_ffcv(path, write):
         fields = {"texture": RGBImageField("jpg"), "label": IntField(), "image": RGBImageField("raw")}
         return DatasetWriter(str(path), fields, page_size=1 << 21, num_workers=1).from_indexed_dataset(write, chunksize=5)
     decoders = {"image": [SimpleRGBImageDecoder()], "texture": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
-    pipelines = {**decoders, "crc32": None, "texture_crc32": None}
-    loader = Loader(str(path), 4, num_workers=1, order=OrderOption.QUASI_RANDOM, os_cache=False, pipelines=pipelines)
+    loader = Loader(str(path), 4, num_workers=1, order=OrderOption.QUASI_RANDOM, os_cache=False, pipelines=decoders)
     batches = [[np.array(part) for part in batch] for batch in loader]
     return [np.concatenate(column) for column in zip(*batches, strict=True)]
 
@@ -199,8 +185,8 @@ def test_paired_images_pass_between_us_and_ffcv(tmp_path, ffcv):
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
             writer.add(jpeg(image), 40, 56, label=i, paired={"texture": (jpeg(texture), 30, 56)})
     found = ffcv(pair_with_ffcv, path, None)
-    assert sorted(found[2].ravel().tolist()) == list(range(12))
-    for image, texture, label in zip(*found, strict=True):
+    assert sorted(found[1].ravel().tolist()) == list(range(12))
+    for image, label, texture in zip(*found, strict=True):
         assert abs(image.astype(int) - pixels(jpeg(images[label[0]]))).mean() < 2
         assert abs(texture.astype(int) - pixels(jpeg(textures[label[0]]))).mean() < 2
     ffcv(pair_with_ffcv, path, [(texture, i, image) for i, (image, texture) in enumerate(zip(images, textures, strict=True))])

@@ -51,7 +51,10 @@ class Original:
         entries = (len(self.data) - self.table) // ALLOCATION.itemsize
         self.numbers = {  # (place, width) of each number
             "header": _numbers(HEADER, 0, 1),
-            "descriptors": [(HEADER.itemsize + i * DESCRIPTOR.itemsize, 1) for i in range(fields)],
+            # Its type, and where its checksums lie.
+            "descriptors": [
+                (HEADER.itemsize + i * DESCRIPTOR.itemsize + at, width) for i in range(fields) for at, width in ((0, 1), (25, 8))
+            ],
             "records": _numbers(self.record, self.records, self.count),
             "table": _numbers(ALLOCATION, self.table, entries),
         }

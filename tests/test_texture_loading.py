@@ -20,7 +20,7 @@ from fastneg.recipes.presets import tiny_cpu
 
 
 def written(path, images, textures=None):
-    with BetonWriter(path, ("label", "crc32"), paired_fields=() if textures is None else ("texture",)) as writer:
+    with BetonWriter(path, paired_fields=() if textures is None else ("texture",)) as writer:
         for i, pixels in enumerate(images):
             pair = {} if textures is None else {"paired": {"texture": textures[i]}}
             writer.add(jpeg(pixels), *pixels.shape[:2], label=0, **pair)

@@ -11,8 +11,8 @@ RNG = np.random.default_rng(0)
 IMAGES = [photo(RNG, 30 + i, 40) for i in range(150)]
 
 
-def written(path, int_fields=("label", "crc32"), broken=()):
-    with BetonWriter(path, int_fields=int_fields, page_size=65536) as writer:
+def written(path, checksums=True, broken=()):
+    with BetonWriter(path, checksums=checksums, page_size=65536) as writer:
         for i, image in enumerate(IMAGES):
             data = jpeg(image)
             if i % 10 == 9:
@@ -54,8 +54,8 @@ def test_every_bad_sample_is_listed_with_its_reason(tmp_path, workers):
 def test_several_files_are_checked_one_by_one(tmp_path, workers, capsys):
     written(tmp_path / "a.beton")
     written(tmp_path / "b.beton", broken=((3, "truncated"), (140, "size")))
-    cut = written(tmp_path / "c.beton", int_fields=("label",))
-    written(tmp_path / "d.beton", int_fields=("label",), broken=((71, "truncated"),))
+    cut = written(tmp_path / "c.beton", checksums=False)
+    written(tmp_path / "d.beton", checksums=False, broken=((71, "truncated"),))
     cut.write_bytes(cut.read_bytes()[:-24])
     config = VerifyConfig(f"{tmp_path}/?.beton", workers=workers)
     result = verify(config)
@@ -86,7 +86,7 @@ def test_paired_images_are_checked_too(tmp_path):
 
 
 def test_without_checksums_the_decode_is_what_is_left(tmp_path):
-    path = written(tmp_path / "x.beton", int_fields=("label",), broken=((3, "truncated"),))
+    path = written(tmp_path / "x.beton", checksums=False, broken=((3, "truncated"),))
     (tmp_path / "x.beton.json").unlink()
     result = verify(VerifyConfig(str(path), workers=1))
     assert result["checked_crc"] is False and [(bad["index"], bad["name"]) for bad in result["bad"]] == [(3, None)]
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_whole_raises(tmp_path):
 
 def test_damage_that_a_decoder_passes_over_is_found_without_checksums(tmp_path):
     data = saved(IMAGES[0], "JPEG", restart_marker_blocks=1)
-    with BetonWriter(tmp_path / "x.beton", int_fields=("label",)) as writer:
+    with BetonWriter(tmp_path / "x.beton", checksums=False) as writer:
         for bad in (data, data[: data.index(b"\xff\xd1")] + data[data.index(b"\xff\xd2") :]):
             writer.add(bad, *IMAGES[0].shape[:2], label=0)
     (found,) = verify(VerifyConfig(str(tmp_path / "x.beton"), workers=1))["bad"]

@@ -1,9 +1,11 @@
 """The .beton format (FFCV format version 2, little-endian): its layout, and a reader without copies.
 
-    HEADER | DESCRIPTOR × num_fields | record × num_samples | … samples … | ALLOCATION × samples, up to the end of the file
+    HEADER | DESCRIPTOR × num_fields | record × num_samples | … samples … | checksums | ALLOCATION × samples, up to the end of the file
 
-A record holds the values of all fields, aligned as numpy aligns a struct, but the image in it is packed. No sample straddles a page.
-FFCV's stock Loader reads what `BetonWriter` (beton_writer.py) writes; `BetonReader` reads what FFCV's DatasetWriter writes.
+Checksums are ours and FFCV does not see them (checksum_block.py); files of earlier versions hold
+them as int fields. A record holds the values of all fields, aligned as numpy aligns a struct, but
+the image in it is packed. No sample straddles a page. FFCV's stock Loader reads what `BetonWriter`
+(beton_writer.py) writes; `BetonReader` reads what FFCV's DatasetWriter writes.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastneg.data.checksum_block import read_block
 from fastneg.data.errors import BetonError
 from fastneg.data.sidecar import read_sidecar
 
@@ -37,7 +40,7 @@ WILL_NEED_BYTES = 1 << 17
 
 
 def checksum_field(image_field, main):
-    """The int field with the CRC32s of an image field: "crc32" for the main one, "texture_crc32" for "texture"."""
+    """The int field of earlier versions with the CRC32s of an image field: "crc32" for the main one, "texture_crc32" for "texture"."""
     return CHECKSUM_FIELD if image_field == main else f"{image_field}_{CHECKSUM_FIELD}"
 
 
@@ -72,8 +75,10 @@ class BetonReader:
         sizes: (len, 2) int64, height and width in pixels.
         raw: (len,) bool, the samples that are raw pixels and not a JPEG.
         ints: {name: (len,) int64} of all int fields.
-        labels: (len,) int64: the field "label", or the only int field beside the checksums; None if there is neither.
-        checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None.
+        stored_bytes: (len,) int64, the size of each sample as stored.
+        labels: (len,) int64: the field "label", or the only int field beside such checksums; None if there is neither.
+        checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None where the file holds none. Files of earlier versions
+            hold them as an int field "crc32", which `fields` and `ints` list too.
         classes, names: list of str or None: the name of each label, and the source file of each sample, from PATH.json.
         info: dict, whatever else PATH.json says.
         pages: (len,) int64, the page of the file in which each sample lies, counted from 0.
@@ -89,12 +94,18 @@ class BetonReader:
         self._map = self._open()
         self._bytes = np.frombuffer(self._map, np.uint8)
         header = self._read_header()
-        types = self._read_fields(int(header["num_fields"]))
+        types, arguments = self._read_fields(int(header["num_fields"]))
         records, data_start = self._read_records(header, types)
         self.ints = {name: records[name].astype(np.int64) for name, type_id in types.items() if type_id == INT_TYPE}
-        self._fields = self._place_samples(records, types, data_start, int(header["alloc_table_ptr"]))
+        table = int(header["alloc_table_ptr"])
+        checksums = {}
+        for name in self.image_fields:
+            found = read_block(self.path, self._bytes, arguments[name], len(records), (data_start, table))
+            checksums[name] = self.ints.get(checksum_field(name, self.image_fields[0])) if found is None else found
+        self._fields = self._place_samples(records, types, data_start, table, checksums)
         self._main = self._fields[self.image_fields[0]]
         self.sizes, self.raw, self.checksums = self._main.sizes, self._main.raw, self._main.checksums
+        self.stored_bytes = np.asarray(self._main.stop) - np.asarray(self._main.start)
         self.pages = np.asarray(self._main.start) // int(header["page_size"])
         self.labels = self._find_labels()
         # The records, not the samples: enough to tell whose sidecar a sidecar is.
@@ -204,7 +215,7 @@ class BetonReader:
     def _read_fields(self, count):
         if HEADER.itemsize + count * DESCRIPTOR.itemsize > len(self._map) or count == 0:
             raise BetonError(f"{self.path} cannot hold the {count} fields that its header names: it is damaged or no .beton file.")
-        types = {}
+        types, arguments = {}, {}
         for descriptor in np.frombuffer(self._map, DESCRIPTOR, count, HEADER.itemsize):
             name, type_id = descriptor["name"].split(b"\0")[0].decode("ascii", "replace"), int(descriptor["type_id"])
             if not name.isprintable() or not name or name in types or "\ufffd" in name:
@@ -212,7 +223,7 @@ class BetonReader:
             if type_id not in FIELD_TYPES:
                 kind = "a custom type, whose records cannot be read" if type_id == 255 else f"type {type_id}, which does not exist"
                 raise BetonError(f"{self.path} has a field {name!r} of {kind}; types 0 to 6 were expected.")
-            types[name] = type_id
+            types[name], arguments[name] = type_id, descriptor["arguments"].tobytes()
         self.fields = list(types)
         self.image_fields = sorted((name for name, type_id in types.items() if type_id == IMAGE_TYPE), key=lambda name: name != "image")
         if not self.image_fields or (len(self.image_fields) > 1 and self.image_fields[0] != "image"):
@@ -220,7 +231,7 @@ class BetonReader:
                 f"{self.path} has {len(self.image_fields)} image fields, one was expected, or one named 'image'; "
                 f"its fields: {', '.join(types)}."
             )
-        return types
+        return types, arguments
 
     def _read_records(self, header, types):
         record = np.dtype([(name, FIELD_TYPES[type_id]) for name, type_id in types.items()], align=True)
@@ -233,7 +244,7 @@ class BetonReader:
             raise BetonError(f"{self.path} cannot hold the {count} samples that its header names: it is damaged. Copy or encode it again.")
         return np.frombuffer(self._map, record, count, start), stop
 
-    def _place_samples(self, records, types, data_start, table):
+    def _place_samples(self, records, types, data_start, table, checksums):
         """Find each sample's bytes: the records say where they begin, the allocation table how many they are.
 
         Returns:
@@ -250,7 +261,7 @@ class BetonReader:
             self._refuse(raw & (size != sizes.prod(axis=1) * 3), f"{what} has not the size of its pixels")
             # A memoryview gives up an int several times faster than an array does.
             places = (memoryview(start), memoryview(start + size), memoryview(raw))
-            found[name] = _Images(sizes, raw, *places, self.ints.get(checksum_field(name, self.image_fields[0])))
+            found[name] = _Images(sizes, raw, *places, checksums[name])
         starts = np.concatenate([images.start for images in found.values()])
         stops = np.concatenate([images.stop for images in found.values()])
         order = np.argsort(starts, kind="stable")
@@ -306,8 +317,8 @@ class BetonReader:
         for field in self.image_fields:
             if self.checksums_of(field) is None:
                 raise BetonError(
-                    f"{self.path} holds no checksums (no {checksum_field(field, self.image_fields[0])} field): open it without verify, or "
-                    "encode it again."
+                    f"{self.path} holds no checksums of the field {field!r}: open it without verify, "
+                    "or encode it again."
                 )
         bad = [i for i in range(len(self)) if not all(self.matches_checksum(i, field) for field in self.image_fields)]
         if bad:

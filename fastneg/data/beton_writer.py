@@ -13,7 +13,6 @@ import numpy as np
 
 from fastneg.data.beton import (
     ALLOCATION,
-    CHECKSUM_FIELD,
     DESCRIPTOR,
     HEADER,
     IMAGE,
@@ -26,6 +25,7 @@ from fastneg.data.beton import (
     BetonReader,
     checksum_field,
 )
+from fastneg.data.checksum_block import CHECKSUM, block_of
 from fastneg.data.sidecar import sidecar_path
 from fastneg.data.temporary import temporary_file, told_when_full
 
@@ -42,33 +42,37 @@ class BetonWriter:
 
     Args:
         path: the file to write; missing folders are made.
-        int_fields: names of the int fields (at most 16 ASCII characters each). "crc32" is filled in by the writer.
-        paired_fields: names of further image fields, such as "texture"; if there is "crc32", each gets an int field for its own CRC32s.
+        int_fields: names of the int fields (at most 16 ASCII characters each).
+        paired_fields: names of further image fields, such as "texture".
         page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample fits.
         classes: names of the labels, for PATH.json.
+        checksums: keep the CRC32 of each image, where FFCV does not see it (checksum_block.py).
     Attributes:
         info: dict, written into PATH.json too; values as JSON takes them.
     Raises:
         ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large, or the disk is full.
     """
 
-    def __init__(self, path, int_fields=("label", CHECKSUM_FIELD), page_size=PAGE_SIZE, classes=None, paired_fields=()):
+    def __init__(self, path, int_fields=("label",), page_size=PAGE_SIZE, classes=None, paired_fields=(), checksums=True):
         self.path, self.int_fields, self.image_fields, self.info = Path(path), tuple(int_fields), ("image", *paired_fields), {}
-        self._expected = [name for name in self.int_fields if name != CHECKSUM_FIELD]
-        if CHECKSUM_FIELD in self.int_fields:
-            self.int_fields += tuple(checksum_field(name, "image") for name in self.image_fields[1:])
+        # As FFCV's users unpack a batch: image, label, then what else there is.
+        self._fields = ("image", *self.int_fields, *self.image_fields[1:])
+        reserved = {checksum_field(name, "image") for name in self.image_fields}
+        if checksums and (taken := [name for name in self.int_fields if name in reserved]):
+            raise ValueError(f"int field {taken[0]!r}: the writer keeps the checksums itself, in no field. Leave it out.")
         for name in (*self.image_fields[1:], *self.int_fields):
             fits = isinstance(name, str) and name.isascii() and name.isprintable() and 0 < len(name) <= 16
             if not fits or name in ("image", "name", "paired"):
                 raise ValueError(f"field {name!r}: 1 to 16 ASCII characters were expected, and none of 'image', 'name', 'paired'.")
-        if len({*self.image_fields, *self.int_fields}) != len(self.image_fields) + len(self.int_fields):
-            raise ValueError(f"fields are {(*self.image_fields, *self.int_fields)}: each name may occur once.")
+        if len(set(self._fields)) != len(self._fields):
+            raise ValueError(f"fields are {self._fields}: each name may occur once.")
         if page_size & (page_size - 1) or not SMALLEST_PAGE <= page_size <= LARGEST_PAGE:
             raise ValueError(f"page_size is {page_size}: a power of two from {SMALLEST_PAGE} to {LARGEST_PAGE} was expected.")
         self.page_size, self._classes, self._names = page_size, None if classes is None else list(classes), []
-        columns = [*((name, IMAGE) for name in self.image_fields), *((name, "<i8") for name in self.int_fields)]
-        self._record = np.dtype(columns, align=True)
-        self._records, self._sizes, self._count = np.zeros(1024, self._record), np.zeros((1024, len(self.image_fields)), np.int64), 0
+        record = np.dtype([(name, IMAGE if name in self.image_fields else "<i8") for name in self._fields], align=True)
+        images = (1024, len(self.image_fields))
+        self._records, self._sizes, self._count = np.zeros(1024, record), np.zeros(images, np.int64), 0
+        self._checksums = np.zeros(images, CHECKSUM) if checksums else None
         self._stack, self._temporary, self._file = contextlib.ExitStack(), None, None
         # Records lie before the samples, but their number is known at the end only: they get the first page, and what turns out to be in
         # their way is moved then.
@@ -91,7 +95,7 @@ class BetonWriter:
             name: source file of the sample, for PATH.json.
             paired: {field: (JPEG bytes, height, width), or raw pixels as in `add_raw`} for each of
                 the paired fields.
-            ints: a value for each int field but the checksums.
+            ints: a value for each int field.
         """
         self._add((JPEG, jpeg, height, width), name, paired, ints)
 
@@ -103,7 +107,7 @@ class BetonWriter:
         if self._file is None:
             raise ValueError(f"The writer of {self.path} is not open: use it as a context manager.")
         paired = paired or {}
-        for what, given, expected in (("int", ints, self._expected), ("paired", paired, self.image_fields[1:])):
+        for what, given, expected in (("int", ints, self.int_fields), ("paired", paired, self.image_fields[1:])):
             if sorted(given) != sorted(expected):
                 raise ValueError(f"values came for the {what} fields {sorted(given)}, {sorted(expected)} were expected.")
         values = {key: operator.index(value) for key, value in ints.items()}
@@ -113,16 +117,18 @@ class BetonWriter:
         pairs = (_raw(pair) if isinstance(pair, np.ndarray) else (JPEG, *pair) for pair in pairs)
         images = dict(zip(self.image_fields, (image, *pairs), strict=True))
         blocks = [_bytes_of(*image) for image in images.values()]
-        for field, block in zip(images, blocks, strict=True):
-            values[checksum_field(field, "image")] = zlib.crc32(block)
         if self._count == len(self._records):
-            self._records, self._sizes = (np.concatenate([column, np.zeros_like(column)]) for column in (self._records, self._sizes))
-        at, record = self._write(blocks), []
-        for (mode, _, height, width), block in zip(images.values(), blocks, strict=True):
-            record.append((mode, width, height, at))
+            twice = lambda column: np.concatenate([column, np.zeros_like(column)])
+            self._records, self._sizes = twice(self._records), twice(self._sizes)
+            self._checksums = None if self._checksums is None else twice(self._checksums)
+        at = self._write(blocks)
+        for (field, (mode, _, height, width)), block in zip(images.items(), blocks, strict=True):
+            values[field] = (mode, width, height, at)
             at += len(block)
-        self._records[self._count] = (*record, *(values[key] for key in self.int_fields))
+        self._records[self._count] = tuple(values[field] for field in self._fields)
         self._sizes[self._count] = [len(block) for block in blocks]
+        if self._checksums is not None:
+            self._checksums[self._count] = [zlib.crc32(block) for block in blocks]
         # The name of a file may hold bytes that are no UTF-8, which Python keeps as surrogates and JSON cannot hold.
         text = None if name is None else str(name)
         self._names.append(text if text is None or text.isascii() else text.encode("utf-8", "backslashreplace").decode())
@@ -146,7 +152,7 @@ class BetonWriter:
         return start
 
     def _records_start(self):
-        return HEADER.itemsize + DESCRIPTOR.itemsize * (len(self.image_fields) + len(self.int_fields))
+        return HEADER.itemsize + DESCRIPTOR.itemsize * len(self._fields)
 
     def __exit__(self, kind, error, trace):
         with self._stack, told_when_full(self.path):
@@ -170,10 +176,11 @@ class BetonWriter:
             moved = self._write([self._file.read(sizes[index].sum())]) - first
             for name in self.image_fields:
                 records[name]["data_ptr"][index] = int(records[name]["data_ptr"][index]) + moved
+        arguments = self._write_checksums()
         table = -(-self._end // 8) * 8
-        header = np.array((VERSION, len(self.image_fields) + len(self.int_fields), self.page_size, self._count, table), HEADER)
-        fields = [(IMAGE_TYPE, name.encode(), b"") for name in self.image_fields]
-        fields += [(INT_TYPE, name.encode(), b"") for name in self.int_fields]
+        header = np.array((VERSION, len(self._fields), self.page_size, self._count, table), HEADER)
+        types = {name: IMAGE_TYPE if name in self.image_fields else INT_TYPE for name in self._fields}
+        fields = [(type_id, name.encode(), arguments.get(name, b"")) for name, type_id in types.items()]
         allocations = np.zeros(sizes.shape, ALLOCATION)
         allocations["sample_id"] = np.arange(self._count)[:, None]
         allocations["ptr"] = np.stack([records[name]["data_ptr"] for name in self.image_fields], axis=1)
@@ -184,6 +191,20 @@ class BetonWriter:
         self._file.seek(table)
         self._file.write(allocations.tobytes())
         self._file.flush()
+
+    def _write_checksums(self):
+        """Append the checksums; {image field: the arguments of its descriptor}.
+
+        They may straddle pages, since FFCV reads none of them.
+        """
+        arguments = {}
+        for number, name in enumerate(self.image_fields if self._checksums is not None else ()):
+            start = -(-self._end // 8) * 8
+            block, arguments[name] = block_of(self._checksums[: self._count, number], start)
+            self._file.seek(start)
+            self._file.write(block)
+            self._end = start + len(block)
+        return arguments
 
 
 def _raw(pixels):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data.beton import CHECKSUM_FIELD, TEXTURE_FIELD, BetonError
+from fastneg.data.beton import TEXTURE_FIELD, BetonError
 from fastneg.data.beton_writer import BetonWriter
 from fastneg.data.ffcv_writer import write_with_ffcv
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
@@ -71,14 +71,14 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
         path: the file to write.
         samples: iterable of (JPEG bytes, {int field: value}, name).
         classes: names of the labels.
-        int_fields: names of the int fields; a CRC32 is added.
+        int_fields: names of the int fields.
     Returns:
         dict as of `encode`.
     Raises:
         BetonError: a sample that could not pass through untouched; nothing is left of the file then.
     """
     began, size, removed = time.perf_counter(), 0, remove_stale(Path(path))
-    with Progress(f"write {Path(path).name}") as progress, BetonWriter(path, (*int_fields, CHECKSUM_FIELD), classes=classes) as writer:
+    with Progress(f"write {Path(path).name}") as progress, BetonWriter(path, int_fields, classes=classes) as writer:
         for number, (data, ints, name) in enumerate(samples):
             header = jpeg_header(data)
             if changes := why_change(header):
@@ -159,7 +159,7 @@ def _pass_through(config, out, sources, order, done, progress, origin, textures)
     )
     results, written = in_order(work, _Samples(sources, order), config.workers), 0
     paired_fields = () if textures is None else (TEXTURE_FIELD,)
-    int_fields = (CHECKSUM_FIELD,) if sources.labels is None else ("label", CHECKSUM_FIELD)
+    int_fields = () if sources.labels is None else ("label",)
     with (
         BetonWriter(out, int_fields, classes=sources.classes, paired_fields=paired_fields) as writer,
         contextlib.closing(results),

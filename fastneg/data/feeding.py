@@ -95,10 +95,8 @@ class FeedingLoader:
         self._fields = (None, TEXTURE_FIELD) if textures else (None,)
         self._looked_at = np.zeros(len(reader), bool)
         self.check_crc = check_crc
-        if check_crc and reader.checksums is None:
-            raise BetonError(
-                f"{reader.path} holds no checksums (no crc32 field), so they cannot be checked: encode it again, or leave check_crc off."
-            )
+        if check_crc and any(reader.checksums_of(field or reader.image_fields[0]) is None for field in self._fields):
+            raise BetonError(f"{reader.path} holds no checksums, so they cannot be checked: encode it again, or leave check_crc off.")
         self._stream = None
         if self.device.type == "cuda":
             if self.device.index is None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from functools import partial
 from multiprocessing import reduction
 from pathlib import Path
@@ -17,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import default_workers
-from fastneg.data.beton import BetonError, BetonReader
+from fastneg.data.beton import DESCRIPTOR, HEADER, BetonError, BetonReader
 from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish
+from fastneg.data.checksum_block import block_of
 from fastneg.data.image_files import decoded_size, guarded, load_rgb
 from fastneg.data.pool import CHUNK, chunks, in_order, process_context
 from fastneg.data.sources import refuse_or_skip
@@ -61,9 +63,38 @@ def write_with_ffcv(config, out, sources, order, done, progress, origin):
         run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
         with BetonReader(temporary) as reader:
             done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
-            size = sum(len(reader.stored(index)) for index in range(len(reader)))
+            size = int(reader.stored_bytes.sum())
+        add_checksums(temporary)
         publish(temporary, out, {"classes": sources.classes, "names": names, **origin, **done})
     return len(names), size
+
+
+def add_checksums(path):
+    """Put the CRC32s of its images into a file that FFCV wrote: a block before the allocation table, as `BetonWriter` has it.
+
+    The file must not be of a final name yet: it is damaged while it is changed.
+    """
+    with BetonReader(path) as reader:
+        fields = reader.fields
+        checksums = {name: [zlib.crc32(reader.stored(i, name)) for i in range(len(reader))] for name in reader.image_fields}
+    with open(path, "r+b") as file:
+        header = np.frombuffer(file.read(HEADER.itemsize), HEADER).copy()
+        descriptors = np.frombuffer(file.read(len(fields) * DESCRIPTOR.itemsize), DESCRIPTOR).copy()
+        end = int(header["alloc_table_ptr"][0])
+        file.seek(end)
+        table = file.read()
+        for number, name in enumerate(fields):
+            if name in checksums:
+                start = -(-end // 8) * 8
+                block, descriptors["arguments"][number] = block_of(checksums[name], start)
+                file.seek(start)
+                file.write(block)
+                end = start + len(block)
+        header["alloc_table_ptr"] = -(-end // 8) * 8
+        file.seek(int(header["alloc_table_ptr"][0]))
+        file.write(table)
+        file.seek(0)
+        file.write(header.tobytes() + descriptors.tobytes())
 
 
 def run_ffcv(config, temporary, paths, labels, page_size, progress):

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from fastneg.data.beton import TEXTURE_FIELD, BetonReader
+from fastneg.data.beton import TEXTURE_FIELD, BetonReader, checksum_field
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
 
@@ -54,7 +54,8 @@ class BetonSet:
         verify: compare every sample with its checksum.
         path: how to call the whole in messages; default the paths, joined by commas.
     Attributes:
-        as of `BetonReader`, over all samples; `names` holds "" for samples of a file that names none, `pages` counts on from file to
+        as of `BetonReader`, over all samples; `checksums` are None where one of the files holds none,
+        `names` holds "" for samples of a file that names none, `pages` counts on from file to
         file, `ints` are as stored, `info` is {path: the file's info}.
     Raises:
         BetonError: a file cannot be read, or the files do not belong together: other fields, class names in only some of them.
@@ -67,17 +68,20 @@ class BetonSet:
         first = self._readers[0]
         for reader in self._readers[1:]:
             self._refuse_other_fields(first, reader)
-        self.fields, self.image_fields = first.fields, first.image_fields
+        # Files of earlier versions hold their checksums as fields: not one of the data set where another file has none of it.
+        self.fields = [name for name in first.fields if all(name in reader.fields for reader in self._readers)]
+        self.image_fields = first.image_fields
         self._first = np.cumsum([0, *map(len, self._readers)]).tolist()
         readers = self._readers
         self._sizes = {field: np.concatenate([reader.sizes_of(field) for reader in readers]) for field in self.image_fields}
-        self._checksums = {
-            field: None if first.checksums_of(field) is None else np.concatenate([reader.checksums_of(field) for reader in readers])
-            for field in self.image_fields
-        }
+        self._checksums = {}
+        for field in self.image_fields:
+            found = [reader.checksums_of(field) for reader in readers]
+            self._checksums[field] = None if any(each is None for each in found) else np.concatenate(found)
         self.sizes, self.checksums = self._sizes[self.image_fields[0]], self._checksums[self.image_fields[0]]
+        self.stored_bytes = np.concatenate([reader.stored_bytes for reader in readers])
         self.raw = np.concatenate([reader.raw for reader in readers])
-        self.ints = {name: np.concatenate([reader.ints[name] for reader in readers]) for name in first.ints}
+        self.ints = {name: np.concatenate([reader.ints[name] for reader in readers]) for name in first.ints if name in self.fields}
         pages_before = np.cumsum([0, *(reader.pages.max() + 1 for reader in readers)])
         self.pages = np.concatenate([reader.pages + before for reader, before in zip(readers, pages_before, strict=False)])
         self.classes, self.labels = self._join_classes()
@@ -161,10 +165,7 @@ class BetonSet:
         return columns[field]
 
     def _refuse_other_fields(self, one, other):
-        fields = [
-            {name: "image" if name in reader.image_fields else "int" if name in reader.ints else "other" for name in reader.fields}
-            for reader in (one, other)
-        ]
+        fields = [_kinds(reader) for reader in (one, other)]
         if fields[0] != fields[1]:
             told = [", ".join(f"{name} ({kind})" for name, kind in sorted(each.items())) for each in fields]
             raise BetonError(
@@ -198,3 +199,11 @@ class BetonSet:
         place = {name: label for label, name in enumerate(classes)}
         joined = [np.array([place[name] for name in each], np.int64)[own] for each, own in zip(lists, labels, strict=True)]
         return classes, np.concatenate(joined)
+
+
+def _kinds(reader):
+    """{field: what it holds} of a file, without the int fields in which earlier versions kept checksums."""
+    checksums = {checksum_field(name, reader.image_fields[0]) for name in reader.image_fields}
+    ints = dict.fromkeys(reader.ints, "int")
+    kinds = {name: "image" if name in reader.image_fields else ints.get(name, "other") for name in reader.fields}
+    return {name: kind for name, kind in kinds.items() if name not in checksums}
