@@ -47,9 +47,27 @@ def run_encode(config):
         + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
         + f"skipped: {len(summary['skipped'])}; no images by their suffix: {summary['ignored']}."
     )
+    if "holdout" in summary:
+        print(_held_out(config, summary["holdout"], summary["images"]))
     for skipped in summary["skipped"]:
         print(f"  skipped {skipped}")
     return 1 if summary["skipped"] else 0
+
+
+def _held_out(config, held, images):
+    """What --holdout did, in words."""
+    text = (
+        f"{held['path']}: {held['images']} of these images, held out (seed {config.seed}); "
+        f"{config.out}: the other {images - held['images']}"
+    )
+    if held["doubles"]:
+        text += f"; {held['doubles']} images lie in the same file as another of the same bytes"
+    for key, where in (("only_train", config.out), ("only_holdout", held["path"])):
+        if names := held[key]:
+            named = f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+            classes = f"{len(names)} class{'es' if len(names) > 1 else ''}"
+            text += f"; {classes} with one image, or copies of one, in {where} alone: {named}"
+    return text + "."
 
 
 def run_verify(config):

@@ -15,11 +15,14 @@ class EncodeConfig(Config):
     """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar archives or WebDataset shards (one .tar, a
     comma list, a glob or a range {000..146} in quotes); or a .csv of paths and labels."""
     out: str
-    """The .beton file to write; OUT.json beside it holds the classes and what was done."""
+    """The .beton file to write; OUT.json beside it holds the classes and what was done. With --holdout OUT-holdout.beton is written too."""
     split: str | None = None
     """The folder below SRC to take (train, val)."""
     subset: str | None = None
     """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are encoded."""
+    holdout: float | None = option(None, above=0.0)
+    """Hold images out into a second file, OUT-holdout.beton, as a validation set: below 1 this share of each class, from 1 on so many
+    images in all. Every class with two images has one in each file; images of the same bytes go into the same one; --seed decides."""
     class_names: str | None = None
     """A text file of lines "CLASS name" (as ImageNet's LOC_synset_mapping.txt): what people call the classes, kept in OUT.json."""
     max_side: int | None = option(None, at_least=1)
@@ -43,12 +46,15 @@ class EncodeConfig(Config):
     on_error: str = option("stop", choices=("stop", "skip"))
     """What an unreadable image does: stop the job, or be listed and skipped."""
     seed: int = option(0, at_least=0)
-    """Samples are written in an order shuffled with this seed, so that neighbours on disk mix classes."""
+    """Samples are written in an order shuffled with this seed, so that neighbours on disk mix classes; it also decides what --holdout
+    takes."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""
 
     def __post_init__(self):
         super().__post_init__()
+        if self.holdout is not None and self.holdout >= 1 and not self.holdout.is_integer():
+            raise ConfigError(f"--holdout is {self.holdout}: a share below 1, or a whole number of images, was expected.")
         if self.writer != "ffcv" and self.ffcv_mode is not None:
             raise ConfigError(f"--ffcv_mode is {self.ffcv_mode}: it has an effect with --writer ffcv only.")
         if self.writer == "ffcv" and self.check != "decode":

@@ -47,13 +47,14 @@ class BetonWriter:
         page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample fits.
         classes: names of the labels, for PATH.json.
         checksums: keep the CRC32 of each image, where FFCV does not see it (checksum_block.py).
+        together: a `Together` that gives the file its name, later and along with others; None: the end of the block does.
     Attributes:
         info: dict, written into PATH.json too; values as JSON takes them.
     Raises:
         ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large, or the disk is full.
     """
 
-    def __init__(self, path, int_fields=("label",), page_size=PAGE_SIZE, classes=None, paired_fields=(), checksums=True):
+    def __init__(self, path, int_fields=("label",), page_size=PAGE_SIZE, classes=None, paired_fields=(), checksums=True, together=None):
         self.path, self.int_fields, self.image_fields, self.info = Path(path), tuple(int_fields), ("image", *paired_fields), {}
         # As FFCV's users unpack a batch: image, label, then what else there is.
         self._fields = ("image", *self.int_fields, *self.image_fields[1:])
@@ -73,7 +74,7 @@ class BetonWriter:
         images = (1024, len(self.image_fields))
         self._records, self._sizes, self._count = np.zeros(1024, record), np.zeros(images, np.int64), 0
         self._checksums = np.zeros(images, CHECKSUM) if checksums else None
-        self._stack, self._temporary, self._file = contextlib.ExitStack(), None, None
+        self._stack, self._temporary, self._file, self._together = contextlib.ExitStack(), None, None, together
         # Records lie before the samples, but their number is known at the end only: they get the first page, and what turns out to be in
         # their way is moved then.
         self._end = -(-self._records_start() // page_size) * page_size
@@ -160,7 +161,11 @@ class BetonWriter:
                 self._finish()
                 names = self._names if any(name is not None for name in self._names) else None
                 names = names and [name or "" for name in names]
-                publish(self._temporary, self.path, {"classes": self._classes, "names": names, **self.info})
+                finished = (self._temporary, self.path, {"classes": self._classes, "names": names, **self.info})
+                if self._together is None:
+                    publish(finished)
+                else:
+                    self._together.add(self._stack.pop_all(), finished)
         self._file = None
 
     def _finish(self):
@@ -226,25 +231,65 @@ def _bytes_of(mode, data, height, width):
     return data
 
 
-def publish(temporary, path, sidecar):
-    """Give a finished .beton file its name: it is opened and checked, both files are on the disk before either is renamed.
+class Together:
+    """Files that get their names at the end of a block, all of them or, where it is left by an exception, none.
+
+    The writers' blocks lie within it and end inside out; the outermost writer's file gets its name first (see `publish`).
+    """
+
+    def __init__(self):
+        self._stack, self._finished = contextlib.ExitStack(), []
+
+    def add(self, stack, finished):
+        """Take over a finished file.
+
+        Args:
+            stack: ExitStack that removes its temporary file.
+            finished: as of `publish`.
+        """
+        self._stack.push(stack)
+        self._finished.append(finished)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        with self._stack:
+            if kind is None:
+                with told_when_full(self._finished[-1][1]):
+                    publish(*reversed(self._finished))
+
+
+def publish(*finished):
+    """Give finished .beton files their names: they are opened and checked, all are on the disk before the first is renamed.
+
+    Of several files, old ones of the names of the second and the later ones go first, and new ones come last: where a crash comes
+    between the renames, they are missing, and none of before stands beside a new one.
 
     Args:
-        temporary, path: Path, in the same folder.
-        sidecar: dict for PATH.json.
+        finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for PATH.json.
     Raises:
-        BetonError: the file is not whole.
+        BetonError: a file is not whole.
     """
-    with BetonReader(temporary) as reader:
-        sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
-    with temporary_file(sidecar_path(path)) as (notes, file):
-        file.write(json.dumps(sidecar, ensure_ascii=False).encode())
-        file.flush()
-        for written in (temporary, notes):
+    with contextlib.ExitStack() as stack:
+        renames = []
+        for temporary, path, sidecar in finished:
+            with BetonReader(temporary) as reader:
+                sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
+            notes, file = stack.enter_context(temporary_file(sidecar_path(path)))
+            file.write(json.dumps(sidecar, ensure_ascii=False).encode())
+            file.flush()
+            pair = [(temporary, path), (notes, sidecar_path(path))]
+            renames += pair if not renames else pair[::-1]
+        for written, _ in renames:
             _sync(written)
-        os.replace(temporary, path)
-        os.replace(notes, sidecar_path(path))
-        _sync(path.parent)
+        for _, path in renames[2:]:
+            path.unlink(missing_ok=True)
+        if len(finished) > 1:
+            _sync(finished[0][1].parent)
+        for written, path in renames:
+            os.replace(written, path)
+        _sync(finished[0][1].parent)
 
 
 def _sync(path):

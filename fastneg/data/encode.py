@@ -15,8 +15,9 @@ import numpy as np
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data.beton import TEXTURE_FIELD, BetonError
-from fastneg.data.beton_writer import BetonWriter
+from fastneg.data.beton_writer import BetonWriter, Together
 from fastneg.data.ffcv_writer import write_with_ffcv
+from fastneg.data.holdout import Holdout, held_out_path, notes_of, refuse_other_pair
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
 from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, in_order
@@ -27,7 +28,7 @@ from fastneg.version import __version__
 
 
 def encode(config: EncodeConfig, textures=None, sources=None):
-    """Encode a folder of images into one .beton file and its PATH.json.
+    """Encode a folder of images into one .beton file and its PATH.json, or with `config.holdout` into two.
 
     Args:
         textures: what makes the texture image paired with each sample, in the worker processes: a picklable object that is called with
@@ -38,10 +39,11 @@ def encode(config: EncodeConfig, textures=None, sources=None):
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
         several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix), left_out {reason:
-        count of images}, removed [str] (temporary files of the same name, left by calls that were killed).
+        count of images}, removed [str] (temporary files of the same name, left by calls that were killed); with `config.holdout`
+        holdout, the dict of `Holdout.summary`, whose images are among `images`.
     Raises:
-        ConfigError: src, split or subset name what does not exist. BetonError: no images, an unreadable one with on_error "stop", a full
-        disk. Nothing is left under the final name then, nor a temporary file.
+        ConfigError: src, split or subset name what does not exist, or a held-out set cannot be. BetonError: no images, an unreadable
+        one with on_error "stop", a full disk. Nothing is left under the final name then, nor a temporary file.
     """
     pillow()
     began = time.perf_counter()
@@ -50,16 +52,20 @@ def encode(config: EncodeConfig, textures=None, sources=None):
         raise ConfigError(f"--out is {out}, a folder: the name of a file was expected.")
     if textures is None and config.textures is not None:
         textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
+    refuse_other_pair(out, config.holdout)
     sources = find_sources(config) if sources is None else sources
+    holdout = None
+    if config.holdout is not None:
+        holdout = Holdout(sources.labels, config.holdout, len(sources.names), sources.classes)
     names_of_classes = None if config.class_names is None else read_class_names(config.class_names, sources.classes)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names))
     done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": []}
     done |= {"ignored": sources.ignored, "left_out": sources.left_out}
-    removed = remove_stale(out)
+    removed = remove_stale(out) + ([] if holdout is None else remove_stale(held_out_path(out)))
     write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
     origin = _origin(config) if names_of_classes is None else {**_origin(config), "class_names": names_of_classes}
     with Progress("encode", len(order)) as progress:
-        images, size = write(config, out, sources, order, done, progress, origin)
+        images, size = write(config, out, sources, order, done, progress, origin, holdout)
     done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
     return {"images": images, "bytes": size, "seconds": time.perf_counter() - began, "removed": removed, **done}
 
@@ -143,8 +149,8 @@ def _pixels(image):
     return np.frombuffer(image.jpeg, np.uint8).reshape(image.height, image.width, 3)
 
 
-def _pass_through(config, out, sources, order, done, progress, origin, textures):
-    """Write the file; returns (images, bytes of them with their textures)."""
+def _pass_through(config, out, sources, order, done, progress, origin, holdout, textures):
+    """Write the file, or the two of a holdout; returns (images, bytes of them with their textures)."""
     work = partial(
         _prepare_files,
         read=sources.read,
@@ -160,10 +166,8 @@ def _pass_through(config, out, sources, order, done, progress, origin, textures)
     results, written = in_order(work, _Samples(sources, order), config.workers), 0
     paired_fields = () if textures is None else (TEXTURE_FIELD,)
     int_fields = () if sources.labels is None else ("label",)
-    with (
-        BetonWriter(out, int_fields, classes=sources.classes, paired_fields=paired_fields) as writer,
-        contextlib.closing(results),
-    ):
+    open_writer = partial(BetonWriter, int_fields=int_fields, classes=sources.classes, paired_fields=paired_fields)
+    with _writers(out, holdout, open_writer) as writers, contextlib.closing(results):
         for index, sample in zip(order, (sample for chunk in results for sample in chunk), strict=True):
             name = sources.names[index]
             if isinstance(sample, str):
@@ -172,6 +176,7 @@ def _pass_through(config, out, sources, order, done, progress, origin, textures)
                 continue
             image, *pair = sample
             ints = {} if sources.labels is None else {"label": sources.labels[index]}
+            writer = writers[holdout is not None and holdout.takes(ints.get("label"), image.jpeg)]
             add, *main = (writer.add_raw, _pixels(image)) if image.raw else (writer.add, *image[:3])
             stored = (_pixels(part) if part.raw else part[:3] for part in pair)
             add(*main, name=name, **ints, paired=dict(zip(paired_fields, stored, strict=True)))
@@ -182,5 +187,24 @@ def _pass_through(config, out, sources, order, done, progress, origin, textures)
             size = sum(memoryview(part.jpeg).nbytes for part in sample)
             written += size
             progress.advance(1, size)
-        writer.info.update(**origin, **done)
-    return len(writer), written
+        if holdout is not None and sum(map(len, writers)):
+            done["holdout"] = holdout.summary(held_out_path(out))
+        for part, writer in zip(("train", "holdout"), writers, strict=False):
+            notes = {} if holdout is None else {"holdout": notes_of(config, out, part)}
+            writer.info.update(**origin, **{**done, **notes})
+    return sum(map(len, writers)), written
+
+
+@contextlib.contextmanager
+def _writers(out, holdout, open_writer):
+    """[the writer of OUT], and with a holdout that of OUT-holdout, whose files get their names together."""
+    if holdout is None:
+        with open_writer(out) as writer:
+            yield [writer]
+    else:
+        with (
+            Together() as together,
+            open_writer(out, together=together) as train,
+            open_writer(held_out_path(out), together=together) as held,
+        ):
+            yield [train, held]

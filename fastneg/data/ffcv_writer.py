@@ -21,6 +21,7 @@ from fastneg.config import default_workers
 from fastneg.data.beton import DESCRIPTOR, HEADER, BetonError, BetonReader
 from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish
 from fastneg.data.checksum_block import block_of
+from fastneg.data.holdout import held_out_path, key_of, notes_of
 from fastneg.data.image_files import decoded_size, guarded, load_rgb
 from fastneg.data.pool import CHUNK, chunks, in_order, process_context
 from fastneg.data.sources import refuse_or_skip
@@ -31,42 +32,55 @@ STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not e
 
 
 def _measure_files(names, folder):
-    return [guarded(lambda path: decoded_size(path.read_bytes()), Path(folder) / name) for name in names]
+    """For each file ((height, width), (CRC32, size)), or a text that says why it cannot be used."""
+    measure = lambda data: (decoded_size(data), key_of(data))
+    return [guarded(lambda path: measure(path.read_bytes()), Path(folder) / name) for name in names]
 
 
-def write_with_ffcv(config, out, sources, order, done, progress, origin):
-    """Run FFCV's DatasetWriter. It waits for ever for a worker that died: images are decoded first, its processes watched.
+def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout):
+    """Run FFCV's DatasetWriter, for a holdout twice. It waits for ever for a worker that died: images are decoded first, its processes
+    watched.
 
     Returns:
         (images, bytes of them).
     """
-    names, labels, kept, largest = [sources.names[i] for i in order], [sources.labels[i] for i in order], [], 0
-    for i, size in enumerate(
-        size for chunk in in_order(partial(_measure_files, folder=config.src), chunks(names, CHUNK), config.workers) for size in chunk
-    ):
-        if isinstance(size, str):
-            refuse_or_skip(config, names[i], size, done["skipped"])
+    names, kept, largest = [sources.names[i] for i in order], ([], []), 0
+    work = partial(_measure_files, folder=config.src)
+    measured = (found for chunk in in_order(work, chunks(names, CHUNK), config.workers) for found in chunk)
+    for name, i, found in zip(names, order, measured, strict=True):
+        if isinstance(found, str):
+            refuse_or_skip(config, name, found, done["skipped"])
             continue
+        size, key = found
         scale = 1 if config.max_side is None else min(1, config.max_side / max(size))
-        kept.append(i)
+        label = sources.labels[i]
+        kept[holdout is not None and holdout.takes(label, key)].append((name, label))
         largest = max(largest, int(size[0] * scale) * int(size[1] * scale) * 3)
-    if not kept:
+    if not kept[0]:
         raise BetonError(f"none of the {len(names)} images in {config.src} can be used; the first: {done['skipped'][0]}.")
-    names, labels = [names[i] for i in kept], [labels[i] for i in kept]
     page_size = PAGE_SIZE
     while page_size < largest:
         page_size *= 2
     if page_size > LARGEST_PAGE:
         raise BetonError(f"the largest image has {largest} bytes of pixels, at most {LARGEST_PAGE} fit a page: give --max_side.")
+    if holdout is not None:
+        done["holdout"] = holdout.summary(held_out_path(out))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with told_when_full(out), temporary_file(out) as (temporary, _):
-        run_ffcv(config, temporary, [str(Path(config.src) / name) for name in names], labels, page_size, progress)
-        with BetonReader(temporary) as reader:
-            done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
-            size = int(reader.stored_bytes.sum())
-        add_checksums(temporary)
-        publish(temporary, out, {"classes": sources.classes, "names": names, **origin, **done})
-    return len(names), size
+    with told_when_full(out), contextlib.ExitStack() as stack:
+        finished, written = [], 0
+        parts = {"train": out} if holdout is None else {"train": out, "holdout": held_out_path(out)}
+        for (part, path), samples in zip(parts.items(), kept, strict=False):
+            temporary, _ = stack.enter_context(temporary_file(path))
+            chosen, labels = map(list, zip(*samples, strict=True))
+            run_ffcv(config, temporary, [str(Path(config.src) / name) for name in chosen], labels, page_size, progress)
+            with BetonReader(temporary) as reader:
+                done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
+                written += int(reader.stored_bytes.sum())
+            add_checksums(temporary)
+            notes = {} if holdout is None else {"holdout": notes_of(config, out, part)}
+            finished.append((temporary, path, {"classes": sources.classes, "names": chosen, **origin, **notes}))
+        publish(*((temporary, path, {**done, **sidecar}) for temporary, path, sidecar in finished))
+    return sum(map(len, kept)), written
 
 
 def add_checksums(path):
