@@ -15,6 +15,7 @@ from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.robustness import evaluate_corruptions
 from fastneg.evaluation.run import append_result, load_run, refuse_other
 from fastneg.evaluation.set_files import open_set
+from fastneg.evaluation.shared import mark_shared
 from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.test_sets import parse_sets
 from fastneg.evaluation.view import WHOLE, is_published, view_of
@@ -72,7 +73,9 @@ def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
         found = evaluate_set(
             run, name, reader, loaded, head, metric=metric, view=view, **files, **options
         )
-        return found, _extras(name, reader, metric, config, loaded, head, view, found, options)
+        problems = _extras(name, reader, metric, config, loaded, head, view, found, options)
+        mark_shared(name, found, reader, head)
+        return found, problems
 
 
 def _extras(name, reader, metric, config, loaded, head, view, found, options):

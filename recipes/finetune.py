@@ -24,11 +24,10 @@ def run_finetune(config):
         logits, index, skipped = fine_tuned_logits(backbone, head, loaded, data.val, **options)
         result = accuracy(logits, data.val_labels[index])
     row = {"kind": "few_shot_finetune" if few else "finetune", "set": "val", "path": str(config.val), **result.figures()}
-    row |= {"skipped": skipped, "checkpoint": loaded.checkpoint, **settings}
+    row |= {"skipped": skipped, **data.field(), "checkpoint": loaded.checkpoint, **settings}
     row |= {"share": config.share, "train_images": len(rows)} if few else {}
     append_result(config.run, row)
-    print(
-        f"Fine-tuned{f' on {config.share:g}% of the labels' if few else ''}, epoch {config.epochs} of {config.epochs}: {told(result)} "
-        f"({loaded.checkpoint}, {time.perf_counter() - began:.0f} s)."
-    )
+    how = f"{f' on {config.share:g}% of the labels' if few else ''}, epoch {config.epochs} of {config.epochs}"
+    seconds = time.perf_counter() - began
+    print(f"Fine-tuned{how}: {told(result, data.shared)} ({loaded.checkpoint}, {seconds:.0f} s).")
     return 0

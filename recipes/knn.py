@@ -23,7 +23,7 @@ def run_knn(config):
         votes = knn_votes(queries.features, voters.features, data.labels[voters.index], data.count, k, config.temperature, device)
         result = accuracy(votes, data.val_labels[queries.index])
     row = {"kind": "knn", "set": "val", "path": str(config.val), **result.figures(), "skipped": len(queries.skipped), "mode": "features"}
-    row |= {"checkpoint": loaded.checkpoint, "k": k, "temperature": config.temperature}
+    row |= {**data.field(), "checkpoint": loaded.checkpoint, "k": k, "temperature": config.temperature}
     append_result(config.run, row)
-    print(f"kNN (k {k}, T {config.temperature:g}): {told(result)} ({loaded.checkpoint}).")
+    print(f"kNN (k {k}, T {config.temperature:g}): {told(result, data.shared)} ({loaded.checkpoint}).")
     return 0

@@ -10,6 +10,7 @@ import torch
 from fastneg.config import ConfigError
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
+from fastneg.data.overlap import FIELD, shared_images, told_shared
 from fastneg.data.shards import open_data
 
 
@@ -23,11 +24,19 @@ class Labelled(NamedTuple):
     """Classes of train."""
     val_labels: torch.Tensor
     """(images of val,) int64 in train's numbering, ABSENT where train has no such class."""
+    shared: int = 0
+    """Images of val that train holds too, byte for byte."""
+
+    def field(self):
+        """What a result row says of them."""
+        return {FIELD: self.shared}
 
 
 @contextlib.contextmanager
 def open_labelled(config):
     """The sets that a config names as train and val, joined before any work, so that a wrong file costs no hour.
+
+    Images that both of them hold are told, before the work and with its result.
 
     Raises:
         ConfigError: labels are missing, those of train are of one class alone, or val has none of its classes.
@@ -43,10 +52,15 @@ def open_labelled(config):
         if not known.all():
             kept = f"{(joined != ABSENT).sum().item()} of {len(joined)} classes and {known.sum().item()} of {len(known)} images remain"
             print(f"{config.val}: {kept}: {config.train} does not know the others.")
-        yield Labelled(train, val, labels, count, val_labels)
+        shared = int(shared_images(train, val).sum())
+        words = told_shared(shared, len(val), config.train, config.val)
+        if words:
+            print(words, flush=True)
+        yield Labelled(train, val, labels, count, val_labels, shared)
 
 
-def told(result):
-    """An `Accuracy` in words."""
+def told(result, shared=0):
+    """An `Accuracy` in words, and how many images of its set the training set holds too."""
     top1 = f"top-1 {result.top1:.2f}% ({result.top1_interval[0]:.2f} to {result.top1_interval[1]:.2f})"
-    return f"{top1}, top-5 {result.top5:.2f}% of {result.images} images in {result.classes} classes"
+    words = f"{top1}, top-5 {result.top5:.2f}% of {result.images} images in {result.classes} classes"
+    return words + (f"; {shared} IMAGES OF THE SET ARE IN THE TRAINING SET TOO" if shared else "")

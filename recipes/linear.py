@@ -13,6 +13,7 @@ from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_
 from fastneg.evaluation.logistic import fit_on_features
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import append_result, load_run
+from fastneg.evaluation.shared import train_facts
 from fastneg.recipes.labelled import open_labelled, told
 from fastneg.training.distributed import choose_device
 
@@ -39,14 +40,14 @@ def run_linear(config):
         found = features_of(config.run, loaded, data.val, device, config.threads)
         result = accuracy(head.logits(found.features, device), data.val_labels[found.index])
     row = {"kind": "few_shot" if few else "linear", "set": "val", "path": str(config.val), **result.figures(), "mode": mode}
-    row |= {"skipped": len(found.skipped), "checkpoint": loaded.checkpoint, **settings}
+    row |= {"skipped": len(found.skipped), **data.field(), "checkpoint": loaded.checkpoint, **settings}
     row |= {"share": config.share, "train_images": len(rows)} if few else {}
     if not few:
-        save_linear(config.run, head, loaded, mode=mode, train=str(config.train), **settings)
+        save_linear(config.run, head, loaded, mode=mode, **train_facts(config.train, data.train), **settings)
     append_result(config.run, row)
     how = f"weight decay {settings['weight_decay']:g}" if mode == "lbfgs" else f"epoch {settings['epochs']} of {settings['epochs']}"
     print(
-        f"Linear probe on {f'{config.share:g}% of the labels, ' if few else ''}{mode}, {how}: {told(result)} "
+        f"Linear probe on {f'{config.share:g}% of the labels, ' if few else ''}{mode}, {how}: {told(result, data.shared)} "
         f"({loaded.checkpoint}, {time.perf_counter() - began:.0f} s)."
     )
     return 0

@@ -54,7 +54,8 @@ class BetonSet:
         verify: compare every sample with its checksum.
         path: how to call the whole in messages; default the paths, joined by commas.
     Attributes:
-        as of `BetonReader`, over all samples; `checksums` are None where one of the files holds none,
+        readers: list of the `BetonReader`s of the files.
+        The others as of `BetonReader`, over all samples; `checksums` are None where one of the files holds none,
         `names` holds "" for samples of a file that names none, `pages` counts on from file to
         file, `ints` are as stored, `info` is {path: the file's info}.
     Raises:
@@ -64,15 +65,15 @@ class BetonSet:
     def __init__(self, files, verify=False, path=None):
         self.files = [os.fspath(file) for file in files]
         self.path = path or ",".join(self.files)
-        self._readers = [BetonReader(file, verify) for file in self.files]
-        first = self._readers[0]
-        for reader in self._readers[1:]:
+        self.readers = [BetonReader(file, verify) for file in self.files]
+        first = self.readers[0]
+        for reader in self.readers[1:]:
             self._refuse_other_fields(first, reader)
         # Files of earlier versions hold their checksums as fields: not one of the data set where another file has none of it.
-        self.fields = [name for name in first.fields if all(name in reader.fields for reader in self._readers)]
+        self.fields = [name for name in first.fields if all(name in reader.fields for reader in self.readers)]
         self.image_fields = first.image_fields
-        self._first = np.cumsum([0, *map(len, self._readers)]).tolist()
-        readers = self._readers
+        self._first = np.cumsum([0, *map(len, self.readers)]).tolist()
+        readers = self.readers
         self._sizes = {field: np.concatenate([reader.sizes_of(field) for reader in readers]) for field in self.image_fields}
         self._checksums = {}
         for field in self.image_fields:
@@ -98,7 +99,7 @@ class BetonSet:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index}: {self.path} holds {len(self)}, counted from 0.")
         number = bisect.bisect_right(self._first, index) - 1
-        return self._readers[number], index - self._first[number]
+        return self.readers[number], index - self._first[number]
 
     def stored(self, index, field=None):
         """As `BetonReader.stored`."""
@@ -143,11 +144,11 @@ class BetonSet:
         indices = np.asarray(indices)
         numbers = np.searchsorted(self._first, indices, side="right") - 1
         for number in np.unique(numbers):
-            self._readers[number].will_need(indices[numbers == number] - self._first[number], field)
+            self.readers[number].will_need(indices[numbers == number] - self._first[number], field)
 
     def close(self):
         """Let go of the files; views that were handed out stay valid."""
-        for reader in self._readers:
+        for reader in self.readers:
             reader.close()
 
     def __enter__(self):
@@ -175,7 +176,7 @@ class BetonSet:
 
     def _join_classes(self):
         """(classes, labels) of all files."""
-        lists, labels = [reader.classes for reader in self._readers], [reader.labels for reader in self._readers]
+        lists, labels = [reader.classes for reader in self.readers], [reader.labels for reader in self.readers]
         same = all(each == lists[0] for each in lists)
         if labels[0] is None:
             return (lists[0] if same else None), None
@@ -186,9 +187,9 @@ class BetonSet:
                 f"{self.path}: the files name different classes and have an int field {TEXTURE_FIELD}, which numbers classes too: they "
                 "cannot be joined by name. Encode them with one list of classes."
             )
-        for reader, each, own in zip(self._readers, lists, labels, strict=True):
+        for reader, each, own in zip(self.readers, lists, labels, strict=True):
             if each is None:
-                named = next(other.path for other in self._readers if other.classes is not None)
+                named = next(other.path for other in self.readers if other.classes is not None)
                 raise BetonError(f"{named}.json names classes, {reader.path} has none: their labels cannot be joined. Restore its .json.")
             if len(set(each)) < len(each) or own.min() < 0 or own.max() >= len(each):
                 raise BetonError(

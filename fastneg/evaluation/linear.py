@@ -32,6 +32,8 @@ class LinearClassifier(nn.Linear):
         nn.init.zeros_(self.bias)
         self.classes = classes
         """Class names, or None where the training file had none."""
+        self.facts = {}
+        """Of its training, as `save_linear` stored them."""
 
     @torch.no_grad()
     def logits(self, features, device="cpu"):
@@ -181,4 +183,5 @@ def load_linear(run, loaded):
     count, width = content["weight"].shape
     head = LinearClassifier(width, count, content["classes"])
     head.load_state_dict({"weight": content["weight"], "bias": content["bias"]})
+    head.facts = {name: value for name, value in content.items() if name not in ("weight", "bias", "classes")}
     return head

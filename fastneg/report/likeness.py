@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastneg.data.overlap import FIELD
 from fastneg.report.blocks import pretty, with_best
 from fastneg.report.entries import sets_of
+from fastneg.report.runs.rows import is_number
 
 EVERYWHERE = ("images", "classes", "arg_max", "resize")
 OF_KIND = {
@@ -43,6 +45,30 @@ def warning(entries, kind, test_set):
     """`unlike` in a few words; empty where nothing differs."""
     differing = unlike(entries, kind, test_set)
     return f"not comparable: {', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
+
+
+def shared(entries, kind, test_set):
+    """How many images the runs' training sets share with a set, in words; empty where none are known to."""
+    rows = [row for entry in entries for row in entry.rows(kind, test_set)]
+    counts = dict.fromkeys(row[FIELD] for row in rows if is_number(row.get(FIELD)) and row[FIELD] > 0)
+    return f"{' / '.join(f'{count:,}' for count in counts)} images of it are in the training set too" if counts else ""
+
+
+def shared_problems(runs):
+    """[(name of a run, sentence)] of the sets that share images with the training set of their figures."""
+    found = {}
+    for run in runs:
+        for (kind, test_set), row in run.results.items():
+            if is_number(row.get(FIELD)) and row[FIELD] > 0:
+                found.setdefault((run.name, test_set, row[FIELD]), []).append(pretty(kind))
+    return [
+        (
+            name,
+            f"{count:,} images of {pretty(test_set)} are in the training set too, byte for byte: the figures say how well they are "
+            f"remembered ({', '.join(kinds)}).",
+        )
+        for (name, test_set, count), kinds in found.items()
+    ]
 
 
 def marked(entries, kind, test_set, cells, highest=True, digits=1):

@@ -82,6 +82,7 @@ def make_report(folders, group="seeds"):
     runs = [read_run(folder, name) for folder, name in zip(folders, run_names(folders), strict=True)]
     entries = group_runs(runs, group)
     problems = [(run.name, problem) for run in runs for problem in run.problems]
+    problems += likeness.shared_problems(runs)
     sections = [section for make in SECTIONS if (section := make(entries))]
     pictures = examples.section(entries, problems)
     if pictures:

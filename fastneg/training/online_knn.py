@@ -11,6 +11,7 @@ import torch
 from fastneg.config import ConfigError
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.loaders import EvalLoader
+from fastneg.data.overlap import FIELD, shared_images
 from fastneg.data.shards import open_data
 from fastneg.encoders import embed
 from fastneg.knn import knn_votes
@@ -61,6 +62,15 @@ class OnlineKnn:
                 f"--knn_every needs at least one voter and one query for each of the {world.size} processes: {self._voters.path} gives "
                 f"{len(voting)} voters, {self._queries.path} {len(asking)} queries."
             )
+        self.shared = int(shared_images(self._voters, self._queries, voting, asking).sum())
+        """Images that ask and also vote: the same bytes."""
+        if self.shared and world.first:
+            print(
+                f"SHARED IMAGES: {self.shared} of the {len(asking)} images that ask in the kNN while training, of "
+                f"{self._queries.path}, also vote, of {self._voters.path}: its accuracy says too much. "
+                "Name another --knn_val.",
+                flush=True,
+            )
         self._labels = labels[np.concatenate([self._share(self._voting, rank) for rank in range(world.size)])]
         self._answers = query_labels[self._share(asking, world.rank)]
 
@@ -99,7 +109,7 @@ class OnlineKnn:
             raise ConfigError(f"The online kNN found features that cannot be compared: {error}") from error
         share = (votes.argmax(1) == self._answers[asking]).sum().to(self.world.device, torch.float64)
         hits = distributed.average(share, self.world).item() * self.world.size
-        return {"top1": 100 * hits / images, "images": images, "voters": len(voters), "k": k}
+        return {"top1": 100 * hits / images, "images": images, "voters": len(voters), "k": k, FIELD: self.shared}
 
     def _features(self, backbone, reader, positions, autocast, stopping):
         """(its share of N, F) float32 on the device, in the order of the positions, and (its share of N,) 1.0 where an image could be used.

@@ -42,6 +42,7 @@ def headline(entries):
         if any(cell.value is not None for cell in cells):
             shown = likeness.marked(entries, *of, cells) if of else tuple(cells)
             warning = "not comparable: see below" if of and likeness.unlike(entries, *of) else ""
+            warning = "; ".join(filter(None, (warning, likeness.shared(entries, *of) if of else "")))
             tiles.append({"label": label, "unit": unit, "cells": shown, "note": note, "digits": digits, "warning": warning})
 
     def cells(kind, test_set, field):
@@ -84,7 +85,7 @@ def result_table(entries):
                 else None
             )
             shown = (*likeness.marked(entries, kind, test_set, cells, highest), chance)
-            warning = likeness.warning(entries, kind, test_set)
+            warning = "; ".join(filter(None, (likeness.shared(entries, kind, test_set), likeness.warning(entries, kind, test_set))))
             rows.append(Row(pretty(test_set), shown, _note(kind, test_set, lines), title, warning))
     return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
 

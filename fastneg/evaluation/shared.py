@@ -1,0 +1,59 @@
+"""Test sets that hold images on which the classifier was trained: told, and noted with their figures."""
+
+from __future__ import annotations
+
+import os
+
+from fastneg.data.beton import BetonReader
+from fastneg.data.errors import BetonError
+from fastneg.data.overlap import FIELD, shared_images, told_shared
+from fastneg.data.shards import BetonSet
+
+
+def train_facts(spec, reader):
+    """What linear.pt keeps of the training set, so that it is found and known again.
+
+    Args:
+        spec: how the command named it.
+        reader: its open reader.
+    """
+    files = [os.path.abspath(file) for file in reader.files]
+    return {"train": str(spec), "train_files": files, "train_fingerprint": reader.fingerprint}
+
+
+def mark_shared(name, rows, reader, head, report=print):
+    """Write into the lines of a test set how many of its images the classifier was trained on.
+
+    The field is None where that cannot be told, because the training set is gone or is another one
+    now; a line of similarities has none, since the classifier has no part in them.
+
+    Args:
+        name: of the set.
+        rows: its lines, dicts, which are changed.
+        reader: its open reader.
+        head: LinearClassifier of `load_linear`.
+        report: called with a line for a person where images are shared, or nothing is known.
+    """
+    try:
+        with _open_train(head) as train:
+            count = int(shared_images(train, reader).sum())
+            words = told_shared(count, len(reader), head.facts["train"], reader.path)
+    except (BetonError, OSError) as error:
+        count = None
+        words = f"whether the classifier was trained on images of it is not known: {error}"
+    if words:
+        report(f"{name}: {words}")
+    for row in rows:
+        if row["kind"] != "similarity":
+            row[FIELD] = count
+
+
+def _open_train(head):
+    files = head.facts.get("train_files")
+    if not files:
+        raise BetonError("linear.pt does not say on which files, run fastneg linear again.")
+    reader = BetonReader(files[0]) if len(files) == 1 else BetonSet(files)
+    if reader.fingerprint != head.facts["train_fingerprint"]:
+        reader.close()
+        raise BetonError(f"{reader.path} is not what linear.pt was trained on.")
+    return reader
