@@ -49,7 +49,8 @@ def test_it_is_the_knn_of_the_finished_run(files, tmp_path):
     answers = torch.tensor([classes.index(names[label]) for label in query_labels.tolist()])
     votes = knn_votes(queries, voters, labels, 4, 40)
     expected = 100 * (votes.argmax(1) == answers).double().mean().item()
-    assert row == {"kind": "knn", "step": 10, "epoch": 1, "top1": pytest.approx(expected), "images": 20, "voters": 40, "k": 40, "shared_with_train": 0}
+    counts = {"images": 20, "voters": 40, "k": 40, "shared_with_train": 0}
+    assert row == {"kind": "knn", "step": 10, "epoch": 1, "top1": pytest.approx(expected), **counts}
 
 
 def test_without_a_file_every_tenth_image_asks_the_others(files, tmp_path):

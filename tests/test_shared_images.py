@@ -165,7 +165,7 @@ def test_evaluate_compares_with_the_probes_training_set(sets, capsys, monkeypatc
 
 
 def test_the_report_says_it_where_the_figures_stand(sets, tmp_path):
-    run, train, copy, half, clean = sets
+    run, train, _, half, clean = sets
     COMMANDS["linear"](run, train, half)
     COMMANDS["knn"](run, train, clean)
     page = lambda: Page(write_report(ReportConfig((str(run),), str(tmp_path / "r.html"))).read_text(encoding="utf-8"))
