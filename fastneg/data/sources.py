@@ -10,10 +10,10 @@ from typing import NamedTuple
 from fastneg.config import ConfigError
 from fastneg.data.archives import archive_paths, list_archives, read_place
 from fastneg.data.beton import BetonError
+from fastneg.data.folders import SUFFIXES, read_file
 from fastneg.data.listing import list_csv
 from fastneg.data.subsets import IMAGENET100
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 SPLITS = frozenset(("train", "val", "validation", "test"))
 LOOSE = "beside the class folders"
 LARGEST_NUMBERED = 1 << 20  # numbers above it are names, not labels
@@ -33,6 +33,12 @@ class Sources(NamedTuple):
     """Where each image is; what `read` takes."""
     read: Callable[[object], bytes]
     """The file's bytes by its place; picklable, and small: it goes to every worker."""
+    labels_from: str = "none"
+    """Where the labels came from, in a word or two for the summary: folders, shards, list; none."""
+    skipped: Sequence[str] = ()
+    """What could not be read while the images were looked for, "NAME: reason" (--on_error skip)."""
+    notes: Sequence[str] = ()
+    """Sentences about what was found that a person should read before the work starts."""
 
 
 class FolderFiles:
@@ -42,8 +48,7 @@ class FolderFiles:
         self._folder = os.fspath(folder)
 
     def __call__(self, name):
-        with open(os.path.join(self._folder, name), "rb", buffering=0) as file:
-            return file.readall()
+        return read_file(os.path.join(self._folder, name))
 
 
 def find_sources(config):
