@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import textwrap
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,6 +77,8 @@ COMMANDS = {
 def main(arguments=None):
     """Run one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if getattr(sys.stdout, "errors", None) == "strict":  # names of files may be no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -136,7 +139,45 @@ def build_config(name, arguments):
             flag = argument.lstrip("-").split("=", 1)[0].replace("-", "_")
             if flag not in flags:
                 raise ConfigError(f"{name} has no flag --{flag}{_nearest(flag, flags, '--')} fastneg {name} --help lists them.")
-    return _fire(name, command, arguments)
+    return _fire(name, command, _quoted(command, arguments))
+
+
+def _quoted(command, arguments):
+    """The arguments with every text in quotes, so that Fire leaves 007, 1e3, None and [a] as typed.
+
+    A number may stand where a field takes a number or a text. All positional arguments are texts.
+    """
+    kinds, quoted, flag = _text_fields(command.config), [], None
+    for argument in arguments:
+        if argument.startswith("-") and not re.match(r"-[\d.]", argument):
+            word, equals, value = argument.partition("=")
+            flag = word.lstrip("-").replace("-", "_")
+            if equals:
+                argument, flag = f"{word}={_quote(kinds.get(flag), value)}", None
+        else:
+            argument = _quote("text" if flag is None else kinds.get(flag), argument)
+            flag = None
+        quoted.append(argument)
+    return quoted
+
+
+def _text_fields(config):
+    """{field that takes a text: "text", or "number or text" where it takes a number too}."""
+    kinds = {"preset": "text"}
+    for name, hint in typing.get_type_hints(config).items():
+        options = typing.get_args(hint) or (hint,)
+        if str in options:
+            kinds[name] = "number or text" if {int, float} & {*options} else "text"
+    return kinds
+
+
+def _quote(kind, value):
+    if kind == "number or text":
+        try:
+            float(value)
+        except ValueError:
+            return repr(value)
+    return repr(value) if kind == "text" else value
 
 
 def _fire(name, command, arguments):
@@ -145,8 +186,7 @@ def _fire(name, command, arguments):
     built = []
 
     def build(*values, **flags):
-        flags = {flag: ",".join(map(str, value)) if isinstance(value, tuple) else value for flag, value in flags.items()}
-        built.append(command.build(*values, **flags))  # Fire makes a tuple of patch,texture
+        built.append(command.build(*values, **flags))
         return _Built()
 
     build.__signature__ = _signature(command)

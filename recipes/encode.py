@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 
@@ -30,7 +31,7 @@ def run_encode(config):
     """Encode and print what was done; 1 if images had to be skipped, 143 if SIGTERM stopped it."""
     try:
         with _raising_sigterm():
-            summary = encode(config)
+            summary = encode(config, report=functools.partial(print, flush=True))
     except _Terminated:
         print(f"fastneg encode: stopped by SIGTERM; nothing was left of {config.out}.", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -41,7 +42,7 @@ def run_encode(config):
     )
     again = "stored as raw pixels" if config.lossless else "encoded again"
     print(
-        f"{config.out}: {summary['images']} images, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
+        f"{config.out}: {summary['images']} images{_classes(summary)}, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
         f"{summary['passed_through']} passed through untouched, {again}: {changed or 'none'}; "
         + (f"textures {again}: {of_textures or 'none'}; " if config.textures else "")
         + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
@@ -68,6 +69,16 @@ def _held_out(config, held, images):
             classes = f"{len(names)} class{'es' if len(names) > 1 else ''}"
             text += f"; {classes} with one image, or copies of one, in {where} alone: {named}"
     return text + "."
+
+
+def _classes(summary):
+    if summary["classes"] is None:
+        return " without labels"
+    (least, fewest), (most, largest) = summary["smallest_class"], summary["largest_class"]
+    return (
+        f" in {summary['classes']} class{'es' * (summary['classes'] != 1)} (labels from "
+        f"{summary['labels_from']}; the fewest in {least}: {fewest}, the most in {most}: {largest})"
+    )
 
 
 def run_verify(config):

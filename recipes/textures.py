@@ -8,6 +8,8 @@ from fastneg.data.textures import write_textures
 def run_textures(config):
     """Write the textures and print what was done; 1 if images had to be skipped."""
     done = write_textures(config)
+    for note in done["notes"]:
+        print(note)
     print(
         f"{config.out}: {done['images']} images, {done['made']} textures made ({done['bytes'] / 2**20:.1f} MiB) in "
         f"{done['seconds']:.1f} s, {done['kept']} were there before; skipped: {len(done['skipped'])}."

@@ -3,6 +3,7 @@
 The thin recipes are tested through it: fastneg.recipes.failures, fastneg.recipes.pretrain, fastneg.recipes.show_presets.
 """
 
+import dataclasses
 import subprocess
 import sys
 
@@ -32,6 +33,39 @@ def test_positional_arguments():
     assert (config.src, config.out, config.max_side) == ("photos", "x.beton", 500)
     assert build_config("report", ["a", "b", "--out", "r.html"]).runs == ("a", "b")
     assert build_config("evaluate", ["--run", "r", "--sets", "a=/x/a.beton,b=/x/b.beton"]).sets == "a=/x/a.beton,b=/x/b.beton"
+
+
+TYPED = ["2012", "1e3", "007", "01", "1_000", "0x1F", "True", "None", "[a]", "{x}", "(1,2)", "a,b", "'q'", '"q"', "a#b", "-5", "",
+         "\udcff", "a b", "1.0", "é", "\\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_texts_reach_the_config_as_they_were_typed(typed):
+    """Every field that takes a text, of every command, as --flag VALUE, as --flag=VALUE and as a positional argument."""
+    import typing
+
+    from fastneg.recipes.cli import _fire, _quoted
+
+    for name, command in COMMANDS.items():
+        for field, hint in typing.get_type_hints(command.config).items():
+            if str not in (hint, *typing.get_args(hint)) or field in ("runs", "alpha"):
+                continue
+            got = {}
+            probe = dataclasses.replace(command, build=lambda *values, got=got, **flags: got.update(flags))
+            for words in ([f"--{field}", typed], [f"--{field}={typed}"]):
+                got.clear()
+                _fire(name, probe, _quoted(command, words))
+                assert got == {field: typed}, (name, words)
+    assert build_config("report", [typed, "x"]).runs == (typed, "x")
+    encode = build_config("encode", [typed, "--seed", "3", typed, "--split", typed])
+    assert (encode.src, encode.out, encode.split, encode.seed) == (typed, typed, typed, 3)
+
+
+def test_numbers_stay_numbers_where_a_number_is_due():
+    flags = ["--preset", "tiny_cpu", "--data", "1", "--out", "2", "--lr", "1e-3", "--alpha", "3"]
+    config = build_config("pretrain", flags)
+    assert (config.data, config.out, config.lr, config.alpha) == ("1", "2", 1e-3, 3.0)
+    assert build_config("encode", ["a", "b", "--max_side", "500"]).max_side == 500
 
 
 @pytest.mark.parametrize(
@@ -86,8 +120,6 @@ def test_a_failed_job_exits_1(capsys, tmp_path):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_explains_every_field(name, capsys):
-    import dataclasses
-
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.strip() == help_text(name)
@@ -178,8 +210,6 @@ def test_the_settings_of_simclr_and_byol():
 
 
 def test_the_methods_are_those_that_a_config_may_name():
-    import dataclasses
-
     from fastneg.methods import METHODS
 
     (field,) = [field for field in dataclasses.fields(PretrainConfig) if field.name == "method"]

@@ -69,6 +69,8 @@ def test_a_folder_becomes_a_file(tmp_path, folder, workers):
     assert summary == {
         "images": 70, "bytes": size, "passed_through": 68, "re_encoded": {"png": 1, "cmyk": 1},
         "textures_re_encoded": {}, "skipped": [], "ignored": 1, "left_out": {}, "removed": [],
+        "labels_from": "folders", "notes": ["Not looked into, hidden or a system's: .hidden."],
+        "classes": 3, "smallest_class": ("eel", 2), "largest_class": ("cat", 34),
     }  # fmt: skip
     notes = json.loads((tmp_path / "out.beton.json").read_text())
     assert notes["samples"] == 70 and notes["re_encoded"] == summary["re_encoded"] and notes["encode"]["split"] == "train"

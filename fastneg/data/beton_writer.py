@@ -26,6 +26,7 @@ from fastneg.data.beton import (
     checksum_field,
 )
 from fastneg.data.checksum_block import CHECKSUM, block_of
+from fastneg.data.file_names import readable
 from fastneg.data.sidecar import sidecar_path
 from fastneg.data.temporary import temporary_file, told_when_full
 
@@ -130,9 +131,7 @@ class BetonWriter:
         self._sizes[self._count] = [len(block) for block in blocks]
         if self._checksums is not None:
             self._checksums[self._count] = [zlib.crc32(block) for block in blocks]
-        # The name of a file may hold bytes that are no UTF-8, which Python keeps as surrogates and JSON cannot hold.
-        text = None if name is None else str(name)
-        self._names.append(text if text is None or text.isascii() else text.encode("utf-8", "backslashreplace").decode())
+        self._names.append(None if name is None else readable(str(name)))
         self._count += 1
 
     def _write(self, blocks):
@@ -269,27 +268,67 @@ def publish(*finished):
     Args:
         finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for PATH.json.
     Raises:
-        BetonError: a file is not whole.
+        BetonError: a file is not whole; or all are, but one cannot be given its name, or the file
+        beside it cannot be written: then what is finished stays under the names that the error tells.
     """
     with contextlib.ExitStack() as stack:
-        renames = []
+        whole = []
         for temporary, path, sidecar in finished:
             with BetonReader(temporary) as reader:
                 sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
-            notes, file = stack.enter_context(temporary_file(sidecar_path(path)))
-            file.write(json.dumps(sidecar, ensure_ascii=False).encode())
-            file.flush()
-            pair = [(temporary, path), (notes, sidecar_path(path))]
-            renames += pair if not renames else pair[::-1]
-        for written, _ in renames:
-            _sync(written)
-        for _, path in renames[2:]:
-            path.unlink(missing_ok=True)
-        if len(finished) > 1:
-            _sync(finished[0][1].parent)
-        for written, path in renames:
-            os.replace(written, path)
-        _sync(finished[0][1].parent)
+            text = json.dumps(_readable(sidecar), ensure_ascii=False).encode()
+            whole.append((temporary, path, text))
+        try:
+            _rename(whole, stack)
+        except OSError as error:
+            said = [_kept(temporary, path, error) for temporary, path, _ in whole]
+            raise BetonError(" ".join(said)) from error
+
+
+def _rename(whole, stack):
+    """Write the sidecars of finished files, then give all their names.
+
+    Each of `whole` is (temporary, path, text of the sidecar).
+    """
+    renames = []
+    for temporary, path, text in whole:
+        notes, file = stack.enter_context(temporary_file(sidecar_path(path)))
+        file.write(text)
+        file.flush()
+        pair = [(temporary, path), (notes, sidecar_path(path))]
+        renames += pair if not renames else pair[::-1]
+    for written, _ in renames:
+        _sync(written)
+    for _, path in renames[2:]:
+        path.unlink(missing_ok=True)
+    folder = whole[0][1].parent
+    if len(whole) > 1:
+        _sync(folder)
+    for written, path in renames:
+        os.replace(written, path)
+    _sync(folder)
+
+
+def _kept(temporary, path, error):
+    """Keep a finished file that could not be published; returns what to say of it."""
+    kept = path
+    if temporary.exists():
+        kept = path.with_name(f"{path.stem}.kept{temporary.suffixes[-2]}{path.suffix}")
+        os.replace(temporary, kept)
+    return (
+        f"{path} is finished, but it or {sidecar_path(path).name} cannot be written: "
+        f"{error.strerror or error}. Its samples and labels are kept in {kept}, without the names of classes and "
+        "samples. Encode again where these are needed."
+    )
+
+
+def _readable(value):
+    """A value for JSON with every text in it as `readable` has it."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_readable(key): _readable(each) for key, each in value.items()}
+    return [_readable(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _sync(path):

@@ -13,21 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data.beton import TEXTURE_FIELD, BetonError
+from fastneg.config import EncodeConfig
+from fastneg.data.beton import TEXTURE_FIELD, BetonError, BetonReader
 from fastneg.data.beton_writer import BetonWriter, Together
 from fastneg.data.ffcv_writer import write_with_ffcv
 from fastneg.data.holdout import Holdout, held_out_path, notes_of, refuse_other_pair
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
 from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, in_order
-from fastneg.data.sources import find_sources, read_class_names, refuse_or_skip
+from fastneg.data.preflight import check_place, check_room
+from fastneg.data.sources import FolderFiles, find_sources, read_class_names, refuse_or_skip
 from fastneg.data.temporary import remove_stale
 from fastneg.data.textures import SynthesisedTextures
 from fastneg.version import __version__
 
 
-def encode(config: EncodeConfig, textures=None, sources=None):
+def encode(config: EncodeConfig, textures=None, sources=None, report=None):
     """Encode a folder of images into one .beton file and its PATH.json, or with `config.holdout` into two.
 
     Args:
@@ -36,11 +37,13 @@ def encode(config: EncodeConfig, textures=None, sources=None):
             there is none. None: what `config.textures` says.
         sources: the `Sources` to encode, which lie below config.src; None: those that
             `find_sources` finds there.
+        report: called before the first image with each sentence about what was found; None: none is said.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through, re_encoded {reason: count; an image may have
         several}, textures_re_encoded (the same), skipped [str], ignored (files that are no images by their suffix), left_out {reason:
-        count of images}, removed [str] (temporary files of the same name, left by calls that were killed); with `config.holdout`
-        holdout, the dict of `Holdout.summary`, whose images are among `images`.
+        count of images}, labels_from (folders, shards, list, none), notes [str] (what `report` got), classes (their number), smallest_class
+        and largest_class (name, images), all three None without labels, removed [str] (temporary files of the same name, left by calls that
+        were killed); with `config.holdout` holdout, the dict of `Holdout.summary`, whose images are among `images`.
     Raises:
         ConfigError: src, split or subset name what does not exist, or a held-out set cannot be. BetonError: no images, an unreadable
         one with on_error "stop", a full disk. Nothing is left under the final name then, nor a temporary file.
@@ -48,8 +51,6 @@ def encode(config: EncodeConfig, textures=None, sources=None):
     pillow()
     began = time.perf_counter()
     out = Path(config.out)
-    if out.is_dir():
-        raise ConfigError(f"--out is {out}, a folder: the name of a file was expected.")
     if textures is None and config.textures is not None:
         textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
     refuse_other_pair(out, config.holdout)
@@ -58,16 +59,39 @@ def encode(config: EncodeConfig, textures=None, sources=None):
     if config.holdout is not None:
         holdout = Holdout(sources.labels, config.holdout, len(sources.names), sources.classes)
     names_of_classes = None if config.class_names is None else read_class_names(config.class_names, sources.classes)
+    check_place(out)
+    if config.max_side is None and isinstance(sources.read, FolderFiles):
+        check_room(sources, out)
+    if isinstance(textures, MirroredTextures) and config.on_error == "stop":
+        for name, reason in textures.missing(sources.names):
+            refuse_or_skip(config, name, f"its texture: {reason}", [])
+    for note in sources.notes if report is not None else ():
+        report(note)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names))
-    done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": []}
+    done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": list(sources.skipped)}
     done |= {"ignored": sources.ignored, "left_out": sources.left_out}
+    done |= {"labels_from": sources.labels_from, "notes": list(sources.notes)}
     removed = remove_stale(out) + ([] if holdout is None else remove_stale(held_out_path(out)))
     write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
     origin = _origin(config) if names_of_classes is None else {**_origin(config), "class_names": names_of_classes}
     with Progress("encode", len(order)) as progress:
         images, size = write(config, out, sources, order, done, progress, origin, holdout)
     done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
+    done |= _class_sizes([out] if holdout is None else [out, held_out_path(out)])
     return {"images": images, "bytes": size, "seconds": time.perf_counter() - began, "removed": removed, **done}
+
+
+def _class_sizes(paths):
+    """How many classes the files have together, and the smallest and the largest with their images."""
+    counts = 0
+    for path in paths:
+        with BetonReader(path) as reader:
+            if reader.labels is None or reader.classes is None:
+                return {"classes": None, "smallest_class": None, "largest_class": None}
+            classes = reader.classes
+            counts = counts + np.bincount(reader.labels, minlength=len(classes))
+    ends = [(classes[i], int(counts[i])) for i in (counts.argmin(), counts.argmax())]
+    return {"classes": len(counts), "smallest_class": ends[0], "largest_class": ends[1]}
 
 
 def encode_samples(path, samples, classes=None, int_fields=("label",)):

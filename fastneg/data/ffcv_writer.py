@@ -21,6 +21,7 @@ from fastneg.config import default_workers
 from fastneg.data.beton import DESCRIPTOR, HEADER, BetonError, BetonReader
 from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish
 from fastneg.data.checksum_block import block_of
+from fastneg.data.folders import read_file
 from fastneg.data.holdout import held_out_path, key_of, notes_of
 from fastneg.data.image_files import decoded_size, guarded, load_rgb
 from fastneg.data.pool import CHUNK, chunks, in_order, process_context
@@ -34,7 +35,7 @@ STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not e
 def _measure_files(names, folder):
     """For each file ((height, width), (CRC32, size)), or a text that says why it cannot be used."""
     measure = lambda data: (decoded_size(data), key_of(data))
-    return [guarded(lambda path: measure(path.read_bytes()), Path(folder) / name) for name in names]
+    return [guarded(lambda path: measure(read_file(path)), Path(folder) / name) for name in names]
 
 
 def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout):
@@ -177,7 +178,7 @@ class _Images:
     def __getitem__(self, index):
         path = self._paths[index]
         try:
-            data = Path(path).read_bytes()
+            data = read_file(path)
             image, _ = load_rgb(data)
         except (BetonError, OSError) as error:
             self._failures.send(f"{path} cannot be used: {error}"[:2000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import itertools
 import os
@@ -38,5 +39,28 @@ def _paths(part):
     paths = []
     for chosen in itertools.product(*numbers):
         path = "".join(text + number for text, number in zip(pieces[::3], (*chosen, ""), strict=True))
-        paths += sorted(glob.glob(path)) if glob.has_magic(path) and not os.path.exists(path) else [path]
+        paths += sorted(_matches(path)) if glob.has_magic(path) and not os.path.exists(path) else [path]
     return paths
+
+
+def _matches(pattern):
+    """What `glob.glob` finds; but a folder that cannot be read is an OSError, not an empty one."""
+    folder, base = os.path.split(pattern)
+    found = []
+    for each in _matches(folder) if glob.has_magic(folder) else [folder]:
+        if not glob.has_magic(base):
+            names = [base] if os.path.lexists(os.path.join(each, base)) else []
+        elif os.path.isdir(each or "."):
+            names = fnmatch.filter(os.listdir(each or "."), base)
+            names = [name for name in names if base.startswith(".") or not name.startswith(".")]
+        else:
+            names = []
+        found += [os.path.join(each, name) for name in names]
+    return found
+
+
+def readable(name):
+    """A file's name as text that every encoding takes. Bytes of it that are no UTF-8, which Python
+    keeps as surrogates and neither JSON nor a terminal holds, become \\udc80 to \\udcff.
+    """
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()

@@ -10,12 +10,23 @@ from typing import NamedTuple
 from fastneg.config import ConfigError
 from fastneg.data.archives import archive_paths, list_archives, read_place
 from fastneg.data.beton import BetonError
-from fastneg.data.folders import SUFFIXES, read_file
+from fastneg.data.class_folders import (
+    list_top,
+    no_images,
+    refuse_splits,
+    refuse_wrong_level,
+    scan,
+    some,
+    split_folder,
+    takes_as_is,
+)
+from fastneg.data.file_names import readable
+from fastneg.data.folders import SUFFIXES, is_image, read_file
 from fastneg.data.listing import list_csv
 from fastneg.data.subsets import IMAGENET100
 
-SPLITS = frozenset(("train", "val", "validation", "test"))
 LOOSE = "beside the class folders"
+IRREGULAR = "that are FIFOs, sockets or devices"
 LARGEST_NUMBERED = 1 << 20  # numbers above it are names, not labels
 
 
@@ -45,10 +56,10 @@ class FolderFiles:
     """Reads files below a folder by name. Picklable."""
 
     def __init__(self, folder):
-        self._folder = os.fspath(folder)
+        self.folder = os.fspath(folder)
 
     def __call__(self, name):
-        return read_file(os.path.join(self._folder, name))
+        return read_file(os.path.join(self.folder, name))
 
 
 def find_sources(config):
@@ -83,12 +94,14 @@ def find_sources(config):
         return Sources(None, names, None, ignored, left_out, places, read)
     classes = _class_names(set(told))
     if config.subset is not None:
-        wanted = _subset(config.subset, set(classes), config.src)
+        wanted = _wanted(config.subset)
+        _refuse_missing(wanted, classes, config.subset, config.src)
         chosen = [i for i, name in enumerate(told) if name in wanted]
         places = places.taken(chosen) if archives else [places[i] for i in chosen]
         names, told, classes = [names[i] for i in chosen], [told[i] for i in chosen], [name for name in classes if name in wanted]
     position = {name: number for number, name in enumerate(classes)}
-    return Sources(classes, names, [position[name] for name in told], ignored, left_out, places, read)
+    labels = [position[name] for name in told]
+    return Sources(classes, names, labels, ignored, left_out, places, read, "shards" if archives else "list")
 
 
 def _class_names(found):
@@ -100,68 +113,125 @@ def _class_names(found):
     return sorted(found)
 
 
-def find_images(config):
+def find_images(config, labels_matter=True):
     """The images of a folder of classes, or of a folder without any, as `Sources`.
 
+    Args:
+        labels_matter: False: the images alone are wanted, whatever level holds the classes.
     Raises:
-        ConfigError: a folder, class or list that does not exist. BetonError: no image there.
+        ConfigError: a folder, class or list that does not exist, or a tree of which another folder
+        is meant. BetonError: no image there, or, with on_error "stop", what cannot be read.
     """
-    source = Path(config.src)
-    root = source / (config.split or "")
-    if not root.is_dir():
-        raise ConfigError(f"There is no folder {root}: SRC/<class>/*.jpg was expected, or SRC/<split>/<class>/*.jpg with --split.")
-    folders = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
-    if folders and folders <= SPLITS and config.split is None:
-        raise ConfigError(f"{root} holds {', '.join(sorted(folders))}: give --split to take one of them.")
-    if not folders:
-        return _flat(config, source, root)
-    classes = sorted(folders if config.subset is None else _subset(config.subset, folders, root))
-    names, labels, seen = [], [], {}
-    beside = [entry.name for entry in os.scandir(root) if not entry.is_dir()]
-    loose = sum(map(_is_image, beside))
-    ignored = len(beside) - loose
+    source, root = Path(config.src), split_folder(config.src, config.split)
+    top, as_is = list_top(root), takes_as_is(config.split)
+    if not as_is:
+        refuse_splits(root, top, config.split)
+    wanted = None
+    if config.subset is not None and top.folders:
+        wanted = _subset(config.subset, {readable(name): name for name in top.folders}, top, root)
+    elif config.subset is not None:
+        raise ConfigError(
+            f"--subset has no effect: {root} holds no folders, so its images have no classes."
+        )
+    found = scan(root, top, wanted)
+    skipped = _unread(config, root, found.tree.failed)
+    lacking = [] if wanted is None else sorted(wanted - found.images.keys() - {*found.unread})
+    if lacking:
+        raise ConfigError(
+            f"{root} holds no image of {len(lacking)} of the {len(wanted)} classes of --subset "
+            f"{config.subset}: {some(lacking)}. Take them off the list, or restore them."
+        )
+    notes = _left_out_folders(found)
+    if config.split is not None and Path(os.path.normpath(source / config.split)) != Path(os.path.normpath(root)):
+        notes.append(f"--split {config.split}: the folder {root.relative_to(source)} is taken.")
+    if found.images and labels_matter and not as_is and wanted is None:
+        notes += refuse_wrong_level(found)
+    return _folder_images(config, source, root, found, skipped, notes)
+
+
+def _folder_images(config, source, root, found, skipped, notes):
+    prefix = "" if root == source else f"{root.relative_to(source).as_posix()}/"
+    loose = [file for file in found.top.files if is_image(file)]
+    ignored = found.ignored + len(found.top.files) - len(loose)
+    odd = {name: kind for name, kind in found.tree.odd.items() if is_image(name.rpartition("/")[2])}
+    ignored += len(found.tree.odd) - len(odd)
+    notes += [f"{prefix}{name} is {kind}, no image: it is left out." for name, kind in odd.items()]
+    left_out = {IRREGULAR: len(odd)} if odd else {}
+    read = FolderFiles(source)
+    lost = {name: why for name, why in found.top.failed.items() if is_image(name)}
+    if not found.images:
+        skipped += _unread(config, root, lost)
+        names = [prefix + name for name in loose]
+        if not names:
+            raise no_images(root)
+        skipped = [prefix + each for each in skipped]
+        return Sources(None, names, None, ignored, left_out, names, read, "none", skipped, notes)
+    if loose or lost:
+        left_out = {LOOSE: len(loose) + len(lost), **left_out}
+    # A class that could not be read keeps its place: the labels of the others stay what they are.
+    classes = sorted([*found.images, *found.unread])
+    names, labels = [], []
     for label, name in enumerate(classes):
-        for folder, below, files in os.walk(root / name, followlinks=True):
-            below.sort()
-            real = os.path.realpath(folder)
-            if real in seen:  # links could lead round in a circle
-                raise BetonError(f"{folder} is the same folder as {seen[real]}, by a link: its images would come twice. Remove the link.")
-            seen[real] = folder
-            prefix = os.path.relpath(folder, source)
-            images = [f"{prefix}/{file}" for file in sorted(files) if _is_image(file)]
-            ignored += len(files) - len(images)
-            names += images
-            labels += [label] * len(images)
-    if not names:
-        raise BetonError(f"{root} holds no images: {root}/<class>/* with {', '.join(sorted(SUFFIXES))} was looked for.")
-    return Sources(classes, names, labels, ignored, {LOOSE: loose} if loose else {}, names, FolderFiles(source))
+        images = [prefix + image for image in found.images.get(name, ())]
+        names += images
+        labels += [label] * len(images)
+    skipped = [prefix + each for each in skipped]
+    classes = [readable(name) for name in classes]
+    return Sources(classes, names, labels, ignored, left_out, names, read, "folders", skipped, notes)
 
 
-def _is_image(file):
-    return not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES
+def _unread(config, root, failed):
+    """What cannot be read as "NAME: reason"; BetonError with on_error "stop"."""
+    if failed and getattr(config, "on_error", "skip") == "stop":
+        shown = [f"{root / name} cannot be read: {reason}" for name, reason in failed.items()]
+        raise BetonError(
+            f"{some(shown)}. Images would be missing and labels wrong: make it readable or remove "
+            "it, or give --on_error skip."
+        )
+    return [f"{name}: {reason}" for name, reason in failed.items()]
 
 
-def _flat(config, source, root):
-    if config.subset is not None:
-        raise ConfigError(f"--subset has no effect: {root} holds no folders, so its images have no classes.")
-    files = sorted(entry.name for entry in os.scandir(root) if entry.is_file())
-    names = list(filter(_is_image, files))
-    if not names:
-        raise BetonError(f"{root} holds no images: {root}/<class>/* with {', '.join(sorted(SUFFIXES))} was looked for.")
-    ignored, names = len(files) - len(names), [(root / name).relative_to(source).as_posix() for name in names]
-    return Sources(None, names, None, ignored, {}, names, FolderFiles(source))
+def _left_out_folders(found):
+    """Sentences about the folders that are no classes."""
+    notes = []
+    if found.without and found.images:
+        notes.append(f"No classes, for there is no image in them: {some(found.without)}.")
+    if found.tree.passed_over:
+        notes.append(f"Not looked into, hidden or a system's: {some(found.tree.passed_over)}.")
+    return notes
 
 
-def _subset(subset, folders, root):
+def _subset(subset, folders, top, root):
+    """The names of the folders that --subset wants, of those of {what it is called: folder}."""
+    wanted = _wanted(subset)
+    known = {**folders, **{readable(name): name for name in top.failed}}
+    _refuse_missing(wanted, known.keys(), subset, root)
+    return {known[name] for name in wanted}
+
+
+def _wanted(subset):
+    """The names of the classes that --subset names."""
     if subset == "imagenet100":
-        wanted = set(IMAGENET100)
-    elif Path(subset).is_file():
-        wanted = set(filter(None, map(str.strip, Path(subset).read_text(encoding="utf-8").splitlines())))
-    else:
+        return set(IMAGENET100)
+    if not Path(subset).is_file():
         raise ConfigError(f"--subset is {subset!r}: imagenet100, or a text file of class names, one a line, was expected.")
-    if missing := sorted(wanted - folders):
-        raise ConfigError(f"{root} lacks {len(missing)} of the {len(wanted)} classes of --subset {subset}: {', '.join(missing[:5])} …")
+    try:
+        lines = Path(subset).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"--subset {subset} cannot be read ({error}): a text file of class names was expected."
+        ) from None
+    if not (wanted := set(filter(None, map(str.strip, lines)))):
+        raise ConfigError(f"--subset {subset} names no class: a class name a line was expected.")
     return wanted
+
+
+def _refuse_missing(wanted, found, subset, where):
+    if missing := sorted(wanted - set(found)):
+        raise ConfigError(
+            f"{where} lacks {len(missing)} of the {len(wanted)} classes of --subset {subset}: "
+            f"{', '.join(missing[:5])} …"
+        )
 
 
 def refuse_or_skip(config, name, reason, skipped):
@@ -180,7 +250,7 @@ def read_class_names(path, classes):
     if classes is None:
         raise ConfigError("--class_names has no effect: the images have no classes.")
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--class_names {path} cannot be read ({error}): a text file of lines 'CLASS name' was expected.") from None
     names = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines if len(line.split(maxsplit=1)) == 2}

@@ -19,6 +19,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data.beton import BetonError
+from fastneg.data.folders import read_file
 from fastneg.data.image_files import FULL_CHROMA, guarded, jpeg_of, load_rgb, pillow
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.sources import find_images
@@ -53,7 +54,7 @@ class SynthesisedTextures:
     def make(self, name, file):
         """JPEG bytes of the texture of one image file's bytes; BetonError if it cannot be decoded."""
         image, _ = load_rgb(file)
-        seed = np.random.SeedSequence([self.seed, 3, zlib.crc32(name.encode())]).generate_state(3, np.uint64)
+        seed = np.random.SeedSequence([self.seed, 3, zlib.crc32(os.fsencode(name))]).generate_state(3, np.uint64)
         places = (np.full(2, 0.5), np.random.Generator(np.random.PCG64(int(seed[0]))).random(2))
         sources = torch.from_numpy(np.stack([self._cut(image, place) for place in places])).permute(0, 3, 1, 2)[None]
         texture = texture_negatives(
@@ -83,14 +84,15 @@ def write_textures(config):
     Args:
         config: TexturesConfig.
     Returns:
-        dict: images, made, kept (there before), bytes, seconds, skipped [str], ignored (files that are no images by their suffix).
+        dict: images, made, kept (there before), bytes, seconds, skipped [str], ignored (files that
+        are no images by their suffix), notes [str] (sentences about what was found).
     Raises:
         ConfigError: src, split or subset name what does not exist; out holds textures of other settings. BetonError: no images, or two
         whose textures would have one name.
     """
     began, out = time.perf_counter(), Path(config.out)
     make = SynthesisedTextures(config.size, config.patch, config.block, config.candidates, config.quality, config.seed)
-    sources = find_images(config)
+    sources = find_images(config, labels_matter=False)
     targets = {}
     for name in sources.names:
         other = targets.setdefault(_target(name), name)
@@ -98,7 +100,8 @@ def write_textures(config):
             raise BetonError(f"{other} and {name} would have one texture, {_target(name)}: rename one of them.")
     _claim(out, make)
     missing = [name for target, name in targets.items() if not (out / target).exists()]
-    done = {"images": len(targets), "made": 0, "kept": len(targets) - len(missing), "bytes": 0, "skipped": [], "ignored": sources.ignored}
+    done = {"images": len(targets), "made": 0, "kept": len(targets) - len(missing), "bytes": 0}
+    done |= {"skipped": list(sources.skipped), "ignored": sources.ignored, "notes": list(sources.notes)}
     results = in_order(partial(_write_chunk, make, config.src, config.out), chunks(missing, CHUNK), config.workers)
     with Progress("textures", len(missing)) as progress, contextlib.closing(results):
         for name, result in zip(missing, (result for chunk in results for result in chunk), strict=True):
@@ -136,7 +139,7 @@ def _write_chunk(make, src, out, names):
 
 def _write_one(make, src, out, name):
     """The size of the texture's file, which is written under a temporary name first."""
-    jpeg, path = make.make(name, (src / name).read_bytes()), out / _target(name)
+    jpeg, path = make.make(name, read_file(src / name)), out / _target(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.data.class_folders import holds_image, list_top
 from fastneg.data.errors import BetonError
 from fastneg.data.known_classes import numbered_names
 from fastneg.data.labels import ABSENT, join_labels
@@ -244,10 +245,12 @@ def _known_classes(place, head, folder):
     """A file that lists the classes of a folder that the classifier knows, or None where it has no names."""
     if head.classes is None:
         return None
-    folders = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
+    folders = list_top(place).folders
     _, names = numbered_names(folders, head.classes) or (None, folders)
     known = [
-        folder for folder, name in zip(folders, names, strict=True) if name in set(head.classes)
+        folder
+        for folder, name in zip(folders, names, strict=True)
+        if name in set(head.classes) and holds_image(place / folder)
     ]
     if not known:
         raise ConfigError(f"{place} holds no folder of a class that the classifier knows.")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
 from fastneg.config import ConfigError, EncodeConfig
+from fastneg.data.class_folders import holds_image, list_top, some, splits_among
 from fastneg.data.encode import encode
 from fastneg.data.errors import BetonError
+from fastneg.data.folders import Tree, is_image, walk
 from fastneg.data.known_classes import numbered_names
 from fastneg.data.shards import open_data
-from fastneg.data.sources import SPLITS, SUFFIXES
 from fastneg.evaluation.sessions import find_sessions, session_sources
 
 QUALITY = 100
@@ -24,7 +26,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 STORAGE = "pixels kept"
 """Part of a file's fingerprint: files made before, in which other formats than JPEG lost half of
 their chroma, are made anew."""
-PREFERRED = ("val", "validation", "test")
+PREFERRED = ("val", "test")
 
 
 @contextlib.contextmanager
@@ -49,8 +51,8 @@ def open_set(path, run, workers=0, report=print, known=None, classes=None):
             _refuse_foreign(found[0], set(sources.classes), known, classes)
             path = encoded(found[0], run, workers, report, sources=sources)
         else:
-            root = class_root(path)
-            _refuse_foreign(root, _folders(root), known, classes)
+            root = class_root(path, known or ())
+            _refuse_foreign(root, set(list_top(root).folders), known, classes)
             path = encoded(root, run, workers, report)
     elif not any(mark in str(path) for mark in "*?[") and not Path(path).exists():
         raise ConfigError(
@@ -62,25 +64,47 @@ def open_set(path, run, workers=0, report=print, known=None, classes=None):
         yield reader
 
 
-def class_root(path):
-    """The folder below a path whose sub-folders are classes."""
-    folders = _folders(path)
+def class_root(path, known=()):
+    """The folder below a path whose sub-folders are classes.
+
+    Args:
+        known: names of classes, which are none of splits: there is a class "train", of vehicles.
+    Raises:
+        ConfigError: which folder is meant cannot be told. BetonError: a folder cannot be read.
+    """
+    path = Path(path)
+    folders = list_top(path).folders
     if not folders:
         raise ConfigError(f"{path} holds no folders: {path}/<class>/*.jpg was expected.")
-    if folders <= SPLITS:
-        found = next((split for split in PREFERRED if split in folders), None)
-        if found is None:
-            raise ConfigError(f"{path} holds {', '.join(sorted(folders))}: name the folder whose sub-folders are the classes.")
-        return Path(path) / found
-    if len(folders) == 1:  # as archives are unpacked: imagenet-sketch/sketch/<class>/
-        only = Path(path) / folders.pop()
-        if _folders(only) and not any(file.suffix.lower() in SUFFIXES for file in only.iterdir()):
-            return class_root(only)
-    return Path(path)
+    splits = [name for name in splits_among(folders) if name not in known]
+    if splits:
+        others = [name for name in folders if name not in splits and holds_image(path / name)]
+        found = _preferred(splits)
+        if others or found is None:
+            beside = f" beside {some(others)}" if others else ""
+            raise ConfigError(
+                f"{path} holds {some(splits)}{beside}: name the folder whose sub-folders are the classes."
+            )
+        return path / found
+    # As archives are unpacked: imagenet-sketch/sketch/<class>/. Two are enough to know that it is not so.
+    full = list(itertools.islice((name for name in folders if holds_image(path / name)), 2))
+    if len(full) == 1 and full[0] not in known:
+        inner = list_top(path / full[0])
+        if inner.folders and not any(map(is_image, inner.files)):
+            return class_root(path / full[0], known)
+    return path
 
 
-def _folders(path):
-    return {entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")}
+def _preferred(splits):
+    """The one of some splits that is for validation, or else for tests; None where that is not one."""
+    for kind in PREFERRED:
+        fitting = [name for name in splits if name.casefold().startswith(kind)]
+        for names in ([name for name in fitting if name.casefold() == kind], fitting):
+            if len(names) == 1:
+                return names[0]
+        if fitting:
+            return None
+    return None
 
 
 def _refuse_foreign(root, found, known, classes):
@@ -90,10 +114,10 @@ def _refuse_foreign(root, found, known, classes):
         and numbered_names(sorted(found), classes) is None
     ):
         found = sorted(found)
-        some = ", ".join(sorted(known)[:3])
+        expected = ", ".join(sorted(known)[:3])
         raise ConfigError(
             f"{root} holds {len(found)} folders ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the classifier or "
-            f"--categories names: {root}/<class>/ was expected, such as {some}, …"
+            f"--categories names: {root}/<class>/ was expected, such as {expected}, …"
         )
 
 
@@ -112,7 +136,7 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
         try:
             storage = {"lossless": True} if small else {"quality": QUALITY}
             done = encode(
-                EncodeConfig(str(root), str(out), subset=subset, workers=workers, **storage),
+                EncodeConfig(str(root), str(out), ".", subset=subset, workers=workers, **storage),
                 sources=sources,
             )
         except BetonError as error:
@@ -132,13 +156,17 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
 
 def _survey(root):
     """(hash of the names, sizes and times of all files of a folder, bytes of those images that are
-    no JPEGs)."""
-    digest, lossless = hashlib.sha256(f"{STORAGE} {Path(root).resolve()}".encode()), 0
-    for folder, below, files in os.walk(root):
-        below.sort()
-        for file in sorted(files):
-            stat = os.stat(os.path.join(folder, file))
-            digest.update(f"{os.path.relpath(os.path.join(folder, file), root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-            suffix = os.path.splitext(file)[1].lower()
-            lossless += stat.st_size if suffix in SUFFIXES and suffix not in JPEG_SUFFIXES else 0
+    no JPEGs); BetonError if something there cannot be read."""
+    digest, tree, lossless = hashlib.sha256(f"{STORAGE} ".encode()), Tree(), 0
+    digest.update(os.fsencode(Path(root).resolve()))
+    for folder, files in walk(root, tree):
+        for file in files:
+            name = f"{folder}/{file}" if folder else file
+            stat = os.stat(os.path.join(root, name))
+            digest.update(os.fsencode(f"{name} {stat.st_size} {stat.st_mtime_ns}\n"))
+            if is_image(file) and not file.lower().endswith(JPEG_SUFFIXES):
+                lossless += stat.st_size
+    for name, reason in tree.failed.items():
+        where = os.path.join(root, name)
+        raise BetonError(f"{where} cannot be read: {reason}. Make it readable, or remove it.")
     return digest.hexdigest()[:16], lossless

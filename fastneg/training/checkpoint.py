@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import pickle
 from pathlib import Path
@@ -75,7 +76,10 @@ def step_of(path):
 
 def paths(run):
     """The checkpoints of a run, oldest first."""
-    return sorted((Path(run) / "checkpoints").glob("step-*.pt"))
+    folder = Path(run) / "checkpoints"
+    # Unlike a glob, which finds nothing in a folder that it cannot read: the training would begin anew.
+    names = os.listdir(folder) if folder.is_dir() else ()
+    return sorted(folder / name for name in names if fnmatch.fnmatch(name, "step-*.pt"))
 
 
 def load(path, device="cpu"):
