@@ -174,7 +174,7 @@ def test_textures_are_stored_with_their_images(tmp_path, folder, workers, capsys
     assert summary["images"] == 68 and [re.split(r"\.\w+: ", text)[0] for text in sorted(summary["skipped"])] == [
         f"train/dog/{path.stem}" for path in sorted((lost, cut))
     ]  # fmt: skip
-    assert sum("its texture: [Errno 2] No such file" in text for text in summary["skipped"]) == 1
+    assert sum("its texture: No such file" in text for text in summary["skipped"]) == 1
 
 
 class Inverted:
@@ -249,7 +249,8 @@ def test_a_signal_leaves_nothing(tmp_path, long_job, number, code, said):
     else:
         job.send_signal(number)
     error = job.communicate(timeout=120)[1]
-    assert job.returncode == code and re.fullmatch(f"fastneg encode: {said}.\n", error)  # one line: the workers keep silent
+    # One line, for the workers keep silent, after those of the progress where the machine is slow.
+    assert job.returncode == code and re.fullmatch(rf"(encode: \d+/3000 .*\n)*fastneg encode: {said}.\n", error)
     assert list((tmp_path / "out").iterdir()) == []
 
 
