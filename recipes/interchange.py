@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from fastneg.config import PretrainConfig
+from fastneg.files import write_atomically
 from fastneg.methods import METHODS
 from fastneg.training import checkpoint
 from fastneg.training.metrics import environment
@@ -35,7 +36,7 @@ def run_import(config):
     print("\n".join(said))
     run.mkdir(parents=True, exist_ok=True)
     for name, content in (("config", settings.as_dict()), ("environment", environment(torch.device("cpu")))):
-        checkpoint.write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
+        write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
     origin = {"imported": config.weights, "head_imported": "  head: taken" in said}
     state = {"step": 0, "epoch": 0.0, **origin, "config": settings.as_dict(), "method": method.state_dict()}
     path = checkpoint.save(run, 0, state, keep=1)

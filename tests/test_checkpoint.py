@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fastneg.files import write_atomically
 from fastneg.training import checkpoint
 
 
@@ -40,7 +41,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        checkpoint.write_atomically(path, fail)
+        write_atomically(path, fail)
     assert path.read_bytes() == b"old"
     assert [child.name for child in tmp_path.iterdir()] == ["file"]
 

@@ -1,5 +1,5 @@
 """Encoding with our writer: what it finds to encode (fastneg.data.sources), paired textures (fastneg.data.paired), and what is left when
-it ends early (fastneg.data.temporary). With FFCV's writer: test_ffcv_interop.py.
+it ends early (fastneg.files). With FFCV's writer: test_ffcv_interop.py.
 """
 
 import io
@@ -24,7 +24,7 @@ from fastneg.data import BetonError, BetonReader, pool
 from fastneg.data.encode import encode, encode_samples
 from fastneg.data.image_files import decoded_size
 from fastneg.data.subsets import IMAGENET100
-from fastneg.data.temporary import temporary_file
+from fastneg.files import temporary_file
 from fastneg.recipes.encode import run_encode
 
 RNG = np.random.default_rng(0)

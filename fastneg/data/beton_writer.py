@@ -26,9 +26,10 @@ from fastneg.data.beton import (
     checksum_field,
 )
 from fastneg.data.checksum_block import CHECKSUM, block_of
+from fastneg.data.errors import told_when_full
 from fastneg.data.file_names import readable
 from fastneg.data.sidecar import sidecar_path
-from fastneg.data.temporary import temporary_file, told_when_full
+from fastneg.files import sync_to_disk, temporary_file
 
 PAGE_SIZE = 8 << 20
 SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31  # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
@@ -298,15 +299,15 @@ def _rename(whole, stack):
         pair = [(temporary, path), (notes, sidecar_path(path))]
         renames += pair if not renames else pair[::-1]
     for written, _ in renames:
-        _sync(written)
+        sync_to_disk(written)
     for _, path in renames[2:]:
         path.unlink(missing_ok=True)
     folder = whole[0][1].parent
     if len(whole) > 1:
-        _sync(folder)
+        sync_to_disk(folder)
     for written, path in renames:
         os.replace(written, path)
-    _sync(folder)
+    sync_to_disk(folder)
 
 
 def _kept(temporary, path, error):
@@ -329,11 +330,3 @@ def _readable(value):
     if isinstance(value, dict):
         return {_readable(key): _readable(each) for key, each in value.items()}
     return [_readable(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

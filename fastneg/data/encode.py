@@ -23,8 +23,8 @@ from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, in_order
 from fastneg.data.preflight import check_place, check_room
 from fastneg.data.sources import FolderFiles, find_sources, read_class_names, refuse_or_skip
-from fastneg.data.temporary import remove_stale
 from fastneg.data.textures import SynthesisedTextures
+from fastneg.files import remove_stale
 from fastneg.version import __version__
 
 

@@ -21,12 +21,13 @@ from fastneg.config import default_workers
 from fastneg.data.beton import DESCRIPTOR, HEADER, BetonError, BetonReader
 from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish
 from fastneg.data.checksum_block import block_of
+from fastneg.data.errors import told_when_full
 from fastneg.data.folders import read_file
 from fastneg.data.holdout import held_out_path, key_of, notes_of
 from fastneg.data.image_files import decoded_size, guarded, load_rgb
 from fastneg.data.pool import CHUNK, chunks, in_order, process_context
 from fastneg.data.sources import refuse_or_skip
-from fastneg.data.temporary import temporary_file, told_when_full
+from fastneg.files import temporary_file
 
 LARGEST_LOG = 1 << 20
 STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not end

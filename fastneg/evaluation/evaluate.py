@@ -32,7 +32,7 @@ from fastneg.evaluation.sessions import conditions_of
 from fastneg.evaluation.shape_bias import shape_bias
 from fastneg.evaluation.test_sets import scored_labels, texture_labels
 from fastneg.evaluation.view import run_view, told_of_view
-from fastneg.training.checkpoint import write_atomically
+from fastneg.files import write_atomically
 
 TRUTHS = {
     "label": "the labels, as a set of textures in folders of classes",

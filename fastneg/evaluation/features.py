@@ -19,7 +19,7 @@ from tqdm import tqdm
 from fastneg.config import ConfigError
 from fastneg.data.loaders import EvalLoader
 from fastneg.encoders import embed
-from fastneg.training.checkpoint import write_atomically
+from fastneg.files import write_atomically
 
 BATCH = 256
 FORMAT = 2

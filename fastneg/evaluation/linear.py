@@ -16,6 +16,7 @@ from fastneg.encoders import embed
 from fastneg.evaluation.descent import descend
 from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.run import weights_digest
+from fastneg.files import write_atomically
 from fastneg.training import checkpoint
 
 FORMAT = 1
@@ -161,7 +162,7 @@ def save_linear(run, head, loaded, **facts):
         "digest": loaded.digest,
         **facts,
     }
-    checkpoint.write_atomically(Path(run) / "linear.pt", lambda file: torch.save(content, file))
+    write_atomically(Path(run) / "linear.pt", lambda file: torch.save(content, file))
 
 
 def load_linear(run, loaded):

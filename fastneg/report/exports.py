@@ -9,9 +9,9 @@ import warnings
 
 import matplotlib
 
+from fastneg.files import write_atomically
 from fastneg.report.blocks import Plot, figure_text, leaves
 from fastneg.report.plots.style import drawn, paper
-from fastneg.training.checkpoint import write_atomically
 
 DOTS_PER_INCH = 200
 CONTENTS = "CONTENTS.txt"

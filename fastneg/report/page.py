@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from fastneg.config import ConfigError
+from fastneg.files import write_atomically
 from fastneg.report import exports, likeness
 from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
 from fastneg.report.entries import group_runs
@@ -27,7 +28,6 @@ from fastneg.report.sections import (
     shape_or_texture,
     training,
 )
-from fastneg.training.checkpoint import write_atomically
 from fastneg.version import __version__
 
 SECTIONS = (

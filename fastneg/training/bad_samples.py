@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fastneg.files import write_atomically
 from fastneg.training import distributed
-from fastneg.training.checkpoint import write_atomically
 
 
 class BadSamples:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from fastneg.files import write_atomically
+
 FORMAT = 1
 
 
@@ -41,25 +43,6 @@ def save(run, step, state, keep, keep_too=lambda step: False):
         if not keep_too(step_of(old)):
             old.unlink()
     return path
-
-
-def write_atomically(path, write):
-    """Call write(file) on a temporary file and rename it: a file with the final name is whole."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def remove_unfinished(run):

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fastneg.training.checkpoint import write_atomically
+from fastneg.files import write_atomically
 from fastneg.training.wandb_log import WandbLog
 
 CHARTED = ("train", "knn")

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from fastneg.config import PretrainConfig
+from fastneg.files import write_atomically
 from fastneg.methods import METHODS
-from fastneg.training.checkpoint import CheckpointError, load, write_atomically
+from fastneg.training.checkpoint import CheckpointError, load
 from fastneg.training.gradients import accumulate
 
 FORMAT = 1

@@ -18,6 +18,7 @@ from fastneg.backbones import batch_norms
 from fastneg.batch_norm import SplitBatchNorm2d, sync_batch_norm
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
+from fastneg.files import write_atomically
 from fastneg.methods import METHODS
 from fastneg.negatives import make_negatives
 from fastneg.training import checkpoint, distributed
@@ -211,7 +212,7 @@ class Trainer:
         self.run_folder.mkdir(parents=True, exist_ok=True)
         for name, content in (("config", self.config.as_dict()), ("environment", environment(self.device))):
             text = json.dumps(content, indent=2) + "\n"
-            checkpoint.write_atomically(self.run_folder / f"{name}.json", lambda file, text=text: file.write(text.encode()))
+            write_atomically(self.run_folder / f"{name}.json", lambda file, text=text: file.write(text.encode()))
 
     def save(self):
         """Write a checkpoint of this moment (the first process alone; all must call)."""

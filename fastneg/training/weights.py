@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fastneg.files import write_atomically
 from fastneg.training import checkpoint
 from fastneg.version import __version__
 
@@ -217,7 +218,7 @@ def export_weights(method_state, config, kind, out):
 
 def _write(out, write):
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_atomically(out, write)
+    write_atomically(out, write)
 
 
 def _moco_state(state, config):
