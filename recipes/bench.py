@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from fastneg.files import output_file, refuse_twice, remove_stale, write_atomically
 from fastneg.recipes import (
     bench_augment,
     bench_checks,
@@ -47,6 +50,7 @@ PLOTS = {"info_nce": bench_info_nce.plot_info_nce, "loader": bench_loader.plot_l
 
 def run_bench(config):
     """Print the rows as they come, and write them as JSON lines if asked to; 1 if a benchmark gave none."""
+    outputs = bench_outputs(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = environment(device)
     print(
@@ -61,20 +65,47 @@ def run_bench(config):
     origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}
     if config.json:
         lines = [json.dumps({**row, **origin, "versions": where["versions"]}) + "\n" for row in rows]
-        Path(config.json).write_text("".join(lines), encoding="utf-8")
+        _write(outputs["--json"], lambda file: file.write("".join(lines).encode()))
     if config.csv:
         versions = {f"{name}_version": version for name, version in where["versions"].items()}
         fields = [*dict.fromkeys(field for row in rows for field in row), *origin, *versions]
-        with open(config.csv, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, fields)
-            table.writeheader()
-            table.writerows({**row, **origin, **versions} for row in rows)
+        text = io.StringIO()
+        table = csv.DictWriter(text, fields)
+        table.writeheader()
+        table.writerows({**row, **origin, **versions} for row in rows)
+        _write(outputs["--csv"], lambda file: file.write(text.getvalue().encode()))
         for name, plot in PLOTS.items():
             if drawn := [row for row in rows if row["bench"] == name]:
-                plot(drawn, Path(config.csv).with_suffix(f".{name}.svg" if config.name == "all" else ".svg"))
+                _write(outputs[_plot_of(name)], partial(plot, drawn))
     if not rows:
         print("fastneg bench: no row was measured.", file=sys.stderr)
     return 0 if rows else 1
+
+
+def bench_outputs(config):
+    """{flag: Path} of what a BenchConfig asks to be written, whatever rows come.
+
+    Raises:
+        OutputError: one is no file, or two are the same file.
+    """
+    asked = {"--json": config.json, "--csv": config.csv}
+    if config.csv:
+        for name in PLOTS if config.name == "all" else PLOTS.keys() & {config.name}:
+            suffix = f".{name}.svg" if config.name == "all" else ".svg"
+            asked[_plot_of(name)] = Path(config.csv).with_suffix(suffix)
+    outputs = {flag: output_file(path, flag) for flag, path in asked.items() if path}
+    refuse_twice(outputs)
+    return outputs
+
+
+def _plot_of(name):
+    return f"the plot of {name} beside --csv"
+
+
+def _write(path, write):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(path)
+    write_atomically(path, write)
 
 
 def _short(value):

@@ -132,8 +132,8 @@ def _high_water_mib():
 # --- plot --------------------------------------------------------------------------------------------------------------------
 
 
-def plot_info_nce(rows, path):
-    """Draw time and extra memory of forward and backward against K and against N, a line for each contender, into an image file."""
+def plot_info_nce(rows, file):
+    """Draw time and extra memory of forward and backward against K and against N, a line for each contender, as SVG into an open file."""
     from matplotlib.figure import Figure
 
     rows = [row for row in rows if row.get("ms_median") and row["pass"] == "forward_backward" and not row["cuda_graph"]]
@@ -155,4 +155,4 @@ def plot_info_nce(rows, path):
     panels[0, 0].legend(fontsize=8)
     first = rows[0]
     figure.suptitle(f"InfoNCE forward and backward, D = {first['D']}, {first['dtype']}, {first['device']}")
-    figure.savefig(path)
+    figure.savefig(file, format="svg")

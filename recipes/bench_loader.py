@@ -124,7 +124,7 @@ def photos(count, distinct=256):
         yield photos[i % distinct], i % 4
 
 
-def plot_loader(rows, path):
+def plot_loader(rows, file):
     """A bar for each loader of `bench_loader`: images/s, beside its CPU time per image. What decoding alone would give stands below."""
     from matplotlib.figure import Figure
 
@@ -145,4 +145,4 @@ def plot_loader(rows, path):
         f"{first['threads']} threads"
         + "".join(f"\n{name.replace('_', ' ')}: {measured[name]['images_per_s']:,.0f} images/s" for name in LIMITS if name in measured)
     )
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, format="svg", dpi=120)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from fastneg import config as configs
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig, field_docs
+from fastneg.files import OutputError
 from fastneg.recipes.presets import PRESETS
 from fastneg.version import __version__
 
@@ -105,6 +106,9 @@ def main(arguments=None):
     try:
         with _missing_extras():
             return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
+    except OutputError as error:
+        print(f"fastneg {name}: {error}", file=sys.stderr)
+        return 2
     except job_failures() as error:
         print(f"fastneg {name}: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from fastneg.config import ConfigError, DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
 from fastneg.data import stencils
 from fastneg.data.encode import encode
+from fastneg.files import OutputError, output_folder
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
@@ -41,7 +42,7 @@ SIZES = {
 
 def run_demo(config: DemoConfig):
     """Make the images, encode them, pre-train, probe, evaluate, report; returns 0 when all of it worked."""
-    out, size, began = Path(config.out), SIZES[config.size], time.perf_counter()
+    out, size, began = demo_output(config.out), SIZES[config.size], time.perf_counter()
     print(f"From images to a report in {len(STEPS)} steps, all of it in {out}/: {size.takes}.", flush=True)
     spec = stencils.StencilsSpec(seed=config.seed)
     counts = {"train": size.train_images, **dict.fromkeys(stencils.TEST_SETS, size.test_images)}
@@ -73,6 +74,27 @@ def run_demo(config: DemoConfig):
     print(f"\n── done in {time.perf_counter() - began:.0f} s " + "─" * 46)
     print("\n".join([*summary(read_run(run, run).results), "", *_where(out, report), "", *next_steps(out, settings)]), flush=True)
     return max(codes)
+
+
+def demo_output(out):
+    """The demo's folder, as a Path: a new or empty one, or that of an earlier demo.
+
+    Raises:
+        OutputError: it is no folder, or holds anything else, which the demo could write over.
+    """
+    out = output_folder(out, "--out")
+    found = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+    found = [name for name in found if not name.startswith(".")]
+    images = out / "images"
+    sets = {entry.name for entry in images.iterdir()} if images.is_dir() else {""}
+    classes = {entry.name for each in sets & {"train"} for entry in (images / each).iterdir()}
+    if found and not (sets <= {"train", *stencils.TEST_SETS} and classes <= set(stencils.CLASSES)):
+        raise OutputError(
+            f"--out is {out}, which holds {', '.join(found[:3])}{' …' if found[3:] else ''} and is "
+            "of no earlier demo: a new or empty folder was expected, since the demo writes over "
+            "what has its files' names."
+        )
+    return out
 
 
 def summary(results):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
+from fastneg.data.outputs import named_data
 from fastneg.evaluation.categories import load_categories, load_groups
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
 from fastneg.evaluation.evaluate import evaluate_set
@@ -20,6 +21,7 @@ from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.test_sets import parse_sets
 from fastneg.evaluation.view import WHOLE, is_published, view_of
 from fastneg.training.distributed import choose_device
+from fastneg.training.run_files import evaluation_output
 
 CORRUPTED = ("corruptions", PARTS, TREE)
 
@@ -27,6 +29,7 @@ CORRUPTED = ("corruptions", PARTS, TREE)
 def run_evaluate(config):
     """Evaluate every set that can be read, print a table, append the figures; 1 if a set could not be evaluated, or not wholly."""
     sets, device = parse_sets(config.sets), choose_device(config.device)
+    _guard(config, sets)
     loaded = load_run(config.run, device)
     head = load_linear(config.run, loaded)
     files = {"categories": load_categories(config.categories), "groups": None if config.groups is None else load_groups(config.groups)}
@@ -50,6 +53,13 @@ def run_evaluate(config):
     if failed:
         print(f"fastneg evaluate: {len(failed)} of {len(sets)} sets could not be evaluated wholly: {', '.join(failed)}.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _guard(config, sets):
+    """OutputError if a file that is written into the run is one of the sets, or a list of names."""
+    lists = [path for path in (config.categories, config.groups) if path is not None]
+    inputs = named_data(*(found.path for found in sets.values()))
+    evaluation_output(config.run, [*inputs, *lists], predictions=sets)
 
 
 def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import torch
 
@@ -12,12 +11,13 @@ from fastneg.files import write_atomically
 from fastneg.methods import METHODS
 from fastneg.training import checkpoint
 from fastneg.training.metrics import environment
+from fastneg.training.run_files import export_output, run_output
 from fastneg.training.weights import WeightsError, export_weights, load_into, read_weights
 
 
 def run_import(config):
     """Make a run folder of foreign weights."""
-    run = Path(config.run)
+    run = run_output(config.run, [config.weights], "RUN")
     if checkpoint.paths(run):
         raise WeightsError(f"{run} already holds checkpoints: name a new folder.")
     weights = read_weights(config.weights)
@@ -46,10 +46,11 @@ def run_import(config):
 
 def run_export(config):
     """Write the weights of a run's newest checkpoint."""
+    out = export_output(config)
     found = checkpoint.load_newest(config.run)
     if found is None:
         raise WeightsError(f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     path, state = found
-    export_weights(state["method"], PretrainConfig(**state["config"]), config.format, config.out)
+    export_weights(state["method"], PretrainConfig(**state["config"]), config.format, out)
     print(f"{config.out}: {path} as {config.format}.")
     return 0

@@ -10,8 +10,10 @@ import torch
 from fastneg.config import ConfigError
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
+from fastneg.data.outputs import named_data
 from fastneg.data.overlap import FIELD, shared_images, told_shared
 from fastneg.data.shards import open_data
+from fastneg.training.run_files import evaluation_output
 
 
 class Labelled(NamedTuple):
@@ -39,8 +41,10 @@ def open_labelled(config):
     Images that both of them hold are told, before the work and with its result.
 
     Raises:
+        OutputError: a file that is written into the run is one of the sets.
         ConfigError: labels are missing, those of train are of one class alone, or val has none of its classes.
     """
+    evaluation_output(config.run, named_data(config.train, config.val))
     with open_data(config.train) as train, open_data(config.val) as val:
         labels, count = labels_of(train), class_count(train)
         if len(labels.unique()) < 2:

@@ -123,7 +123,7 @@ def test_a_split_names_any_folder_below(tmp_path, folder):
 
 
 def test_a_folder_is_no_output(tmp_path, folder):
-    with pytest.raises(ConfigError, match=r"--out is .*a folder"):
+    with pytest.raises(ConfigError, match=r"OUT is .*a folder"):
         encode(config(tmp_path, out=str(tmp_path)))
 
 

@@ -19,6 +19,7 @@ from fastneg.data.beton_writer import BetonWriter, Together
 from fastneg.data.ffcv_writer import write_with_ffcv
 from fastneg.data.holdout import Holdout, held_out_path, notes_of, refuse_other_pair
 from fastneg.data.image_files import guarded, jpeg_header, pillow, prepare, why_change
+from fastneg.data.outputs import encode_output, refuse_listed
 from fastneg.data.paired import MirroredTextures
 from fastneg.data.pool import CHUNK, Progress, in_order
 from fastneg.data.preflight import check_place, check_room
@@ -45,16 +46,20 @@ def encode(config: EncodeConfig, textures=None, sources=None, report=None):
         and largest_class (name, images), all three None without labels, removed [str] (temporary files of the same name, left by calls that
         were killed); with `config.holdout` holdout, the dict of `Holdout.summary`, whose images are among `images`.
     Raises:
-        ConfigError: src, split or subset name what does not exist, or a held-out set cannot be. BetonError: no images, an unreadable
-        one with on_error "stop", a full disk. Nothing is left under the final name then, nor a temporary file.
+        ConfigError: src, split or subset name what does not exist, or a held-out set cannot be; OutputError, one of them: out is an
+        input. BetonError: no images, an unreadable one with on_error "stop", a full disk. Nothing is left under the final name then,
+        nor a temporary file.
     """
     pillow()
     began = time.perf_counter()
-    out = Path(config.out)
+    out = encode_output(config)
+    if config.holdout is not None:
+        encode_output(config, held_out_path(out), "the held-out file")
     if textures is None and config.textures is not None:
         textures = SynthesisedTextures(seed=config.seed) if config.textures == "synth" else MirroredTextures(config.textures)
     refuse_other_pair(out, config.holdout)
     sources = find_sources(config) if sources is None else sources
+    refuse_listed(config, out, sources)
     holdout = None
     if config.holdout is not None:
         holdout = Holdout(sources.labels, config.holdout, len(sources.names), sources.classes)

@@ -14,13 +14,19 @@ def sidecar_path(path):
     return Path(f"{os.fspath(path)}.json")
 
 
+def _found_beside(path):
+    """The sidecar of a file, or where there is none and the file is a link, of what it links to."""
+    own = sidecar_path(path)
+    return sidecar_path(os.path.realpath(path)) if os.path.islink(path) and not os.path.lexists(own) else own
+
+
 def read_sidecar(path, fingerprint, count):
     """(classes, names, the rest as a dict) of the sidecar of a .beton file with `count` samples; (None, None, {}) if there is none.
 
     Raises:
         BetonError: it cannot be read, or belongs to another file.
     """
-    beton, path = os.fspath(path), sidecar_path(path)
+    beton, path = os.fspath(path), _found_beside(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

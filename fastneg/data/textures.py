@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 import zlib
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from fastneg.config import ConfigError
 from fastneg.data.beton import BetonError
 from fastneg.data.folders import read_file
 from fastneg.data.image_files import FULL_CHROMA, guarded, jpeg_of, load_rgb, pillow
+from fastneg.data.outputs import refuse_linked_back, textures_output
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.sources import find_images
+from fastneg.files import write_atomically
 from fastneg.negatives.texture import texture_negatives
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
@@ -87,10 +88,11 @@ def write_textures(config):
         dict: images, made, kept (there before), bytes, seconds, skipped [str], ignored (files that
         are no images by their suffix), notes [str] (sentences about what was found).
     Raises:
-        ConfigError: src, split or subset name what does not exist; out holds textures of other settings. BetonError: no images, or two
+        ConfigError: src, split or subset name what does not exist; out holds textures of other settings; OutputError, one of them: out
+        is src, lies in it or holds it. BetonError: no images, or two
         whose textures would have one name.
     """
-    began, out = time.perf_counter(), Path(config.out)
+    began, out = time.perf_counter(), textures_output(config)
     make = SynthesisedTextures(config.size, config.patch, config.block, config.candidates, config.quality, config.seed)
     sources = find_images(config, labels_matter=False)
     targets = {}
@@ -98,6 +100,7 @@ def write_textures(config):
         other = targets.setdefault(_target(name), name)
         if other != name:
             raise BetonError(f"{other} and {name} would have one texture, {_target(name)}: rename one of them.")
+    refuse_linked_back(out, config.src, targets)
     _claim(out, make)
     missing = [name for target, name in targets.items() if not (out / target).exists()]
     done = {"images": len(targets), "made": 0, "kept": len(targets) - len(missing), "bytes": 0}
@@ -129,7 +132,8 @@ def _claim(out, make):
             raise ConfigError(f"{out} holds textures of other settings ({differing}): keep them, or choose another folder.")
         return
     out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(settings, indent=2) + "\n"
+    write_atomically(note, lambda file: file.write(text.encode()))
 
 
 def _write_chunk(make, src, out, names):
@@ -141,10 +145,5 @@ def _write_one(make, src, out, name):
     """The size of the texture's file, which is written under a temporary name first."""
     jpeg, path = make.make(name, read_file(src / name)), out / _target(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(jpeg)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, lambda file: file.write(jpeg), sync=False)  # the next call makes it anew
     return len(jpeg)

@@ -8,8 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from fastneg.config import ConfigError
-from fastneg.files import write_atomically
+from fastneg.files import OutputError, output_file, output_folder, remove_stale, write_atomically
 from fastneg.report import exports, likeness
 from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
 from fastneg.report.entries import group_runs
@@ -28,6 +27,7 @@ from fastneg.report.sections import (
     shape_or_texture,
     training,
 )
+from fastneg.training.run_files import refuse_among, run_inputs
 from fastneg.version import __version__
 
 SECTIONS = (
@@ -54,22 +54,36 @@ def write_report(config, tell=lambda line: None):
             predictions/. What is missing or damaged is named on the page, and the rest is shown.
         tell: called with lines for a person: what is missing or damaged, what could not be drawn.
     Raises:
-        ConfigError: no runs, one that comes twice, a folder that holds no run, or an `out` that is no .html file.
+        ConfigError: no runs, one that comes twice, a folder that holds no run. OutputError: an `out` that is no .html file, or an input.
     """
     if Path(config.out).is_dir() or Path(config.out).suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out is {config.out}: a file to write was expected, such as report.html.")
+        raise OutputError(f"--out is {config.out}: a file to write was expected, such as report.html.")
+    out, files = report_output(config), files_folder(config.out)
     report = make_report(config.runs, config.group)
-    out = Path(config.out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(out)
     for line in [*(f"{run}: {problem}" for run, problem in report.problems), *(f"not comparable: {words}" for words in report.unlike)]:
         tell(line)
     page = render_page(report)
     write_atomically(out, lambda file: file.write(page.encode("utf-8")))
     if config.files == "on":
-        _, unknown = exports.write_files(report, files_folder(out))
+        _, unknown = exports.write_files(report, files)
         if unknown:
-            tell(f"{files_folder(out)}/: no font installed here has {unknown} (Noto Sans CJK might): SVG and PNG files show boxes instead.")
-    return out
+            tell(f"{files}/: no font installed here has {unknown} (Noto Sans CJK might): SVG and PNG files show boxes instead.")
+    return Path(config.out)
+
+
+def report_output(config):
+    """Where the page goes, as a Path: --out, or what it links to; OutputError if that, or the
+    folder of plots and tables, is or would mix with what a run holds."""
+    inputs = [path for run in config.runs for path in run_inputs(run)]
+    outputs = [config.out, *([files_folder(config.out)] if config.files == "on" else [])]
+    for run in config.runs:
+        for path in outputs:
+            refuse_among(path, run, "--out")
+    if config.files == "on":
+        output_folder(files_folder(config.out), "the folder of --files", [*config.runs, *inputs])
+    return output_file(config.out, "--out", inputs)
 
 
 def files_folder(out):

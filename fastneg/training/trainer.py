@@ -30,6 +30,7 @@ from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
 from fastneg.training.resume import TrainingError, plain, refuse_another_run
+from fastneg.training.run_files import pretrain_output
 from fastneg.training.run_lock import RunLock
 from fastneg.training.signals import Signals
 from fastneg.training.similarities import edges, histograms
@@ -60,8 +61,9 @@ def pretrain(config, stop_after=None):
     Returns:
         `Result`.
     Raises:
-        TrainingError, CheckpointError, BetonError: each says what to do.
+        TrainingError, CheckpointError, BetonError: each says what to do. OutputError: the run folder is, or holds, an input.
     """
+    pretrain_output(config)
     world = distributed.start(config.device)
     with Signals() as signals:
         with contextlib.ExitStack() as stack:

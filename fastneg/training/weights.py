@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fastneg.files import write_atomically
+from fastneg.files import remove_stale, write_atomically
 from fastneg.training import checkpoint
 from fastneg.version import __version__
 
@@ -218,6 +218,7 @@ def export_weights(method_state, config, kind, out):
 
 def _write(out, write):
     Path(out).parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(out)
     write_atomically(out, write)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastneg.data.pool import chunks, in_order
 from fastneg.data.stencils.render import CLASSES, check_set, render
+from fastneg.files import write_atomically
 
 QUALITY = 92
 CHUNK = 64  # images a task
@@ -64,7 +65,8 @@ def write_folder(spec, set_name, count, folder, workers=0):
     for label in range(spec.shapes):
         (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
     for jpeg, fields, name in images:
-        (folder / CLASSES[fields["label"]] / f"{name}.jpg").write_bytes(jpeg)
+        path = folder / CLASSES[fields["label"]] / f"{name}.jpg"
+        write_atomically(path, lambda file, jpeg=jpeg: file.write(jpeg), sync=False)
     return folder
 
 
