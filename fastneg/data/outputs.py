@@ -61,7 +61,7 @@ def refuse_listed(config, out, sources):
     if not isinstance(sources.read, FolderFiles) or os.path.isdir(config.src):
         return
     folder = os.path.dirname(_text(config.src))
-    for flag, path in (("OUT", out), ("OUT.json", sidecar_path(out))):
+    for flag, path in (("OUT", config.out), ("OUT.json", sidecar_path(out))):
         output_file(path, flag, (os.path.join(folder, place) for place in sources.places))
 
 

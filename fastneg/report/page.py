@@ -77,13 +77,14 @@ def report_output(config):
     """Where the page goes, as a Path: --out, or what it links to; OutputError if that, or the
     folder of plots and tables, is or would mix with what a run holds."""
     inputs = [path for run in config.runs for path in run_inputs(run)]
-    outputs = [config.out, *([files_folder(config.out)] if config.files == "on" else [])]
-    for run in config.runs:
-        for path in outputs:
-            refuse_among(path, run, "--out")
+    out, folders = output_file(config.out, "--out", inputs), []
     if config.files == "on":
-        output_folder(files_folder(config.out), "the folder of --files", [*config.runs, *inputs])
-    return output_file(config.out, "--out", inputs)
+        folders.append(files_folder(config.out))
+        output_folder(folders[0], "the folder of --files", [*config.runs, *inputs])
+    for run in config.runs:
+        for path in (config.out, *folders):
+            refuse_among(path, run, "--out")
+    return out
 
 
 def files_folder(out):

@@ -89,14 +89,14 @@ def run_inputs(run):
 
 def refuse_among(path, run, flag="OUT"):
     """OutputError if a path lies where a run keeps files of its own."""
+    real, base = (Path(os.path.realpath(each)) for each in (path, run))
     for name in FOLDERS:
-        if is_below(path, Path(run) / name):
+        if real.is_relative_to(base / name) or is_below(path, base / name):
             raise OutputError(
                 f"{flag} is {path}, which lies in {Path(run) / name}, where the run keeps files of "
                 "its own: name another place."
             )
-    real = Path(os.path.realpath(path))
-    if real.name in FILES and is_below(real.parent, run) and is_below(run, real.parent):
+    if real.name in FILES and real.parent == base:
         raise OutputError(
             f"{flag} is {path}, the name of a file that the run {run} keeps: name another."
         )
@@ -104,8 +104,9 @@ def refuse_among(path, run, flag="OUT"):
 
 def export_output(config):
     """Where `fastneg export` writes, as a Path; OutputError if that is a file of the run."""
+    out = output_file(config.out, "OUT", run_inputs(config.run))
     refuse_among(config.out, config.run)
-    return output_file(config.out, "OUT", run_inputs(config.run))
+    return out
 
 
 def pretrain_output(config):
