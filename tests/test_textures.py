@@ -1,5 +1,6 @@
 """Textures made offline, as a tree and as a field of a .beton: fastneg.data.textures and fastneg.recipes.textures."""
 
+import os
 import io
 import json
 
@@ -87,10 +88,14 @@ def test_unreadable_images_are_skipped_and_listed_with_exit_code_1(tree, tmp_pat
 
 
 def test_an_interrupted_texture_leaves_nothing(tree, tmp_path, monkeypatch):
-    def broken(path, target):
-        raise OSError("no space left")
+    replace = os.replace
 
-    monkeypatch.setattr(module.Path, "replace", broken)
+    def broken(path, target):
+        if target.suffix == ".jpg":
+            raise OSError("no space left")
+        replace(path, target)
+
+    monkeypatch.setattr(os, "replace", broken)
     done = write_textures(settings(tree, tmp_path / "out"))
     assert len(done["skipped"]) == 4 and files(tmp_path / "out") == {}
 
