@@ -7,9 +7,10 @@ SimCLR's.
 from typing import NamedTuple
 
 import torch
-from torch.nn.functional import normalize
 
 from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
+from fastneg.kernels.info_nce_checks import check_choice, check_options, check_temperature
+from fastneg.unit_length import unit_rows
 
 __all__ = ["InfoNCELoss", "InfoNCEOutput", "NTXentOutput", "info_nce", "nt_xent"]
 
@@ -20,7 +21,8 @@ class InfoNCELoss(torch.nn.Module):
     """InfoNCE of normalised inputs, a drop-in for `InfoNCE` of info-nce-pytorch: same arguments, same numbers.
 
     Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired", (N, M, D) private to each query
-    with "paired", or None for the positives of the other rows. Inputs are L2-normalised here; dtypes and errors as in `info_nce`.
+    with "paired", or None for the positives of the other rows. Inputs are L2-normalised here, in float32 where they are of half precision,
+    so that a row of zeros or of very large numbers gives a finite loss too; dtypes and errors as in `info_nce`.
 
     Args:
         temperature: T, a float above 0 or a 0-d tensor (a Parameter is learned).
@@ -29,24 +31,25 @@ class InfoNCELoss(torch.nn.Module):
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`.
     Raises:
-        ValueError: an option or a shape is none of these.
+        ValueError: an option (when it is built) or a shape is none of these, or one row is to be its own negatives.
     Source: van den Oord et al. 2018, arXiv:1807.03748; https://pypi.org/project/info-nce-pytorch
     """
 
     def __init__(self, temperature=0.1, reduction="mean", negative_mode="unpaired"):
         super().__init__()
-        if negative_mode not in NEGATIVE_MODES:
-            raise ValueError(f"negative_mode is {negative_mode!r}: one of {', '.join(map(repr, NEGATIVE_MODES))} was expected.")
+        check_temperature(temperature)
+        check_options(reduction)
+        check_choice("negative_mode", negative_mode, NEGATIVE_MODES)
         self.temperature = temperature
         self.reduction = reduction
         self.negative_mode = negative_mode
 
     def forward(self, query, positive_key, negative_keys=None):
         options = {"temperature": self.temperature, "reduction": self.reduction}
-        query, positive_key = normalize(query, dim=-1), normalize(positive_key, dim=-1)
+        query, positive_key = unit_rows(query), unit_rows(positive_key)
         if negative_keys is None:
             return info_nce(query, positive_key, **options)
-        negative_keys = normalize(negative_keys, dim=-1)
+        negative_keys = unit_rows(negative_keys)
         if self.negative_mode == "unpaired":
             return info_nce(query, positive_key, negative_keys, **options)
         return info_nce(query, positive_key, query.new_empty(0, query.shape[-1]), extra_negatives=negative_keys, **options)
@@ -82,20 +85,43 @@ def nt_xent(first, second, everyone=None, *, temperature=0.1, extra_negatives=No
     Returns:
         `NTXentOutput`.
     Raises:
-        ValueError: shapes, dtypes or devices disagree.
+        ValueError: shapes, dtypes or devices disagree, or one image alone has no negatives.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
     """
     all_first, all_second = (first, second) if everyone is None else everyone
+    alone = _check_views(first, second, all_first, extra_negatives)
     private = {} if extra_negatives is None else {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
     losses, ranks = [], []
     for query, positive, same, other in ((first, second, all_first, all_second), (second, first, all_second, all_first)):
         # Two passes, for two keys of each row must be left out: its positive among the other views, itself among its own kind.
         common = {"temperature": temperature, "reduction": "none", "return_stats": True, "exclude_diagonal": True}
-        across, within = info_nce(query, positive, other, **common), info_nce(query, positive, same, **common, **private)
+        within = info_nce(query, positive, same, **common, **private)
+        if alone:  # its private negatives are all that it has
+            losses.append(within.loss)
+            ranks.append(within.rank)
+            continue
+        across = info_nce(query, positive, other, **common)
         losses.append(_joined(across.loss, within.loss))
         ranks.append(across.rank + within.rank)
     rank = torch.cat(ranks)
     return NTXentOutput(torch.cat(losses).mean(), rank, (rank < 1).float().mean(), (rank < 5).float().mean())
+
+
+def _check_views(first, second, everyone, extra_negatives):
+    """ValueError for views that cannot be compared; whether there is one image alone, which then has private negatives."""
+    for name, view in (("first", first), ("second", second)):
+        if not isinstance(view, torch.Tensor) or view.ndim != 2:
+            came = tuple(view.shape) if isinstance(view, torch.Tensor) else type(view).__name__
+            raise ValueError(f"{name} is {came}: a tensor (n, D), a view of each image, was expected.")
+    if first.shape != second.shape:
+        raise ValueError(f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: they are two views of the same images.")
+    alone = len(everyone) == 1
+    if alone and (extra_negatives is None or extra_negatives.shape[1] == 0):
+        raise ValueError(
+            "first and second have one row, and the negatives are the views of the other images: there is none, and the loss would be 0 "
+            "whatever the features. Give two rows or more."
+        )
+    return alone
 
 
 def _joined(one, other):

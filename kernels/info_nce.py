@@ -4,7 +4,6 @@ Shapes: N batch, K shared negatives (the queue), M private negatives per query, 
 The derivation is in docs/kernels.md; the two implementations are info_nce_torch.py and info_nce_triton.py.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -12,11 +11,7 @@ from torch.autograd import forward_ad
 
 from . import info_nce_torch
 from .backend import resolve_backend
-
-REDUCTIONS = ("mean", "sum", "none")
-LAYOUTS = ("kd", "dk")
-PRECISIONS = ("ieee", "tf32", "bf16")
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+from .info_nce_checks import check_dim, check_negatives, check_options, check_temperature, check_tensors
 
 
 class InfoNCEOutput(NamedTuple):
@@ -64,7 +59,7 @@ def info_nce(
         query: (N, D) float32, bfloat16, float16 or float64 (float64 is served by the torch backend).
         positive: (N, D), the key of each query.
         negatives: (K, D) shared by all queries, K ≥ 0, any strides; None: the positives of the other rows.
-        temperature: T, a float above 0 or a 0-d tensor on the same device (its sign is not checked: that would wait for the device).
+        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is not checked: that would wait for it).
         extra_negatives: (N, M, D), M ≥ 0, private to each query.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent (the alpha of the method).
         reduction: "mean", "sum" or "none".
@@ -75,28 +70,29 @@ def info_nce(
             given. Half-precision inputs are multiplied as they are. Sums are float32 throughout.
         backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
         exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin with the queries or their positives.
-            Without `negatives` it is always so.
+            Without `negatives` it is always so. One row alone then has only `extra_negatives`, and is refused without them.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree.
+        ValueError: shapes, dtypes, devices or options disagree, or one row is compared with itself alone.
         RuntimeError: the backend asked for cannot run here.
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al. 2021, arXiv:2110.14189.
     """
     in_batch = negatives is None
-    _check_options(reduction, negatives_layout, in_batch, precision)
+    check_options(reduction, negatives_layout, in_batch, precision)
     if in_batch:
         negatives = positive
     elif negatives_layout == "dk":
-        _check_dim("negatives", negatives, 2, "(D, K)")
+        check_dim("negatives", negatives, 2, "(D, K)")
         negatives = negatives.t()
-    _check_tensors(query, positive, negatives, extra_negatives, extra_scale)
+    check_tensors(query, positive, negatives, extra_negatives, extra_scale)
+    check_negatives(query, negatives, extra_negatives, in_batch or exclude_diagonal)
     learned = isinstance(temperature, torch.Tensor)
-    _check_temperature(temperature, query)
+    check_temperature(temperature, query.device)
     _refuse_tangents(query, positive, negatives, extra_negatives, temperature if learned else None)
     operand = _operand(query, positive, negatives, extra_negatives, precision)
     wants_grad = torch.is_grad_enabled() and (query.requires_grad or (learned and temperature.requires_grad))
-    rows, lse, rank, positive_logit, _, _ = torch.ops.fastneg.info_nce(
+    rows, lse, rank, positive_logit, *_ = torch.ops.fastneg.info_nce(
         query,
         positive,
         negatives,
@@ -114,64 +110,6 @@ def info_nce(
         return loss
     acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()
     return InfoNCEOutput(loss, rank, acc1, acc5, lse.detach(), positive_logit.detach())
-
-
-# --- checks ------------------------------------------------------------------------------------------------------------------
-
-
-def _check_options(reduction, negatives_layout, in_batch, precision):
-    for name, value, choices in (("reduction", reduction, REDUCTIONS), ("negatives_layout", negatives_layout, LAYOUTS)):
-        if value not in choices:
-            raise ValueError(f"{name} is {value!r}: one of {', '.join(map(repr, choices))} was expected.")
-    if in_batch and negatives_layout != "kd":
-        raise ValueError(f"negatives_layout is {negatives_layout!r} but there are no negatives to lay out: leave it at its default.")
-    if precision is not None and precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}: None or one of {', '.join(map(repr, PRECISIONS))} was expected.")
-
-
-def _check_dim(name, tensor, dim, shape):
-    if tensor.dim() != dim:
-        raise ValueError(f"{name} are {tuple(tensor.shape)}: {shape} was expected.")
-
-
-def _check_tensors(query, positive, negatives, extras, extra_scale):
-    if query.dim() != 2 or query.shape[0] == 0 or query.shape[1] == 0:
-        raise ValueError(f"query is {tuple(query.shape)}: (N, D) with at least one row and one column was expected.")
-    rows, dim = query.shape
-    if positive.shape != query.shape:
-        raise ValueError(
-            f"positive is {tuple(positive.shape)} but query is {tuple(query.shape)}: each query has one positive of its shape."
-        )
-    _check_dim("negatives", negatives, 2, '(K, D), or (D, K) with negatives_layout="dk",')
-    if extras is not None:
-        _check_dim("extra_negatives", extras, 3, "(N, M, D)")
-        if extras.shape[0] != rows:
-            raise ValueError(f"extra_negatives are {tuple(extras.shape)} but query has {rows} rows: each row needs its own.")
-    elif extra_scale != 1.0:
-        raise ValueError(f"extra_scale is {extra_scale} but there are no extra_negatives for it to scale.")
-    if not math.isfinite(extra_scale):
-        raise ValueError(f"extra_scale is {extra_scale}: a finite number was expected.")
-    named = {"positive": positive, "negatives": negatives, "extra_negatives": extras}
-    for name, tensor in named.items():
-        if tensor is not None and (tensor.shape[-1] != dim or tensor.device != query.device):
-            raise ValueError(
-                f"query is {tuple(query.shape)} on {query.device} but {name} are {tuple(tensor.shape)} on {tensor.device}: "
-                "both need the same feature dimension and device."
-            )
-    for name, tensor in {"query": query, **named}.items():
-        if tensor is not None and tensor.dtype not in DTYPES:
-            raise ValueError(f"{name} has dtype {tensor.dtype}: float32, bfloat16, float16 or float64 was expected.")
-
-
-def _check_temperature(temperature, query):
-    if isinstance(temperature, torch.Tensor):
-        if temperature.dim() != 0 or temperature.device != query.device or not temperature.is_floating_point():
-            raise ValueError(
-                f"temperature is a {tuple(temperature.shape)} {temperature.dtype} tensor on {temperature.device}: "
-                f"a 0-d floating-point tensor on {query.device}, or a float, was expected."
-            )
-    elif not 0 < temperature < math.inf:
-        raise ValueError(f"temperature is {temperature}: a finite number above 0 was expected.")
 
 
 def _refuse_tangents(*inputs):
@@ -206,7 +144,8 @@ def _operand(query, positive, negatives, extras, precision):
     mutates_args=(),
     schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extras, Tensor? temperature, float temperature_value, "
     "float extra_scale, bool exclude_diagonal, str operand, bool with_grad, str backend) "
-    "-> (Tensor loss, Tensor lse, Tensor rank, Tensor positive_logit, Tensor extra_logits, Tensor dq)",
+    "-> (Tensor loss, Tensor lse, Tensor rank, Tensor positive_logit, Tensor top, Tensor total, "
+    "Tensor extra_weights, Tensor dq)",
 )
 def _forward(
     query, positive, negatives, extras, temperature, temperature_value, extra_scale, exclude_diagonal, operand, with_grad, backend
@@ -222,25 +161,26 @@ def _(query, positive, negatives, extras, temperature, temperature_value, extra_
     rows, dim = query.shape
     wide = torch.float64 if operand == "float64" else torch.float32
     row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
-    extra_logits = query.new_empty(rows, 0 if extras is None else extras.shape[1], dtype=wide)
-    return row(), row(), row(torch.int64), row(), extra_logits, query.new_empty(rows if with_grad else 0, dim, dtype=wide)
+    extra_weights = query.new_empty(rows, 0 if extras is None else extras.shape[1], dtype=wide)
+    dq = query.new_empty(rows if with_grad else 0, dim, dtype=wide)
+    return row(), row(), row(torch.int64), row(), row(), row(), extra_weights, dq
 
 
 @torch.library.custom_op(
     "fastneg::info_nce_negatives_grad",
     mutates_args=(),
-    schema="(Tensor query, Tensor negatives, Tensor lse, Tensor weight, Tensor? temperature, float temperature_value, "
+    schema="(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, float temperature_value, "
     "bool exclude_diagonal, str operand, str backend) -> Tensor",
 )
-def _negatives_grad(query, negatives, lse, weight, temperature, temperature_value, exclude_diagonal, operand, backend):
+def _negatives_grad(query, negatives, top, weight, temperature, temperature_value, exclude_diagonal, operand, backend):
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
     with torch.autocast(query.device.type, enabled=False):
-        return implementation.negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal, kind)
+        return implementation.negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, kind)
 
 
 @_negatives_grad.register_fake
-def _(query, negatives, lse, weight, temperature, temperature_value, exclude_diagonal, operand, backend):
+def _(query, negatives, top, weight, temperature, temperature_value, exclude_diagonal, operand, backend):
     return negatives.new_empty(negatives.shape)
 
 
@@ -263,24 +203,27 @@ def _implementation(query, operand, backend):
 # With p the softmax over all logits of a row and dloss/dl_pos = p_pos - 1 = expm1(-loss):
 #   dloss/dpositive = expm1(-loss) / T * q              dloss/dn_j = p_j / T * q
 #   dloss/dt_m      = p_m extra_scale / T * q           dloss/dT   = -(q · dloss/dq) / T, since the loss depends on q / T alone
+# With `top` the greatest logit of the negatives and `total` the sum of their exp(l - top), p_j is exp(l_j - top) times
+# -expm1(-loss) / total. As exp(l_j - lse) it would lose the digits that lse has not: a float32 near 1e5 is known to 4e-3.
 
 
 def _setup_context(ctx, inputs, output):
     query, _, negatives, _, temperature, value, extra_scale, exclude_diagonal, operand, _, backend = inputs
-    loss, lse, rank, _, extra_logits, dq = output
+    loss, _, rank, _, top, total, extra_weights, dq = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(rank)
-    ctx.save_for_backward(query, negatives if ctx.needs_input_grad[2] else None, temperature, loss, lse, extra_logits, dq)
+    kept = negatives if ctx.needs_input_grad[2] else None
+    ctx.save_for_backward(query, kept, temperature, loss, top, total, extra_weights, dq)
     ctx.settings = value, extra_scale, exclude_diagonal, operand, backend
     ctx.dtypes = tuple(None if tensor is None else tensor.dtype for tensor in inputs[:5])
 
 
-def _backward(ctx, g_loss, g_lse, g_rank, g_positive_logit, g_extra_logits, g_dq):
-    if any(g is not None for g in (g_lse, g_positive_logit, g_extra_logits, g_dq)):
+def _backward(ctx, g_loss, *g_others):
+    if any(g is not None for g in g_others):
         raise RuntimeError("info_nce was differentiated twice: only first derivatives of its loss are implemented.")
     if g_loss is None:
         return (None,) * 11
-    query, negatives, temperature, loss, lse, extra_logits, dq = ctx.saved_tensors
+    query, negatives, temperature, loss, top, total, extra_weights, dq = ctx.saved_tensors
     value, extra_scale, exclude_diagonal, operand, backend = ctx.settings
     to_query, to_positive, to_negatives, to_extras, to_temperature = ctx.needs_input_grad[:5]
     heat = value if temperature is None else temperature
@@ -291,12 +234,14 @@ def _backward(ctx, g_loss, g_lse, g_rank, g_positive_logit, g_extra_logits, g_dq
         grads[0] = (dq * g_loss[:, None]).to(ctx.dtypes[0])
     if to_positive:
         grads[1] = ((torch.expm1(-loss) * weight)[:, None] * wide).to(ctx.dtypes[1])
+    # What exp(l - top) is multiplied by; 0 for a row without negatives, whose total is 0.
+    share = torch.where(total == 0, total, -torch.expm1(-loss) / total) * weight
     if to_negatives:
         grads[2] = torch.ops.fastneg.info_nce_negatives_grad(
-            query, negatives, lse, weight, temperature, value, exclude_diagonal, operand, backend
+            query, negatives, top, share, temperature, value, exclude_diagonal, operand, backend
         )
     if to_extras:
-        share = torch.exp(extra_logits - lse[:, None]) * (weight * extra_scale)[:, None]
+        share = extra_weights * (share * extra_scale)[:, None]
         grads[3] = (share[:, :, None] * wide[:, None, :]).to(ctx.dtypes[3])
     if to_temperature:
         grads[4] = -((wide * dq).sum(1) * weight).sum().to(ctx.dtypes[4])

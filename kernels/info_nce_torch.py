@@ -16,7 +16,10 @@ LOWEST = -1e30
 
 
 def forward(query, positive, negatives, extras, temperature, extra_scale, exclude_diagonal, operand, with_grad):
-    """One pass: (loss, lse, rank, positive_logit, extra_logits, dq), the outputs of `fastneg::info_nce`.
+    """One pass, the outputs of `fastneg::info_nce`: (loss, lse, rank, positive_logit, top, total, extra_weights, dq).
+
+    Of each row, `top` is the greatest logit of its negatives, `total` the sum of their exp(logit - top), `extra_weights` (N, M) that of
+    each private one.
 
     Args:
         query, positive: (N, D). negatives: (K, D), any strides. extras: (N, M, D) or None.
@@ -48,28 +51,28 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
         rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
         top, total, mean = _accumulate(logits, keys, top, total, mean)
 
-    extra_logits = scaled.new_empty(rows, 0)
-    if extras is not None:
+    extra_weights = scaled.new_empty(rows, 0)
+    if extras is not None and extras.shape[1]:  # the last ones: they become weights by the final maximum
         private = _rounded(extras, operand, wide)
-        extra_logits = torch.einsum("nd,nmd->nm", scaled, private).mul_(extra_scale)
-        rank += (extra_logits > positive_logit[:, None]).sum(1)
-        if extras.shape[1]:
-            top, total, mean = _accumulate(extra_logits.clone(), private, top, total, mean, extra_scale)
+        extra_weights = torch.einsum("nd,nmd->nm", scaled, private).mul_(extra_scale)
+        rank += (extra_weights > positive_logit[:, None]).sum(1)
+        top, total, mean = _accumulate(extra_weights, private, top, total, mean, extra_scale)
 
     # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T * (E_neg[key] - positive):
     # nothing of the form p - 1 cancels when the loss is small.
-    margin = (top.squeeze(1) - positive_logit) + total.squeeze(1).log()
+    top, sums = top.squeeze(1), total.squeeze(1)
+    margin = (top - positive_logit) + sums.log()
     loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit  # an infinite logit is a NaN loss
     rank = torch.where(loss.isnan(), _worst_rank(count, extras, exclude_diagonal), rank)
     dq = scaled.new_empty(0, dim)
     if with_grad:
         mean = torch.where(total == 0, total, mean / total)
         dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
-    return loss, positive_logit + loss, rank, positive_logit, extra_logits, dq
+    return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
 
 
-def negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal, operand):
-    """sum_i weight_i p_ij q_i with p_ij = exp(l_ij - lse_i), recomputed chunk by chunk: (K, D) in the dtype of `negatives`."""
+def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand):
+    """sum_i weight_i exp(l_ij - top_i) q_i, recomputed chunk by chunk as `forward` did: (K, D) in the dtype of `negatives`."""
     wide = torch.promote_types(operand, torch.float32)
     rounded = _rounded(query, operand, wide)
     scaled, weighted = rounded / temperature, rounded * weight[:, None]
@@ -78,7 +81,7 @@ def negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal,
     chunk = _chunk(query.shape[0], count, query)
     for start in range(0, count, chunk):
         keys = _rounded(negatives[start : start + chunk], operand, wide)
-        share = torch.mm(scaled, keys.t()).sub_(lse[:, None]).exp_()
+        share = torch.mm(scaled, keys.t()).sub_(top[:, None]).exp_()
         if exclude_diagonal:
             _mask_diagonal(share, start, 0.0)
         grad[start : start + chunk] = torch.mm(share.t(), weighted)

@@ -113,7 +113,8 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
 
     private = 0 if extras is None else extras.shape[1]
     loss, lse, positive_logit, rank = empty(rows), empty(rows), empty(rows), empty(rows, dtype=torch.int64)
-    extra_logits, dq = empty(rows, private), empty(rows if with_grad else 0, dim)
+    top, total = empty(rows), empty(rows)
+    extra_weights, dq = empty(rows, private), empty(rows if with_grad else 0, dim)
     extras = query[:, None] if extras is None else extras  # never read where M = 0
     block_m = max(1, min(triton.next_power_of_2(max(1, private)), 8192 // common["DIM_PAD"]))
     launch(
@@ -121,7 +122,7 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
         (rows,),
         (
             *(query, positive, extras, temperature, tops, totals, ranks, means, positive_dot),
-            *(loss, lse, positive_logit, rank, extra_logits, dq),
+            *(loss, lse, positive_logit, rank, top, total, extra_weights, dq),
             *(rows, splits, private, float(extra_scale), count - int(exclude_diagonal) + private),
             *(*query.stride(), *positive.stride(), *extras.stride()),
         ),
@@ -134,11 +135,14 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
         },
         num_warps=4,
     )
-    return loss, lse, rank, positive_logit, extra_logits, dq
+    return loss, lse, rank, positive_logit, top, total, extra_weights, dq
 
 
-def negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal, operand, launch=launch_now):
-    """The output of `fastneg::info_nce_negatives_grad`; arguments as in info_nce_torch.negatives_grad, `operand` by name."""
+def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand, launch=launch_now):
+    """The output of `fastneg::info_nce_negatives_grad`; arguments as in info_nce_torch.negatives_grad, `operand` by name.
+
+    `top` is the one that `forward` of this module gave: in base 2.
+    """
     (rows, dim), count = query.shape, negatives.shape[0]
     grad = torch.empty(negatives.shape, dtype=negatives.dtype, device=negatives.device)
     if count == 0:
@@ -151,7 +155,7 @@ def negatives_grad(query, negatives, lse, weight, temperature, exclude_diagonal,
         negatives_grad_kernel,
         (triton.cdiv(count, tiles.rows),),
         (
-            *(query, negatives, lse, weight / unit.clamp_min(torch.finfo(weight.dtype).tiny), unit, temperature, grad, rows, count),
+            *(query, negatives, top, weight / unit.clamp_min(torch.finfo(weight.dtype).tiny), unit, temperature, grad, rows, count),
             *(*query.stride(), *negatives.stride(), *grad.stride()),
         ),
         {

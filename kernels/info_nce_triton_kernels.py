@@ -4,7 +4,8 @@ Shapes: N batch, K shared negatives, M private negatives per query, D feature di
 
 `partial_kernel` sweeps a share of the negatives for a block of rows and leaves a partial (maximum, sum, weighted mean of keys, rank);
 `merge_kernel` joins the S partials of a row and its private negatives in a fixed order, so results repeat bit for bit;
-`negatives_grad_kernel` recomputes the logits for the gradient of shared negatives. Logits are kept in base 2: z = q·n log2(e) / T.
+`negatives_grad_kernel` recomputes the logits for the gradient of shared negatives, and takes their exponentials by the same maximum as the
+sweep: at logits of 1e5 the digits of a rounded log-sum-exp would be lost. Logits are kept in base 2: z = q·n log2(e) / T.
 """
 
 import triton
@@ -13,7 +14,7 @@ import triton.language as tl
 LOWEST = tl.constexpr(-1e30)  # a finite start of the running maximum: exp2(-inf - -inf) would be NaN
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)
-# Shares of the softmax are 1/K or so: lifted by 2^12 they keep their precision in float16, and at most 1 they cannot overflow.
+# Softmax weights, at most 1 and mostly far less: lifted by 2^12 they keep their precision in float16, and cannot overflow.
 LIFT = tl.constexpr(4096.0)
 
 
@@ -140,7 +141,9 @@ def merge_kernel(
     lse,
     positive_logits,
     rank_out,
-    extra_logits,
+    top_out,
+    total_out,
+    extra_weights,
     dq,
     rows,
     splits,
@@ -189,16 +192,23 @@ def merge_kernel(
         m = start + tl.arange(0, BLOCK_M)
         t = _load_rows(extras + row * extras_n, m, extras_m, extras_d, m < private, DIM, DIM_PAD, False).to(OPERAND).to(tl.float32)
         dots = tl.sum(q[None, :] * t, 1) * extra_scale
-        tl.store(extra_logits + row * private + m, dots * inverse, mask=m < private)
+        tl.store(extra_weights + row * private + m, dots, mask=m < private)
         dots = tl.where(m < private, dots, float("-inf"))
         rank += tl.sum((dots > positive_dot).to(tl.int64), 0)
         new_top = tl.maximum(top, tl.max(dots * scale, 0))
-        weights = tl.exp2(dots * scale - new_top)
+        weights = tl.exp2(tl.fma(dots, scale, -new_top))
         shrink = tl.exp2(top - new_top)
         total = total * shrink + tl.sum(weights, 0)
         if WITH_GRAD:
             mean = mean * shrink + tl.sum(weights[:, None] * t, 0) * extra_scale
         top = new_top
+    tl.store(top_out + row, top)
+    tl.store(total_out + row, total)
+    tl.debug_barrier()  # what other threads of this program stored above is read below
+    for start in range(0, private, BLOCK_M):  # by the final maximum, in the very operations that made `total`
+        m = start + tl.arange(0, BLOCK_M)
+        dots = tl.load(extra_weights + row * private + m, mask=m < private, other=0.0)
+        tl.store(extra_weights + row * private + m, tl.exp2(tl.fma(dots, scale, -top)), mask=m < private)
 
     # The positive factored out: loss = softplus(margin), dloss/dq = sigmoid(margin) / T * (E_neg[key] - positive).
     margin = ((top - positive_dot * scale) + tl.log2(total)) * LN2
@@ -223,7 +233,7 @@ def merge_kernel(
 def negatives_grad_kernel(
     query,
     negatives,
-    lse,
+    tops,
     weight,
     unit,
     temperature,
@@ -255,10 +265,13 @@ def negatives_grad_kernel(
         row = start + tl.arange(0, BLOCK_N)
         valid = row < rows
         q = _load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
-        dots = _dot(keys, tl.trans(q), tl.zeros([BLOCK_K, BLOCK_N], tl.float32), PRECISION, UPCAST)
-        row_lse = tl.load(lse + row, mask=valid, other=0.0) * LOG2E
+        if UPCAST:  # what interprets them sums a transposed product in another order than the sweep's; tensor cores do not
+            dots = tl.trans(_dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST))
+        else:
+            dots = _dot(keys, tl.trans(q), tl.zeros([BLOCK_K, BLOCK_N], tl.float32), PRECISION, UPCAST)
+        top = tl.load(tops + row, mask=valid, other=0.0)
         row_weight = tl.load(weight + row, mask=valid, other=0.0) * LIFT
-        shares = tl.exp2(tl.fma(dots, scale, -row_lse[None, :])) * row_weight[None, :]
+        shares = tl.exp2(tl.fma(dots, scale, -top[None, :])) * row_weight[None, :]
         if EXCLUDE_DIAGONAL:
             shares = tl.where(key[:, None] == row[None, :], 0.0, shares)
         sums = _dot(shares.to(OPERAND), q, sums, PRECISION, UPCAST)

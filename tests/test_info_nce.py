@@ -275,7 +275,11 @@ class TestExtremes:
         loss = info_nce(query, positive, negatives, backend=backend)
         loss.backward()
         assert loss.item() == 0 and not query.grad.any()
-        assert info_nce(query[:1], positive[:1], backend=backend).item() == 0  # in-batch, alone
+        with pytest.raises(ValueError, match="query has one row, and in-batch negatives are the other rows"):
+            info_nce(query[:1], positive[:1], backend=backend)  # a mistake, where (0, D) is a choice
+        extra = -positive[:1, None]
+        alone = [info_nce(query[:1], positive[:1], *shared, extra_negatives=extra, backend=backend) for shared in ((), (negatives,))]
+        assert alone[0].item() == alone[1].item() > 0
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_a_query_that_is_not_finite(self, backend, value):

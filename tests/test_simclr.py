@@ -29,7 +29,7 @@ def rows(*shape, dtype=torch.float64):
     return F.normalize(torch.randn(*shape, dtype=torch.float64), dim=-1).to(dtype).requires_grad_()
 
 
-@pytest.mark.parametrize(("n", "m"), [(1, 0), (2, 0), (5, 1), (9, 3), (1, 2)])
+@pytest.mark.parametrize(("n", "m"), [(2, 0), (5, 1), (9, 3), (1, 2)])
 @pytest.mark.parametrize("temperature", [0.05, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_loss_and_gradients_are_the_published_ones(n, m, temperature, dtype):

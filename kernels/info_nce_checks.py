@@ -1,0 +1,142 @@
+"""What info_nce refuses before it computes anything, and says why.
+
+Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension.
+"""
+
+import math
+import numbers
+
+import torch
+
+REDUCTIONS = ("mean", "sum", "none")
+LAYOUTS = ("kd", "dk")
+PRECISIONS = ("ieee", "tf32", "bf16")
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def check_options(reduction="mean", negatives_layout="kd", in_batch=False, precision=None):
+    """ValueError unless each option is one of its choices."""
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_choice("negatives_layout", negatives_layout, LAYOUTS)
+    if in_batch and negatives_layout != "kd":
+        raise ValueError(
+            f"negatives_layout is {negatives_layout!r} but there are no negatives to lay out: "
+            "leave it at its default."
+        )
+    if precision is not None and precision not in PRECISIONS:
+        choices = ", ".join(map(repr, PRECISIONS))
+        raise ValueError(f"precision is {precision!r}: None or one of {choices} was expected.")
+
+
+def check_choice(name, value, choices):
+    """ValueError unless the value is one of the choices."""
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} is {value!r}: one of {listed} was expected.")
+
+
+def check_temperature(temperature, device=None):
+    """ValueError unless it is a finite number above 0, or a 0-d floating-point tensor that holds one.
+
+    Args:
+        device: where a tensor must be; None: anywhere. The value of one on another device than the
+            CPU is not looked at, for that would wait for the device.
+    """
+    if not isinstance(temperature, torch.Tensor):
+        check_number("temperature", temperature)
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}: a finite number above 0 was expected.")
+        return
+    misplaced = device is not None and temperature.device != device
+    if temperature.dim() != 0 or misplaced or not temperature.is_floating_point():
+        where = "" if device is None else f" on {device}"
+        raise ValueError(
+            f"temperature is a {tuple(temperature.shape)} {temperature.dtype} tensor on "
+            f"{temperature.device}: a 0-d floating-point tensor{where}, or a float, was expected."
+        )
+    if temperature.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if not 0 < temperature.item() < math.inf:
+        raise ValueError(
+            f"temperature is a tensor of {temperature.item()}: a finite number above 0 was expected."
+            " Where it is learned, learn its logarithm."
+        )
+
+
+def check_number(name, value):
+    """ValueError unless the value is a real number; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{name} is {value!r} ({type(value).__name__}): a number was expected.")
+
+
+def check_dim(name, tensor, dim, shape):
+    """ValueError unless it is a tensor of `dim` dimensions; `shape` says in words which."""
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(f"{name} is a {type(tensor).__name__}: a tensor {shape} was expected.")
+    if tensor.dim() != dim:
+        raise ValueError(f"{name} are {tuple(tensor.shape)}: {shape} was expected.")
+
+
+def check_tensors(query, positive, negatives, extras, extra_scale):
+    """ValueError unless shapes, dtypes and devices belong together."""
+    named = {"query": query, "positive": positive, "negatives": negatives}
+    named |= {} if extras is None else {"extra_negatives": extras}
+    for name, tensor in named.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{name} is a {type(tensor).__name__}: a tensor was expected.")
+    _check_shapes(query, positive, negatives, extras)
+    check_number("extra_scale", extra_scale)
+    if extras is None and extra_scale != 1.0:
+        raise ValueError(
+            f"extra_scale is {extra_scale} but there are no extra_negatives for it to scale."
+        )
+    if not math.isfinite(extra_scale):
+        raise ValueError(f"extra_scale is {extra_scale}: a finite number was expected.")
+    for name, tensor in named.items():
+        if tensor.shape[-1] != query.shape[1] or tensor.device != query.device:
+            raise ValueError(
+                f"query is {tuple(query.shape)} on {query.device} but {name} are "
+                f"{tuple(tensor.shape)} on {tensor.device}: both need the same feature dimension "
+                "and device."
+            )
+        if tensor.dtype not in DTYPES:
+            raise ValueError(
+                f"{name} has dtype {tensor.dtype}: float32, bfloat16, float16 or float64 was "
+                "expected."
+            )
+
+
+def _check_shapes(query, positive, negatives, extras):
+    if query.dim() != 2 or query.shape[0] == 0 or query.shape[1] == 0:
+        raise ValueError(
+            f"query is {tuple(query.shape)}: (N, D) with at least one row and one column was "
+            "expected."
+        )
+    if positive.shape != query.shape:
+        raise ValueError(
+            f"positive is {tuple(positive.shape)} but query is {tuple(query.shape)}: each query "
+            "has one positive of its shape."
+        )
+    check_dim("negatives", negatives, 2, '(K, D), or (D, K) with negatives_layout="dk",')
+    if extras is not None:
+        check_dim("extra_negatives", extras, 3, "(N, M, D)")
+        if extras.shape[0] != query.shape[0]:
+            raise ValueError(
+                f"extra_negatives are {tuple(extras.shape)} but query has {query.shape[0]} rows: "
+                "each row needs its own."
+            )
+
+
+def check_negatives(query, negatives, extras, itself_excluded):
+    """ValueError where each query is left with nothing to be compared with, though it should be.
+
+    A loss without negatives is 0 whatever the features are: a batch of one that is its own
+    negatives would train nothing, and look perfect. Shared negatives of no rows, (0, D), are asked
+    for in so many words, and give that 0.
+    """
+    alone = itself_excluded and query.shape[0] == negatives.shape[0] == 1
+    if alone and (extras is None or extras.shape[1] == 0):
+        raise ValueError(
+            "query has one row, and in-batch negatives are the other rows: there is none, and the "
+            "loss would be 0 whatever the features. Give two rows or more, or negatives."
+        )
