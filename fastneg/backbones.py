@@ -5,8 +5,10 @@ Legend: N batch, F backbone features, H W pixels.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 
+import torch
 from torch import nn
 
 from fastneg.config import ConfigError
@@ -25,13 +27,67 @@ def build_backbone(name, image_size=224):
     Returns:
         (module from (N, 3, H, W) to (N, F), F).
     Raises:
-        ConfigError: no such model, timm is not installed, or the model cannot be built for images of this size.
+        ConfigError: no such model, timm is not installed, or the model cannot be built for images of this size or does not take them.
     """
     if name == "resnet_tiny":
-        return ResNetTiny(), ResNetTiny.features
-    if name.startswith(TIMM):
-        return _from_timm(name.removeprefix(TIMM), image_size)
-    return _from_torchvision(name, image_size)
+        model, width = ResNetTiny(), ResNetTiny.features
+    elif name.startswith(TIMM):
+        model, width = _from_timm(name.removeprefix(TIMM), image_size)
+    else:
+        model, width = _from_torchvision(name, image_size)
+    if objection := refuses(model, image_size):
+        least = _least_side(model, image_size)
+        hint = f"take {least} px or more" if least else "take another size, or another backbone"
+        raise ConfigError(f"--backbone {name} does not take images of {image_size} px (--image_size): {objection} {hint}.")
+    return model, width
+
+
+@torch.no_grad()
+def refuses(backbone, side):
+    """Why a backbone on the CPU cannot take square images of `side` pixels, in words that end with a colon; None where it can.
+
+    One image goes through it in eval mode. Nothing of the backbone changes, and nothing random is drawn.
+    """
+    empty = []
+
+    def look(module, _, out):
+        if isinstance(out, torch.Tensor) and not out.numel():
+            empty.append(type(module).__name__)
+
+    hooks = [module.register_forward_hook(look) for module in backbone.modules()]
+    try:
+        with _in_eval_mode(backbone):
+            out = backbone(torch.zeros(1, 3, side, side))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        return f"{str(error).splitlines()[0].rstrip('.:')}:" if str(error) else f"it raises {type(error).__name__}:"
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if empty:
+        return f"nothing is left of them after its {empty[0]}:"
+    return None if out.isfinite().all() else "its features of them are not finite:"
+
+
+@contextlib.contextmanager
+def _in_eval_mode(module):
+    training = [child for child in module.modules() if child.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child in training:
+            child.training = True
+
+
+def _least_side(model, refused, most=224):
+    """The smallest side above `refused` that a model takes, found by halving; None where it takes none up to `most`."""
+    if refused >= most or refuses(model, most):
+        return None
+    least = most
+    while least - refused > 1:
+        middle = (least + refused) // 2
+        least, refused = (least, middle) if refuses(model, middle) else (middle, refused)
+    return least
 
 
 def _from_torchvision(name, image_size):

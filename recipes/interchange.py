@@ -51,6 +51,7 @@ def run_export(config):
     if found is None:
         raise WeightsError(f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     path, state = found
+    checkpoint.require(path, state, ("config", "method"))
     export_weights(state["method"], PretrainConfig(**state["config"]), config.format, out)
     print(f"{config.out}: {path} as {config.format}.")
     return 0

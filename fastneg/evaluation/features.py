@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from fastneg.config import ConfigError
 from fastneg.data.loaders import EvalLoader
 from fastneg.encoders import embed
 from fastneg.files import write_atomically
+from fastneg.training.torch_files import UnreadableError, load_file
 
 BATCH = 256
 FORMAT = 2
@@ -155,10 +155,10 @@ def _stored(path, key, report):
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path)
         if content["key"] != key:
             raise ValueError("it holds the features of something else")
         return Features(content["features"], content["labels"], content["index"], content["skipped"])
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
+    except (UnreadableError, KeyError, TypeError, ValueError) as error:
         report(f"{path} cannot be used ({error}): the features are extracted again.")
         return None

@@ -176,6 +176,7 @@ def load_linear(run, loaded):
     if not path.exists():
         raise ConfigError(f"{run} holds no linear.pt: run fastneg linear --run {run} --train A.beton --val B.beton first.")
     content = checkpoint.load(path)
+    checkpoint.require(path, content, ("digest", "checkpoint", "classes", "weight", "bias"))
     if content["digest"] != loaded.digest:
         raise ConfigError(
             f"{path} was trained on {content['checkpoint']}, the newest checkpoint is {loaded.checkpoint} with other weights: "

@@ -37,6 +37,7 @@ def load_run(run, device="cpu"):
     if found is None:
         raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     path, state = found
+    checkpoint.require(path, state, ("config", "method"))
     config = PretrainConfig(**state["config"])
     backbone, width = build_backbone(config.backbone, config.image_size)
     prefix = "query_encoder.backbone."

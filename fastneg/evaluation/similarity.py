@@ -45,6 +45,7 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
     if found is None:
         raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     (path, state), device = found, torch.device(device)
+    checkpoint.require(path, state, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):
         raise ConfigError(f"{state['imported']} came without the head whose outputs are compared: there are no similarities to be had.")
     if not len(reader):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import pickle
 from pathlib import Path
 
 import torch
 
 from fastneg.files import write_atomically
+from fastneg.training.torch_files import UnreadableError, load_file, not_finite
 
 FORMAT = 1
 
@@ -68,11 +68,27 @@ def paths(run):
 def load(path, device="cpu"):
     """The state of one checkpoint; CheckpointError if it cannot be read."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has checkpoint format {state.get('format')}, this version of fastneg reads {FORMAT}.")
+        state = load_file(path, device)
+    except UnreadableError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(state, dict) or "format" not in state:
+        raise CheckpointError(f"{path} cannot be read: it is none of the files that fastneg writes into a run folder.")
+    if state["format"] != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {state['format']}, this version of fastneg reads {FORMAT}.")
+    return state
+
+
+def require(path, state, names):
+    """CheckpointError unless the state read from `path` holds these parts."""
+    if missing := [name for name in names if name not in state]:
+        raise CheckpointError(f"{path} cannot be read: it holds no {' and no '.join(missing)}, as what was expected there would.")
+
+
+def _load_finite(path, device):
+    """As `load`, of a checkpoint, the weights of which must be finite."""
+    state = load(path, device)
+    if bad := not_finite(state.get("method", {})):
+        raise CheckpointError(f"{path} cannot be used: {len(bad)} of its tensors hold values that are not finite (first: {bad[0]}).")
     return state
 
 
@@ -85,7 +101,7 @@ def load_newest(run, device="cpu", report=print):
     candidates = paths(run)[::-1]
     for path in candidates:
         try:
-            return path, load(path, device)
+            return path, _load_finite(path, device)
         except CheckpointError as error:
             report(f"{error} Trying the one before.")
     if candidates:

@@ -1,19 +1,28 @@
-"""Whether a run may go on from a checkpoint."""
+"""Whether a run may go on from a checkpoint, and what is said where a setting of it has changed."""
 
 from __future__ import annotations
 
 import json
+import zlib
+
+import numpy as np
 
 from fastneg.config import PretrainConfig
+from fastneg.data.beton import TEXTURE_FIELD
+from fastneg.encoders import scheduled_momentum
+from fastneg.training.checkpoint import require
+from fastneg.training.optim import learning_rate
 
 MAY_CHANGE = {
     "data",
     "out",
-    "epochs",
     "device",
     "threads",
     "check_crc",
     "max_bad_share",
+    "compile",
+    "cuda_graphs",
+    "key_pass",
     "log_every",
     "checkpoint_every",
     "keep_checkpoints",
@@ -25,7 +34,12 @@ MAY_CHANGE = {
     "knn_train",
     "knn_val",
 }
-"""Fields in which a resumed run may differ from the one it goes on from."""
+"""Fields in which a resumed run may differ from the one it goes on from: where and how fast it is
+computed, checked and logged, not what. `epochs` may differ too, and is told; see `refuse_another_run`."""
+ALIKE = ({"shuffle", "split"}, {"sync", "none"})
+"""Values of --bn between which a run may change, and is told: each pair is one thing done by several
+processes and by one. shuffle and split keep the key's statistics from the query's; sync takes those
+of the whole batch, as one process alone does with none."""
 
 
 class TrainingError(Exception):
@@ -37,19 +51,125 @@ def plain(config):
     return json.loads(json.dumps(config.as_dict()))
 
 
-def refuse_another_run(path, state, config, samples, processes, iterations):
-    """TrainingError unless a run of this config, data and number of processes can go on from the checkpoint `state`, read from `path`."""
+def refuse_another_run(path, state, config, reader, processes, iterations):
+    """Whether a run of this config, data and number of processes can go on from a checkpoint.
+
+    Args:
+        path, state: the checkpoint.
+        config: `PretrainConfig` of this call.
+        reader: its open data.
+        processes: how many there are.
+        iterations: steps an epoch.
+    Returns:
+        lines that say what is another setting from here on.
+    Raises:
+        TrainingError: it cannot. CheckpointError: the file is no checkpoint of a run.
+    """
     if "imported" in state:
-        raise TrainingError(f"{path} holds imported weights, no run to go on with: give another --out and --init {state['imported']}.")
-    before, now = {**plain(PretrainConfig()), **state["config"]}, plain(config)  # a field younger than the checkpoint had its default
-    differing = [name for name in now if name not in MAY_CHANGE and before[name] != now[name]]
+        origin = state["imported"]
+        raise TrainingError(
+            f"{path} holds imported weights, no run to go on with: give another --out and --init {origin}."
+        )
+    require(path, state, ("step", "config", "samples", "world_size", "method", "optimizer"))
+    before = {**plain(PretrainConfig()), **state["config"]}  # a field younger than it had its default
+    said = [*_statistics(before, config), *_epochs(path, before, config, state["step"], iterations)]
+    free = MAY_CHANGE | {"epochs"} | ({"bn", "bn_splits"} if before["bn"] != config.bn and said else set())
+    now = plain(config)
+    differing = [name for name in now if name not in free and before[name] != now[name]]
     if differing:
         listing = ", ".join(f"{name} {before[name]!r} → {now[name]!r}" for name in differing)
-        raise TrainingError(f"{path} is of a run with other settings ({listing}): keep them, or choose another --out.")
-    if state["samples"] != samples:
-        raise TrainingError(f"{path} was trained on {state['samples']} samples, {config.data} holds {samples}: the order would not go on.")
+        raise TrainingError(
+            f"{path} is of a run with other settings ({listing}): keep them, or choose another --out."
+        )
+    said += _same_data(path, state, config, reader)
     if state["world_size"] != processes and state["step"] % iterations:
         raise TrainingError(
-            f"{path} was written within an epoch by {state['world_size']} processes, here are {processes}: start as many. "
-            "The number may change at the end of an epoch."
+            f"{path} was written within an epoch by {state['world_size']} processes, here are "
+            f"{processes}: start as many. The number may change at the end of an epoch."
         )
+    return said
+
+
+def _statistics(before, config):
+    """What is said of another --bn, where it may change."""
+    was, now = before["bn"], config.bn
+    if was == now or {was, now} not in ALIKE:
+        return []
+    return [f"--bn is {now} from here on, it was {was}: batch statistics are those of other groups."]
+
+
+def _epochs(path, before, config, step, iterations):
+    """What another number of epochs does to the schedules."""
+    if before["epochs"] == config.epochs:
+        return []
+    epoch, iteration = divmod(step, iterations)
+    if step > config.epochs * iterations:
+        raise TrainingError(
+            f"{path} is from epoch {epoch + bool(iteration)}, beyond --epochs {config.epochs}: give "
+            "at least as many, or choose another --out."
+        )
+    said = f"--epochs is {config.epochs}, it was {before['epochs']}"
+    if step == config.epochs * iterations:
+        return [f"{said}: nothing is left to do, and the learning rate never fell to its end."]
+    then = config.replace(epochs=max(before["epochs"], config.warmup_epochs + 1))
+    rates = [learning_rate(each, epoch, iteration, iterations) for each in (then, config)]
+    if epoch >= then.epochs:
+        rates[0] = 0.0  # the run was finished
+    told = [
+        f"the learning rate falls to 0 over all {config.epochs} of them, and is {rates[1]:.3g} from "
+        f"here on, not {rates[0]:.3g}"
+    ]
+    if config.momentum_schedule == "cosine":
+        momenta = [
+            scheduled_momentum(config.key_momentum, "cosine", step / (each.epochs * iterations))
+            for each in (then, config)
+        ]
+        told.append(f"the momentum of the key encoder {momenta[1]:.6g}, not {momenta[0]:.6g}")
+    return [f"{said}: {'; '.join(told)}. A run of {config.epochs} from the start would be another."]
+
+
+def _same_data(path, state, config, reader):
+    """The data must be that of the checkpoint, wherever it lies now."""
+    if state["samples"] != len(reader):
+        raise TrainingError(
+            f"{path} was trained on {state['samples']} samples, {config.data} holds {len(reader)}: "
+            "the order would not go on."
+        )
+    if "fingerprint" not in state:
+        return [
+            f"{path} keeps no fingerprint of its data, as versions before this one did not: that "
+            f"{config.data} is the file it was trained on is taken on trust."
+        ]
+    then, now = state["fingerprint"], data_fingerprint(reader, config)
+    by = "checksums" if then["checksums"] and now["checksums"] else "records"
+    if then["sizes"] != now["sizes"] or then[by] != now[by]:
+        raise TrainingError(
+            f"{path} was trained on other images than those of {config.data}, which are as many: its "
+            "order would go on over them. Give the file that it was trained on, wherever it lies "
+            "now, or choose another --out."
+        )
+    return []
+
+
+def data_fingerprint(reader, config):
+    """What tells a data set from others of as many samples; a dict of texts, for a checkpoint.
+
+    The same images in the same order are the same data, in one file or several and whatever their
+    labels, page size or version: compared are the sizes and the checksums of the samples. Where a
+    file has no checksums (FFCV's), its records stand for them, and it must be that very file.
+    """
+    fields = [reader.image_fields[0], *([TEXTURE_FIELD] if config.texture_source == "file" else [])]
+    sums = [reader.checksums_of(field) for field in fields]
+    known = not any(each is None for each in sums)
+    return {
+        "sizes": _crc32(reader.sizes_of(field) for field in fields),
+        "checksums": _crc32(sums) if known else "",
+        "records": reader.fingerprint,
+    }
+
+
+def _crc32(columns):
+    value = 0
+    for column in columns:
+        value = zlib.crc32(np.ascontiguousarray(column, "<i8").tobytes(), value)
+    return f"{value:08x}"

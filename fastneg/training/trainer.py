@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fastneg.backbones import batch_norms
+from fastneg.backbones import batch_norms, refuses
 from fastneg.batch_norm import SplitBatchNorm2d, sync_batch_norm
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
@@ -23,13 +23,14 @@ from fastneg.methods import METHODS
 from fastneg.negatives import make_negatives
 from fastneg.training import checkpoint, distributed
 from fastneg.training.bad_samples import BadSamples
+from fastneg.training.checks import check_batch, check_place
 from fastneg.training.gallery import write_gallery
 from fastneg.training.gradients import accumulate
 from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
 from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
-from fastneg.training.resume import TrainingError, plain, refuse_another_run
+from fastneg.training.resume import TrainingError, data_fingerprint, plain, refuse_another_run
 from fastneg.training.run_files import pretrain_output
 from fastneg.training.run_lock import RunLock
 from fastneg.training.signals import Signals
@@ -77,24 +78,11 @@ class Trainer:
 
     def __init__(self, config, world, stack):
         self.config, self.world, self.device = config, world, world.device
-        if config.batch_size % world.size:
-            raise TrainingError(f"--batch_size is {config.batch_size}: it must divide by the {world.size} processes.")
-        local = config.batch_size // world.size
-        parts, whose = config.accumulate or 1, "the batch of each process"
-        if local % parts:
-            raise TrainingError(f"--accumulate is {parts}: it must divide {whose}, {local}.")
-        if parts > 1:
-            local, whose = local // parts, f"each of the {parts} parts of a batch (--accumulate)"
-        if config.bn == "split" and local % config.bn_splits:
-            raise TrainingError(f"--bn_splits is {config.bn_splits}: it must divide {whose}, {local}.")
-        if config.bn == "split" and local == config.bn_splits > 1:
-            raise TrainingError(f"--bn_splits is {local}: one image a group, of which there are no batch statistics. Take fewer.")
-        if config.compress_gradients and world.size == 1:
-            raise TrainingError("--compress_gradients has no effect in one process, which sends no gradients: leave it out.")
-        if config.bn in ("shuffle", "sync") and world.size == 1:
-            raise TrainingError(f"--bn {config.bn} takes several processes, here is one: start them with torchrun, or take --bn split.")
-        if config.cuda_graphs and self.device.type != "cuda":
-            raise TrainingError("--cuda_graphs is True, but there are no CUDA kernels to record on the CPU: leave it out.")
+        check_batch(config, world)
+        check_place(config, world)
+        torch.manual_seed(config.seed)
+        self.method = METHODS[config.method](config)
+        self._check_view_sizes()
         self.run_folder = Path(config.out)
         self.reader = stack.enter_context(open_data(config.data))
         if len(self.reader) < config.batch_size:
@@ -104,13 +92,10 @@ class Trainer:
         if world.first:
             stack.callback(RunLock(self.run_folder).close)
         found = self._find_checkpoint()
-        torch.manual_seed(config.seed)
-        self.method = METHODS[config.method](config)
         if config.init and not found:
             said = load_into(self.method, read_weights(config.init))
             if world.first:
                 print("\n".join(said), flush=True)
-        self._check_view_sizes()
         self._check_batch_norm()
         self.method = self.method.to(self.device)
         if self.device.type == "cuda":
@@ -155,17 +140,14 @@ class Trainer:
         self.bad_samples = BadSamples(self.loader, world, self.log)
 
     def _check_view_sizes(self):
-        """Refuse views of another size where the backbone is built for one."""
+        """Refuse views of a size that the backbone does not take; of --image_size it was built, and tried."""
         backbone, config = self.method.query_encoder.backbone, self.config
-        for size in {size for _, size in config.view_sizes()} - {config.image_size}:
-            try:
-                with torch.no_grad():
-                    backbone.eval()(torch.zeros(1, 3, size, size))
-            except (AssertionError, RuntimeError, ValueError) as error:
+        for size in sorted({size for _, size in config.view_sizes()} - {config.image_size}):
+            if objection := refuses(backbone, size):
                 raise TrainingError(
                     f"--image_size_schedule has views of {size} px, which {config.backbone}, built for --image_size {config.image_size}, "
-                    f"does not take: {error}"
-                ) from error
+                    f"does not take: {objection} take another size."
+                )
 
     def _check_batch_norm(self):
         """Say where --bn has nothing to act on; refuse where it acts on a part of the layers only."""
@@ -201,13 +183,16 @@ class Trainer:
         return checkpoint.load_newest(self.run_folder, report=print if self.world.first else lambda text: None)
 
     def _restore(self, path, state):
-        refuse_another_run(path, state, self.config, len(self.reader), self.world.size, self.iterations)
-        self.method.load_state_dict(state["method"])
+        said = refuse_another_run(path, state, self.config, self.reader, self.world.size, self.iterations)
+        try:
+            self.method.load_state_dict(state["method"])
+        except RuntimeError as error:
+            raise TrainingError(f"{path} holds the weights of another network than --backbone {self.config.backbone}: {error}") from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.loader.know(state.get("quarantine", {}))
         self.meter.load(state.get("meter"), self.world)
         if self.world.first:
-            print(f"Resuming from {path} (step {state['step']}).", flush=True)
+            print("\n".join([f"Resuming from {path} (step {state['step']}).", *said]), flush=True)
         return state["step"]
 
     def _write_settings(self):
@@ -228,6 +213,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "config": plain(self.config),
                 "samples": len(self.reader),
+                "fingerprint": data_fingerprint(self.reader, self.config),
                 "quarantine": quarantine,
                 "meter": meter,
                 "world_size": self.world.size,

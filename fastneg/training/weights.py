@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from fastneg.files import remove_stale, write_atomically
 from fastneg.training import checkpoint
+from fastneg.training.torch_files import UnreadableError, load_file, not_finite
 from fastneg.version import __version__
 
 FORMATS = ("torchvision", "timm", "moco", "safetensors")
@@ -45,21 +45,35 @@ def read_weights(path):
     """Read a checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt, .bin or .safetensors).
 
     Raises:
-        WeightsError: the file cannot be read without running code, or holds none of these.
+        WeightsError: the file cannot be read without running code, holds none of these, or holds values that are not finite.
     """
     path = Path(path)
     content = _load(path)
+    keys = content.keys()
     for wrapper in ("state_dict", "model"):
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
-    tensors = {name.removeprefix("module."): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        name.removeprefix("module."): value for name, value in content.items() if isinstance(value, torch.Tensor) and isinstance(name, str)
+    }
     if not tensors:
-        raise WeightsError(f"{path} holds no weights: a state dict, alone or under 'state_dict' or 'model', was expected.")
+        held = ", ".join(repr(key) for key in list(keys)[:5]) or "nothing"
+        raise WeightsError(
+            f"{path} holds no weights (but {held}): a state dict, alone or under 'state_dict' or 'model', was expected. Of a run of "
+            "fastneg, take what fastneg export writes."
+        )
+    if bad := not_finite(tensors):
+        raise WeightsError(
+            f"{path} holds values that are not finite in {len(bad)} of {len(tensors)} tensors (first: {bad[0]}): the network broke down "
+            "when it was trained, or the file is damaged. Take an earlier checkpoint of it."
+        )
     query = _below(tensors, "encoder_q.")
     if not query:
         return Weights("a state dict", tensors)
     queue, pointer = tensors.get("queue"), tensors.get("queue_ptr")
+    if queue is not None and (queue.ndim != 2 or (pointer is not None and pointer.numel() != 1)):
+        raise WeightsError(f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected.")
     return Weights(
         "a checkpoint of the MoCo family",
         query,
@@ -71,31 +85,13 @@ def read_weights(path):
 
 def _load(path):
     try:
-        if _is_safetensors(path):
-            return _safetensors().load_file(path)
         # MoCo-style scripts keep their parsed command line in the checkpoint: a bag of values, which runs no code.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"There is no file {path}: a checkpoint or a state dict was expected.") from None
-    except pickle.UnpicklingError as error:  # torch's own text would advise to run the code
-        said = "it is no file of PyTorch or safetensors, or it holds objects whose loading could run code"
-        raise WeightsError(f"{path} cannot be read as weights: {said}.") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":  # its class can only be named where the package is installed
-            raise
-        raise WeightsError(f"{path} cannot be read as weights: {error}") from error
+        content = load_file(path, also=[argparse.Namespace])
+    except UnreadableError as error:
+        raise WeightsError(f"{path} cannot be read as weights: {error}.") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}: a state dict was expected.")
     return content
-
-
-def _is_safetensors(path):
-    """By its content, whatever its name: eight bytes that count those of a JSON object, then the object."""
-    with open(path, "rb") as file:
-        return file.read(9)[8:] == b"{"
 
 
 def _safetensors():

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
 from fastneg.report.runs.pictures import read_gallery
 from fastneg.report.runs.predictions import read_predictions
 from fastneg.report.runs.rows import is_number, key_of, misfit
+from fastneg.training.torch_files import UnreadableError, load_file
 
 OF_IMPORTED = ("backbone", "image_size", "eval_resize", "init", "precision", "probe")
 """Settings that mean something where weights were imported: the others are defaults that nobody trained with."""
@@ -126,12 +125,14 @@ def _read_classifier(run):
     """Of linear.pt: the names of the classes, and how it was trained."""
     facts = run.results.get(("linear", "val"), {})
     try:
-        facts = {**facts, **torch.load(run.folder / "linear.pt", map_location="cpu", weights_only=True)}
+        if not (run.folder / "linear.pt").exists():
+            raise FileNotFoundError
+        facts = {**facts, **load_file(run.folder / "linear.pt")}
         run.classes = list(facts["classes"]) if isinstance(facts["classes"], (list, tuple)) else None
     except FileNotFoundError:
         if (run.folder / "predictions").exists():
             run.problems.append("linear.pt is missing: classes are shown by their numbers.")
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
+    except (UnreadableError, KeyError, ValueError, TypeError) as error:
         run.problems.append(f"linear.pt cannot be read, classes are shown by their numbers: {error}.")
     if isinstance(facts.get("mode"), str):
         settings = {"epochs": facts.get("epochs"), "lr": facts.get("lr"), "batch": facts.get("batch_size")}
