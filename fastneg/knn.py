@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from fastneg.counts import counted
+
 QUERIES, VOTERS = 1024, 16384
 """Rows of one block of similarities: 64 MiB of float32."""
 
@@ -62,7 +64,7 @@ def _check(queries, voters, voter_labels, classes, k, temperature):
             "(N, F), (M, F) and (M,) were expected."
         )
     if not len(voters) or k < 1 or not temperature > 0:
-        raise ValueError(f"{len(voters)} voters, k {k}, temperature {temperature}: all must be above 0.")
+        raise ValueError(f"{counted(len(voters), 'voter')}, k {k}, temperature {temperature}: all must be above 0.")
     if voter_labels.min() < 0 or voter_labels.max() >= classes:
         raise ValueError(f"voter_labels reach from {voter_labels.min()} to {voter_labels.max()}: 0 to {classes - 1} were expected.")
     for name, rows in (("queries", queries), ("voters", voters)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastneg.config import ConfigError, DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
+from fastneg.counts import counted
 from fastneg.data import stencils
 from fastneg.data.encode import encode
 from fastneg.files import OutputError, output_folder
@@ -43,7 +44,7 @@ SIZES = {
 def run_demo(config: DemoConfig):
     """Make the images, encode them, pre-train, probe, evaluate, report; returns 0 when all of it worked."""
     out, size, began = demo_output(config.out), SIZES[config.size], time.perf_counter()
-    print(f"From images to a report in {len(STEPS)} steps, all of it in {out}/: {size.takes}.", flush=True)
+    print(f"From images to a report in {counted(len(STEPS), 'step')}, all of it in {out}/: {size.takes}.", flush=True)
     spec = stencils.StencilsSpec(seed=config.seed)
     counts = {"train": size.train_images, **dict.fromkeys(stencils.TEST_SETS, size.test_images)}
     _step("make the images", lambda: [_make_images(spec, name, count, out) for name, count in counts.items()])
@@ -155,14 +156,18 @@ def _make_images(spec, name, count, out):
     folder = stencils.write_folder(spec, name, count, out / "images" / name, workers=default_workers())
     found = sum(1 for _ in folder.glob("*/*.jpg"))
     if found != count:
-        raise ConfigError(f"{folder} holds {found} images, {count} were made: it is of a demo of another size. Choose another --out.")
-    print(f"{name}: {count:,} images", flush=True)
+        raise ConfigError(
+            f"{folder} holds {counted(found, 'image')}, {count} were made: it is of a demo of "
+            "another size. Choose another --out."
+        )
+    print(f"{name}: {counted(count, 'image', ',')}", flush=True)
 
 
 def _encode(out, name, seed):
     # One process is enough: JPEG bytes pass through, and starting more takes longer than the work.
     done = encode(EncodeConfig(str(out / "images" / name), str(out / f"{name}.beton"), seed=seed, workers=1))
-    said = f"{done['images']:,} images, {done['bytes'] / 2**20:.1f} MiB, {done['passed_through']:,} JPEGs untouched"
+    untouched = counted(done["passed_through"], "JPEG", ",")
+    said = f"{counted(done['images'], 'image', ',')}, {done['bytes'] / 2**20:.1f} MiB, {untouched} untouched"
     print(f"{out / name}.beton: {said}", flush=True)
 
 

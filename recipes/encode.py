@@ -7,6 +7,7 @@ import functools
 import signal
 import sys
 
+from fastneg.counts import counted
 from fastneg.data.encode import encode
 from fastneg.data.verify import verify
 
@@ -42,7 +43,7 @@ def run_encode(config):
     )
     again = "stored as raw pixels" if config.lossless else "encoded again"
     print(
-        f"{config.out}: {summary['images']} images{_classes(summary)}, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
+        f"{config.out}: {counted(summary['images'], 'image')}{_classes(summary)}, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
         f"{summary['passed_through']} passed through untouched, {again}: {changed or 'none'}; "
         + (f"textures {again}: {of_textures or 'none'}; " if config.textures else "")
         + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
@@ -62,7 +63,7 @@ def _held_out(config, held, images):
         f"{config.out}: the other {images - held['images']}"
     )
     if held["doubles"]:
-        text += f"; {held['doubles']} images lie in the same file as another of the same bytes"
+        text += f"; {counted(held['doubles'], 'image')} lie in the same file as another of the same bytes"
     for key, where in (("only_train", config.out), ("only_holdout", held["path"])):
         if names := held[key]:
             named = f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
@@ -85,7 +86,7 @@ def run_verify(config):
     """Check every sample; 1 if any is bad."""
     result = verify(config)
     checked = "CRC32 and decode" if result["checked_crc"] else "decode (not every file holds checksums)"
-    print(f"{config.file}: {result['samples']} samples, {len(result['bad'])} bad; checked: {checked}.")
+    print(f"{config.file}: {counted(result['samples'], 'sample')}, {len(result['bad'])} bad; checked: {checked}.")
     for bad in result["bad"]:
         where = "" if bad["index"] is None else f"sample {bad['index']} {bad['name'] or ''}: ".replace(" :", ":")
         of = f"{bad['file']}: " if result["files"] > 1 and where else ""

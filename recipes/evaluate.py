@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.errors import BetonError
 from fastneg.data.outputs import named_data
 from fastneg.evaluation.categories import load_categories, load_groups
@@ -51,7 +52,11 @@ def run_evaluate(config):
         rows += found
     print(table(rows, sets))
     if failed:
-        print(f"fastneg evaluate: {len(failed)} of {len(sets)} sets could not be evaluated wholly: {', '.join(failed)}.", file=sys.stderr)
+        print(
+            f"fastneg evaluate: {len(failed)} of {counted(len(sets), 'set')} could not be evaluated "
+            f"wholly: {', '.join(failed)}.",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 

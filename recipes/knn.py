@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastneg.counts import counted
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import append_result, load_run
@@ -17,7 +18,7 @@ def run_knn(config):
     with open_labelled(config) as data:
         k = min(config.k, len(data.train))
         if k < config.k:
-            print(f"--k is {config.k}, but {config.train} holds {k} images: all of them vote.")
+            print(f"--k is {config.k}, but {config.train} holds {counted(k, 'image')}: all of them vote.")
         voters, queries = (features_of(config.run, loaded, reader, device, config.threads) for reader in (data.train, data.val))
         k = min(k, len(voters.index))
         votes = knn_votes(queries.features, voters.features, data.labels[voters.index], data.count, k, config.temperature, device)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.outputs import named_data
@@ -48,13 +49,17 @@ def open_labelled(config):
     with open_data(config.train) as train, open_data(config.val) as val:
         labels, count = labels_of(train), class_count(train)
         if len(labels.unique()) < 2:
-            raise ConfigError(f"{config.train} holds {len(labels)} images of one class: two or more were expected, to be told apart.")
+            raise ConfigError(
+                f"{config.train} holds {counted(len(labels), 'image')} of one class: two or more "
+                "were expected, to be told apart."
+            )
         val_labels, joined = join_labels(val, train.classes, count)
         known = val_labels != ABSENT
         if said := told_of_numbers(val.classes, train.classes):
             print(f"{config.val}: {said}")
         if not known.all():
-            kept = f"{(joined != ABSENT).sum().item()} of {len(joined)} classes and {known.sum().item()} of {len(known)} images remain"
+            classes, images = counted(len(joined), "class"), counted(len(known), "image")
+            kept = f"{(joined != ABSENT).sum().item()} of {classes} and {known.sum().item()} of {images} remain"
             print(f"{config.val}: {kept}: {config.train} does not know the others.")
         shared = int(shared_images(train, val).sum())
         words = told_shared(shared, len(val), config.train, config.val)
@@ -66,5 +71,5 @@ def open_labelled(config):
 def told(result, shared=0):
     """An `Accuracy` in words, and how many images of its set the training set holds too."""
     top1 = f"top-1 {result.top1:.2f}% ({result.top1_interval[0]:.2f} to {result.top1_interval[1]:.2f})"
-    words = f"{top1}, top-5 {result.top5:.2f}% of {result.images} images in {result.classes} classes"
+    words = f"{top1}, top-5 {result.top5:.2f}% of {counted(result.images, 'image')} in {counted(result.classes, 'class')}"
     return words + (f"; {shared} IMAGES OF THE SET ARE IN THE TRAINING SET TOO" if shared else "")

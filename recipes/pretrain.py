@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from fastneg.counts import counted
 from fastneg.training.trainer import pretrain
 
 
@@ -14,5 +15,5 @@ def run_pretrain(config):
     if not result.finished:
         return 128 + result.signal if result.signal else 1
     if result.first:
-        print(f"{result.run}: {result.step} steps, this call {time.perf_counter() - began:.0f} s.", flush=True)
+        print(f"{result.run}: {counted(result.step, 'step')}, this call {time.perf_counter() - began:.0f} s.", flush=True)
     return 0

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastneg.counts import counted
+
 
 @dataclass(frozen=True)
 class Step:
@@ -56,7 +58,7 @@ def predict(step, links, gpus, machines=1):
         ValueError: processes do not divide over the machines.
     """
     if gpus < 1 or machines < 1 or gpus % machines:
-        raise ValueError(f"{gpus} processes on {machines} machines: a multiple was expected.")
+        raise ValueError(f"{counted(gpus, 'process')} on {machines} machines: a multiple was expected.")
     if gpus == 1:
         return {"step_ms": step.step_ms, "reduce_ms": 0.0, "exposed_ms": 0.0, "gather_ms": 0.0, "exchange_ms": 0.0, "efficiency": 1.0}
     per_ms = 1e6 * (links.inside_gb_s if machines == 1 else min(links.inside_gb_s, links.between_gb_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastneg.counts import counted
 from fastneg.data.textures import write_textures
 
 
@@ -11,7 +12,7 @@ def run_textures(config):
     for note in done["notes"]:
         print(note)
     print(
-        f"{config.out}: {done['images']} images, {done['made']} textures made ({done['bytes'] / 2**20:.1f} MiB) in "
+        f"{config.out}: {counted(done['images'], 'image')}, {counted(done['made'], 'texture')} made ({done['bytes'] / 2**20:.1f} MiB) in "
         f"{done['seconds']:.1f} s, {done['kept']} were there before; skipped: {len(done['skipped'])}."
     )
     for skipped in done["skipped"]:

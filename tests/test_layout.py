@@ -16,7 +16,8 @@ MODULES = {
 }
 BELOW = {  # what each part may import of fastneg, beside itself
     "fastneg.version": set(),
-    "fastneg.config": set(),
+    "fastneg.counts": set(),
+    "fastneg.config": {"fastneg.counts"},
     "fastneg.files": {"fastneg.config"},
     "fastneg.kernels": set(),
     "fastneg.unit_length": set(),
@@ -25,9 +26,11 @@ BELOW = {  # what each part may import of fastneg, beside itself
     "fastneg.backbones": {"fastneg.config"},
     "fastneg.batch_norm": set(),
     "fastneg.graphs": set(),
-    "fastneg.knn": set(),
+    "fastneg.knn": {"fastneg.counts"},
     "fastneg.encoders": {"fastneg.backbones"},
-    "fastneg.data": {"fastneg.kernels", "fastneg.config", "fastneg.files", "fastneg.negatives", "fastneg.version"},
+    "fastneg.data": {
+        "fastneg.counts", "fastneg.kernels", "fastneg.config", "fastneg.files", "fastneg.negatives", "fastneg.version",
+    },
     "fastneg.methods": {
         "fastneg.batch_norm",
         "fastneg.encoders",
@@ -37,6 +40,7 @@ BELOW = {  # what each part may import of fastneg, beside itself
         "fastneg.negatives",
     },
     "fastneg.training": {
+        "fastneg.counts",
         "fastneg.backbones",
         "fastneg.batch_norm",
         "fastneg.config",
@@ -49,6 +53,7 @@ BELOW = {  # what each part may import of fastneg, beside itself
         "fastneg.version",
     },
     "fastneg.evaluation": {
+        "fastneg.counts",
         "fastneg.backbones",
         "fastneg.config",
         "fastneg.data",
@@ -60,7 +65,10 @@ BELOW = {  # what each part may import of fastneg, beside itself
         "fastneg.training",
         "fastneg.version",
     },
-    "fastneg.report": {"fastneg.config", "fastneg.data", "fastneg.evaluation", "fastneg.files", "fastneg.training", "fastneg.version"},
+    "fastneg.report": {
+        "fastneg.counts", "fastneg.config", "fastneg.data", "fastneg.evaluation", "fastneg.files", "fastneg.training",
+        "fastneg.version",
+    },
     "fastneg": {"fastneg.kernels", "fastneg.losses", "fastneg.negatives", "fastneg.version"},
     "fastneg.__main__": {"fastneg.recipes"},
 }

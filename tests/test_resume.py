@@ -116,7 +116,7 @@ def test_a_full_disk_stops_the_run_with_the_checkpoints_intact(beton, tmp_path, 
 def test_checkpoints_of_every_nth_epoch_stay(beton, tmp_path):
     pretrain(settings(beton, tmp_path / "run", epochs=5, keep_checkpoints=1, keep_every=2))
     assert [checkpoint.step_of(path) for path in checkpoint.paths(tmp_path / "run")] == [10, 20, 25]
-    with pytest.raises(ConfigError, match="only every 2th epoch"):
+    with pytest.raises(ConfigError, match="only every 2nd epoch"):
         settings(beton, tmp_path, keep_every=3, checkpoint_every=2)
 
 

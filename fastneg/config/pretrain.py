@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fastneg.config.augmentation import augmentation_of, read_augmentation
 from fastneg.config.base import Config, ConfigError, check_bounds, option
+from fastneg.counts import counted, ordinal
 
 NEGATIVE_KINDS = ("patch", "texture", "blur", "random_image")
 """The names of `fastneg.negatives.NEGATIVES`."""
@@ -187,8 +188,8 @@ class PretrainConfig(Config):
                 raise ConfigError(f"--{name} is {getattr(self, name)!r}, which has no effect without --knn_every.")
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise ConfigError(
-                f"--keep_every is {self.keep_every}: only every {self.checkpoint_every}th epoch writes a checkpoint (--checkpoint_every), "
-                "and it must be a multiple of that."
+                f"--keep_every is {self.keep_every}: only every {ordinal(self.checkpoint_every)} epoch writes a checkpoint "
+                "(--checkpoint_every), and it must be a multiple of that."
             )
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs {self.epochs}.")
@@ -271,7 +272,8 @@ class PretrainConfig(Config):
             made = self.texture(size)
             if made["block"] > made["patch"] or (self.texture_source == "view" and made["patch"] > size):
                 raise ConfigError(
-                    f"textures for views of {size} pixels would have blocks of {made['block']} (--texture_block) from patches of "
+                    f"textures for views of {counted(size, 'pixel')} would have blocks of "
+                    f"{made['block']} (--texture_block) from patches of "
                     f"{made['patch']} (--texture_patch): a block must fit a patch, and a patch the view."
                 )
 

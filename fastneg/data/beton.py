@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastneg.counts import counted
 from fastneg.data.checksum_block import read_block
 from fastneg.data.errors import BetonError
 from fastneg.data.sidecar import read_sidecar
@@ -194,7 +195,10 @@ class BetonReader:
             with open(self.path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size < HEADER.itemsize:
-                    raise BetonError(f"{self.path} has {size} bytes, a .beton file least {HEADER.itemsize}: it is empty or no such file.")
+                    raise BetonError(
+                        f"{self.path} has {counted(size, 'byte')}, a .beton file least "
+                        f"{HEADER.itemsize}: it is empty or no such file."
+                    )
                 return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise BetonError(f"{self.path} cannot be read as a .beton file: {error.strerror}.") from error
@@ -207,9 +211,12 @@ class BetonReader:
         if table == 0:
             raise BetonError(f"{self.path} is unfinished: its writer stopped before the end. Encode it again.")
         if table > len(self._map):
-            raise BetonError(f"{self.path} has {len(self._map)} bytes, more than {table} were expected: it was cut. Encode it again.")
+            raise BetonError(
+                f"{self.path} has {counted(len(self._map), 'byte')}, more than {table} were "
+                "expected: it was cut. Encode it again."
+            )
         if page == 0 or page & (page - 1):
-            raise BetonError(f"{self.path} has a page size of {page} bytes, a power of two was expected: its header is damaged.")
+            raise BetonError(f"{self.path} has a page size of {counted(page, 'byte')}, a power of two was expected: its header is damaged.")
         return header
 
     def _read_fields(self, count):
@@ -228,7 +235,7 @@ class BetonReader:
         self.image_fields = sorted((name for name, type_id in types.items() if type_id == IMAGE_TYPE), key=lambda name: name != "image")
         if not self.image_fields or (len(self.image_fields) > 1 and self.image_fields[0] != "image"):
             raise BetonError(
-                f"{self.path} has {len(self.image_fields)} image fields, one was expected, or one named 'image'; "
+                f"{self.path} has {counted(len(self.image_fields), 'image field')}, one was expected, or one named 'image'; "
                 f"its fields: {', '.join(types)}."
             )
         return types, arguments
@@ -241,7 +248,10 @@ class BetonReader:
         if count == 0:
             raise BetonError(f"{self.path} holds no samples.")
         if stop > table:
-            raise BetonError(f"{self.path} cannot hold the {count} samples that its header names: it is damaged. Copy or encode it again.")
+            raise BetonError(
+                f"{self.path} cannot hold the {counted(count, 'sample')} that its header names: it "
+                "is damaged. Copy or encode it again."
+            )
         return np.frombuffer(self._map, record, count, start), stop
 
     def _place_samples(self, records, types, data_start, table, checksums):
@@ -275,7 +285,8 @@ class BetonReader:
         found, rest = divmod(len(self._map) - table, ALLOCATION.itemsize)
         if found != expected or rest:
             raise BetonError(
-                f"{self.path} has {found} entries{' and a part of one' if rest else ''} in its allocation table, {expected} were expected: "
+                f"{self.path} has {counted(found, 'entry')}{' and a part of one' if rest else ''} "
+                f"in its allocation table, {expected} were expected: "
                 "it was cut or is damaged. Copy or encode it again."
             )
         entries = np.frombuffer(self._map, ALLOCATION, found, table)
@@ -303,7 +314,8 @@ class BetonReader:
     def _refuse(self, bad, what):
         if bad.any():
             raise BetonError(
-                f"{self.path}: sample {int(bad.argmax())}{what} ({int(bad.sum())} of {len(bad)} samples so): the file is damaged. "
+                f"{self.path}: sample {int(bad.argmax())}{what} ({int(bad.sum())} of "
+                f"{counted(len(bad), 'sample')} so): the file is damaged. "
                 "Copy or encode it again."
             )
 
@@ -322,7 +334,10 @@ class BetonReader:
                 )
         bad = [i for i in range(len(self)) if not all(self.matches_checksum(i, field) for field in self.image_fields)]
         if bad:
-            raise BetonError(f"{len(bad)} of {len(self)} samples fail their checksum; the first is {self.describe(bad[0])}. It is damaged.")
+            raise BetonError(
+                f"{len(bad)} of {counted(len(self), 'sample')} fail their checksum; the first is "
+                f"{self.describe(bad[0])}. It is damaged."
+            )
 
 
 class _Closed:

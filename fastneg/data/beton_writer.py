@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastneg.counts import counted
 from fastneg.data.beton import (
     ALLOCATION,
     DESCRIPTOR,
@@ -141,7 +142,7 @@ class BetonWriter:
         while self.page_size < size:  # pages may double at any time: a small page never straddles a larger one
             self.page_size *= 2
             if self.page_size > LARGEST_PAGE:
-                raise BetonError(f"a sample of {size} bytes came for {self.path}: at most {LARGEST_PAGE} fit.")
+                raise BetonError(f"a sample of {counted(size, 'byte')} came for {self.path}: at most {LARGEST_PAGE} fit.")
         start = self._end
         if start // self.page_size != (start + size - 1) // self.page_size:
             start = -(-start // self.page_size) * self.page_size

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import default_workers
+from fastneg.counts import counted
 from fastneg.data.beton import DESCRIPTOR, HEADER, BetonError, BetonReader
 from fastneg.data.beton_writer import LARGEST_PAGE, PAGE_SIZE, publish
 from fastneg.data.checksum_block import block_of
@@ -59,12 +60,12 @@ def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout
         kept[holdout is not None and holdout.takes(label, key)].append((name, label))
         largest = max(largest, int(size[0] * scale) * int(size[1] * scale) * 3)
     if not kept[0]:
-        raise BetonError(f"none of the {len(names)} images in {config.src} can be used; the first: {done['skipped'][0]}.")
+        raise BetonError(f"none of the {counted(len(names), 'image')} in {config.src} can be used; the first: {done['skipped'][0]}.")
     page_size = PAGE_SIZE
     while page_size < largest:
         page_size *= 2
     if page_size > LARGEST_PAGE:
-        raise BetonError(f"the largest image has {largest} bytes of pixels, at most {LARGEST_PAGE} fit a page: give --max_side.")
+        raise BetonError(f"the largest image has {counted(largest, 'byte')} of pixels, at most {LARGEST_PAGE} fit a page: give --max_side.")
     if holdout is not None:
         done["holdout"] = holdout.summary(held_out_path(out))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +118,7 @@ def run_ffcv(config, temporary, paths, labels, page_size, progress):
     context = process_context()
     workers = min(config.workers or default_workers(), len(paths))
     receiver, sender = context.Pipe(duplex=False)
-    counter, counted = context.Array("q", 2), [0, 0]
+    counter, shown = context.Array("q", 2), [0, 0]
     with tempfile.TemporaryFile() as log:  # it has no name: nothing is left of it when this process is killed
         settings = {"mode": config.ffcv_mode or "proportion", "max_side": config.max_side, "quality": config.quality, "seed": config.seed}
         job = context.Process(
@@ -129,8 +130,8 @@ def run_ffcv(config, temporary, paths, labels, page_size, progress):
         try:
             while not receiver.poll(0.2) and job.is_alive():
                 now = counter[:]
-                progress.advance(now[0] - counted[0], now[1] - counted[1])
-                counted = now
+                progress.advance(now[0] - shown[0], now[1] - shown[1])
+                shown = now
             failure = receiver.recv() if receiver.poll(0) else f"it ended with exit code {job.exitcode}"
         except EOFError:  # the child closed its end, which it does only by dying
             failure = "it died"

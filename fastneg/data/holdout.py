@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.errors import BetonError
 from fastneg.data.sidecar import sidecar_path
 
@@ -103,8 +104,8 @@ def _planned(counts, wanted):
     able, total = counts > 1, int(counts.sum())
     if not able.any():
         raise ConfigError(
-            f"--holdout is {wanted:g}, but no class has two images ({total} images in "
-            f"{int((counts > 0).sum())} classes): leave it out."
+            f"--holdout is {wanted:g}, but no class has two images ({counted(total, 'image')} in "
+            f"{counted(int((counts > 0).sum()), 'class')}): leave it out."
         )
     planned, several = np.zeros_like(counts), counts[able]
     if wanted < 1:

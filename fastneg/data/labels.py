@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.known_classes import is_number, numbered_names
 
 ABSENT = -1
@@ -28,7 +29,8 @@ def labels_of(reader):
     known = class_count(reader)
     if labels.min() < 0 or labels.max() >= known:
         raise ConfigError(
-            f"{reader.path} has labels from {labels.min()} to {labels.max()}, but {known} classes: 0 to {known - 1} were expected."
+            f"{reader.path} has labels from {labels.min()} to {labels.max()}, but "
+            f"{counted(known, 'class')}: 0 to {known - 1} were expected."
         )
     return labels
 
@@ -58,7 +60,7 @@ def class_map(reader, classes, count):
     if classes is None or reader.classes is None:
         if own != count:
             raise ConfigError(
-                f"{reader.path} has {own} classes, the classifier {count}, and they cannot be joined by name, because "
+                f"{reader.path} has {counted(own, 'class')}, the classifier {count}, and they cannot be joined by name, because "
                 f"{'the classifier has' if classes is None else reader.path + '.json gives'} no class names: "
                 "encode the files with fastneg encode, which writes the names beside them."
             )
@@ -96,7 +98,7 @@ def join_labels(reader, classes, count, own=None):
     joined = class_map(reader, classes, count)
     labels = torch.where(own == ABSENT, ABSENT, joined[own])
     if (labels == ABSENT).all():
-        raise ConfigError(f"{reader.path} holds {len(labels)} images, none of a class that the classifier knows.")
+        raise ConfigError(f"{reader.path} holds {counted(len(labels), 'image')}, none of a class that the classifier knows.")
     return labels, joined
 
 

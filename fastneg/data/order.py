@@ -6,6 +6,8 @@ import operator
 
 import numpy as np
 
+from fastneg.counts import counted
+
 ORDERS = ("random", "page", "sequential")
 WINDOW_PAGES = 64
 """Pages whose samples are mixed with each other in page order: 512 MiB of a file with pages of 8 MiB."""
@@ -52,7 +54,10 @@ class EpochOrder:
         if (order == "page") != (pages is not None):
             raise ValueError(f"order is {order!r} and pages are {'missing' if pages is None else 'given'}: they go with the order 'page'.")
         if pages is not None and np.shape(pages) != (length,):
-            raise ValueError(f"pages has the shape {np.shape(pages)}: one page for each of {length} samples was expected, ({length},).")
+            raise ValueError(
+                f"pages has the shape {np.shape(pages)}: one page for each of "
+                f"{counted(length, 'sample')} was expected, ({length},)."
+            )
         if last not in ("drop", "pad"):
             raise ValueError(f"last is {last!r}: 'drop' or 'pad' was expected.")
         if last == "drop" and length < batch_size:

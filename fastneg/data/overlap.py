@@ -10,6 +10,8 @@ import zlib
 
 import numpy as np
 
+from fastneg.counts import counted
+
 PROBE_BYTES = 4096
 FIELD = "shared_with_train"
 """The field of a line of figures that says how many images of the set its training set holds too."""
@@ -48,7 +50,8 @@ def told_shared(count, total, train, val):
     if not count:
         return ""
     return (
-        f"SHARED IMAGES: {count} of the {total} images of {val} are in {train} too, byte for byte. The accuracy on them says how well they "
+        f"SHARED IMAGES: {count} of the {counted(total, 'image')} of {val} are in {train} too, byte "
+        "for byte. The accuracy on them says how well they "
         "are remembered, not what other images would get. fastneg encode --holdout 0.1 makes a file of images that are held out."
     )
 

@@ -6,6 +6,7 @@ resumed, with or without the list, sees the batches of the run that was not.
 
 from __future__ import annotations
 
+from fastneg.counts import counted
 from fastneg.data.beton import BetonError
 
 
@@ -29,7 +30,10 @@ class Quarantine:
             listed = "; ".join(f"{self.reader.describe(index)}: {reason}" for index, reason in list(bad.items())[:5])
             more = f"; and {count - 5} more" if count > 5 else ""
             allowed = f", {self.max_share:g} of them may be (--max_bad_share)" if self.max_share else ""
-            raise BetonError(f"{count} of {total} samples cannot be used{allowed}: {listed}{more}. Run fastneg verify on the file.")
+            raise BetonError(
+                f"{count} of {counted(total, 'sample')} cannot be used{allowed}: {listed}{more}. "
+                "Run fastneg verify on the file."
+            )
         self.bad = bad
 
     def replace(self, index):

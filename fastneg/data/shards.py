@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from fastneg.counts import counted
 from fastneg.data.beton import TEXTURE_FIELD, BetonReader, checksum_field
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
@@ -193,7 +194,8 @@ class BetonSet:
                 raise BetonError(f"{named}.json names classes, {reader.path} has none: their labels cannot be joined. Restore its .json.")
             if len(set(each)) < len(each) or own.min() < 0 or own.max() >= len(each):
                 raise BetonError(
-                    f"{reader.path} has labels from {own.min()} to {own.max()}, {len(set(each))} different names in {len(each)} classes: "
+                    f"{reader.path} has labels from {own.min()} to {own.max()}, {len(set(each))} "
+                    f"different names in {counted(len(each), 'class')}: "
                     "they cannot be joined by name with the classes of the other files."
                 )
         classes = sorted(set().union(*lists))

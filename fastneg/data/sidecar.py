@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from fastneg.counts import counted
 from fastneg.data.errors import BetonError
 
 
@@ -46,5 +47,5 @@ def read_sidecar(path, fingerprint, count):
         if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise BetonError(f"{path}: {key} is not a list of texts. It belongs to {beton}: restore or remove it.")
     if names is not None and len(names) != count:
-        raise BetonError(f"{path} names {len(names)} samples, {beton} holds {count}: restore or remove it.")
+        raise BetonError(f"{path} names {counted(len(names), 'sample')}, {beton} holds {count}: restore or remove it.")
     return classes, names, info

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.archives import archive_paths, list_archives, read_place
 from fastneg.data.beton import BetonError
 from fastneg.data.class_folders import (
@@ -255,5 +256,5 @@ def read_class_names(path, classes):
         raise ConfigError(f"--class_names {path} cannot be read ({error}): a text file of lines 'CLASS name' was expected.") from None
     names = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines if len(line.split(maxsplit=1)) == 2}
     if missing := [name for name in classes if name not in names]:
-        raise ConfigError(f"--class_names {path} lacks {len(missing)} of {len(classes)} classes: {', '.join(missing[:5])} …")
+        raise ConfigError(f"--class_names {path} lacks {len(missing)} of {counted(len(classes), 'class')}: {', '.join(missing[:5])} …")
     return {name: names[name] for name in classes}

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.beton_writer import BetonWriter
 from fastneg.data.known_classes import is_number, numbered_names
 from fastneg.evaluation.corruptions import SEVERITIES
@@ -56,7 +57,7 @@ class Arrays(NamedTuple):
             or (len(images) == ONE_SEVERITY and not tiled)
         ):
             raise ConfigError(
-                f"{self.images} holds {len(images)} images, {LABELS} {len(labels)} labels: the "
+                f"{self.images} holds {counted(len(images), 'image')}, {LABELS} {len(labels)} labels: the "
                 "same images at severities 1 to 5, one after "
                 "the other, and a label for each were expected (CIFAR-10-C: 50,000)."
             )

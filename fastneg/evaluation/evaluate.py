@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, join_labels, labels_of
 from fastneg.evaluation.categories import CATEGORIES_16
@@ -179,7 +180,7 @@ def _tell_remaining(name, reader, labels, joined, textures, members, report):
     if members is not None or not kept.all():
         classes, images = (joined != ABSENT).sum().item(), kept.sum().item()
         report(
-            f"{name}: {classes} of {len(joined)} {words} and {images} of {len(labels)} images "
+            f"{name}: {classes} of {len(joined)} {words} and {images} of {counted(len(labels), 'image')} "
             "remain."
         )
 
@@ -205,7 +206,7 @@ def _bias_rows(name, judged, textures, common, report):
         else ""
     )
     report(
-        f"{name}: coverage is over the {bias.images} images with a conflict of cues{agree}; by "
+        f"{name}: coverage is over the {counted(bias.images, 'image')} with a conflict of cues{agree}; by "
         f"chance {bias.chance_coverage:.1f}%."
     )
     return [{"kind": "shape_bias", **common, **bias.figures(), **judged.fields}]
@@ -243,7 +244,7 @@ def _accuracy_rows(run, name, found, judged, common, metric, groups, arg_max, re
     if judged.fields:
         first["chance"] = 100.0 / (result.classes if arg_max == "present" else len(classes))
         report(
-            f"{name}: scored in {len(classes)} categories, by the mean probability over each one's "
+            f"{name}: scored in {counted(len(classes), 'category')}, by the mean probability over each one's "
             f"classes; chance {first['chance']:.1f}%."
         )
     if metric == "texture":
@@ -266,7 +267,7 @@ def _grouped(name, by_class, groups, report):
     ):
         if left:
             report(
-                f"{name}: {len(left)} classes {what}: "
+                f"{name}: {counted(len(left), 'class')} {what}: "
                 f"{', '.join(sorted(left)[:3])}{', …' if len(left) > 3 else ''}."
             )
     return group_accuracies(by_class, groups)

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.loaders import EvalLoader
 from fastneg.encoders import embed
 from fastneg.files import write_atomically
@@ -79,7 +80,10 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
     found = Features(torch.cat(features), None if labels[0] is None else torch.cat(labels), torch.cat(index), skipped)
     bad = (~found.features.isfinite().all(1)).sum().item()
     if bad:
-        raise ConfigError(f"The encoder gives NaN or infinite features for {bad} of {len(found.features)} images: its training diverged.")
+        raise ConfigError(
+            f"The encoder gives NaN or infinite features for {bad} of "
+            f"{counted(len(found.features), 'image')}: its training diverged."
+        )
     return found
 
 
@@ -102,7 +106,7 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
     path = cache_path(run, key)
     stored = _stored(path, key, report)
     if stored is not None:
-        report(f"{reader.path}: features of {len(stored.index)} images, stored before.{told_of(stored.skipped, reader)}")
+        report(f"{reader.path}: features of {counted(len(stored.index), 'image')}, stored before.{told_of(stored.skipped, reader)}")
         return stored
     began = time.perf_counter()
     with contextlib.closing(
@@ -113,7 +117,7 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
     content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index, "skipped": found.skipped}
     write_atomically(path, lambda file: torch.save(content, file))
     seconds = time.perf_counter() - began
-    report(f"{reader.path}: features of {len(found.index)} images in {seconds:.1f} s.{told_of(found.skipped, reader)}")
+    report(f"{reader.path}: features of {counted(len(found.index), 'image')} in {seconds:.1f} s.{told_of(found.skipped, reader)}")
     return found
 
 
@@ -123,7 +127,7 @@ def told_of(skipped, reader):
         return ""
     index, reason = min(skipped.items())
     return (
-        f" {len(skipped)} of {len(reader)} images cannot be used and are LEFT OUT, so figures are over the others: "
+        f" {len(skipped)} of {counted(len(reader), 'image')} cannot be used and are LEFT OUT, so figures are over the others: "
         f"{reader.describe(index)}: {reason}{', …' if len(skipped) > 1 else ''}. Run fastneg verify on the file."
     )
 

@@ -12,6 +12,7 @@ import math
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.loaders import CropLoader
 from fastneg.evaluation.descent import descend
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
@@ -53,7 +54,10 @@ def fine_tune(
     """
     device, config = torch.device(device), loaded.config
     if min(batch_size, len(reader) if samples is None else len(samples)) < 2:
-        raise ConfigError(f"--batch_size is {batch_size}, of {len(reader)} images: fine-tuning takes statistics over two or more.")
+        raise ConfigError(
+            f"--batch_size is {batch_size}, of {counted(len(reader), 'image')}: fine-tuning takes "
+            "statistics over two or more."
+        )
     torch.manual_seed(seed)  # for dropout and the like; order and crops have numbers of their own
     backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.class_folders import holds_image, list_top
 from fastneg.data.errors import BetonError
 from fastneg.data.known_classes import numbered_names
@@ -140,7 +141,7 @@ def evaluate_imagenet_c(
     if left:
         worst = max(left, key=left.get)
         missing.append(
-            f"{len(left)} folders hold images that cannot be used and were left out, the most "
+            f"{counted(len(left), 'folder')} hold images that cannot be used and were left out, the most "
             f"{worst}: {left[worst]}."
         )
     common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, "arg_max": arg_max}
@@ -175,7 +176,7 @@ def _published_rows(name, results, common, clean_top1, missing, report):
     if "images_by_corruption" in counts:
         missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
     told = f"{len(whole)} whole corruptions and {len(parts)} with some severities"
-    report(f"{name}: {counts['images']} images in {counts['classes']} classes for each of {told}.")
+    report(f"{name}: {counted(counts['images'], 'image')} in {counted(counts['classes'], 'class')} for each of {told}.")
     rows, common = [], {**common, **counts}
     if whole:
         means = summary(whole, clean_top1, counts["classes"], "images_by_corruption" not in counts)
@@ -202,7 +203,7 @@ def _tree_row(name, results, others, common, missing, report):
         "not to be compared with one over others."
     )
     report(
-        f"{name}: {counts['images']} images in {counts['classes']} classes for each of "
+        f"{name}: {counted(counts['images'], 'image')} in {counted(counts['classes'], 'class')} for each of "
         f"{len(found)} corruptions that are not ImageNet-C's."
     )
     means = {"tree_mean_top1": mean, "corruptions": sorted(set(found) - lacking), "mean_note": note}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.evaluation.class_rows import hold_out
 from fastneg.evaluation.linear import LinearClassifier, standardisation
 from fastneg.evaluation.metrics import percent
@@ -55,7 +56,7 @@ def fit_on_features(features, labels, count, *, weight_decay=None, seed=0, devic
     if weight_decay is None:
         fit, held = (rows.to(device) for rows in hold_out(labels.cpu(), HELD_OUT, seed))
         if not len(held):
-            raise ConfigError(f"None of {count} classes has two training images: no part can be held out. Give --weight_decay.")
+            raise ConfigError(f"None of {counted(count, 'class')} has two training images: no part can be held out. Give --weight_decay.")
         head = None
         for penalty in PENALTIES:  # each starts from the one before: the stronger penalty's answer is near
             head = _minimise(inputs[fit], labels[fit], count, penalty, head)

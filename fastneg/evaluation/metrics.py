@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fastneg.counts import counted
 from fastneg.data.labels import ABSENT
 
 RESAMPLES = 10_000
@@ -66,7 +67,7 @@ def columns_of(labels, arg_max):
         raise ValueError(f"arg_max is {arg_max!r}: all or present was expected.")
     known = labels != ABSENT
     if not known.any():
-        raise ValueError(f"None of {len(labels)} images is of a class that the classifier knows: no accuracy can be given.")
+        raise ValueError(f"None of {counted(len(labels), 'image')} is of a class that the classifier knows: no accuracy can be given.")
     return labels[known].unique() if arg_max == "present" else None
 
 

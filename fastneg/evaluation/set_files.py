@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from fastneg.config import ConfigError, EncodeConfig
+from fastneg.counts import counted
 from fastneg.data.class_folders import holds_image, list_top, some, splits_among
 from fastneg.data.encode import encode
 from fastneg.data.errors import BetonError
@@ -116,7 +117,8 @@ def _refuse_foreign(root, found, known, classes):
         found = sorted(found)
         expected = ", ".join(sorted(known)[:3])
         raise ConfigError(
-            f"{root} holds {len(found)} folders ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the classifier or "
+            f"{root} holds {counted(len(found), 'folder')} "
+            f"({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the classifier or "
             f"--categories names: {root}/<class>/ was expected, such as {expected}, …"
         )
 
@@ -149,7 +151,7 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
             else ""
         )
         report(
-            f"{root}: {done['images']} images encoded into {out} in {done['seconds']:.1f} s{how}."
+            f"{root}: {counted(done['images'], 'image')} encoded into {out} in {done['seconds']:.1f} s{how}."
         )
     return out
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fastneg.counts import counted
 from fastneg.evaluation.metrics import RESAMPLES, interval
 
 
@@ -67,7 +68,10 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
     _check(probabilities, shape_labels, texture_labels, categories)
     conflict = shape_labels != texture_labels
     if not conflict.any():
-        raise ValueError(f"In none of {len(shape_labels)} images do shape and texture disagree: shape bias needs a conflict of cues.")
+        raise ValueError(
+            f"In none of {counted(len(shape_labels), 'image')} do shape and texture disagree: shape "
+            "bias needs a conflict of cues."
+        )
     probabilities, shape, texture = probabilities[conflict], shape_labels[conflict], texture_labels[conflict]
     # Means, not sums: else a category of many classes would win by their number.
     scores = torch.stack([probabilities[:, list(members)].double().mean(1) for members in categories.values()], dim=1)
@@ -99,7 +103,8 @@ def _check(probabilities, shape_labels, texture_labels, categories):
     count, classes = probabilities.shape
     if shape_labels.shape != (count,) or texture_labels.shape != (count,):
         raise ValueError(
-            f"{count} rows of probabilities, {tuple(shape_labels.shape)} shape labels and {tuple(texture_labels.shape)} texture labels: "
+            f"{counted(count, 'row')} of probabilities, {tuple(shape_labels.shape)} shape labels "
+            f"and {tuple(texture_labels.shape)} texture labels: "
             "one of each was expected for each image."
         )
     sums = probabilities.double().sum(1)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.labels import ABSENT, class_count, labels_of
 from fastneg.evaluation.categories import CATEGORIES_16
 
@@ -102,7 +103,7 @@ def scored_labels(reader, metric=None):
         textures, known = torch.as_tensor(reader.ints["texture"], dtype=torch.int64), class_count(reader)
         textures = torch.where((textures >= 0) & (textures < known), textures, ABSENT)
         if (textures == ABSENT).all():
-            raise ConfigError(f"{reader.path} has an int field texture, but no number there is of one of its {known} classes.")
+            raise ConfigError(f"{reader.path} has an int field texture, but no number there is of one of its {counted(known, 'class')}.")
         return textures, "texture field"
     named = texture_labels(reader)
     return (labels, "label") if named is None else (named, "file names")

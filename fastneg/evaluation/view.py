@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.evaluation.categories import CATEGORIES_16
 from fastneg.evaluation.sessions import conditions_of
 from fastneg.evaluation.test_sets import texture_labels
@@ -103,7 +104,7 @@ def told_of_view(view, reader, config):
     scaled = f"scaled to the {config.image_size} px of the network"
     how = "unresized and uncropped" if fits == len(reader) else f"whole, {scaled}"
     if 0 < fits < len(reader):
-        how = f"whole, {fits} images unresized and {len(reader) - fits} {scaled}"
+        how = f"whole, {counted(fits, 'image')} unresized and {len(reader) - fits} {scaled}"
     if view.by == "hand":
         return f"read {how}."
     height, width = reader.sizes[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastneg.counts import counted
 from fastneg.data.overlap import FIELD
 from fastneg.report.blocks import pretty, with_best
 from fastneg.report.entries import sets_of
@@ -64,7 +65,8 @@ def shared_problems(runs):
     return [
         (
             name,
-            f"{count:,} images of {pretty(test_set)} are in the training set too, byte for byte: the figures say how well they are "
+            f"{counted(count, 'image', ',')} of {pretty(test_set)} are in the training set too, "
+            "byte for byte: the figures say how well they are "
             f"remembered ({', '.join(kinds)}).",
         )
         for (name, test_set, count), kinds in found.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from fastneg.counts import counted
 from fastneg.files import write_atomically
 from fastneg.training.torch_files import UnreadableError, load_file, not_finite
 
@@ -105,5 +106,5 @@ def load_newest(run, device="cpu", report=print):
         except CheckpointError as error:
             report(f"{error} Trying the one before.")
     if candidates:
-        raise CheckpointError(f"None of the {len(candidates)} checkpoints in {run} can be read.")
+        raise CheckpointError(f"None of the {counted(len(candidates), 'checkpoint')} in {run} can be read.")
     return None

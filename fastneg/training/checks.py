@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastneg.counts import counted
 from fastneg.training.resume import TrainingError
 
 
@@ -19,7 +20,7 @@ def check_batch(config, world):
     local, whose = config.batch_size, "the batch"
     if config.batch_size % world.size:
         raise TrainingError(
-            f"--batch_size is {config.batch_size}: it must divide by the {world.size} processes."
+            f"--batch_size is {config.batch_size}: it must divide by the {counted(world.size, 'process')}."
         )
     if world.size > 1:
         local, whose = local // world.size, "the batch of each process"

@@ -20,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.methods.gather import all_rows
 
 TIMEOUT = datetime.timedelta(minutes=10)
@@ -95,7 +96,10 @@ def _place(env):
         return 0, 1, 0
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in env]
     if missing:
-        raise ConfigError(f"srun started {tasks} tasks, and {' and '.join(missing)} is not set: they would not find each other. Export it.")
+        raise ConfigError(
+            f"srun started {counted(tasks, 'task')}, and {' and '.join(missing)} is not set: they "
+            "would not find each other. Export it."
+        )
     return int(env["SLURM_PROCID"]), tasks, int(env.get("SLURM_LOCALID", 0))
 
 
@@ -115,7 +119,10 @@ def choose_device(device, local_rank=0):
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if local_rank >= count > 1:
-        raise ConfigError(f"Process {local_rank} of this machine (counted from 0) finds {count} GPUs: start one process for each GPU.")
+        raise ConfigError(
+            f"Process {local_rank} of this machine (counted from 0) finds {counted(count, 'GPU')}: "
+            "start one process for each GPU."
+        )
     # One device alone is that of this process (srun --gpus-per-task=1); were it not, nccl would refuse two processes on it.
     chosen = torch.device("cuda", local_rank if count > 1 else 0)
     torch.cuda.set_device(chosen)

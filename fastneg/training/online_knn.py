@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.loaders import EvalLoader
 from fastneg.data.overlap import FIELD, shared_images
@@ -59,14 +60,15 @@ class OnlineKnn:
         self._voting, self._asking = voting[: len(voting) - len(voting) % world.size], asking
         if min(len(self._voting), len(asking)) < world.size:
             raise ConfigError(
-                f"--knn_every needs at least one voter and one query for each of the {world.size} processes: {self._voters.path} gives "
-                f"{len(voting)} voters, {self._queries.path} {len(asking)} queries."
+                "--knn_every needs at least one voter and one query for each of the "
+                f"{counted(world.size, 'process')}: {self._voters.path} gives "
+                f"{counted(len(voting), 'voter')}, {self._queries.path} {counted(len(asking), 'query')}."
             )
         self.shared = int(shared_images(self._voters, self._queries, voting, asking).sum())
         """Images that ask and also vote: the same bytes."""
         if self.shared and world.first:
             print(
-                f"SHARED IMAGES: {self.shared} of the {len(asking)} images that ask in the kNN while training, of "
+                f"SHARED IMAGES: {self.shared} of the {counted(len(asking), 'image')} that ask in the kNN while training, of "
                 f"{self._queries.path}, also vote, of {self._voters.path}: its accuracy says too much. "
                 "Name another --knn_val.",
                 flush=True,

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 
 from fastneg.config import PretrainConfig
+from fastneg.counts import counted
 from fastneg.data.beton import TEXTURE_FIELD
 from fastneg.encoders import scheduled_momentum
 from fastneg.training.checkpoint import require
@@ -84,7 +85,7 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     said += _same_data(path, state, config, reader)
     if state["world_size"] != processes and state["step"] % iterations:
         raise TrainingError(
-            f"{path} was written within an epoch by {state['world_size']} processes, here are "
+            f"{path} was written within an epoch by {counted(state['world_size'], 'process')}, here are "
             f"{processes}: start as many. The number may change at the end of an epoch."
         )
     return said
@@ -132,7 +133,7 @@ def _same_data(path, state, config, reader):
     """The data must be that of the checkpoint, wherever it lies now."""
     if state["samples"] != len(reader):
         raise TrainingError(
-            f"{path} was trained on {state['samples']} samples, {config.data} holds {len(reader)}: "
+            f"{path} was trained on {counted(state['samples'], 'sample')}, {config.data} holds {len(reader)}: "
             "the order would not go on."
         )
     if "fingerprint" not in state:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from fastneg.counts import counted
+
 WEB_PAGE, LFS_POINTER = (b"<!doctype", b"<html", b"<?xml"), b"version https://git-lfs"
 OTHERS = {
     b"\x1f\x8b": "it is compressed by gzip: unpack it first",
@@ -133,7 +135,7 @@ def _refuse_foreign_archive(path):
 
 
 def _size(path):
-    return f"only {os.path.getsize(path):,} bytes of it are here, or some are wrong; fetch it again"
+    return f"only {counted(os.path.getsize(path), 'byte', ',')} of it are here, or some are wrong; fetch it again"
 
 
 def _told(error):

@@ -16,6 +16,7 @@ import torch
 
 from fastneg.backbones import batch_norms, refuses
 from fastneg.batch_norm import SplitBatchNorm2d, sync_batch_norm
+from fastneg.counts import counted
 from fastneg.data.loaders import TrainLoader
 from fastneg.data.shards import open_data
 from fastneg.files import write_atomically
@@ -87,7 +88,8 @@ class Trainer:
         self.reader = stack.enter_context(open_data(config.data))
         if len(self.reader) < config.batch_size:
             raise TrainingError(
-                f"{config.data} holds {len(self.reader)} images: at least one batch of {config.batch_size} (--batch_size) was expected."
+                f"{config.data} holds {counted(len(self.reader), 'image')}: at least one batch of "
+                f"{config.batch_size} (--batch_size) was expected."
             )
         if world.first:
             stack.callback(RunLock(self.run_folder).close)
@@ -161,12 +163,13 @@ class Trainer:
         grouped = "--bn split" if config.bn == "split" else "--key_pass batched" if config.key_pass == "batched" else None
         if grouped and split < self.batch_norms:
             raise TrainingError(
-                f"{grouped} reaches {split} of the {self.batch_norms} layers of batch normalisation of {config.backbone}, "
+                f"{grouped} reaches {split} of the {counted(self.batch_norms, 'layer')} of batch normalisation of {config.backbone}, "
                 "the others are of a kind of their own: take --bn none and --key_pass separate, or another backbone."
             )
         if config.bn == "sync" and (synced := sync_batch_norm(backbone, self.device)) < self.batch_norms:
             raise TrainingError(
-                f"--bn sync reaches {synced} of the {self.batch_norms} layers of batch normalisation of {config.backbone}: take --bn none."
+                f"--bn sync reaches {synced} of the {counted(self.batch_norms, 'layer')} of batch "
+                f"normalisation of {config.backbone}: take --bn none."
             )
         if config.bn == "sync":
             sync_batch_norm(self.method, self.device)
@@ -248,7 +251,7 @@ class Trainer:
         if self.step >= total:
             if self._knn_after(config.epochs - 1):  # which a signal may have ended
                 return self._leave(signals)
-            self.log.say(f"{self.run_folder} is finished: {self.step} steps of {total}.")
+            self.log.say(f"{self.run_folder} is finished: {counted(self.step, 'step')} of {total}.")
             return self._result()
         self.log.row(
             "start",

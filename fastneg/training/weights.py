@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fastneg.counts import counted
 from fastneg.files import remove_stale, write_atomically
 from fastneg.training import checkpoint
 from fastneg.training.torch_files import UnreadableError, load_file, not_finite
@@ -65,7 +66,8 @@ def read_weights(path):
         )
     if bad := not_finite(tensors):
         raise WeightsError(
-            f"{path} holds values that are not finite in {len(bad)} of {len(tensors)} tensors (first: {bad[0]}): the network broke down "
+            f"{path} holds values that are not finite in {len(bad)} of "
+            f"{counted(len(tensors), 'tensor')} (first: {bad[0]}): the network broke down "
             "when it was trained, or the file is damaged. Take an earlier checkpoint of it."
         )
     query = _below(tensors, "encoder_q.")
@@ -152,11 +154,12 @@ def _load_backbone(backbone, tensors):
         name = (unlike or missing or extra)[0]
         shapes = f"; {name} is {tuple(tensors[name].shape)}, {tuple(wanted[name].shape)} was expected" if unlike else ""
         raise WeightsError(
-            f"The weights do not fit the backbone: {len(missing)} tensors missing, {len(extra)} unknown, {len(unlike)} of another shape "
+            f"The weights do not fit the backbone: {counted(len(missing), 'tensor')} missing, "
+            f"{len(extra)} unknown, {len(unlike)} of another shape "
             f"(first: {name}){shapes}. Name the network they are of with --backbone, and a ViT's --image_size."
         )
     backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
-    return f"  backbone: {len(wanted)} tensors taken"
+    return f"  backbone: {counted(len(wanted), 'tensor')} taken"
 
 
 def _is_classifier(backbone, name):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 
+from fastneg.counts import counted
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.evaluation.corruptions import blur, digital, noise, weather
 from fastneg.evaluation.corruptions.draws import Draws
@@ -77,7 +78,7 @@ def corrupt(images, name, severity, index):
     if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point() or len(index) != len(images):
         raise ValueError(f"images are {tuple(images.shape)} {images.dtype} with {len(index)} positions: (N, 3, H, W) floats were expected.")
     if min(images.shape[-2:]) < SMALLEST:
-        raise ValueError(f"images are {tuple(images.shape[-2:])} pixels: at least {SMALLEST} on each side were expected.")
+        raise ValueError(f"images are {counted(tuple(images.shape[-2:]), 'pixel')}: at least {SMALLEST} on each side were expected.")
     images = images.float().contiguous()
     low, high = (value.item() for value in images.aminmax())
     if not (low >= -1e-3 and high <= 1 + 1e-3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from fastneg.counts import counted
 from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
 from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
@@ -54,7 +55,7 @@ def _texture(entries, test_set):
     if groups:
         blocks.append(_table(f"{stem}-groups", f"By group: {name}", "group", entries, groups, list(groups), ("texture_classes", test_set)))
     table = _table(stem, f"Texture accuracy of all classes: {name}", "class", entries, cells, order, ("texture_classes", test_set))
-    return [*blocks, Fold(f"All {len(order)} classes: {name}", (table,))]
+    return [*blocks, Fold(f"All {counted(len(order), 'class')}: {name}", (table,))]
 
 
 def _per_class(entries, test_set):
@@ -67,9 +68,9 @@ def _per_class(entries, test_set):
         spread = sorted(order, key=lambda name: -_spread(cells[name])) if several else order[: SHOWN // 2] + order[-(SHOWN // 2) :]
         shown = [name for name in order if name in spread[:SHOWN]]
         which = "in which the columns differ most" if several else "with the highest and the lowest"
-        caption = f"The {SHOWN} of {len(order)} classes {which}."
+        caption = f"The {SHOWN} of {counted(len(order), 'class')} {which}."
     table = _table(stem, f"Accuracy of all classes: {name}", "class", entries, cells, order, ("per_class", test_set))
-    return [_dots(stem, f"By class: {name}", shown, cells, caption), Fold(f"All {len(order)} classes: {name}", (table,))]
+    return [_dots(stem, f"By class: {name}", shown, cells, caption), Fold(f"All {counted(len(order), 'class')}: {name}", (table,))]
 
 
 def _spread(cells):

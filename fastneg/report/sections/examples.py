@@ -6,6 +6,7 @@ import collections
 
 import numpy as np
 
+from fastneg.counts import counted
 from fastneg.data.errors import BetonError
 from fastneg.data.shards import open_data
 from fastneg.report.blocks import Fold, Picture, Pictures, Section, pretty
@@ -53,7 +54,10 @@ def _pictures(entries, first, test_set):
     rows, sorts = [], rights.sum(0)
     with open_data(first.source_path(test_set)) as reader:
         if len(reader) <= shared.index[-1]:
-            raise BetonError(f"{reader.path} holds {len(reader)} images, predictions are of image {shared.index[-1]}: it was encoded anew.")
+            raise BetonError(
+                f"{reader.path} holds {counted(len(reader), 'image')}, predictions are of image "
+                f"{shared.index[-1]}: it was encoded anew."
+            )
         for chosen in (sorts == len(rights), (sorts > 0) & (sorts < len(rights)), sorts == 0):
             places = evenly(np.flatnonzero(chosen), EACH)
             if len(places):
@@ -62,7 +66,7 @@ def _pictures(entries, first, test_set):
     counts = [(sorts == len(rights)).sum(), ((sorts > 0) & (sorts < len(rights))).sum(), (sorts == 0).sum()]
     counts = counts if len(rights) > 1 else [counts[0], counts[2]]
     caption = ", ".join(f"{count:,} {word}" for count, word in zip(counts, words, strict=True))
-    return Pictures(pretty(test_set), tuple(rows), f"{len(shared.index):,} images: {caption}.", EACH)
+    return Pictures(pretty(test_set), tuple(rows), f"{counted(len(shared.index), 'image', ',')}: {caption}.", EACH)
 
 
 def evenly(places, count):

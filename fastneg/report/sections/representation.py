@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from fastneg.counts import counted
 from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
 from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.plots.features import classes_in_colour, embedding, similarity
@@ -76,7 +77,7 @@ def _embeddings(entries, test_set):
             draw = partial(embedding, points=row["points"], labels=labels, names=names, explained=shares)
             title = _title(entries, entry, f"Embedding, {pretty(test_set)}")
             known = len(set(labels))
-            caption = f"{len(labels)} images by the two principal components of their features."
-            caption += f" The {len(names)} commonest of {known} classes in colour." if known > len(names) else ""
+            caption = f"{counted(len(labels), 'image')} by the two principal components of their features."
+            caption += f" The {len(names)} commonest of {counted(known, 'class')} in colour." if known > len(names) else ""
             plots.append(Plot(file_stem("embedding", test_set, number, entry.name), title, draw, caption, legend=False))
     return plots

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from fastneg.counts import counted
 from fastneg.report import likeness
 from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, whiskers
 from fastneg.report.entries import alpha_families, entry_columns, sets_of
@@ -98,15 +99,16 @@ def _note(kind, test_set, lines):
         return [" / ".join(values)] if values else []
 
     parts = said("path", lambda path: Path(str(path)).name, lambda path: Path(str(path)).stem != test_set)
-    parts += said("images", lambda count: f"{count:,} images", is_number) + said("classes", lambda count: f"{count:,} classes", is_number)
+    parts += said("images", lambda count: counted(count, "image", ","), is_number)
+    parts += said("classes", lambda count: counted(count, "class", ","), is_number)
     if kind == "linear":
         parts += said("mode", str)
     if kind == "knn":
         parts += said("k", lambda k: f"k {k}", is_number) + said("temperature", lambda t: f"T {t:g}", is_number)
-    parts += said("epochs", lambda count: f"{count} epochs", is_number) if "finetune" in kind else []
+    parts += said("epochs", lambda count: counted(count, "epoch"), is_number) if "finetune" in kind else []
     parts += said(
         "categories",
-        lambda known: f"answered in {len(known)} categories",
+        lambda known: f"answered in {counted(len(known), 'category')}",
         lambda known: isinstance(known, dict),
     )
     parts += said(
