@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fastneg import config as configs
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig, field_docs
 from fastneg.files import OutputError
+from fastneg.recipes.once import Voice
 from fastneg.recipes.presets import PRESETS
 from fastneg.version import __version__
 
@@ -98,22 +99,23 @@ def main(arguments=None):
         with _missing_extras():
             config = build_config(name, rest)
     except ConfigError as error:
-        print(f"fastneg: {error}", file=sys.stderr)
+        Voice().error(f"fastneg: {error}")
         return 2
     module, function = COMMANDS[name].run.split(":")
     from fastneg.recipes.failures import job_failures
 
+    voice = Voice()
     try:
-        with _missing_extras():
+        with voice.warnings(), _missing_extras():
             return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
     except OutputError as error:
         print(f"fastneg {name}: {error}", file=sys.stderr)
         return 2
     except job_failures() as error:
-        print(f"fastneg {name}: {error}", file=sys.stderr)
+        voice.error(f"fastneg {name}: {error}")
         return 1
     except KeyboardInterrupt:
-        print(f"fastneg {name}: interrupted.", file=sys.stderr)
+        voice.error(f"fastneg {name}: interrupted.")
         return 130
 
 
