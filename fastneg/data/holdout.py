@@ -115,7 +115,7 @@ def _planned(counts, wanted):
     if not least <= wanted <= most:
         raise ConfigError(
             f"--holdout is {wanted:.0f} images: {least} to {most} can be held out of these {total}, "
-            f"one at least of each of the {least} classes with two or more, and not all of any."
+            f"one at least of each of the {counted(least, 'class')} with two or more, and not all of any."
         )
     quota = wanted * several / several.sum()
     shares = np.clip(np.floor(quota), 1, several - 1)

@@ -52,7 +52,9 @@ def shared(entries, kind, test_set):
     """How many images the runs' training sets share with a set, in words; empty where none are known to."""
     rows = [row for entry in entries for row in entry.rows(kind, test_set)]
     counts = dict.fromkeys(row[FIELD] for row in rows if is_number(row.get(FIELD)) and row[FIELD] > 0)
-    return f"{' / '.join(f'{count:,}' for count in counts)} images of it are in the training set too" if counts else ""
+    *before, last = counts or [0]
+    told = " / ".join([*(f"{count:,}" for count in before), counted(last, "image", ",")])
+    return f"{told} of it are in the training set too" if counts else ""
 
 
 def shared_problems(runs):
