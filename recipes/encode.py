@@ -43,7 +43,8 @@ def run_encode(config):
     )
     again = "stored as raw pixels" if config.lossless else "encoded again"
     print(
-        f"{config.out}: {counted(summary['images'], 'image')}{_classes(summary)}, {summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
+        f"{config.out}: {counted(summary['images'], 'image')}{_classes(summary)}, "
+        f"{summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
         f"{summary['passed_through']} passed through untouched, {again}: {changed or 'none'}; "
         + (f"textures {again}: {of_textures or 'none'}; " if config.textures else "")
         + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
