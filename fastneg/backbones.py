@@ -117,15 +117,41 @@ def _from_torchvision(name, image_size):
     return model, width
 
 
-def _from_timm(name, image_size):
+def timm_settings(name):
+    """timm's `pretrained_cfg` of a network, timm:<a timm model> or, with the tag of its weights,
+    timm:<model>.<tag>: its input size, mean, deviation and so on; None where there is none.
+
+    Raises:
+        ConfigError: timm is not installed, or knows no such model or tag.
+    """
+    if not name.startswith(TIMM):
+        return None
+    timm, known = _timm(name), name.removeprefix(TIMM)
+    model, _, tag = known.partition(".")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{model}.*") if tag]
+    if tag and tag not in tags:
+        near = f"{model}." + f", {model}.".join(tags) if tags else "none with weights"
+        raise ConfigError(f"timm knows no weights {known}; of {model} it knows {near}.")
+    return timm.models.get_pretrained_cfg(known)
+
+
+def _timm(name):
+    """The package, if it is there and knows the model."""
     try:
         import timm
     except ImportError as error:
-        raise ConfigError(f"--backbone is {TIMM}{name}, but timm is not installed: pip install 'fastneg[timm]'.") from error
-    if not timm.is_model(name):
-        raise _unknown(TIMM + name, [TIMM + each for each in timm.list_models()], "a timm model (without its tag of weights)")
+        raise ConfigError(
+            f"--backbone is {name}, but timm is not installed: pip install 'fastneg[timm]'."
+        ) from error
+    if not timm.is_model(name.removeprefix(TIMM)):
+        raise _unknown(name, [TIMM + each for each in timm.list_models()], "a timm model")
+    return timm
+
+
+def _from_timm(name, image_size):
+    timm = _timm(TIMM + name)
     options = {"pretrained": False, "num_classes": 0}
-    settings = timm.models.get_pretrained_cfg(name)
+    settings = timm_settings(TIMM + name)
     if settings is not None and settings.fixed_input_size:
         options["img_size"] = image_size
     model = _built(TIMM + name, image_size, lambda: timm.create_model(name, **options))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastneg import config as configs
-from fastneg.config import ConfigError, PretrainConfig, ReportConfig, field_docs
+from fastneg.config import ConfigError, PretrainConfig, ReportConfig, field_docs, flag_text
 from fastneg.files import OutputError
 from fastneg.recipes.once import Voice
 from fastneg.recipes.presets import PRESETS
@@ -279,7 +279,8 @@ def help_text(name):
         lines += [f"  --preset  one of {', '.join(PRESETS)}; the defaults below are those of moco_patch_in100", ""]
     docs = field_docs(command.config)
     for field in dataclasses.fields(command.config):
-        default = "" if field.default in (dataclasses.MISSING, "", None) else f" = {field.default}"
+        none = field.default in (dataclasses.MISSING, "", None)
+        default = "" if none else f" = {flag_text(field.default)}"
         bounds = "; ".join(_bound_text(rule, bound) for rule, bound in field.metadata.items())
         label = field.name.upper() if field.name in command.positional else f"--{field.name}"
         lines.append(f"  {label}{default}" + (f"  ({bounds})" if bounds else ""))

@@ -11,6 +11,7 @@ from fastneg.files import write_atomically
 from fastneg.methods import METHODS
 from fastneg.training import checkpoint
 from fastneg.training.metrics import environment
+from fastneg.training.preprocessing import FIELDS, preprocessing_for, told
 from fastneg.training.run_files import export_output, run_output
 from fastneg.training.weights import WeightsError, export_weights, load_into, read_weights
 
@@ -22,10 +23,11 @@ def run_import(config):
         raise WeightsError(f"{run} already holds checkpoints: name a new folder.")
     weights = read_weights(config.weights)
     sizes = {} if weights.queue is None else dict(zip(("queue_size", "feature_dim"), weights.queue.shape, strict=True))
+    given = {name: getattr(config, name) for name in FIELDS}
+    made = preprocessing_for(config.backbone, config.weights, **given)
     settings = PretrainConfig(
         backbone=config.backbone,
-        image_size=config.image_size,
-        eval_resize=config.eval_resize,
+        **made.settings(),
         negatives="none",
         out=str(run),
         init=config.weights,
@@ -33,7 +35,7 @@ def run_import(config):
     )
     method = METHODS[settings.method](settings)
     said = load_into(method, weights)
-    print("\n".join(said))
+    print("\n".join([*said, *told(made)]))
     run.mkdir(parents=True, exist_ok=True)
     for name, content in (("config", settings.as_dict()), ("environment", environment(torch.device("cpu")))):
         write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
@@ -52,6 +54,13 @@ def run_export(config):
         raise WeightsError(f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     path, state = found
     checkpoint.require(path, state, ("config", "method"))
-    export_weights(state["method"], PretrainConfig(**state["config"]), config.format, out)
-    print(f"{config.out}: {path} as {config.format}.")
+    settings = PretrainConfig(**state["config"])
+    export_weights(state["method"], settings, config.format, out)
+    kept = "as its metadata say"
+    if config.format != "safetensors":
+        kept = "which the format cannot hold: tell it to whoever takes the file"
+    print(
+        f"{config.out}: {path} as {config.format}. "
+        f"Images must be normalised with {settings.normalisation()}, {kept}."
+    )
     return 0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 
-from fastneg.config import PretrainConfig
+from fastneg.config import PretrainConfig, flag_text
 from fastneg.recipes.presets import PRESETS
 
 
@@ -14,9 +13,14 @@ def run_presets(config):
     defaults = PretrainConfig().as_dict()
     for name, preset in PRESETS.items():
         print(f"{name}\n    {inspect.getdoc(preset)}")
-        settings = dataclasses.asdict(preset())
+        settings = preset().as_dict()
         differing = {field: value for field, value in settings.items() if value != defaults[field]}
         shown = settings if config.all else differing
-        print("    " + (" ".join(f"--{field} {value}" for field, value in shown.items()) or "(the defaults)"))
-    print("\nThe defaults: " + " ".join(f"--{field} {value}" for field, value in defaults.items() if value not in ("", None)))
+        print("    " + (_flags(shown) or "(the defaults)"))
+    given = {field: value for field, value in defaults.items() if value not in ("", None)}
+    print("\nThe defaults: " + _flags(given))
     return 0
+
+
+def _flags(settings):
+    return " ".join(f"--{field} {flag_text(value)}" for field, value in settings.items())

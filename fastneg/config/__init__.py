@@ -5,13 +5,16 @@ A field that belongs to particular choices of another one (the queue to MoCo, sa
 no effect is refused, and never stands in a config as if it had one.
 """
 
-from fastneg.config.base import Config, ConfigError, default_workers, field_docs, option
+from fastneg.config.base import Config, ConfigError, default_workers, field_docs, flag_text, option
 from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
+from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
 from fastneg.config.pretrain import NEGATIVE_KINDS, TEXTURE_FIELDS, TEXTURE_SOURCES, PretrainConfig
 from fastneg.config.tools import BenchConfig, DemoConfig, ExportConfig, ImportConfig, PresetsConfig, ReportConfig
 
 __all__ = [
+    "IMAGENET",
+    "INTERPOLATIONS",
     "NEGATIVE_KINDS",
     "TEXTURE_FIELDS",
     "TEXTURE_SOURCES",
@@ -26,6 +29,7 @@ __all__ = [
     "ImportConfig",
     "KnnConfig",
     "LinearConfig",
+    "Normalisation",
     "PresetsConfig",
     "PretrainConfig",
     "ReportConfig",
@@ -33,5 +37,6 @@ __all__ = [
     "VerifyConfig",
     "default_workers",
     "field_docs",
+    "flag_text",
     "option",
 ]

@@ -48,9 +48,9 @@ AUGMENTATIONS = {
 """The recipes of --augmentation. The area of their crops is --crop_min to --crop_max."""
 LINEAR_PROBE = [{"op": "crop", "area": (0.08, 1.0)}, {"op": "flip", "p": 0.5}]
 """What the linear probe on crops and fine-tuning train on."""
-EVALUATION = {"resize": 256 / 224, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-"""What features and accuracies are taken of: the shorter side resized to `resize` times the view (or --eval_resize), the centre cut out,
-values normalised; training views are normalised likewise."""
+EVALUATION = {"resize": 256 / 224}
+"""What features and accuracies are taken of: the shorter side resized to `resize` times the view
+(or --eval_resize), the centre cut out, values normalised with --mean and --std, as training views."""
 
 SHARE, AREA, POSITIVE = (0.0, 1.0), (1e-9, 1.0), (1e-9, 100.0)
 OPERATIONS = {

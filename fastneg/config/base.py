@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import json
 import os
 import textwrap
 import types
@@ -53,8 +54,8 @@ class Config:
         return dataclasses.replace(self, **changes)
 
     def as_dict(self):
-        """The fields as plain JSON types."""
-        return dataclasses.asdict(self)
+        """The fields as plain JSON types, as a file gives them back: lists instead of tuples."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
 @cache
@@ -114,6 +115,14 @@ def check_bounds(name, value, bounds):
         bound = bounds[rule]
         if not holds(bound):  # a NaN fails every comparison, so it is refused wherever there is a bound
             raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
+
+
+def flag_text(value):
+    """A value of a field as a command line takes it: several numbers with commas between them."""
+    listed = isinstance(value, (list, tuple)) and len(value) > 0
+    if listed and all(isinstance(each, (int, float)) for each in value):
+        return ",".join(map(str, value))
+    return str(value)
 
 
 @cache

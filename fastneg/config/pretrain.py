@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fastneg.config.augmentation import augmentation_of, read_augmentation
 from fastneg.config.base import Config, ConfigError, check_bounds, option
+from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation, three_numbers
 from fastneg.counts import counted, ordinal
 
 NEGATIVE_KINDS = ("patch", "texture", "blur", "random_image")
@@ -79,6 +80,15 @@ class PretrainConfig(Config):
     --image_size."""
     eval_resize: int | None = option(None, at_least=16)
     """Side in pixels to which the shorter side is resized for evaluation, before the central crop; default image_size × 256/224."""
+    eval_interpolation: str = option("bilinear", choices=INTERPOLATIONS)
+    """How evaluation, and the probe's crops, resize; either averages over what a shrunken pixel
+    covers."""
+    mean: float | str | tuple[float, ...] = IMAGENET.mean
+    """What is taken off red, green and blue, of pixels in 0 to 1, wherever the network sees images:
+    ImageNet's, or three numbers such as 0.5,0.5,0.5, as weights of another origin were trained
+    with."""
+    std: float | str | tuple[float, ...] = IMAGENET.std
+    """What they are divided by then; three numbers likewise."""
     crop_min: float = option(0.2, above=0.0, at_most=1.0)
     """Smallest share of the image's area that a random crop takes."""
     crop_max: float = option(1.0, above=0.0, at_most=1.0)
@@ -160,6 +170,8 @@ class PretrainConfig(Config):
 
     def __post_init__(self):
         super().__post_init__()
+        for name in Normalisation._fields:
+            object.__setattr__(self, name, three_numbers(name, getattr(self, name)))
         if self.patch_min > self.patch_max:
             raise ConfigError(f"--patch_min is {self.patch_min}, above --patch_max {self.patch_max}.")
         smallest = min(size for _, size in self.view_sizes())
@@ -198,9 +210,22 @@ class PretrainConfig(Config):
         """The `Augmentation` that makes each view."""
         return augmentation_of(self.augmentation)
 
+    def normalisation(self):
+        """The `Normalisation` of all that the network sees."""
+        return Normalisation(self.mean, self.std)
+
+    def evaluation_options(self):
+        """How evaluation makes the network's images, as `CropLoader` and `EvalLoader` take it."""
+        return {
+            "normalisation": self.normalisation(),
+            "interpolation": self.eval_interpolation,
+            "max_bad_share": self.max_bad_share,
+        }
+
     def view_options(self):
         """How views are made, as `TrainLoader` takes it."""
         return {
+            "normalisation": self.normalisation(),
             "augmentation": self.recipe(),
             "augment": self.augment,
             "crop_area": (self.crop_min, self.crop_max),

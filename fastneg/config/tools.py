@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastneg.config.base import Config, option
+from fastneg.config.base import Config, ConfigError, option
+from fastneg.config.normalisation import INTERPOLATIONS, Normalisation, three_numbers
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,29 @@ class ImportConfig(Config):
     """The run folder to make."""
     backbone: str = "resnet50"
     """The network that the weights are of."""
-    image_size: int = option(224, at_least=16)
-    """Side in pixels of the images that the network is evaluated on."""
+    image_size: int | None = option(None, at_least=16)
+    """Side in pixels of the images that the network is evaluated on; default that of timm's
+    settings of timm:NAME, else 224."""
     eval_resize: int | None = option(None, at_least=16)
-    """Side in pixels to which the shorter side is resized for evaluation, before the central crop; default image_size × 256/224."""
+    """Side in pixels to which the shorter side is resized for evaluation, before the central crop;
+    default image_size over the crop_pct of timm's settings, else image_size × 256/224."""
+    eval_interpolation: str | None = option(None, choices=INTERPOLATIONS)
+    """How evaluation resizes; default that of timm's settings, else bilinear."""
+    mean: float | str | tuple[float, ...] | None = None
+    """What is taken off red, green and blue, of pixels in 0 to 1: three numbers, 0.5,0.5,0.5 say.
+    Default: what the file says, of those that fastneg export made; for timm:NAME, or
+    timm:NAME.TAG, timm's settings (pretrained_cfg); else ImageNet's."""
+    std: float | str | tuple[float, ...] | None = None
+    """What they are divided by then; three numbers likewise."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in Normalisation._fields:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, three_numbers(name, getattr(self, name)))
+        if (self.mean is None) != (self.std is None):
+            given, missing = ("mean", "std") if self.std is None else ("std", "mean")
+            raise ConfigError(f"--{given} is given without --{missing}: they belong together.")
 
 
 @dataclass(frozen=True)

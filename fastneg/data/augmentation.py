@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fastneg.config.augmentation import EVALUATION
+from fastneg.config import IMAGENET
 from fastneg.kernels.augment import AugmentParams
 
-IMAGENET_MEAN, IMAGENET_STD = EVALUATION["mean"], EVALUATION["std"]
+IMAGENET_MEAN, IMAGENET_STD = IMAGENET
 
 
 def batch_generator(seed, epoch, iteration):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from fastneg.config import IMAGENET
 from fastneg.data.beton import TEXTURE_FIELD, BetonError
 from fastneg.data.jpeg_header import size_by_header
 from fastneg.data.pipeline import build_pipeline, what_is_wrong, wrong_size
@@ -66,7 +66,8 @@ class FeedingLoader:
         reader: `BetonReader`.
         order: `EpochOrder`.
         views, augment, device, threads, textures: as of `build_pipeline`.
-        check_crc, max_bad_share, quarantine: as of `TrainLoader`.
+        check_crc, max_bad_share, quarantine, normalisation: as of `TrainLoader`.
+        normalise: False takes the windows from the pipeline as they are resized, uint8.
         pipeline: further arguments of `build_pipeline`.
     """
 
@@ -83,9 +84,12 @@ class FeedingLoader:
         check_crc=False,
         max_bad_share=0.0,
         quarantine=None,
+        normalise=True,
+        normalisation=IMAGENET,
         **pipeline,
     ):
         self.reader, self.order, self._textures = reader, order, textures
+        self._normalisation = normalisation
         if textures and TEXTURE_FIELD not in reader.image_fields:
             raise BetonError(
                 f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it with --textures, or let them be made from "
@@ -105,6 +109,7 @@ class FeedingLoader:
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
         self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
+        pipeline["normalisation"] = normalisation if normalise else None
         pipeline.update(views=views, augment=augment, textures=textures, device=self.device, threads=threads)
         self._build = partial(build_pipeline, order.local_batch_size, **pipeline)
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
@@ -225,8 +230,10 @@ class FeedingLoader:
         if request.params is not None:
             dtype = torch.float32 if self._stream is None else torch.float16
             params = [one.to(self.device) for one in request.params]
+            options = {"dtype": dtype, "max_sigma": request.max_sigma}
+            options |= self._normalisation._asdict()
             views = [
-                augment(view, one, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=dtype, max_sigma=request.max_sigma)
+                augment(view, one, **options)
                 for view, one in zip(views, params, strict=True)
             ]
         elif self._stream is not None:

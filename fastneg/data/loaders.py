@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from fastneg.config import IMAGENET
 from fastneg.config.augmentation import EVALUATION, LINEAR_PROBE, Augmentation, augmentation_of
 from fastneg.data.augmentation import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     augment_params,
     batch_generator,
     dali_inputs,
@@ -36,6 +35,7 @@ class TrainLoader(FeedingLoader):
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`), or a list of them, one for each view.
         augment: what changes colours, blurs and flips: "dali", its operators; or "kernel", `fastneg.kernels.augment` after DALI's decoding
             and crop. The crops and the drawn numbers are the same.
+        normalisation: `Normalisation` of the views.
         crop_area: (smallest, largest) share of the image's area in a crop, of recipes that have none of their own.
         views: how many views; from the third on they are the batch's `more`.
         texture: "file" for the batch's `texture`, a view of the texture that the file pairs with each image, with the numbers of the query
@@ -63,6 +63,7 @@ class TrainLoader(FeedingLoader):
         *,
         augmentation,
         augment="dali",
+        normalisation=IMAGENET,
         crop_area=(0.2, 1.0),
         views=2,
         texture=None,
@@ -110,6 +111,7 @@ class TrainLoader(FeedingLoader):
             ),
             views=views,
             augment=augment == "dali",
+            normalisation=normalisation,
             normalise=augment == "dali",
             textures=texture == "file",
             patches=texture == "image",
@@ -157,7 +159,9 @@ class TrainLoader(FeedingLoader):
             own = params[0] or augment_params(views[0], np.tile(np.arange(4, dtype=np.int32), (len(index), 1))).rows(rows)
             made = {
                 "patches": {name: values[rows] for name, values in draw_patches(sizes, self._patch(size), places).items()},
-                "sources": TextureSources(None, torch.from_numpy(window[rows]), own, sigma, IMAGENET_MEAN, IMAGENET_STD),
+                "sources": TextureSources(
+                    None, torch.from_numpy(window[rows]), own, sigma, *self._normalisation
+                ),
             }
         if self._augment == "dali":
             local = [{name: values[rows] for name, values in dali_inputs(view).items()} for view in views]
@@ -173,14 +177,38 @@ class CropLoader(FeedingLoader):
 
     Args:
         samples: positions to take; None takes the whole file. Of a part no sample is replaced: another might not belong to it.
+        interpolation: "bilinear" or "bicubic", how the crops are resized.
         (the others as in `TrainLoader`)
     """
 
-    def __init__(self, reader, batch_size, image_size, *, device="cpu", seed=0, threads=0, max_bad_share=0.0, samples=None):
+    def __init__(
+        self,
+        reader,
+        batch_size,
+        image_size,
+        *,
+        device="cpu",
+        seed=0,
+        threads=0,
+        max_bad_share=0.0,
+        samples=None,
+        normalisation=IMAGENET,
+        interpolation="bilinear",
+    ):
         self._image_size, self._recipe, self._seed = image_size, augmentation_of(LINEAR_PROBE), seed
         self._samples, max_bad_share = (np.arange(len(reader)), max_bad_share) if samples is None else (np.asarray(samples), 0.0)
         order = EpochOrder(len(self._samples), batch_size, seed=seed, last="pad")
-        super().__init__(reader, order, views=1, augment=True, device=device, threads=threads, max_bad_share=max_bad_share)
+        super().__init__(
+            reader,
+            order,
+            views=1,
+            augment=True,
+            device=device,
+            threads=threads,
+            max_bad_share=max_bad_share,
+            normalisation=normalisation,
+            interpolation=interpolation,
+        )
 
     def epoch(self, epoch):
         """Iterate over the `EvalBatch`es of an epoch."""
@@ -205,16 +233,39 @@ class EvalLoader(FeedingLoader):
     Args:
         resize: side to which the shorter side is resized before the central crop, default image_size × 256/224.
         samples: positions to take, in this order; None takes the whole file.
-        (the others as in `TrainLoader`)
+        (the others as in `TrainLoader` and `CropLoader`)
     """
 
-    def __init__(self, reader, batch_size, image_size, *, resize=None, device="cpu", threads=0, samples=None, max_bad_share=0.0):
+    def __init__(
+        self,
+        reader,
+        batch_size,
+        image_size,
+        *,
+        resize=None,
+        device="cpu",
+        threads=0,
+        samples=None,
+        max_bad_share=0.0,
+        normalisation=IMAGENET,
+        interpolation="bilinear",
+    ):
         self._resize, self._image_size = resize or round(image_size * EVALUATION["resize"]), image_size
         if self._resize < image_size:
             raise ValueError(f"resize is {self._resize}, below image_size {image_size}: the central crop would not fit.")
         self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
         order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
-        super().__init__(reader, order, views=1, augment=False, device=device, threads=threads, max_bad_share=max_bad_share)
+        super().__init__(
+            reader,
+            order,
+            views=1,
+            augment=False,
+            device=device,
+            threads=threads,
+            max_bad_share=max_bad_share,
+            normalisation=normalisation,
+            interpolation=interpolation,
+        )
 
     def __iter__(self):
         for request, (images,) in self._run(0):

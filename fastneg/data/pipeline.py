@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from nvidia.dali import fn, math, pipeline_def, types
 
-from fastneg.config import default_workers
-from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from fastneg.config import IMAGENET, default_workers
 from fastneg.data.beton import BetonError
 from fastneg.data.image_files import decoded_size
 
@@ -36,21 +35,28 @@ def _decode(encoded, decoder, **options):
     return fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False, **options)
 
 
-def _resize(image, size, params):
+INTERPOLATION = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
+
+
+def _resize(image, size, params, interpolation="bilinear"):
     # Decoding is whole and the crop comes with the resize: one decode serves all views, and region-of-interest decoding is not trusted.
+    window = {"roi_start": params["roi_start"], "roi_end": params["roi_end"]}
     return fn.resize(
-        image, size=size, roi_start=params["roi_start"], roi_end=params["roi_end"], interp_type=types.INTERP_LINEAR, antialias=True
+        image, size=size, **window, interp_type=INTERPOLATION[interpolation], antialias=True
     )
 
 
-def _normalise(image, dtype, mirror=0):
-    mean, std = [255 * value for value in IMAGENET_MEAN], [255 * value for value in IMAGENET_STD]
+def _normalise(image, dtype, normalisation, mirror=0):
+    mean, std = ([255 * value for value in values] for values in normalisation)
     return fn.crop_mirror_normalize(image, dtype=dtype, output_layout="HWC", mirror=mirror, mean=mean, std=std)
 
 
 @pipeline_def(enable_conditionals=True, exec_dynamic=True)
-def _pipeline(views, augment, normalise, textures, patches, decoder, dtype, options):
-    """`views` views of each image: plain windows, or with the colour changes, blur and flip that `augment` stands for."""
+def _pipeline(
+    views, augment, normalisation, interpolation, textures, patches, decoder, dtype, options
+):
+    """`views` views of each image: plain windows, or with the colour changes, blur and flip that
+    `augment` stands for."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
     image = _decode(encoded, decoder, **options)
@@ -60,7 +66,7 @@ def _pipeline(views, augment, normalise, textures, patches, decoder, dtype, opti
         sources.append(_decode(fn.external_source(name="encoded_texture", dtype=types.UINT8, ndim=1, no_copy=True), decoder))
     for view, source in enumerate(sources):
         params = _inputs(view, _VIEW_INPUTS if augment else _PLAIN_INPUTS)
-        pixels = _resize(source, size, params)
+        pixels = _resize(source, size, params, interpolation)
         if augment:
             # In float32 from here on: DALI's CPU operators spend more on rounding to uint8 than on the change itself.
             if params["twist"]:
@@ -77,9 +83,9 @@ def _pipeline(views, augment, normalise, textures, patches, decoder, dtype, opti
                 pixels = fn.cast(pixels, dtype=types.FLOAT)
             if params["blur"]:
                 pixels = fn.gaussian_blur(pixels, sigma=params["sigma"], dtype=types.FLOAT)
-            pixels = _normalise(pixels, dtype, params["mirror"])
-        elif normalise:
-            pixels = _normalise(pixels, dtype)
+            pixels = _normalise(pixels, dtype, normalisation, params["mirror"])
+        elif normalisation is not None:
+            pixels = _normalise(pixels, dtype, normalisation)
         outputs.append(pixels)
     if patches:
         side = fn.external_source(name="patch_size", dtype=types.FLOAT, ndim=1)
@@ -88,7 +94,19 @@ def _pipeline(views, augment, normalise, textures, patches, decoder, dtype, opti
     return tuple(outputs)
 
 
-def build_pipeline(batch_size, *, views, augment, device, threads, normalise=True, textures=False, patches=False, hw_decoder_load=None):
+def build_pipeline(
+    batch_size,
+    *,
+    views,
+    augment,
+    device,
+    threads,
+    normalisation=IMAGENET,
+    interpolation="bilinear",
+    textures=False,
+    patches=False,
+    hw_decoder_load=None,
+):
     """A pipeline that is ready to be fed.
 
     Args:
@@ -97,7 +115,9 @@ def build_pipeline(batch_size, *, views, augment, device, threads, normalise=Tru
         augment: True for colour changes, blur and flip, False for plain windows.
         device: torch device with an index if it is CUDA.
         threads: decoding threads; 0 takes all cores.
-        normalise: False leaves plain windows as they are resized, uint8.
+        normalisation: `Normalisation` of the views; None leaves plain windows as they are resized,
+            uint8.
+        interpolation: one of INTERPOLATIONS: how the windows are resized, with antialiasing.
         textures: True for one more view, of an image that is paired with each: its inputs are encoded_texture and those of view `views`.
         patches: True for two more windows, as they are resized, uint8: inputs patch_size (N, 2) float32 and roi_start_patch0 and so on.
         hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves it to DALI (0.65). CUDA only.
@@ -116,7 +136,8 @@ def build_pipeline(batch_size, *, views, augment, device, threads, normalise=Tru
     pipe = _pipeline(
         views,
         augment,
-        normalise,
+        normalisation,
+        interpolation,
         textures,
         patches,
         "mixed" if cuda else "cpu",

@@ -50,7 +50,8 @@ def central_crops(reader, config, *, resize=None, device="cpu", threads=0):
         config: PretrainConfig of the run.
         resize: side to which the shorter side is resized before the crop; None: the run's.
     """
-    options = {"resize": resize or config.eval_resize, "device": device, "threads": threads, "max_bad_share": config.max_bad_share}
+    options = {"device": device, "threads": threads, **config.evaluation_options()}
+    options["resize"] = resize or config.eval_resize
     return EvalLoader(reader, BATCH, config.image_size, **options)
 
 
@@ -146,6 +147,8 @@ def cache_key(digest, reader, config, device_type, autocast, resize=None):
         "fingerprint": reader.fingerprint,  # of the files' metadata, checksums of samples among them, where a copy kept size and time
         "image_size": config.image_size,
         "eval_resize": resize or config.eval_resize,
+        "interpolation": config.eval_interpolation,
+        "normalisation": [list(values) for values in config.normalisation()],
         "device": device_type,  # the decoders of CPU and GPU differ in the last bits
         "autocast": autocast,
     }

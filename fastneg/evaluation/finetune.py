@@ -62,7 +62,7 @@ def fine_tune(
     backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)
     groups = [{"params": backbone.parameters(), "lr": lr}, {"params": head.parameters(), "lr": head_lr}]
-    options = {"device": device, "seed": seed, "threads": threads, "max_bad_share": config.max_bad_share}
+    options = {"device": device, "seed": seed, "threads": threads, **config.evaluation_options()}
     loader = CropLoader(reader, batch_size, config.image_size, samples=samples, **options)
     autocast, steps = uses_autocast(config, device), epochs * len(loader)
 

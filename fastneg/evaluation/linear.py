@@ -130,7 +130,8 @@ def train_on_crops(
     epochs, lr, device = epochs or EPOCHS["crops"], lr or LEARNING_RATE, torch.device(device)
     autocast = uses_autocast(loaded.config, device)
     head = LinearClassifier(loaded.feature_dim, count).to(device)
-    options = {"device": device, "seed": seed, "threads": threads, "max_bad_share": loaded.config.max_bad_share}
+    options = {"device": device, "seed": seed, "threads": threads}
+    options |= loaded.config.evaluation_options()
     loader = CropLoader(reader, batch_size, loaded.config.image_size, samples=samples, **options)
 
     def batches(epoch):

@@ -122,6 +122,7 @@ def evaluate_corruptions(
     known = labels != ABSENT
     columns = columns_of(labels, arg_max)
     autocast, head = uses_autocast(loaded.config, device), head.to(device)
+    normalisation = loaded.config.normalisation()
     hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
     view = view or run_view(loaded.config)
     loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
@@ -130,9 +131,11 @@ def evaluate_corruptions(
             kept = known[batch.index]
             if not kept.any():
                 continue
-            pixels, index, true = pixels_of(batch.images.to(device)[kept.to(device)]), batch.index[kept], labels[batch.index][kept]
+            pixels = pixels_of(batch.images.to(device)[kept.to(device)], normalisation)
+            index, true = batch.index[kept], labels[batch.index][kept]
             for kind, severity in hits:
-                features = embed(loaded.backbone, normalised(corrupt(pixels, kind, severity, index)), autocast)
+                images = normalised(corrupt(pixels, kind, severity, index), normalisation)
+                features = embed(loaded.backbone, images, autocast)
                 with torch.no_grad():
                     hits[kind, severity] += (rank_among(head(features).cpu(), true, columns) < 1).sum().item()
     finally:

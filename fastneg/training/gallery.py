@@ -8,22 +8,24 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from fastneg.config import IMAGENET
 
 
-def to_pixels(images):
-    """(n, 3, H, W) normalised → (n, H, W, 3) uint8 on the CPU."""
-    mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+def to_pixels(images, normalisation=IMAGENET):
+    """(n, 3, H, W), normalised so → (n, H, W, 3) uint8 on the CPU."""
+    device = images.device
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in normalisation)
     return ((images.float() * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def write_gallery(run, reader, batch, negatives, count=8):
+def write_gallery(run, reader, batch, negatives, normalisation=IMAGENET, count=8):
     """RUN/gallery/<i>-image.jpg, <i>-query.jpg, <i>-key.jpg and <i>-negative-<m>.jpg for the first `count` images of a batch."""
     folder = Path(run) / "gallery"
     folder.mkdir(exist_ok=True)
-    shown = {"query": to_pixels(batch.query[:count]), "key": to_pixels(batch.key[:count])}
+    views = {"query": batch.query, "key": batch.key}
     if negatives is not None:
-        shown.update({f"negative-{m}": to_pixels(images) for m, images in enumerate(negatives[:count].unbind(1))})
+        views |= {f"negative-{m}": images for m, images in enumerate(negatives.unbind(1))}
+    shown = {name: to_pixels(images[:count], normalisation) for name, images in views.items()}
     for i, index in enumerate(batch.index[:count].tolist()):
         Image.open(io.BytesIO(reader.encoded(index).tobytes())).convert("RGB").save(
             folder / f"{i}-image.jpg", quality=90, subsampling=0

@@ -120,7 +120,8 @@ class OnlineKnn:
         """
         config, device = self.config, self.world.device
         mine = self._share(positions, self.world.rank)
-        options = {"device": device, "threads": self.threads, "samples": mine, "max_bad_share": config.max_bad_share}
+        options = {"device": device, "threads": self.threads, "samples": mine}
+        options |= config.evaluation_options()
         loader = EvalLoader(reader, BATCH, config.image_size, resize=config.eval_resize, **options)
         to_ask = len(positions) // self.world.size // BATCH  # batches that every process has
         features, index = [], []

@@ -98,6 +98,14 @@ def _is_text(head):
     return all(byte >= 32 or byte in b"\r\n\t" for byte in head[:400])
 
 
+def is_safetensors(path):
+    """Whether a file holds safetensors, by its content; False also where it cannot be read."""
+    try:
+        return _is_safetensors(_head(Path(path)))
+    except (OSError, UnreadableError):
+        return False
+
+
 def _is_safetensors(head):
     """Whether eight bytes come first that count those of a JSON object, then the object."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32

@@ -31,6 +31,7 @@ from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_r
 from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
+from fastneg.training.preprocessing import told_of_init
 from fastneg.training.resume import TrainingError, data_fingerprint, plain, refuse_another_run
 from fastneg.training.run_files import pretrain_output
 from fastneg.training.run_lock import RunLock
@@ -95,7 +96,7 @@ class Trainer:
             stack.callback(RunLock(self.run_folder).close)
         found = self._find_checkpoint()
         if config.init and not found:
-            said = load_into(self.method, read_weights(config.init))
+            said = [*load_into(self.method, read_weights(config.init)), *told_of_init(config)]
             if world.first:
                 print("\n".join(said), flush=True)
         self._check_batch_norm()
@@ -297,7 +298,8 @@ class Trainer:
         """One step on a `ViewBatch`; returns its statistics, still on the device."""
         _, negatives = self._draw(batch)
         if self.step == 0 and self.world.first:
-            write_gallery(self.run_folder, self.reader, batch, negatives)
+            normalisation = self.config.normalisation()
+            write_gallery(self.run_folder, self.reader, batch, negatives, normalisation)
         inputs, parts = (batch.query, batch.key, negatives), self.config.accumulate or 1
         output = accumulate(self.model, inputs, self.orders, parts, self.autocast)
         norm = self.optimizer.step(lr)

@@ -207,7 +207,9 @@ def export_weights(method_state, config, kind, out):
     elif kind == "moco":
         content = {"epoch": config.epochs, "arch": architecture, "state_dict": _moco_state(method_state, config)}
     elif kind == "safetensors":
-        metadata = {"format": "pt", "backbone": config.backbone, "writer": f"fastneg {__version__}", "config": json.dumps(config.as_dict())}
+        metadata = {"format": "pt", "backbone": config.backbone, "writer": f"fastneg {__version__}"}
+        metadata |= {name: json.dumps(getattr(config, name)) for name in ("mean", "std")}
+        metadata["config"] = json.dumps(config.as_dict())
         data = _safetensors().save(backbone, metadata)
         return _write(out, lambda file: file.write(data))
     else:

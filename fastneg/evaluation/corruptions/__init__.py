@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 
+from fastneg.config import IMAGENET
 from fastneg.counts import counted
 from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.evaluation.corruptions import blur, digital, noise, weather
@@ -35,20 +36,21 @@ STOCHASTIC = tuple(name for name, found in CORRUPTIONS.items() if found.random)
 __all__ = ["ALL_15", "CORRUPTIONS", "EXTRA", "FAMILIES", "SEVERITIES", "STOCHASTIC", "constants_for", "corrupt", "normalised", "pixels_of"]
 
 
-def pixels_of(images):
-    """(N, 3, H, W) float32 in 0 … 1: the 8-bit pixels behind a loader's normalised images. Exact for float16 and float32."""
-    mean, std = _normalisation(images)
+def pixels_of(images, normalisation=IMAGENET):
+    """(N, 3, H, W) float32 in 0 … 1: the 8-bit pixels behind a loader's images, which were made
+    with this `Normalisation`. Exact for float16 and float32."""
+    mean, std = _on_device(normalisation, images)
     return to_8bit(images.float() * std + mean) / 255
 
 
-def normalised(pixels):
-    """(N, 3, H, W) float32: pixels in 0 … 1 as the encoder expects them."""
-    mean, std = _normalisation(pixels)
+def normalised(pixels, normalisation=IMAGENET):
+    """(N, 3, H, W) float32: pixels in 0 … 1 as an encoder of this `Normalisation` expects them."""
+    mean, std = _on_device(normalisation, pixels)
     return (pixels - mean) / std
 
 
-def _normalisation(images):
-    return (torch.tensor(values, device=images.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+def _on_device(normalisation, images):
+    return (torch.tensor(values, device=images.device)[:, None, None] for values in normalisation)
 
 
 def constants_for(height, width):

@@ -15,7 +15,17 @@ from fastneg.report.runs.predictions import read_predictions
 from fastneg.report.runs.rows import is_number, key_of, misfit
 from fastneg.training.torch_files import UnreadableError, load_file
 
-OF_IMPORTED = ("backbone", "image_size", "eval_resize", "init", "precision", "probe")
+OF_IMPORTED = (
+    "backbone",
+    "image_size",
+    "eval_resize",
+    "eval_interpolation",
+    "mean",
+    "std",
+    "init",
+    "precision",
+    "probe",
+)
 """Settings that mean something where weights were imported: the others are defaults that nobody trained with."""
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 
-from fastneg.config import ConfigError, PretrainConfig, field_docs
+from fastneg.config import ConfigError, PretrainConfig, field_docs, flag_text
 from fastneg.report.blocks import Cell, Column, Commands, Fold, Row, Section, Table
 
 MISSING = "–"
@@ -98,7 +98,8 @@ def commands(entries):
 def reproduce(run):
     """(a full command line that trains with these settings or None, the command that was given or None)."""
     recorded = run.environment.get("command")
-    known = {item.name: item.default for item in dataclasses.fields(PretrainConfig)}
+    fields = {item.name: item.default for item in dataclasses.fields(PretrainConfig)}
+    known = json.loads(json.dumps(fields))  # as a file has them: lists, no tuples
     if "data" not in run.config:  # nothing is known, or its weights were imported
         return None, recorded
     # The defaults of PretrainConfig are those of this preset.
@@ -106,7 +107,7 @@ def reproduce(run):
     idle = _without_effect({name: value for name, value in run.config.items() if name in known})
     for name, value in run.config.items():
         if name in ("data", "out") or (name in known and value != known[name] and name not in idle):
-            words += [f"--{name}", str(value)]
+            words += [f"--{name}", flag_text(value)]
     return shlex.join(words), recorded
 
 
