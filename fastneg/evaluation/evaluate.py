@@ -238,9 +238,12 @@ def _accuracy_rows(run, name, found, judged, common, metric, groups, arg_max, re
         run, name, found.index, labels, predicted, confidence, classes if judged.fields else None
     )
     right, true = (predicted == labels)[known], labels[known]
-    result, by_class = accuracy(logits, labels, arg_max), class_accuracies(predicted[known], true, classes)
-    classwise = {**common, "by_class": by_class, **answer_shares(predicted[known], true, classes)}
+    result = accuracy(logits, labels, arg_max)
+    by_class = class_accuracies(predicted[known], true, classes)
+    shares = answer_shares(predicted[known], true, classes)
+    classwise = {**common, "by_class": by_class, **shares}
     first = {"kind": "accuracy", **common, **result.figures(), "ece": calibration_error(confidence[known], right), "arg_max": arg_max}
+    first["most_answered"] = shares["most_answered"]
     if judged.fields:
         first["chance"] = 100.0 / (result.classes if arg_max == "present" else len(classes))
         report(

@@ -12,6 +12,7 @@ import torch
 
 from fastneg.counts import counted
 from fastneg.data.labels import ABSENT
+from fastneg.evaluation.default_answer import most_answered
 
 RESAMPLES = 10_000
 BINS = 15
@@ -146,15 +147,12 @@ def class_accuracies(predicted, labels, names):
 
 
 def answer_shares(predicted, labels, names):
-    """How the answers are spread: {"most_answered": {"class": name, "answered": percent}, "answered_elsewhere": percent}.
+    """How the answers are spread: {"most_answered": as of `most_answered`, "answered_elsewhere": percent}.
 
     The latter is the share of answers with classes of which no image is here. Arguments as in `class_accuracies`.
     """
-    classes, counts = predicted.unique(return_counts=True)
-    most = counts.argmax()  # of equal ones the lowest number
-    elsewhere = ~torch.isin(predicted, labels)
-    top = {"class": _named(classes[most].item(), names), "answered": 100.0 * counts[most].item() / len(predicted)}
-    return {"most_answered": top, "answered_elsewhere": percent(elsewhere)}
+    elsewhere = percent(~torch.isin(predicted, labels))
+    return {"most_answered": most_answered(predicted, labels, names), "answered_elsewhere": elsewhere}
 
 
 def _named(number, names):

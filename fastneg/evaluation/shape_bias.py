@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fastneg.counts import counted
+from fastneg.evaluation.default_answer import most_answered
 from fastneg.evaluation.metrics import RESAMPLES, interval
 
 
@@ -29,6 +30,11 @@ class ShapeBias:
     """Images that were dropped, because shape and texture agree: coverage is not over them."""
     chance_coverage: float
     """Percent: the coverage of guessing, 2 / categories that can be answered."""
+    answered: dict
+    """{category: percent of the answers that name it}, of those with images or answers."""
+    most_answered: dict
+    """The commonest answer, see `fastneg.evaluation.default_answer`; its share of the images is that
+    of the shapes."""
     interval: tuple[float, float] | None
     """Percent: 95% of the bootstrap over the images; None where shape_bias is, or where a resample has neither decision."""
 
@@ -44,6 +50,8 @@ class ShapeBias:
             "images": self.images,
             "without_conflict": self.without_conflict,
             "by_category": self.by_category,
+            "answered": self.answered,
+            "most_answered": self.most_answered,
         }
         return figures | ({} if bounds is None else {"shape_bias_interval": bounds})
 
@@ -82,14 +90,14 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
         of_it = shape == number
         counts = {"shape": (by_shape & of_it).sum().item(), "texture": (by_texture & of_it).sum().item()}
         by_category[names[number]] = {**counts, "other": of_it.sum().item() - sum(counts.values())}
+    most, seen = most_answered(answer, shape, names), torch.cat([shape, answer]).unique().tolist()
+    said = {names[number]: 100.0 * (answer == number).double().mean().item() for number in seen}
     shapes, textures = by_shape.sum().item(), by_texture.sum().item()
     decided = shapes + textures
     share = 100.0 * shapes / decided if decided else None
     dropped, chance = int((~conflict).sum()), 200.0 / len(names)
-    bounds = _interval(shapes, textures, len(answer))
-    return ShapeBias(
-        share, 100.0 * decided / len(answer), by_category, len(answer), dropped, chance, bounds
-    )
+    found = share, 100.0 * decided / len(answer), by_category, len(answer), dropped, chance
+    return ShapeBias(*found, said, most, _interval(shapes, textures, len(answer)))
 
 
 def _interval(shapes, textures, images):

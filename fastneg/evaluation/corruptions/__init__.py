@@ -13,7 +13,6 @@ import torch
 
 from fastneg.config import IMAGENET
 from fastneg.counts import counted
-from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.evaluation.corruptions import blur, digital, noise, weather
 from fastneg.evaluation.corruptions.draws import Draws
 from fastneg.evaluation.corruptions.levels import cut_to_8bit, to_8bit
