@@ -13,12 +13,14 @@ from fastneg.config import ConfigError, DemoConfig, EncodeConfig, EvaluateConfig
 from fastneg.counts import counted
 from fastneg.data import stencils
 from fastneg.data.encode import encode
+from fastneg.evaluation.untrained import verdict
 from fastneg.files import OutputError, output_folder
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report.page import write_report
+from fastneg.report.runs.rows import chance_coverage
 from fastneg.report.runs.run_folder import read_run
 from fastneg.training.trainer import pretrain
 
@@ -66,8 +68,9 @@ def run_demo(config: DemoConfig):
     # The set of textures alone also tells which classes live by their texture.
     sets = ",".join(f"{name}={out / name}.beton" + ":texture" * (name == "texture_only") for name in stencils.TEST_SETS)
     evaluation = EvaluateConfig(run, sets, corruptions="on", similarity="on", device=config.device)
+    probe = LinearConfig(run, train, val, device=config.device, untrained="on")
     codes = [
-        _step("linear probe", lambda: run_linear(LinearConfig(run, train, val, device=config.device))),
+        _step("linear probe", lambda: run_linear(probe)),
         _step("kNN", lambda: run_knn(KnnConfig(run, train, val, device=config.device))),
         _step("evaluate", lambda: run_evaluate(evaluation)),
     ]
@@ -106,6 +109,7 @@ def summary(results):
     """
     figures = (
         ("linear probe", "linear", "val", "top1", "as in training, other images"),
+        ("untrained", "untrained", "val", "top1", "the same probe on the network before training"),
         ("kNN", "knn", "val", "top1", "the same images"),
         ("swapped", "accuracy", "swapped", "top1", "the shape of one class, the texture of another: right is the shape"),
         ("texture only", "accuracy", "texture_only", "top1", "no shape at all"),
@@ -115,9 +119,14 @@ def summary(results):
     lines = [f"  {name:<14}{value:6.1f}%  {what}" for name, value, what in found if value is not None]
     bias = results.get(("shape_bias", "swapped"), {})
     if bias.get("shape_bias") is not None:
-        words = f"of the {bias['coverage']:.0f}% of answers that name either cue, so many name the shape"
+        chance = chance_coverage(bias, results.get(("linear", "val")))
+        by_chance = "" if chance is None else f" ({chance:.0f}% by chance)"
+        words = f"of the {bias['coverage']:.0f}%{by_chance} of answers that name either cue, so many name the shape"
         lines.append(f"  {'shape bias':<14}{bias['shape_bias']:6.1f}%  {words}")
-    classes = results.get(("linear", "val"), {}).get("classes")
+    trained, before = (results.get((kind, "val")) for kind in ("linear", "untrained"))
+    if said := verdict(trained, before):
+        lines.append(f"  The encoder is {said}.")
+    classes = (trained or {}).get("classes")
     chance = f"Guessing gets {100 / classes:.1f}%. " if classes else ""
     words = "One short run shows that everything works, not what the negatives gain: that takes several seeds and longer training."
     return [*lines, chance + words]

@@ -11,6 +11,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.outputs import named_data
 from fastneg.evaluation.categories import load_categories, load_groups
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
+from fastneg.evaluation.default_answer import told_of_default
 from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.imagenet_c import PARTS, TREE, evaluate_imagenet_c, is_corrupted
 from fastneg.evaluation.linear import load_linear
@@ -20,6 +21,7 @@ from fastneg.evaluation.set_files import open_set
 from fastneg.evaluation.shared import mark_shared
 from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.test_sets import parse_sets
+from fastneg.evaluation.untrained import verdict_of
 from fastneg.evaluation.view import WHOLE, is_published, view_of
 from fastneg.training.distributed import choose_device
 from fastneg.training.run_files import evaluation_output
@@ -51,6 +53,8 @@ def run_evaluate(config):
             append_result(config.run, row)
         rows += found
     print(table(rows, sets))
+    for remark in remarks(rows, config.run):
+        print(remark)
     if failed:
         print(
             f"fastneg evaluate: {len(failed)} of {counted(len(sets), 'set')} could not be evaluated "
@@ -130,6 +134,16 @@ def _extras(name, reader, metric, config, loaded, head, view, found, options):
 def _clean(rows, name="val"):
     """Top-1 of a set among the rows, or None."""
     return next((row["top1"] for row in rows if row["kind"] == "accuracy" and row["set"] == name), None)
+
+
+def remarks(rows, run):
+    """What the figures alone would hide, in lines: a default answer, an encoder that is no better than an untrained one."""
+    told = {}
+    for row in rows:
+        if said := told_of_default(row.get("most_answered")):
+            told.setdefault(row["set"], f"NOTE: {row['set']}: {said}; recall rewards it, precision does not.")
+    said = verdict_of(run)
+    return [*told.values(), *([f"NOTE: the encoder is {said}."] if said else [])]
 
 
 def table(rows, sets):

@@ -14,8 +14,12 @@ from fastneg.evaluation.logistic import fit_on_features
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.run import append_result, load_run
 from fastneg.evaluation.shared import train_facts
+from fastneg.evaluation.untrained import KIND, untrained_of, verdict
 from fastneg.recipes.labelled import open_labelled, told
 from fastneg.training.distributed import choose_device
+
+SETTINGS = ("epochs", "lr", "batch_size", "weight_decay", "seed", "sweep")
+"""Fields of a line that tell how its classifier was trained."""
 
 
 def run_linear(config):
@@ -24,33 +28,63 @@ def run_linear(config):
     loaded = load_run(config.run, device)
     mode, few = mode_of(config, loaded), config.share < 100
     with open_labelled(config) as data:
-        labels = data.labels
-        rows = few_shot(labels, config.share, config.seed) if few else None
-        if mode == "crops":
-            settings = _sgd_settings(config, mode)
-            head = train_on_crops(loaded, data.train, labels, data.count, samples=rows, device=device, threads=config.threads, **settings)
+        rows = few_shot(data.labels, config.share, config.seed) if few else None
+        head, row, told_result = _probe(config, loaded, data, mode, rows, device)
+        row = {"kind": "few_shot" if few else "linear", **row, "checkpoint": loaded.checkpoint}
+        if few:
+            row |= {"share": config.share}
         else:
-            found = features_of(config.run, loaded, data.train, device, config.threads)
-            if few:
-                rows = rows[torch.isin(rows, found.index)]  # without those that could not be used
-            features = found.features if rows is None else found.features[torch.searchsorted(found.index, rows)]
-            labels = labels[found.index if rows is None else rows]
-            head, settings = _train(mode, config, features, labels, data.count, device)
-        head.classes = data.train.classes
-        found = features_of(config.run, loaded, data.val, device, config.threads)
-        result = accuracy(head.logits(found.features, device), data.val_labels[found.index])
-    row = {"kind": "few_shot" if few else "linear", "set": "val", "path": str(config.val), **result.figures(), "mode": mode}
-    row |= {"skipped": len(found.skipped), **data.field(), "checkpoint": loaded.checkpoint, **settings}
-    row |= {"share": config.share, "train_images": len(rows)} if few else {}
-    if not few:
-        save_linear(config.run, head, loaded, mode=mode, **train_facts(config.train, data.train), **settings)
-    append_result(config.run, row)
-    how = f"weight decay {settings['weight_decay']:g}" if mode == "lbfgs" else f"epoch {settings['epochs']} of {settings['epochs']}"
-    print(
-        f"Linear probe on {f'{config.share:g}% of the labels, ' if few else ''}{mode}, {how}: {told(result, data.shared)} "
-        f"({loaded.checkpoint}, {time.perf_counter() - began:.0f} s)."
-    )
+            settings = {name: row[name] for name in SETTINGS if name in row}
+            save_linear(config.run, head, loaded, mode=mode, **train_facts(config.train, data.train), **settings)
+        append_result(config.run, row)
+        share = f"{config.share:g}% of the labels, " if few else ""
+        seconds = time.perf_counter() - began
+        print(f"Linear probe on {share}{told_result} ({loaded.checkpoint}, {seconds:.0f} s).")
+        if config.untrained == "on":
+            _untrained(config, loaded, data, mode, row, device)
     return 0
+
+
+def _untrained(config, loaded, data, mode, trained, device):
+    """The same for the run's network as it was before training; says where training gained nothing."""
+    print("The same network, untrained:")
+    _, row, told_result = _probe(config, untrained_of(loaded, device), data, mode, None, device)
+    row = {"kind": KIND, **row, "weights": f"before training, seed {loaded.config.seed}"}
+    append_result(config.run, row)
+    print(f"Linear probe on an untrained encoder, {told_result}.")
+    if said := verdict(trained, row):
+        print(f"NOTE: {loaded.checkpoint} is {said}.")
+
+
+def _probe(config, loaded, data, mode, rows, device):
+    """(classifier, the fields of its line of evaluation.jsonl, what to print of it)
+
+    Args:
+        rows: (n,) positions in the training file to train on; None: all.
+    """
+    labels = data.labels
+    if mode == "crops":
+        settings, threads = _sgd_settings(config, mode), config.threads
+        options = {"samples": rows, "device": device, "threads": threads, **settings}
+        head = train_on_crops(loaded, data.train, labels, data.count, **options)
+    else:
+        found = features_of(config.run, loaded, data.train, device, config.threads)
+        if rows is not None:
+            rows = rows[torch.isin(rows, found.index)]  # without those that could not be used
+        features = found.features if rows is None else found.features[torch.searchsorted(found.index, rows)]
+        labels = labels[found.index if rows is None else rows]
+        head, settings = _train(mode, config, features, labels, data.count, device)
+    head.classes = data.train.classes
+    found = features_of(config.run, loaded, data.val, device, config.threads)
+    result = accuracy(head.logits(found.features, device), data.val_labels[found.index])
+    row = {"set": "val", "path": str(config.val), **result.figures(), "mode": mode}
+    row |= {"skipped": len(found.skipped), **data.field(), **settings}
+    row |= {} if rows is None else {"train_images": len(rows)}
+    if mode == "lbfgs":
+        how = f"weight decay {settings['weight_decay']:g}"
+    else:
+        how = f"epoch {settings['epochs']} of {settings['epochs']}"
+    return head, row, f"{mode}, {how}: {told(result, data.shared)}"
 
 
 def mode_of(config, loaded):

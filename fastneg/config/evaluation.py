@@ -33,10 +33,21 @@ class LinearConfig(Config):
     """L2 penalty on the classifier; default 0 with SGD, and with lbfgs a sweep."""
     seed: int = option(0, at_least=0)
     """Seeds the classifier's order and crops, the held-out part and the share of the labels."""
+    untrained: str = option("off", choices=("off", "on"))
+    """on: also probe the same network with the weights that its seed gave it before training, and
+    say where the trained one is not above it; takes the probe's time once more."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.untrained == "on" and self.share < 100:
+            raise ConfigError(
+                f"--untrained is on with --share {self.share:g}: an untrained encoder is probed on "
+                "all labels; leave one of them out."
+            )
 
 
 @dataclass(frozen=True)

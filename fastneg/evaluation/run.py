@@ -60,6 +60,18 @@ def append_result(run, row):
         file.write(json.dumps(row) + "\n")
 
 
+def results_of(run):
+    """The lines of RUN/evaluation.jsonl, as far as they can be read."""
+    path = Path(run) / "evaluation.jsonl"
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # a job that was stopped while it wrote; the report tells of it
+        if isinstance(row, dict):
+            yield row
+
+
 def refuse_other(run, name, field, value, words):
     """Keep a set's figures of one kind from silently replacing those of another: both would stand under its name.
 
@@ -71,12 +83,8 @@ def refuse_other(run, name, field, value, words):
         ConfigError: RUN/evaluation.jsonl holds figures of the set with another value there.
     """
     path, found = Path(run) / "evaluation.jsonl", None
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # a job that was stopped while it wrote; the report tells of it
-        if isinstance(row, dict) and row.get("set") == name:
+    for row in results_of(run):
+        if row.get("set") == name:
             found = str(row.get(field) or "") or found
     if found not in (None, value):
         raise ConfigError(

@@ -17,6 +17,22 @@ def is_pair(value):
     return isinstance(value, list) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]
 
 
+def chance_coverage(row, classifier=None):
+    """The coverage in percent that answers drawn evenly would have: two of all categories name a cue.
+
+    Args:
+        row: a line of kind shape_bias.
+        classifier: the line of kind linear beside it, where each of its classes is a category.
+    Returns:
+        None where neither says how many categories there are.
+    """
+    if is_number(row.get("chance_coverage")):
+        return row["chance_coverage"]
+    categories = row.get("categories")
+    count = len(categories) if isinstance(categories, dict) else (classifier or {}).get("classes")
+    return 200.0 / count if is_number(count) and count > 1 else None
+
+
 def key_of(row):
     """(kind, set) under which a line is kept: a later one of the same key replaces an earlier one. Few-shot shares are own kinds."""
     if row["kind"] in ("few_shot", "few_shot_finetune") and is_number(row.get("share")):
@@ -99,6 +115,7 @@ def _embedding(row):
 
 _CHECKS = {
     "linear": (_top1, "top1 is no number"),
+    "untrained": (_top1, "top1 is no number"),
     "knn": (_top1, "top1 is no number"),
     "accuracy": (_top1, "top1 is no number"),
     "finetune": (_top1, "top1 is no number"),
