@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,7 +18,9 @@ from fastneg.config import ConfigError, PretrainConfig, ReportConfig
 from fastneg.recipes.cli import build_config
 from fastneg.recipes.presets import PRESETS, tiny_cpu, tiny_cpu_moco
 from fastneg.recipes.report import run_report
+from fastneg.report import intervals
 from fastneg.report.blocks import Cell, with_best
+from fastneg.report.entries import mean_cell
 from fastneg.report.page import write_report
 from fastneg.report.runs import pictures, run_folder
 from fastneg.report.sections.settings import reproduce
@@ -74,22 +77,45 @@ def test_figures_of_one_run(tmp_path):
 def test_several_runs_side_by_side(tmp_path):
     better = make_run(tmp_path / "a" / "run", top1=70.0, bias=60.0)
     other = make_run(tmp_path / "b" / "run", tiny_cpu_moco().replace(lr=0.5), negatives=0)
+    for folder, top1 in ((better, 70.0), (other, 61.25)):
+        row = {"kind": "accuracy", "set": "photos", "top1": top1, "images": 1500, "classes": 4}
+        add_rows(Path(folder), row | {"top1_interval": [top1 - 2, top1 + 2]})
+        add_rows(Path(folder), row | {"set": "few", "top1_interval": [top1 - 9, top1 + 9]})
     page = page_of(tmp_path, other, better)
     assert "b/run" in page.text and "a/run" in page.text  # equal folder names are told apart
     assert page.row("in domain120")[1:] == ["61.2", "70.0", "8.3"]
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r'<td class="n best"><span class="v">([\d.]+)<', text).count("70.0") == 2  # linear and accuracy
-    assert '<td class="n best"><span class="v">61.2' not in text
+    # The one row whose intervals lie apart: those of `few` overlap, all others have none.
+    assert re.findall(r'<td class="n best"><span class="v">([\d.]+)<', text) == ["70.0"]
+    assert page.row("photos")[1:3] == ["61.2[59.2, 63.2]", "70.0[68.0, 72.0]"]
+    assert "Without a ★ the intervals overlap, and the order may be chance" in page.text
+    assert page.text.count("(1 seed)") >= 2 and "A figure of 1 seed says nothing" in page.text
     differing = text[text.index("The runs differ") : text.index("<summary>All settings")]
     assert sorted(re.findall(r'<th scope="row">(\w+)</th>', differing)) == ["lr", "negatives"]
     assert page.text.count("fastneg pretrain --preset") == 2
 
 
-def test_ties_are_all_best_and_a_lone_figure_is_not():
-    assert [cell.best for cell in with_best([Cell(value) for value in (50.04, None, 49.96, 49.94)])] == [True, False, True, False]
-    assert [cell.best for cell in with_best([Cell(50.0), Cell()])] == [False, False]
-    assert [cell.best for cell in with_best([Cell(5.0), Cell(4.0)], highest=False)] == [False, True]
-    assert [cell.best for cell in with_best([Cell(0.51), Cell(0.512), Cell(0.52)], digits=2)] == [False, False, True]
+def test_the_best_is_marked_where_its_interval_lies_clear():
+    def best(*cells, **options):
+        return [cell.best for cell in with_best([Cell(*cell) for cell in cells], **options)]
+
+    clear, near = (50.0, None, (48.0, 52.0)), (46.0, None, (44.0, 47.9))
+    assert best(clear, near, (None,)) == [True, False, False]
+    assert best(clear, (46.0, None, (44.0, 48.1))) == [False, False], "the intervals overlap"
+    assert best(clear, (46.0,)) == [False, False], "nothing is known of the other's spread"
+    assert best(clear, near, highest=False) == [False, True]
+    assert best(clear, (None,)) == [False, False] and best(clear) == [False]
+    assert best(clear, clear) == [False, False]
+
+
+def test_groups_of_seeds_are_compared_by_students_intervals():
+    """Of three seeds with deviation 1 the mean is known to ± 4.303 / √3 = 2.48."""
+    groups = [mean_cell([value - 1.0, value, value + 1.0], 3) for value in (50.0, 54.9, 60.0)]
+    assert intervals.bounds(groups[0]) == pytest.approx((47.516, 52.484), abs=1e-3)
+    assert [cell.best for cell in with_best(groups)] == [False, False, True]
+    assert [cell.best for cell in with_best(groups[:2])] == [False, False]
+    assert intervals.bounds(mean_cell([50.0, 50.0], 2)) is None, "two that agree tell of no spread"
+    assert intervals.bounds(mean_cell([50.0], 3)) is None
 
 
 @pytest.mark.parametrize(

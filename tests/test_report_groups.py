@@ -6,6 +6,7 @@ from report_runs import add_rows, make_run, page_of
 
 from fastneg.config import ConfigError, ReportConfig
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
+from fastneg.report import intervals
 from fastneg.report.blocks import Cell
 from fastneg.report.entries import Entry, alpha_families, group_name, group_runs, mean_cell
 from fastneg.report.runs.run_folder import Run
@@ -58,14 +59,14 @@ def test_a_group_is_called_by_what_its_names_share(names, name):
 
 
 def test_mean_and_standard_deviation_by_hand():
-    assert mean_cell([1.0, 3.0], 2) == Cell(2.0, std=2**0.5)
+    assert mean_cell([1.0, 3.0], 2) == Cell(2.0, std=2**0.5, runs=2)
     assert mean_cell([1.0], 3) == Cell(1.0, note="1 of 3 seeds")
     row = {"kind": "accuracy", "set": "x", "top1": 50.0, "top1_interval": [40.0, 60.0]}
     one, two = run("a"), run("b")
     one.results["accuracy", "x"] = row
     two.results["accuracy", "x"] = {**row, "top1": 52.0}
     assert Entry("a", (one,)).cell("accuracy", "x", "top1") == Cell(50.0, interval=(40.0, 60.0))
-    assert Entry("ab", (one, two)).cell("accuracy", "x", "top1") == Cell(51.0, std=2**0.5)
+    assert Entry("ab", (one, two)).cell("accuracy", "x", "top1") == Cell(51.0, std=2**0.5, runs=2)
     assert Entry("a", (one,)).cell("accuracy", "y", "top1") == Cell()
 
 
@@ -104,8 +105,8 @@ def test_paired_differences_by_hand():
 
 def test_quantiles_are_students():
     stats = pytest.importorskip("scipy.stats")
-    assert pytest.approx([stats.t.ppf(0.975, degrees) for degrees in range(1, len(paired.T) + 1)], abs=6e-4) == paired.T
-    assert pytest.approx(stats.t.ppf(0.975, len(paired.T) + 1), abs=6e-4) == paired.T_BEYOND
+    exact = [stats.t.ppf(0.975, degrees) for degrees in range(1, len(intervals.T) + 2)]
+    assert pytest.approx(exact, abs=6e-4) == [*intervals.T, intervals.T_BEYOND]
 
 
 def test_the_page_gives_paired_differences_with_signs(tmp_path):

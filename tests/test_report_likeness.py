@@ -16,6 +16,7 @@ def two(tmp_path, **changes):
     for number, name in enumerate(("one", "two")):
         make_run(tmp_path / name, tiny_cpu().replace(lr=0.1 + number))
         row = {"kind": "accuracy", "set": "x", "top1": 50.0 + number, "images": 100, "classes": 4, "path": "data/x.beton"}
+        row["top1_interval"] = [row["top1"] - 0.4, row["top1"] + 0.4]
         add_rows(tmp_path / name, row | {field: values[number] for field, values in changes.items()})
     return group_runs([read_run(tmp_path / name, name) for name in ("one", "two")])
 

@@ -1,9 +1,10 @@
 """Mean accuracy and mCE on tables worked by hand: AlexNet against itself is 100%."""
 
 import pytest
+import torch
 
 from fastneg.evaluation.corruptions import ALL_15
-from fastneg.evaluation.robustness import ALEXNET, ALEXNET_CLEAN, mean_accuracy, mean_corruption_errors, summary
+from fastneg.evaluation.robustness import ALEXNET, ALEXNET_CLEAN, mean_accuracy, mean_corruption_errors, summary, with_interval
 
 
 def of(errors):
@@ -73,3 +74,14 @@ def test_where_mce_means_nothing_it_is_not_given():
     assert "partial_mean_top1" not in whole and "mean_note" not in whole
     with pytest.raises(ValueError, match="fog"):
         mean_corruption_errors(some, 50.0)
+
+
+def test_the_interval_of_the_mean_is_over_images_and_not_over_their_versions():
+    """Of 100 images each is right always or never: 75 versions of one tell no more than one."""
+    shares = (torch.arange(100) < 40).float()
+    row = with_interval({"mean_top1": 40.0}, shares)
+    low, high = row["mean_top1_interval"]
+    assert high - 40 == pytest.approx(40 - low) == pytest.approx(196 * (0.4 * 0.6 / 99) ** 0.5, abs=1e-3)
+    part = with_interval({"mean_top1": None, "partial_mean_top1": 1.0}, torch.tensor([0.0, 0.02]))
+    assert part["partial_mean_top1_interval"][0] == 0.0
+    assert with_interval({"mean_top1": 40.0}, shares[:1]) == {"mean_top1": 40.0}

@@ -17,7 +17,9 @@ from fastneg.training import checkpoint
 
 @pytest.fixture
 def files(tmp_path):
-    return str(make_beton(tmp_path / "train.beton", 48)), str(make_beton(tmp_path / "val.beton", 24, seed=1))
+    return str(make_beton(tmp_path / "train.beton", 48)), str(
+        make_beton(tmp_path / "val.beton", 24, seed=1)
+    )
 
 
 def lines(run):
@@ -52,9 +54,13 @@ def test_the_same_probe_gives_a_line_of_its_own(tmp_path, files, capsys, mode):
     assert {name: trained[name] for name in same} == {name: untrained[name] for name in same}
     assert "checkpoint" not in untrained and untrained["weights"] == "before training, seed 0"
     stored = torch.load(run / "linear.pt", weights_only=True)
-    assert stored["digest"] == load_run(run).digest, "the classifier that is kept is the trained one's"
+    assert stored["digest"] == load_run(run).digest, (
+        "the classifier that is kept is the trained one's"
+    )
     out = capsys.readouterr().out
-    assert "on an untrained encoder" in out and ("at or below an untrained encoder" in out) == bool(verdict_of(run))
+    assert "on an untrained encoder" in out and ("at or below an untrained encoder" in out) == bool(
+        verdict_of(run)
+    )
 
 
 def test_off_by_default_and_refused_with_a_share(tmp_path, files):
@@ -66,7 +72,14 @@ def test_off_by_default_and_refused_with_a_share(tmp_path, files):
 
 
 def row(top1, low, high, **changes):
-    return {"set": "val", "path": "v", "mode": "features", "top1": top1, "top1_interval": [low, high], **changes}
+    return {
+        "set": "val",
+        "path": "v",
+        "mode": "features",
+        "top1": top1,
+        "top1_interval": [low, high],
+        **changes,
+    }
 
 
 def test_at_or_below_is_told_and_above_is_not():
@@ -79,7 +92,9 @@ def test_at_or_below_is_told_and_above_is_not():
     assert verdict(row(40.0, 36.0, 44.0), None) == "" == verdict(None, untrained)
 
 
-def test_an_encoder_that_lost_everything_is_called_so_wherever_it_is_judged(tmp_path, files, capsys):
+def test_an_encoder_that_lost_everything_is_called_so_wherever_it_is_judged(
+    tmp_path, files, capsys
+):
     """Weights of zero, as a run that collapsed would have them: chance, against random weights' far above it."""
     run = make_run(tmp_path / "run")
     _, state = checkpoint.load_newest(run)

@@ -97,6 +97,19 @@ def summary(by_corruption, clean_top1, classes, same_images=True):
     return {**row, "mce": mce, "relative_mce": relative}
 
 
+def with_interval(row, shares):
+    """A row with the 95% interval of its mean accuracy: normal, over the choice of images.
+
+    Args:
+        shares: (N,) of each image, in how many of its versions that count it is right, 0 to 1.
+    """
+    name = "mean_top1" if row["mean_top1"] is not None else "partial_mean_top1"
+    if len(shares) < 2:
+        return row
+    half = 196.0 * shares.std().item() / len(shares) ** 0.5
+    return {**row, f"{name}_interval": [max(0.0, row[name] - half), min(100.0, row[name] + half)]}
+
+
 def evaluate_corruptions(
     name,
     reader,
@@ -123,6 +136,7 @@ def evaluate_corruptions(
     columns = columns_of(labels, arg_max)
     autocast, head = uses_autocast(loaded.config, device), head.to(device)
     normalisation = loaded.config.normalisation()
+    each = torch.zeros(len(labels))  # of an image: how often it is right under those of the 15
     hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
     view = view or run_view(loaded.config)
     loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
@@ -137,14 +151,17 @@ def evaluate_corruptions(
                 images = normalised(corrupt(pixels, kind, severity, index), normalisation)
                 features = embed(loaded.backbone, images, autocast)
                 with torch.no_grad():
-                    hits[kind, severity] += (rank_among(head(features).cpu(), true, columns) < 1).sum().item()
+                    right = rank_among(head(features).cpu(), true, columns) < 1
+                hits[kind, severity] += right.sum().item()
+                each[index] += right * (kind in ALL_15)
     finally:
         loader.close()
     skipped = sorted(loader.quarantine)
     known[skipped] = False
-    images = known.sum().item()
+    images, cells = known.sum().item(), len(SEVERITIES) * len(set(corruptions) & set(ALL_15))
     by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
     size = loaded.config.image_size
+    means = summary(by_corruption, clean_top1, len(labels[known].unique()))
     constants = constants_for(size, size)
     return {
         "kind": "corruptions",
@@ -158,5 +175,5 @@ def evaluate_corruptions(
         **view.fields(),
         "constants": constants,
         "source": f"computed on the fly on {size} px images with the constants of {constants}, cut to 8 bits, frost procedural",
-        **summary(by_corruption, clean_top1, len(labels[known].unique())),
+        **with_interval(means, each[known] / cells),
     }

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastneg.report.intervals import clear_best
+
 HALF, WHOLE = 390, 900
 """Pixels that the columns after the first have on half the page and on all of it."""
 NAME = 22
@@ -25,6 +27,8 @@ class Cell:
     """Sample standard deviation over runs that differ in their seed alone."""
     interval: tuple | None = None
     """95% interval (low, high) of a single run."""
+    runs: int = 1
+    """Runs that the figure is the mean of."""
     note: str = ""
     """What a reader must know of this figure alone, such as the runs that have it."""
     best: bool = False
@@ -162,6 +166,8 @@ class Report:
     """(run, sentence) pairs: what is missing or damaged."""
     unlike: list = field(default_factory=list)
     """Sentences: which figures may not be compared."""
+    remarks: list = field(default_factory=list)
+    """Sentences: what the figures alone would hide."""
 
 
 def leaves(blocks):
@@ -217,13 +223,10 @@ def file_stem(*parts):
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(map(str, parts)).lower()).strip("-.") or "unnamed"
 
 
-def with_best(cells, highest=True, digits=1):
-    """Cells of one row with the best marked, where two or more have a value; what reads the same is equally good."""
-    known = [cell.value for cell in cells if cell.value is not None]
-    if len(known) < 2:
-        return tuple(cells)
-    best = round((max if highest else min)(known), digits)
-    return tuple(dataclasses.replace(cell, best=cell.value is not None and round(cell.value, digits) == best) for cell in cells)
+def with_best(cells, highest=True):
+    """Cells of one row with the best marked, where its interval lies clear of all others'."""
+    best = clear_best(cells, highest)
+    return tuple(dataclasses.replace(cell, best=number == best) for number, cell in enumerate(cells))
 
 
 def whiskers(cells, what="Whiskers"):

@@ -31,8 +31,10 @@ class Entry:
 
     @property
     def seeds(self):
-        """How many runs it holds, in words; empty for one."""
-        return f"{len(self.runs)} seeds" if len(self.runs) > 1 else ""
+        """How many seeds its figures are of, in words; empty for weights that were trained elsewhere."""
+        if len(self.runs) == 1:
+            return "" if self.runs[0].imported else "1 seed"
+        return f"{len(self.runs)} seeds"
 
     def rows(self, kind, test_set):
         """The lines that its runs have of this kind and set."""
@@ -58,7 +60,8 @@ def mean_cell(values, expected):
     if not values:
         return Cell()
     note = f"{len(values)} of {expected} seeds" if len(values) < expected else ""
-    return Cell(statistics.mean(values), std=statistics.stdev(values) if len(values) > 1 else None, note=note)
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(statistics.mean(values), std=std, note=note, runs=len(values))
 
 
 def mean_of(entry, values):

@@ -22,6 +22,7 @@ OF_KIND = {
 """Fields of evaluation.jsonl that must be equal beside the file of the set."""
 OF_CLASSIFIER = (
     "linear",
+    "untrained",
     "accuracy",
     "per_class",
     "texture_classes",
@@ -75,9 +76,9 @@ def shared_problems(runs):
     ]
 
 
-def marked(entries, kind, test_set, cells, highest=True, digits=1):
+def marked(entries, kind, test_set, cells, highest=True):
     """Cells with the best marked, where they may be compared."""
-    return tuple(cells) if unlike(entries, kind, test_set) else with_best(cells, highest, digits)
+    return tuple(cells) if unlike(entries, kind, test_set) else with_best(cells, highest)
 
 
 def warnings(entries, kinds):

@@ -11,9 +11,10 @@ from markupsafe import Markup
 from fastneg.files import OutputError, output_file, output_folder, remove_stale, write_atomically
 from fastneg.report import exports, likeness
 from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
-from fastneg.report.entries import group_runs
+from fastneg.report.entries import group_runs, sets_of
 from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, marker
 from fastneg.report.plots.svg import inline_svg
+from fastneg.report.remarks import remarks
 from fastneg.report.runs.run_folder import read_run, run_names
 from fastneg.report.sections import (
     agreement,
@@ -64,6 +65,8 @@ def write_report(config, tell=lambda line: None):
     remove_stale(out)
     for line in [*(f"{run}: {problem}" for run, problem in report.problems), *(f"not comparable: {words}" for words in report.unlike)]:
         tell(line)
+    for sentence in report.remarks:
+        tell(f"read with care: {sentence}")
     page = render_page(report)
     write_atomically(out, lambda file: file.write(page.encode("utf-8")))
     if config.files == "on":
@@ -107,7 +110,10 @@ def make_report(folders, group="seeds"):
     taken = set()
     sections = [replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections]
     unlike = likeness.warnings(entries, dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]))
-    return Report(entries, sections, results.headline(entries), problems, unlike)
+    sets = dict.fromkeys(name for kind in ("accuracy", "shape_bias") for name in sets_of(entries, kind))
+    report = Report(entries, sections, results.headline(entries), problems, unlike)
+    report.remarks = remarks(entries, sets)
+    return report
 
 
 def render_page(report):

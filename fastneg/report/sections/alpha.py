@@ -10,6 +10,7 @@ from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, 
 from fastneg.report.entries import alpha_families, same_but, sets_of
 from fastneg.report.likeness import warning
 from fastneg.report.plots.accuracy import against_alpha
+from fastneg.report.sections.shape_or_texture import told_of_chance
 
 OF_NEGATIVES = ("alpha", "negative", "patch", "texture")
 """How the settings begin that mean nothing without non-semantic negatives."""
@@ -49,6 +50,8 @@ def section(entries):
             if max(map(len, points)) < 2:
                 continue
             title = wording.format(set=pretty(test_set))
+            chance = told_of_chance(entries, test_set) if field == "coverage" else ""
+            title += f" ({chance})" if chance else ""
             lines = [(n, cells[n]) for n in without if cells[n].value is not None]
             draw = partial(against_alpha, families=points, baselines=lines)
             told = warning([entries[n] for n in order], kind, test_set)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from functools import partial
 
 from fastneg.counts import counted
-from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
+from fastneg.report.blocks import Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
 from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
 from fastneg.report.plots.classes import class_dots
+from fastneg.report.remarks import default_answers
+from fastneg.report.runs.rows import is_number
 
 SHOWN = 20
 """Classes in a plot; tables hold all."""
+ORDER = {
+    True: "In the order of recall and precision together (their harmonic mean): recall alone would put the default answer first.",
+    False: "In the order of recall alone, which rewards a default answer: these lines tell no precision.",
+}
+"""What the order of texture classes is by, where the precision is known and where it is not."""
+ANSWERS = {"answered": "answered %", "precision": "precision %"}
+"""Figures of a class beside its recall: how often it is the answer, and how often that is right."""
 
 
 def section(entries):
@@ -22,17 +31,32 @@ def section(entries):
     return Section("classes", "Classes", folds_last(blocks), "Top-1 accuracy in percent, class by class.") if blocks else None
 
 
-def class_cells(entries, kind, test_set, field="by_class"):
-    """{class: a Cell for each entry}."""
+def class_cells(entries, kind, test_set, field="by_class", figure="top1"):
+    """{class: a Cell for each entry} of one figure of the classes."""
     found = [[row.get(field) or {} for row in entry.rows(kind, test_set)] for entry in entries]
     names = dict.fromkeys(name for runs in found for classes in runs for name in classes)
-    return {
-        name: [
-            mean_of(entry, [classes[name]["top1"] for classes in runs if name in classes])
-            for entry, runs in zip(entries, found, strict=True)
+    cells = {}
+    for name in names:
+        values = [
+            [classes[name][figure] for classes in runs if is_number(classes.get(name, {}).get(figure))]
+            for runs in found
         ]
-        for name in names
-    }  # fmt: skip
+        cells[name] = [mean_of(entry, own) for entry, own in zip(entries, values, strict=True)]
+    return cells
+
+
+def told_apart(recall, precision):
+    """How well answers tell a class from others: the harmonic mean of recall and precision (F1), in percent, the mean over entries.
+
+    A class that is answered to everything has a recall of 100, and is not first by this. Entries that
+    do not tell the precision count with their recall.
+    """
+    scores = []
+    for one, other in zip(recall, precision, strict=True):
+        if one.value is not None:
+            known = other.value is not None and one.value + other.value > 0
+            scores.append(2 * one.value * other.value / (one.value + other.value) if known else one.value)
+    return sum(scores) / len(scores) if scores else 0.0
 
 
 def _mean(cells):
@@ -42,12 +66,15 @@ def _mean(cells):
 
 def _texture(entries, test_set):
     cells = class_cells(entries, "texture_classes", test_set)
-    order = sorted(cells, key=lambda name: (-_mean(cells[name]), name))
+    precision = class_cells(entries, "texture_classes", test_set, figure="precision")
+    order = sorted(cells, key=lambda name: (-told_apart(cells[name], precision[name]), name))
     bound = order[:SHOWN]
     stem, name = file_stem("texture-classes", test_set), pretty(test_set)
-    caption = "Accuracy on texture alone: the higher, the more the class lives by its texture."
+    known = any(cell.value is not None for own in precision.values() for cell in own)
+    caption = f"Accuracy on texture alone: the higher, the more the class lives by its texture. {ORDER[known]}"
     if len(order) > SHOWN:
-        caption += f" The {SHOWN} highest of {len(order)}, by the mean of the columns."
+        caption += f" The first {SHOWN} of {len(order)}."
+    caption = " ".join([caption, *_defaults(entries, test_set)])
     blocks = [
         _dots(stem, f"The most texture-bound classes: {name}", bound, cells, caption),
     ]
@@ -63,12 +90,14 @@ def _per_class(entries, test_set):
     order = sorted(cells, key=lambda name: (-_mean(cells[name]), name))
     stem, name = file_stem("per-class", test_set), pretty(test_set)
     shown, caption = order, "Sorted by the mean of the columns." if len(entries) > 1 else ""
+    told = _defaults(entries, test_set)
     if len(order) > SHOWN:
         several = len(entries) > 1
         spread = sorted(order, key=lambda name: -_spread(cells[name])) if several else order[: SHOWN // 2] + order[-(SHOWN // 2) :]
         shown = [name for name in order if name in spread[:SHOWN]]
         which = "in which the columns differ most" if several else "with the highest and the lowest"
         caption = f"The {SHOWN} of {counted(len(order), 'class')} {which}."
+    caption = " ".join(filter(None, [caption, *told]))
     table = _table(stem, f"Accuracy of all classes: {name}", "class", entries, cells, order, ("per_class", test_set))
     return [_dots(stem, f"By class: {name}", shown, cells, caption), Fold(f"All {counted(len(order), 'class')}: {name}", (table,))]
 
@@ -84,7 +113,26 @@ def _dots(stem, title, classes, cells, caption):
     return Plot(f"{stem}-plot", title, partial(class_dots, classes=classes, series=series), caption)
 
 
+def _defaults(entries, test_set):
+    """Sentences on entries that answer much of a set with one class."""
+    said = [(entry.name, default_answers(entry, test_set)) for entry in entries]
+    return [f"{name}: {words}." for name, words in said if words]
+
+
 def _table(stem, title, head, entries, cells, order, of):
-    """A table of classes or groups; `of` is the kind and set of their lines."""
-    rows = tuple(Row(str(name), marked(entries, *of, cells[name])) for name in order)
-    return Table(stem, title, head, entry_columns(entries, "top-1 %"), rows)
+    """A table of classes or groups; `of` is the kind and set of their lines.
+
+    Beside the recall of each class stand, where the lines tell them, how often it is answered and with what precision.
+    """
+    columns, parts = list(entry_columns(entries, "top-1 %")), []
+    for figure, words in ANSWERS.items():
+        found = class_cells(entries, *of, figure=figure)
+        if set(order) <= set(found) and any(cell.value is not None for own in found.values() for cell in own):
+            named = [words] if len(entries) == 1 else [f"{entry.name}: {words}" for entry in entries]
+            columns += [Column(name, series=own.series) for name, own in zip(named, entry_columns(entries), strict=True)]
+            parts.append(found)
+    rows = []
+    for name in order:
+        beside = [cell for found in parts for cell in found[name]]
+        rows.append(Row(str(name), (*marked(entries, *of, cells[name]), *beside)))
+    return Table(stem, title, head, tuple(columns), tuple(rows))

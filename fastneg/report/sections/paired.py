@@ -6,6 +6,7 @@ import statistics
 
 from fastneg.report.blocks import Cell, Column, Row, Table, pretty
 from fastneg.report.entries import sets_of
+from fastneg.report.intervals import half_width
 from fastneg.report.likeness import warning
 from fastneg.report.runs.rows import is_number
 
@@ -17,9 +18,6 @@ FIGURES = (
     ("shape_bias", "shape_bias", "shape bias, {set}"),
     ("shape_bias", "coverage", "coverage of shape bias, {set}"),
 )
-# 97.5% quantiles of Student's t for 1, 2, … degrees of freedom.
-T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)
-T_BEYOND = 2.086  # of 20 degrees: a little wide for more
 
 
 def difference(baseline, other, kind, test_set, field):
@@ -31,10 +29,10 @@ def difference(baseline, other, kind, test_set, field):
     both = [values[1][seed] - values[0][seed] for seed in values[0] if seed in values[1]]
     if len(both) < 2:
         return Cell()
-    mean, degrees = statistics.mean(both), len(both) - 1
+    mean = statistics.mean(both)
     if max(both) == min(both):  # an interval of no width would claim more than a few coarse figures can know
         return Cell(mean, note=f"equal in {len(both)} pairs")
-    half = (T[degrees - 1] if degrees <= len(T) else T_BEYOND) * statistics.stdev(both) / len(both) ** 0.5
+    half = half_width(statistics.stdev(both), len(both))
     missing = max(len(baseline.runs), len(other.runs)) - len(both)
     return Cell(mean, interval=(mean - half, mean + half), note=f"{len(both)} pairs" if missing else "")
 

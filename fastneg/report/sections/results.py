@@ -11,15 +11,19 @@ from fastneg.counts import counted
 from fastneg.report import likeness
 from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, whiskers
 from fastneg.report.entries import alpha_families, entry_columns, sets_of
+from fastneg.report.intervals import RULE
 from fastneg.report.plots.accuracy import bars, trade_off
 from fastneg.report.plots.style import SERIES
+from fastneg.report.remarks import untrained_verdict
 from fastneg.report.runs.rows import is_number
 from fastneg.report.sections import paired
 from fastneg.report.sections.corruptions import origin
+from fastneg.report.sections.shape_or_texture import told_of_chance
 
 PROBES = {"linear": "linear probe", "knn": "kNN"}
-KINDS = (  # title, kind, figure, whether the highest is best
+KINDS = (  # title, kind, figure, whether the highest is best; None: none is
     ("Linear probe", "linear", "top1", True),
+    ("Linear probe of an untrained encoder", "untrained", "top1", None),
     ("kNN", "knn", "top1", True),
     ("Few-shot, 1% of the labels", "few_shot 1", "top1", True),
     ("Few-shot, 10% of the labels", "few_shot 10", "top1", True),
@@ -44,6 +48,9 @@ def headline(entries):
             shown = likeness.marked(entries, *of, cells) if of else tuple(cells)
             warning = "not comparable: see below" if of and likeness.unlike(entries, *of) else ""
             warning = "; ".join(filter(None, (warning, likeness.shared(entries, *of) if of else "")))
+            if of and of[0] in ("linear", "knn") and any(map(untrained_verdict, entries)):
+                untrained = "at or below an untrained encoder: see below"
+                warning = "; ".join(filter(None, [warning, untrained]))
             tiles.append({"label": label, "unit": unit, "cells": shown, "note": note, "digits": digits, "warning": warning})
 
     def cells(kind, test_set, field):
@@ -55,9 +62,11 @@ def headline(entries):
             files = dict.fromkeys(Path(str(line.get("path") or test_set)).stem for line in lines)
             tile(f"{name}, top-1", "%", cells(kind, test_set, "top1"), pretty(" / ".join(files)), of=(kind, test_set))
     for test_set in sets_of(entries, "shape_bias")[:1]:
-        pairs = zip(cells("shape_bias", test_set, "shape_bias"), cells("shape_bias", test_set, "coverage"), strict=True)
+        biases = cells("shape_bias", test_set, "shape_bias")
+        pairs = zip(biases, cells("shape_bias", test_set, "coverage"), strict=True)
         shown = [bias if coverage.value is None else replace(bias, note=f"({coverage.value:.0f}%)") for bias, coverage in pairs]
-        tile("shape bias (coverage)", "%", shown, pretty(test_set))
+        chance = told_of_chance(entries, test_set)
+        tile("shape bias (coverage)", "%", shown, ", ".join(filter(None, [pretty(test_set), chance])))
     for test_set in sets_of(entries, "corruptions")[:1]:
         of = ("corruptions", test_set)
         tile("under corruption, top-1", "%", cells(*of, "mean_top1"), pretty(test_set), of=of)
@@ -85,8 +94,11 @@ def result_table(entries):
                 if field in ("top1", "mean_top1", "partial_mean_top1", "tree_mean_top1")
                 else None
             )
-            shown = (*likeness.marked(entries, kind, test_set, cells, highest), chance)
-            warning = "; ".join(filter(None, (likeness.shared(entries, kind, test_set), likeness.warning(entries, kind, test_set))))
+            if highest is not None:
+                cells = likeness.marked(entries, kind, test_set, cells, highest)
+            shown = (*cells, chance)
+            told = likeness.shared(entries, kind, test_set), likeness.warning(entries, kind, test_set)
+            warning = "; ".join(filter(None, told))
             rows.append(Row(pretty(test_set), shown, _note(kind, test_set, lines), title, warning))
     return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
 
@@ -177,6 +189,8 @@ def _against_accuracy(entries):
     across, up = f"linear probe, top-1 ({pretty(probes[0])})", f"shape bias ({pretty(conflicts[0])})"
     draw = partial(trade_off, points=points, families=joined, across=across, up=up)
     words = ["Settings that differ in alpha alone are joined, in its order."] if joined else []
+    if chance := told_of_chance(entries, conflicts[0]):
+        words.append(f"{chance[0].upper()}{chance[1:]}: a bias means little near it.")
     words.append(whiskers([cell for pair in points.values() for cell in pair]))
     return Plot("trade-off", "Accuracy against shape bias", draw, " ".join(filter(None, words)))
 
@@ -189,5 +203,7 @@ def _caption(entries, table):
     if any(cell.interval for cell in cells):
         words.append("[low, high] is the 95% interval over resampled images: it knows nothing of other seeds.")
     if len(entries) > 1:
-        words.append("★ marks the best of a row, by the figure alone: where the spreads overlap, the order may be chance.")
+        words.append(RULE)
+    if any(entry.seeds == "1 seed" for entry in entries):
+        words.append("A figure of 1 seed says nothing of what another seed would give.")
     return " ".join(words)
