@@ -1,4 +1,4 @@
-"""Whether a classifier gives one answer to most images: its recall of that class, alone, says nothing.
+"""Whether a classifier gives one answer to most images: its recall there, alone, says nothing.
 
 Legend: N images.
 """
@@ -29,7 +29,7 @@ def most_answered(predicted, labels, names):
 
 
 def takes_most(found):
-    """Whether that answer is a default: given to much of the set, and far more often than it is right.
+    """Whether that answer is a default: given to much of the set, and more often than is right.
 
     Args:
         found: as of `most_answered`.

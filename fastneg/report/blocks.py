@@ -226,7 +226,8 @@ def file_stem(*parts):
 def with_best(cells, highest=True):
     """Cells of one row with the best marked, where its interval lies clear of all others'."""
     best = clear_best(cells, highest)
-    return tuple(dataclasses.replace(cell, best=number == best) for number, cell in enumerate(cells))
+    marks = (number == best for number in range(len(cells)))
+    return tuple(dataclasses.replace(cell, best=mark) for cell, mark in zip(cells, marks, strict=True))
 
 
 def whiskers(cells, what="Whiskers"):

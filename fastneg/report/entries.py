@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def seeds(self):
-        """How many seeds its figures are of, in words; empty for weights that were trained elsewhere."""
+        """How many seeds its figures are of, in words; empty for weights from elsewhere."""
         if len(self.runs) == 1:
             return "" if self.runs[0].imported else "1 seed"
         return f"{len(self.runs)} seeds"

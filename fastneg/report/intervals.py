@@ -35,7 +35,7 @@ RULE = (
 
 
 def half_width(std, count):
-    """Half of the 95% interval of a mean of `count` values, two or more, by their sample standard deviation."""
+    """Half of the 95% interval of a mean of two or more values, by their standard deviation."""
     degrees = count - 1
     return (T[degrees - 1] if degrees <= len(T) else T_BEYOND) * std / count**0.5
 
@@ -54,7 +54,7 @@ def bounds(cell):
 
 
 def clear_best(cells, highest=True):
-    """The position of the cell that is best beyond its interval and all others'; None where there is none.
+    """The position of the cell that is best beyond its and all others' intervals, or None.
 
     Cells without a value do not count; two with one are needed.
     """

@@ -110,7 +110,7 @@ def make_report(folders, group="seeds"):
     taken = set()
     sections = [replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections]
     unlike = likeness.warnings(entries, dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]))
-    sets = dict.fromkeys(name for kind in ("accuracy", "shape_bias") for name in sets_of(entries, kind))
+    sets = dict.fromkeys([*sets_of(entries, "accuracy"), *sets_of(entries, "shape_bias")])
     report = Report(entries, sections, results.headline(entries), problems, unlike)
     report.remarks = remarks(entries, sets)
     return report

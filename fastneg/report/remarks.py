@@ -1,4 +1,4 @@
-"""What the figures alone would hide: a default answer, an encoder that is no better than an untrained one."""
+"""What the figures alone would hide: a default answer, an encoder like an untrained one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastneg.report.runs.rows import is_number
 
 
 def untrained_verdict(entry):
-    """What to say of an entry whose encoders are at or below untrained ones; "" where they are above, or were not compared."""
+    """What to say of an entry whose encoders are at or below untrained ones; "" if none is."""
     said = [
         verdict(run.results.get(("linear", "val")), run.results.get((KIND, "val")))
         for run in entry.runs

@@ -18,7 +18,7 @@ def is_pair(value):
 
 
 def chance_coverage(row, classifier=None):
-    """The coverage in percent that answers drawn evenly would have: two of all categories name a cue.
+    """The coverage in percent of answers drawn evenly: two of all categories name a cue.
 
     Args:
         row: a line of kind shape_bias.

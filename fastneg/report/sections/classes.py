@@ -15,8 +15,10 @@ from fastneg.report.runs.rows import is_number
 SHOWN = 20
 """Classes in a plot; tables hold all."""
 ORDER = {
-    True: "In the order of recall and precision together (their harmonic mean): recall alone would put the default answer first.",
-    False: "In the order of recall alone, which rewards a default answer: these lines tell no precision.",
+    True: "In the order of recall and precision together (their harmonic mean): recall alone would "
+    "put the default answer first.",
+    False: "In the order of recall alone, which rewards a default answer: these lines tell no "
+    "precision.",
 }
 """What the order of texture classes is by, where the precision is known and where it is not."""
 ANSWERS = {"answered": "answered %", "precision": "precision %"}
@@ -46,16 +48,17 @@ def class_cells(entries, kind, test_set, field="by_class", figure="top1"):
 
 
 def told_apart(recall, precision):
-    """How well answers tell a class from others: the harmonic mean of recall and precision (F1), in percent, the mean over entries.
+    """How well answers tell a class from others: the harmonic mean of recall and precision (F1), in
+    percent, the mean over entries.
 
-    A class that is answered to everything has a recall of 100, and is not first by this. Entries that
-    do not tell the precision count with their recall.
+    A class that is answered to everything has a recall of 100, and is not first by this. Entries
+    that do not tell the precision count with their recall.
     """
-    scores = []
-    for one, other in zip(recall, precision, strict=True):
-        if one.value is not None:
-            known = other.value is not None and one.value + other.value > 0
-            scores.append(2 * one.value * other.value / (one.value + other.value) if known else one.value)
+    scores, pairs = [], [(one.value, other.value) for one, other in zip(recall, precision, strict=True)]
+    for one, other in pairs:
+        if one is not None:
+            known = other is not None and one + other > 0
+            scores.append(2 * one * other / (one + other) if known else one)
     return sum(scores) / len(scores) if scores else 0.0
 
 
@@ -71,7 +74,8 @@ def _texture(entries, test_set):
     bound = order[:SHOWN]
     stem, name = file_stem("texture-classes", test_set), pretty(test_set)
     known = any(cell.value is not None for own in precision.values() for cell in own)
-    caption = f"Accuracy on texture alone: the higher, the more the class lives by its texture. {ORDER[known]}"
+    caption = "Accuracy on texture alone: the higher, the more the class lives by its texture. "
+    caption += ORDER[known]
     if len(order) > SHOWN:
         caption += f" The first {SHOWN} of {len(order)}."
     caption = " ".join([caption, *_defaults(entries, test_set)])
@@ -122,14 +126,17 @@ def _defaults(entries, test_set):
 def _table(stem, title, head, entries, cells, order, of):
     """A table of classes or groups; `of` is the kind and set of their lines.
 
-    Beside the recall of each class stand, where the lines tell them, how often it is answered and with what precision.
+    Beside the recall of each class stand, where the lines tell them, how often it is answered and
+    with what precision.
     """
     columns, parts = list(entry_columns(entries, "top-1 %")), []
     for figure, words in ANSWERS.items():
         found = class_cells(entries, *of, figure=figure)
-        if set(order) <= set(found) and any(cell.value is not None for own in found.values() for cell in own):
-            named = [words] if len(entries) == 1 else [f"{entry.name}: {words}" for entry in entries]
-            columns += [Column(name, series=own.series) for name, own in zip(named, entry_columns(entries), strict=True)]
+        known = any(cell.value is not None for own in found.values() for cell in own)
+        if known and set(order) <= set(found):
+            named = [f"{entry.name}: {words}" for entry in entries] if len(entries) > 1 else [words]
+            series = [column.series for column in entry_columns(entries)]
+            columns += [Column(*pair) for pair in zip(named, series, strict=True)]
             parts.append(found)
     rows = []
     for name in order:
