@@ -142,6 +142,11 @@ def test_an_output_file_is_no_input(place, case, same, capsys):
 def test_a_sidecar_and_a_page_and_a_file_of_a_run_are_no_inputs(place, same, capsys):
     os.rename(SAME[same]("subset.txt"), "x.beton.json")
     refused(place, ["encode", "src", "x.beton", "--subset", "subset.txt"], capsys, "subset.txt")
+    for name in ("y-holdout.beton", "y-holdout.beton.json"):
+        os.rename(SAME[same]("subset.txt"), name)
+        arguments = ["encode", "src", "y.beton", "--holdout", "0.5", "--subset", "subset.txt"]
+        refused(place, arguments, capsys, "subset.txt", "the held-out file")
+        os.remove(name)
     os.rename(SAME[same]("run/config.json"), "page.html")
     refused(place, ["report", "run", "--out", "page.html"], capsys, "run/config.json")
     for name in ("metrics.jsonl", ".lock"):
