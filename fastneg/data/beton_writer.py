@@ -270,57 +270,54 @@ def publish(*finished):
     Args:
         finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for PATH.json.
     Raises:
-        BetonError: a file is not whole; or all are, but one cannot be given its name, or the file
-        beside it cannot be written: then what is finished stays under the names that the error tells.
+        BetonError: a file is not whole; or all are, but one cannot be given its name, or a sidecar
+        cannot be written: then what is finished stays in the folder, as the error tells.
     """
+    sidecars = []
+    for temporary, _, sidecar in finished:
+        with BetonReader(temporary) as reader:
+            sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
+        sidecars.append(json.dumps(_readable(sidecar), ensure_ascii=False).encode())
+        sync_to_disk(temporary)
+    try:
+        _rename(finished, sidecars)
+    except OSError as error:
+        raise BetonError(_kept(finished, error)) from error
+    sync_to_disk(finished[0][1].parent)
+
+
+def _rename(finished, sidecars):
     with contextlib.ExitStack() as stack:
-        whole = []
-        for temporary, path, sidecar in finished:
-            with BetonReader(temporary) as reader:
-                sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
-            text = json.dumps(_readable(sidecar), ensure_ascii=False).encode()
-            whole.append((temporary, path, text))
-        try:
-            _rename(whole, stack)
-        except OSError as error:
-            said = [_kept(temporary, path, error) for temporary, path, _ in whole]
-            raise BetonError(" ".join(said)) from error
+        renames = []
+        for (temporary, path, _), sidecar in zip(finished, sidecars, strict=True):
+            notes, file = stack.enter_context(temporary_file(sidecar_path(path)))
+            file.write(sidecar)
+            file.flush()
+            sync_to_disk(notes)
+            pair = [(temporary, path), (notes, sidecar_path(path))]
+            renames += pair if not renames else pair[::-1]
+        for _, path in renames[2:]:
+            path.unlink(missing_ok=True)
+        if len(finished) > 1:
+            sync_to_disk(finished[0][1].parent)
+        for written, path in renames:
+            os.replace(written, path)
 
 
-def _rename(whole, stack):
-    """Write the sidecars of finished files, then give all their names.
-
-    Each of `whole` is (temporary, path, text of the sidecar).
-    """
-    renames = []
-    for temporary, path, text in whole:
-        notes, file = stack.enter_context(temporary_file(sidecar_path(path)))
-        file.write(text)
-        file.flush()
-        pair = [(temporary, path), (notes, sidecar_path(path))]
-        renames += pair if not renames else pair[::-1]
-    for written, _ in renames:
-        sync_to_disk(written)
-    for _, path in renames[2:]:
-        path.unlink(missing_ok=True)
-    folder = whole[0][1].parent
-    if len(whole) > 1:
-        sync_to_disk(folder)
-    for written, path in renames:
-        os.replace(written, path)
-    sync_to_disk(folder)
-
-
-def _kept(temporary, path, error):
-    """Keep a finished file that could not be published; returns what to say of it."""
-    kept = path
-    if temporary.exists():
-        kept = path.with_name(f"{path.stem}.kept{temporary.suffixes[-2]}{path.suffix}")
-        os.replace(temporary, kept)
+def _kept(finished, error):
+    """Keep finished files that could not be published; returns what to say of them."""
+    kept = []
+    for temporary, path, _ in finished:
+        place = path
+        if temporary.exists():
+            place = path.with_name(f"{path.stem}.kept{temporary.suffixes[-2]}{path.suffix}")
+            os.replace(temporary, place)
+        kept.append(str(place))
+    path = finished[0][1]
     return (
         f"{path} is finished, but it or {sidecar_path(path).name} cannot be written: "
-        f"{error.strerror or error}. Its samples and labels are kept in {kept}, without the names of classes and "
-        "samples. Encode again where these are needed."
+        f"{error.strerror or error}. Samples and labels are kept in {', '.join(kept)}, without the "
+        "names of classes and samples: encode again where these are needed."
     )
 
 

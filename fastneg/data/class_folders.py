@@ -66,6 +66,16 @@ def list_top(root):
         raise BetonError(f"{root} cannot be read: {why_unreadable(root, error)}.") from error
 
 
+def list_whole(root):
+    """The `Listing` of a folder all of whose entries can be told; BetonError for any other."""
+    top = list_top(root)
+    for name, reason in top.failed.items():
+        raise BetonError(
+            f"{os.path.join(root, name)} cannot be read: {reason}. Make it readable, or remove it."
+        )
+    return top
+
+
 def scan(root, top, wanted=None):
     """Look through the folders in `root`.
 

@@ -64,30 +64,37 @@ def encode(config: EncodeConfig, textures=None, sources=None, report=None):
     if config.holdout is not None:
         holdout = Holdout(sources.labels, config.holdout, len(sources.names), sources.classes)
     names_of_classes = None if config.class_names is None else read_class_names(config.class_names, sources.classes)
-    check_place(out)
-    if config.max_side is None and isinstance(sources.read, FolderFiles):
-        check_room(sources, out)
-    if isinstance(textures, MirroredTextures) and config.on_error == "stop":
-        for name, reason in textures.missing(sources.names):
-            refuse_or_skip(config, name, f"its texture: {reason}", [])
+    outs = [out] if holdout is None else [out, held_out_path(out)]
+    _check_before(config, sources, textures, outs)
     for note in sources.notes if report is not None else ():
         report(note)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(sources.names))
     done = {"passed_through": 0, "re_encoded": Counter(), "textures_re_encoded": Counter(), "skipped": list(sources.skipped)}
     done |= {"ignored": sources.ignored, "left_out": sources.left_out}
     done |= {"labels_from": sources.labels_from, "notes": list(sources.notes)}
-    removed = remove_stale(out) + ([] if holdout is None else remove_stale(held_out_path(out)))
+    removed = [name for path in outs for name in remove_stale(path)]
     write = partial(_pass_through, textures=textures) if config.writer == "passthrough" else write_with_ffcv
     origin = _origin(config) if names_of_classes is None else {**_origin(config), "class_names": names_of_classes}
     with Progress("encode", len(order)) as progress:
         images, size = write(config, out, sources, order, done, progress, origin, holdout)
     done["re_encoded"], done["textures_re_encoded"] = dict(done["re_encoded"]), dict(done["textures_re_encoded"])
-    done |= _class_sizes([out] if holdout is None else [out, held_out_path(out)])
+    done |= _class_sizes(outs)
     return {"images": images, "bytes": size, "seconds": time.perf_counter() - began, "removed": removed, **done}
 
 
+def _check_before(config, sources, textures, outs):
+    """Refuse before the first image what would fail at the last one."""
+    for path in outs:
+        check_place(path)
+    if config.max_side is None and isinstance(sources.read, FolderFiles):
+        check_room(sources, outs[0])
+    if isinstance(textures, MirroredTextures) and config.on_error == "stop":
+        for name, reason in textures.missing(sources.names):
+            refuse_or_skip(config, name, f"its texture: {reason}", [])
+
+
 def _class_sizes(paths):
-    """How many classes the files have together, and the smallest and the largest with their images."""
+    """How many classes some files of one set have, and the smallest and the largest with their images."""
     counts = 0
     for path in paths:
         with BetonReader(path) as reader:
@@ -96,7 +103,7 @@ def _class_sizes(paths):
             classes = reader.classes
             counts = counts + np.bincount(reader.labels, minlength=len(classes))
     ends = [(classes[i], int(counts[i])) for i in (counts.argmin(), counts.argmax())]
-    return {"classes": len(counts), "smallest_class": ends[0], "largest_class": ends[1]}
+    return {"classes": len(classes), "smallest_class": ends[0], "largest_class": ends[1]}
 
 
 def encode_samples(path, samples, classes=None, int_fields=("label",)):

@@ -7,7 +7,6 @@ Source of the .npy layout: Hendrycks and Dietterich 2019, arXiv:1903.12261: NAME
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 from fastneg.config import ConfigError
 from fastneg.counts import counted
 from fastneg.data.beton_writer import BetonWriter
+from fastneg.data.class_folders import list_whole
 from fastneg.data.known_classes import is_number, numbered_names
 from fastneg.evaluation.corruptions import SEVERITIES
 
@@ -107,7 +107,8 @@ def find_arrays(path):
     any other."""
     if not (Path(path) / LABELS).is_file():
         return {}
-    files = sorted(file for file in Path(path).glob("*.npy") if file.name != LABELS)
+    names = list_whole(path).files
+    files = [Path(path) / name for name in names if name.endswith(".npy") and name != LABELS]
     return {
         (file.stem, severity): Arrays(file, severity) for file in files for severity in SEVERITIES
     }
@@ -143,22 +144,18 @@ def corrupted_root(path):
 
 
 def _folders(path):
-    return sorted(
-        Path(entry.path)
-        for entry in os.scandir(path)
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+    return [Path(path) / name for name in list_whole(path).folders]
 
 
 def _severities(folder):
     """{severity: place} of a corruption's folder, the lowest first."""
     found = {}
-    for entry in os.scandir(folder):
-        stem = entry.name.removesuffix(".beton")
-        if not SEVERITY.fullmatch(stem):
-            continue
-        if entry.is_file() and stem != entry.name:
-            found[stem] = Path(entry.path)
-        elif entry.is_dir() and stem == entry.name and _folders(entry.path):
-            found.setdefault(stem, Path(entry.path))
+    listing = list_whole(folder)
+    for name in listing.files:
+        stem = name.removesuffix(".beton")
+        if SEVERITY.fullmatch(stem) and stem != name:
+            found[stem] = Path(folder) / name
+    for name in listing.folders:
+        if SEVERITY.fullmatch(name) and _folders(Path(folder) / name):
+            found.setdefault(name, Path(folder) / name)
     return dict(sorted(found.items(), key=lambda item: float(item[0])))

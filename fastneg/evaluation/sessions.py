@@ -7,12 +7,13 @@ Source: the README of rgeirhos/generalisation-humans-DNNs: number, experiment, s
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from fastneg.config import ConfigError
-from fastneg.data.sources import SUFFIXES, FolderFiles, Sources
+from fastneg.data.class_folders import list_whole
+from fastneg.data.folders import is_image
+from fastneg.data.sources import FolderFiles, Sources
 
 NAME = re.compile(r"(?:.*/)?\d+_[^_/]+_[^_/]+_(?P<condition>[^_/]+)_(?P<category>[^_/]+)_[^/]+")
 SESSION = re.compile(r"session-\d+")
@@ -28,15 +29,12 @@ def find_sessions(path):
     path = Path(path)
     if SESSION.fullmatch(path.name):
         return path, ["."]
-    entries = [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
-    folders = {entry.name for entry in entries if entry.is_dir()}
+    listing = list_whole(path)
+    folders, images = set(listing.folders), list(filter(is_image, listing.files))
     if sessions := sorted(name for name in folders if SESSION.fullmatch(name)):
         return path, sessions
-    if "dnn" in folders or (
-        len(folders) == 1 and not any(_is_image(entry.name) for entry in entries)
-    ):
+    if "dnn" in folders or (len(folders) == 1 and not images):
         return find_sessions(path / ("dnn" if "dnn" in folders else folders.pop()))
-    images = [entry.name for entry in entries if _is_image(entry.name)]
     return (path, ["."]) if images and not folders and all(map(NAME.fullmatch, images)) else None
 
 
@@ -48,10 +46,8 @@ def session_sources(folder, sessions):
     """
     names, told, ignored = [], [], 0
     for session in sessions:
-        files = sorted(
-            entry.name for entry in os.scandir(Path(folder) / session) if entry.is_file()
-        )
-        images = list(filter(_is_image, files))
+        files = list_whole(Path(folder) / session).files
+        images = list(filter(is_image, files))
         if not images:
             raise ConfigError(
                 f"{Path(folder) / session} holds no images: "
@@ -78,6 +74,7 @@ def session_sources(folder, sessions):
         left_out={},
         places=names,
         read=FolderFiles(folder),
+        labels_from="file names",
     )
 
 
@@ -86,7 +83,3 @@ def conditions_of(names):
     such set."""
     found = [NAME.fullmatch(name or "") for name in names or ()]
     return [match["condition"] for match in found] if found and all(found) else None
-
-
-def _is_image(name):
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES

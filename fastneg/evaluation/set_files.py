@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.counts import counted
-from fastneg.data.class_folders import holds_image, list_top, some, splits_among
+from fastneg.data.class_folders import holds_image, list_top, list_whole, some, splits_among
 from fastneg.data.encode import encode
 from fastneg.data.errors import BetonError
 from fastneg.data.folders import Tree, is_image, walk
@@ -74,7 +74,7 @@ def class_root(path, known=()):
         ConfigError: which folder is meant cannot be told. BetonError: a folder cannot be read.
     """
     path = Path(path)
-    folders = list_top(path).folders
+    folders = list_whole(path).folders
     if not folders:
         raise ConfigError(f"{path} holds no folders: {path}/<class>/*.jpg was expected.")
     splits = [name for name in splits_among(folders) if name not in known]
