@@ -12,7 +12,8 @@ from fastneg.data.labels import ABSENT, class_map, join_labels, labels_of
 def fake(labels, classes=None, names=None, **ints):
     ints = {name: np.asarray(values) for name, values in ints.items()}
     labels = None if labels is None else np.asarray(labels)
-    return SimpleNamespace(path="x.beton", labels=labels, classes=classes, names=names, ints=ints, fields=["image", *ints])
+    kinds = {"image": "image", **dict.fromkeys(ints, "int")}
+    return SimpleNamespace(path="x.beton", labels=labels, classes=classes, names=names, ints=ints, fields=list(kinds), kinds=kinds)
 
 
 def test_join_by_name_permutes_and_drops():
@@ -46,7 +47,12 @@ def test_classes_that_cannot_be_joined(reader, classes, said):
 
 @pytest.mark.parametrize(
     ("reader", "said"),
-    [(fake(None, wnid=[1]), "image, wnid"), (fake([]), "no images"), (fake([0, 3], ["a", "b"]), "from 0 to 3"), (fake([-1, 0]), "from -1")],
+    [
+        (fake(None, wnid=[1]), r"image \(image\), wnid \(int\)"),
+        (fake([]), "no images"),
+        (fake([0, 3], ["a", "b"]), "from 0 to 3"),
+        (fake([-1, 0]), "from -1"),
+    ],
 )
 def test_labels_that_cannot_be_used(reader, said):
     with pytest.raises(ConfigError, match=said):

@@ -186,9 +186,10 @@ def test_a_listed_image_is_not_its_own_texture(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("path,label\na.jpg\n", "line 2 of"), ("a.jpg,x\na.jpg,y\n", "more than once"), ("a.jpg,x\n,y\n", "line 2"), ("", "holds no images")],
+    [("path,label\na.jpg\n", "line 2 of"), ("a.jpg,x\na.jpg,y\n", "more than once"), ("a.jpg,x\n,y\n", "line 2"), ("", "lists no images")],
 )
 def test_a_wrong_list_is_refused(tmp_path, text, said):
+    (tmp_path / "a.jpg").write_bytes(PHOTOS["img0.jpg"])
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(BetonError, match=said):
         encoded(tmp_path / "list.csv", tmp_path)

@@ -13,11 +13,13 @@ class EncodeConfig(Config):
 
     src: str
     """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar archives or WebDataset shards (one .tar, a
-    comma list, a glob or a range {000..146} in quotes); or a .csv of paths and labels."""
+    comma list, a glob or a range {000..146} in quotes); or a list of paths and labels (.csv, .tsv, .txt, .jsonl)."""
     out: str
     """The .beton file to write; OUT.json beside it holds the classes and what was done. With --holdout OUT-holdout.beton is written too."""
     split: str | None = None
-    """The folder below SRC to take (train, val)."""
+    """The folder below SRC to take (train, val); in a list, the rows with this value in its column split."""
+    label_column: str | None = None
+    """The column of a list that holds the labels, by name or number from 1; none: take no labels. Default: it is found."""
     subset: str | None = None
     """imagenet100 (the CMC split), or a text file of class names, one a line: only these classes are encoded."""
     holdout: float | None = option(None, above=0.0)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sys
 import tarfile
 from array import array
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from fastneg.config import ConfigError
+from fastneg.data.companions import COMPANIONS, Companions
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
 
-COMPANIONS = (".cls", ".json")
+BY_FOLDER = "the folders in the archives"
 OTHER_IMAGES = "other images of a sample"
 
 
@@ -77,23 +79,36 @@ def archive_paths(text):
     return found
 
 
-def list_archives(paths, suffixes):
-    """What some archives hold.
+class Archived(NamedTuple):
+    names: list[str]
+    """In the order of the archives."""
+    classes: list[str] | None
+    """The class of each as text; None where no image has one."""
+    places: TarPlaces
+    ignored: int
+    """Other files."""
+    left_out: dict[str, int]
+    """Why images were left out: how many."""
+    labels_from: str = "none"
+    notes: Sequence[str] = ()
+    """Sentences for a person."""
 
-    The class of an image is what its WebDataset companion says (KEY.cls, or the field label or cls of KEY.json, where KEY is its name
-    up to the first dot), or else the folder that it lies in. Except where folders tell it, a key is one sample: of several images
-    the one with a single suffix is taken.
+
+def list_archives(paths, suffixes):
+    """What some archives hold, as `Archived`.
+
+    The class of an image is what its WebDataset companion says (KEY.cls, or a field of KEY.json that
+    is called label, cls, class, target or the like, where KEY is its name up to the first dot), or
+    else the folder that it lies in. Except where folders tell it, a key is one sample: of several
+    images the one with a single suffix is taken.
 
     Args:
         suffixes: those of images.
-    Returns:
-        (names in the order of the archives, the class of each as text (None where no image has one), `TarPlaces`, other files,
-        {why images were left out: count}).
     Raises:
         BetonError: an archive that cannot be read, a name that comes twice, a key with several images of which none or several have a
         single suffix, or images with a class beside images without.
     """
-    names, folders, places, companions, ignored = [], [], TarPlaces(paths), {}, 0
+    names, folders, places, companions, ignored = [], [], TarPlaces(paths), Companions(), 0
     for number, (path, prefix) in enumerate(zip(paths, _prefixes(paths), strict=True)):
         for member, name, suffix, data in _members(path):
             where = prefix + name
@@ -103,18 +118,16 @@ def list_archives(paths, suffixes):
                 folders.append(sys.intern(name.rpartition("/")[0].rpartition("/")[2]))
             elif data is None:
                 ignored += 1
-            elif suffix == ".cls" or _key(where) not in companions:
-                told = _told(suffix, data, f"{path}: {name}")
-                companions[_key(where)] = sys.intern(told) if isinstance(told, str) else told
+                companions.unread(suffix)
+            else:
+                companions.add(_key(where), suffix, data, f"{path}: {name}")
     order = sorted(range(len(names)), key=names.__getitem__)  # the names of a key, which share what stands before a dot, are neighbours
     for one, other in itertools.pairwise(order):
         if names[one] == names[other]:
             raise BetonError(f"{places[other][0]} holds {names[other]} twice: each sample needs a name of its own.")
-    told = [companions.get(_key(name)) for name in names] if companions else []
+    told = companions.labels(map(_key, names))
     keys = (key for key, _ in itertools.groupby(order, key=lambda i: _key(names[i])))
     ignored += len(companions) - sum(key in companions for key in keys)
-    if error := next((each for each in told if isinstance(each, BetonError)), None):
-        raise error
     by_folder = not any(told) and any(folders)
     classes, left_out = folders if by_folder else told, {}
     if not by_folder:
@@ -129,7 +142,9 @@ def list_archives(paths, suffixes):
             f"{odd} has no class, {sum(map(bool, classes))} other images have one: a companion .cls or .json, or a folder, was expected "
             "for each."
         )
-    return names, classes if any(classes) else None, places, ignored, left_out
+    classes = classes if any(classes) else None
+    source = BY_FOLDER if by_folder else companions.source() or "none"
+    return Archived(names, classes, places, ignored, left_out, source, companions.notes(by_folder))
 
 
 def _one_of_each_key(names, order):
@@ -190,15 +205,3 @@ def _members(path):
 def _key(name):
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.split(".", 1)[0]
-
-
-def _told(suffix, data, where):
-    """The class that a companion tells, as text, or None; a BetonError, for the caller to raise, if that cannot be read."""
-    if suffix == ".cls":
-        return data.decode("utf-8", "replace").strip() or None
-    try:
-        content = json.loads(data)
-    except ValueError as error:
-        return BetonError(f"the companion .json {where} cannot be read: {error}.")
-    found = next((content[name] for name in ("label", "cls") if name in content), None) if isinstance(content, dict) else None
-    return None if found is None else str(found)

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastneg.counts import counted
 from fastneg.data.checksum_block import read_block
+from fastneg.data.columns import LABEL_NAMES, plain, surest
 from fastneg.data.errors import BetonError
 from fastneg.data.sidecar import read_sidecar
 
@@ -32,6 +33,10 @@ JPEG, RAW = 0, 1  # modes of an image
 INT_TYPE, IMAGE_TYPE = 1, 2
 # What a field of each type puts into the record: float, int, image, bytes, ndarray, JSON, tensor.
 FIELD_TYPES = dict(enumerate(map(np.dtype, ("<f8", "<i8", IMAGE, "<u8,<u8", "<u8", "<u8,<u8", "<u8"))))
+KINDS = ("float", "int", "image", "bytes", "array", "JSON", "tensor")
+NOTES = ("bytes", "JSON")  # kinds of fields that say something about a sample
+NOT_LABELS = frozenset(["index", "idx", "id", "sampleid", "imageid", "indices"])
+"""Names, as `columns.plain` makes them, of int fields that number the samples."""
 POINTER_TYPES = (2, 3, 4, 5, 6)  # each sample has one entry in the allocation table for each field of these types
 CHECKSUM_FIELD = "crc32"
 TEXTURE_FIELD = "texture"
@@ -72,12 +77,16 @@ class BetonReader:
         path: str.
         files: list of str, the path of each file: one.
         fields: list of str, the names of all fields, in the order of the file.
+        kinds: {name: float, int, image, bytes, array, JSON or tensor} of all fields.
         image_fields: list of str, the names of the image fields, the main one first.
         sizes: (len, 2) int64, height and width in pixels.
         raw: (len,) bool, the samples that are raw pixels and not a JPEG.
         ints: {name: (len,) int64} of all int fields.
         stored_bytes: (len,) int64, the size of each sample as stored.
-        labels: (len,) int64: the field "label", or the only int field beside such checksums; None if there is neither.
+        labels: (len,) int64: the int field that is called label, target, class or the like; in a file
+            without such a name, the only field of numbers beside the images and checksums, unless its
+            name says that it counts the samples (index, id). None if there is neither, or if the field
+            so called holds no ints (floats, arrays): no other takes its place.
         checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None where the file holds none. Files of earlier versions
             hold them as an int field "crc32", which `fields` and `ints` list too.
         classes, names: list of str or None: the name of each label, and the source file of each sample, from PATH.json.
@@ -231,7 +240,7 @@ class BetonReader:
                 kind = "a custom type, whose records cannot be read" if type_id == 255 else f"type {type_id}, which does not exist"
                 raise BetonError(f"{self.path} has a field {name!r} of {kind}; types 0 to 6 were expected.")
             types[name], arguments[name] = type_id, descriptor["arguments"].tobytes()
-        self.fields = list(types)
+        self.fields, self.kinds = list(types), {name: KINDS[type_id] for name, type_id in types.items()}
         self.image_fields = sorted((name for name, type_id in types.items() if type_id == IMAGE_TYPE), key=lambda name: name != "image")
         if not self.image_fields or (len(self.image_fields) > 1 and self.image_fields[0] != "image"):
             raise BetonError(
@@ -320,10 +329,14 @@ class BetonReader:
             )
 
     def _find_labels(self):
+        """The labels. For a field that is called a label but holds no ints no other stands in."""
         checksums = {checksum_field(name, self.image_fields[0]) for name in self.image_fields}
-        others = [name for name in self.ints if name not in checksums]
-        name = "label" if "label" in self.ints else others[0] if len(others) == 1 else None
-        return None if name is None else self.ints[name]
+        others = [name for name in self.fields if name not in checksums and self.kinds[name] != "image"]
+        called = [others[i] for i in surest(others, LABEL_NAMES)]
+        numbers = [name for name in others if self.kinds[name] not in NOTES]
+        if not called and len(numbers) == 1 and plain(numbers[0]) not in NOT_LABELS:
+            called = numbers
+        return self.ints.get(called[0]) if called else None
 
     def _verify(self):
         for field in self.image_fields:

@@ -22,7 +22,8 @@ def labels_of(reader):
         ConfigError: the file has none, or a label that its class list does not cover.
     """
     if reader.labels is None:
-        raise ConfigError(f"{reader.path} has no labels (its fields: {', '.join(reader.fields)}): a file with a label field was expected.")
+        fields = ", ".join(f"{name} ({kind})" for name, kind in reader.kinds.items())
+        raise ConfigError(f"{reader.path} has no labels: an int field label was expected among its fields, {fields}.")
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
     if len(labels) == 0:
         raise ConfigError(f"{reader.path} holds no images.")

@@ -72,6 +72,7 @@ class BetonSet:
             self._refuse_other_fields(first, reader)
         # Files of earlier versions hold their checksums as fields: not one of the data set where another file has none of it.
         self.fields = [name for name in first.fields if all(name in reader.fields for reader in self.readers)]
+        self.kinds = {name: first.kinds[name] for name in self.fields}
         self.image_fields = first.image_fields
         self._first = np.cumsum([0, *map(len, self.readers)]).tolist()
         readers = self.readers

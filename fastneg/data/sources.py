@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.archives import archive_paths, list_archives, read_place
+from fastneg.data.archives import BY_FOLDER, archive_paths, list_archives, read_place
 from fastneg.data.beton import BetonError
 from fastneg.data.class_folders import (
     list_top,
@@ -23,12 +23,13 @@ from fastneg.data.class_folders import (
 )
 from fastneg.data.file_names import readable
 from fastneg.data.folders import SUFFIXES, is_image, read_file
-from fastneg.data.listing import list_csv
+from fastneg.data.label_texts import classes_of
+from fastneg.data.list_rows import LIST_SUFFIXES
+from fastneg.data.listing import read_list
 from fastneg.data.subsets import IMAGENET100
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
-LARGEST_NUMBERED = 1 << 20  # numbers above it are names, not labels
 
 
 class Sources(NamedTuple):
@@ -64,54 +65,72 @@ class FolderFiles:
 
 
 def find_sources(config):
-    """What an EncodeConfig names, as `Sources`: class folders, a flat folder, tar archives, or a CSV file.
+    """What an EncodeConfig names, as `Sources`: class folders, a flat folder, tar archives, or a list.
 
     Raises:
         ConfigError: something that does not exist, or an option that has no effect on such a source. BetonError: no image there, or an
         archive or list that cannot be read.
     """
     archives = None if Path(config.src).is_dir() else archive_paths(config.src)
-    if archives is None and (Path(config.src).is_dir() or Path(config.src).suffix.lower() != ".csv"):
+    if archives is None and (Path(config.src).is_dir() or Path(config.src).suffix.lower() not in LIST_SUFFIXES):
+        if config.label_column is not None:
+            raise ConfigError(f"--label_column is {config.label_column}, which has an effect on lists only.")
         sources = find_images(config)
         if config.writer == "ffcv" and sources.labels is None:
             raise ConfigError(f"--writer ffcv takes class folders, {config.src} holds none: leave --writer out.")
         return sources
-    what = "tar archives" if archives else "a CSV file"
-    if config.split is not None:
-        raise ConfigError(f"--split is {config.split}, which has no effect on {what}: name those of the split.")
-    if config.writer == "ffcv":
-        raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
+    return _told_sources(config, archives)
+
+
+def _told_sources(config, archives):
+    """`Sources` of tar archives, or of a list: their labels are texts."""
+    _refuse_without_effect(config, archives)
     if archives:
-        names, told, places, ignored, left_out = list_archives(archives, SUFFIXES)
-        read = read_place
+        told = list_archives(archives, SUFFIXES)
+        names, texts, places, read, skipped = told.names, told.classes, told.places, read_place, ()
+        ignored, left_out = told.ignored, told.left_out
     else:
-        names, told = list_csv(config.src)
-        places, ignored, left_out, read = names, 0, {}, FolderFiles(Path(config.src).parent)
+        told = read_list(config.src, config.label_column, config.split)
+        names, texts, places = told.names, told.texts, told.names
+        read, ignored, left_out, skipped = FolderFiles(Path(config.src).parent), 0, {}, told.missing
+    if skipped and config.on_error == "stop":
+        raise BetonError(
+            f"{len(skipped)} of the images of {config.src} are not there; the first is {skipped[0]}. "
+            "Repair the list, or give --on_error skip."
+        )
     if not names:
-        raise BetonError(f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked for.")
-    if told is None:
+        raise BetonError(
+            f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked for."
+        )
+    notes = list(told.notes)
+    if texts is None:
         if config.subset is not None:
             raise ConfigError(f"--subset has no effect: the images of {config.src} have no classes.")
-        return Sources(None, names, None, ignored, left_out, places, read)
-    classes = _class_names(set(told))
+        return Sources(None, names, None, ignored, left_out, places, read, "none", skipped, notes)
+    classes, labels, more = classes_of(texts, names, told.labels_from, folders=told.labels_from == BY_FOLDER)
+    notes += more
     if config.subset is not None:
         wanted = _wanted(config.subset)
         _refuse_missing(wanted, classes, config.subset, config.src)
-        chosen = [i for i, name in enumerate(told) if name in wanted]
+        chosen = [i for i, label in enumerate(labels) if classes[label] in wanted]
         places = places.taken(chosen) if archives else [places[i] for i in chosen]
-        names, told, classes = [names[i] for i in chosen], [told[i] for i in chosen], [name for name in classes if name in wanted]
-    position = {name: number for number, name in enumerate(classes)}
-    labels = [position[name] for name in told]
-    return Sources(classes, names, labels, ignored, left_out, places, read, "shards" if archives else "list")
+        kept = [name for name in classes if name in wanted]
+        place = {name: label for label, name in enumerate(kept)}
+        names, labels = [names[i] for i in chosen], [place[classes[labels[i]]] for i in chosen]
+        classes = kept
+    if len(set(labels)) == 1 < len(labels):
+        notes.append(f"All images are of one class, {classes[labels[0]]}, by {told.labels_from}.")
+    return Sources(classes, names, labels, ignored, left_out, places, read, told.labels_from, skipped, notes)
 
 
-def _class_names(found):
-    """The classes in the order of their labels: numbers keep their value, 0 to the largest; names are sorted."""
-    if all(name.isascii() and name.isdigit() and str(int(name)) == name for name in found):
-        largest = max(map(int, found))
-        if largest < LARGEST_NUMBERED:
-            return [str(number) for number in range(largest + 1)]
-    return sorted(found)
+def _refuse_without_effect(config, archives):
+    what = "tar archives" if archives else "a list"
+    if archives and config.split is not None:
+        raise ConfigError(f"--split is {config.split}, which has no effect on {what}: name those of the split.")
+    if archives and config.label_column is not None:
+        raise ConfigError(f"--label_column is {config.label_column}, which has no effect on {what}: leave it out.")
+    if config.writer == "ffcv":
+        raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
 
 
 def find_images(config, labels_matter=True):

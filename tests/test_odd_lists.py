@@ -1,0 +1,257 @@
+"""Lists and shards as people have them: the labels of `encode` against those written by hand, or a refusal that names what is wrong.
+
+fastneg.data.listing, columns and label_texts are tested here.
+"""
+
+import csv
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from conftest import jpeg, photo
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_sources import tar
+
+from fastneg.config import ConfigError, EncodeConfig
+from fastneg.data import BetonError, BetonReader
+from fastneg.data.encode import encode
+from fastneg.data.label_texts import classes_of
+from fastneg.data.labels import labels_of
+from fastneg.data.listing import read_list
+
+PHOTO = jpeg(photo(np.random.default_rng(0), 24, 24))
+
+
+def place(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(PHOTO)
+
+
+def labelled(src, tmp_path, **options):
+    """{name: class} of what encode makes, and its summary."""
+    out = tmp_path / "out.beton"
+    summary = encode(EncodeConfig(str(src), str(out), workers=1, **options))
+    with BetonReader(out) as reader:
+        classes = None if reader.labels is None else [reader.classes[label] for label in reader.labels]
+        return dict(zip(reader.names, classes or [None] * len(reader), strict=True)), summary
+
+
+ABC = {"a.jpg": "cat", "b.jpg": "dog", "c.jpg": "cat"}
+NUMBERS = {"a.jpg": "2", "b.jpg": "0", "c.jpg": "2"}
+LISTS = {
+    "no header": ("x.csv", "a.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
+    "file_name, species": ("x.csv", "file_name,species\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
+    "Id and Target": ("x.csv", "Id,Target\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
+    "path and target": ("x.csv", "path,target\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
+    "img and class": ("x.csv", "img,class\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
+    "quotes, BOM, CRLF": ("x.csv", '\ufeff"Image Path","Class Name"\r\n"a.jpg","cat"\r\n"b.jpg","dog"\r\n"c.jpg","cat"\r\n', ABC),
+    "semicolons": ("x.csv", "image;label\na.jpg;cat\nb.jpg;dog\nc.jpg;cat\n", ABC),
+    "tabs in a csv": ("x.csv", "image\tlabel\na.jpg\tcat\nb.jpg\tdog\nc.jpg\tcat\n", ABC),
+    "label first": ("x.tsv", "cat\ta.jpg\ndog\tb.jpg\ncat\tc.jpg\n", ABC),
+    "more columns": ("x.csv", "id,width,filename,breed\n7,1,a.jpg,cat\n8,1,b.jpg,dog\n9,1,c.jpg,cat\n", ABC),
+    "an unknown header": ("x.csv", "image_id,level\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
+    "words": ("x.txt", "a.jpg 2\nb.jpg 0\n\n# the last\nc.jpg 2\n", NUMBERS),
+    "Tiny-ImageNet": ("x.txt", "".join(f"{name}\t{label}\t0\t1\t30\t40\n" for name, label in ABC.items()), ABC),
+    "Kaggle's ids and boxes": ("x.csv", "ImageId,PredictionString\na,cat 1 2 3 4 cat 5 6 7 8 \nb,dog 1 2 3 4\nc,cat 1 2 3 4\n", ABC),
+    "ids without a header": ("x.csv", "a,cat\nb,dog\nc,cat\n", ABC),
+    "JSON lines": ("metadata.jsonl", "".join(json.dumps({"file_name": n, "label": c}) + "\n" for n, c in ABC.items()), ABC),
+    "JSON numbers": ("x.jsonl", "".join(json.dumps({"image": n, "label": int(c)}) + "\n" for n, c in NUMBERS.items()), NUMBERS),
+    "JSON of paths": ("x.json", json.dumps(ABC), ABC),
+    "floats that are whole": ("x.csv", "path,label\na.jpg,2.0\nb.jpg,0.0\nc.jpg,2.0\n", NUMBERS),
+    "zeros in front": ("x.csv", "path,label\na.jpg,002\nb.jpg,000\nc.jpg,002\n", NUMBERS),
+    "numbers and names": ("x.csv", "path,label\na.jpg,747\nb.jpg,A300\nc.jpg,747\n", {"a.jpg": "747", "b.jpg": "A300", "c.jpg": "747"}),
+    "large ids": ("x.csv", "path,label\na.jpg,12345678\nb.jpg,9\nc.jpg,9\n", {"a.jpg": "12345678", "b.jpg": "9", "c.jpg": "9"}),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_labels_of_a_list_are_those_written_there(tmp_path, name):
+    file, text, expected = LISTS[name]
+    place(tmp_path, *ABC)
+    (tmp_path / file).write_bytes(text.encode())
+    found, _ = labelled(tmp_path / file, tmp_path)
+    assert found == expected
+
+
+def test_numbers_are_the_labels_themselves(tmp_path):
+    place(tmp_path, *ABC)
+    (tmp_path / "x.csv").write_text("path,label\na.jpg,3\nb.jpg,1.0\nc.jpg,007\n")
+    labelled(tmp_path / "x.csv", tmp_path)
+    with BetonReader(tmp_path / "out.beton") as reader:
+        assert dict(zip(reader.names, reader.labels.tolist(), strict=True)) == {"a.jpg": 3, "b.jpg": 1, "c.jpg": 7}
+        assert reader.classes == [str(i) for i in range(8)]
+    listed = classes_of(["3", "1.0", "007"], "abc", "x.csv")
+    assert any("5 of these have no image (0, 2, 4, …)" in note for note in listed.notes)
+    assert any("007" in note or "1.0" in note for note in listed.notes)
+
+
+def test_images_below_the_list_are_found_by_name(tmp_path):
+    place(tmp_path, *(f"images/{name}" for name in ABC))
+    (tmp_path / "val_annotations.txt").write_text("".join(f"{n}\t{c}\t0\t0\t9\t9\n" for n, c in ABC.items()))
+    assert labelled(tmp_path / "val_annotations.txt", tmp_path)[0] == {f"images/{name}": c for name, c in ABC.items()}
+    assert "3 of 3 images, such as images/c.jpg" in read_list(tmp_path / "val_annotations.txt").notes[-1]
+
+
+def test_paths_with_commas_and_blanks(tmp_path):
+    names = {"a, b/c d.jpg": "big cat", "e f.jpg": "dog"}
+    place(tmp_path, *names)
+    (tmp_path / "x.csv").write_text('"a, b/c d.jpg",big cat\n"e f.jpg",dog\n')
+    assert labelled(tmp_path / "x.csv", tmp_path)[0] == names
+    (tmp_path / "x.txt").write_text("a, b/c d.jpg\ne f.jpg\n")
+    assert labelled(tmp_path / "x.txt", tmp_path)[0] == dict.fromkeys(names)
+    (tmp_path / "y.txt").write_text("e f.jpg 1\n")
+    assert labelled(tmp_path / "y.txt", tmp_path)[0] == {"e f.jpg": "1"}
+
+
+def test_a_split_column_is_told_and_can_be_chosen(tmp_path):
+    place(tmp_path, *ABC)
+    (tmp_path / "x.csv").write_text("path,label,split\na.jpg,cat,train\nb.jpg,dog,val\nc.jpg,cat,train\n")
+    with pytest.raises(BetonError, match=r"split of .* holds train \(2\), val \(1\): give --split"):
+        labelled(tmp_path / "x.csv", tmp_path)
+    assert labelled(tmp_path / "x.csv", tmp_path, split=".")[0] == ABC
+    with pytest.raises(BetonError, match=r"--split is test, but column split of .* holds train \(2\), val \(1\)"):
+        labelled(tmp_path / "x.csv", tmp_path, split="test")
+    assert labelled(tmp_path / "x.csv", tmp_path, split="Train")[0] == {"a.jpg": "cat", "c.jpg": "cat"}
+
+
+def test_the_label_column_by_hand(tmp_path):
+    place(tmp_path, *ABC)
+    (tmp_path / "x.csv").write_text("path,shape,colour\na.jpg,cat,red\nb.jpg,dog,blue\nc.jpg,cat,red\n")
+    with pytest.raises(BetonError, match=r"shape, colour is the label(.|\n)*path,shape,colour\n  a.jpg,cat,red\n"):
+        labelled(tmp_path / "x.csv", tmp_path)
+    assert labelled(tmp_path / "x.csv", tmp_path, label_column="colour")[0] == {"a.jpg": "red", "b.jpg": "blue", "c.jpg": "red"}
+    assert labelled(tmp_path / "x.csv", tmp_path, label_column="2")[0] == ABC
+    assert set(labelled(tmp_path / "x.csv", tmp_path, label_column="none")[0].values()) == {None}
+    with pytest.raises(ConfigError, match="effect on lists only"):
+        labelled(tmp_path, tmp_path, label_column="2")
+
+
+REFUSED = {
+    "negative": ("path,label\na.jpg,-1\nb.jpg,1\n", "a.jpg has the label -1"),
+    "a fraction": ("path,label\na.jpg,1.5\nb.jpg,1\n", "a.jpg has the label 1.5"),
+    "an exponent": ("path,label\na.jpg,1e3\nb.jpg,1\n", "a.jpg has the label 1e3"),
+    "NaN": ("path,label\na.jpg,nan\nb.jpg,1\n", "a.jpg has no label"),
+    "no label": ("path,label\na.jpg,\nb.jpg,1\n", "line 2 of .*a.jpg, has no label"),
+    "two spellings": ("path,label\na.jpg,7654321\nb.jpg,07654321\n", "are they one class"),
+    "several classes": ("path,label\na.jpg,cat 1 2 3 4 dog 1 2 3 4\nb.jpg,cat 1 2 3 4\n", "several classes, cat, dog"),
+    "a list as label": ("path,label\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\n", "one class for each image"),
+    "an odd line": ("path,label\na.jpg,1\nb.jpg,1,2\n", "line 3 of .* 3 columns where others have 2"),
+    "no images": ("x,y\n1,2\n3,4\n", "no column holds images(.|\n)*x,y\n  1,2"),
+    "two images": ("a.jpg,b.jpg\nb.jpg,c.jpg\n", "all name images"),
+    "several labels": ("a.jpg,1,2\nb.jpg,1,2\n", "which of the columns column 2, column 3 (.|\n)*a.jpg,1,2\n  b.jpg,1,2"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_told_is_refused(tmp_path, name):
+    text, said = REFUSED[name]
+    place(tmp_path, *ABC)
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(BetonError, match=said):
+        labelled(tmp_path / "x.csv", tmp_path)
+    assert not (tmp_path / "out.beton").exists()
+
+
+def test_ids_that_fit_no_file_or_several(tmp_path):
+    place(tmp_path, *ABC, "more/a.jpg")
+    (tmp_path / "x.csv").write_text("ImageId,label\na,cat\nb,dog\n")
+    with pytest.raises(BetonError, match=r"names a, which may be .*a.jpg or .*a.jpg"):
+        labelled(tmp_path / "x.csv", tmp_path)
+    (tmp_path / "x.csv").write_text("ImageId,label\nb,dog\nz,cat\n")
+    with pytest.raises(BetonError, match="no image of that stem"):
+        labelled(tmp_path / "x.csv", tmp_path)
+    assert labelled(tmp_path / "x.csv", tmp_path, on_error="skip")[0] == {"b.jpg": "dog"}
+
+
+def test_a_fifo_in_a_list_is_never_opened(tmp_path):
+    place(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "b.jpg")
+    (tmp_path / "x.csv").write_text("a.jpg,cat\nb.jpg,dog\n")
+    with pytest.raises(BetonError, match=r"b.jpg.* it is a FIFO"):
+        labelled(tmp_path / "x.csv", tmp_path)
+
+
+SHARDS = {
+    "cls": ([("0.cls", b"2\n"), ("1.cls", b"0")], {"0.jpg": "2", "1.jpg": "0"}),
+    "json class_name": ([("0.json", b'{"class_name": "cat"}'), ("1.json", b'{"class_name": "dog"}')], {"0.jpg": "cat", "1.jpg": "dog"}),
+    "json target": ([("0.json", b'{"target": 1, "w": 3}'), ("1.json", b'{"target": 0}')], {"0.jpg": "1", "1.jpg": "0"}),
+    "cls and json": ([("0.cls", b"1"), ("0.json", b'{"label": "x"}'), ("1.cls", b"0")], {"0.jpg": "1", "1.jpg": "0"}),
+    "captions": ([("0.json", b'{"caption": "a cat"}'), ("1.json", b'{"caption": "a dog"}')], {"0.jpg": None, "1.jpg": None}),
+}
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_labels_of_a_shard(tmp_path, name):
+    members, expected = SHARDS[name]
+    path = tar(tmp_path / "x.tar", [("0.jpg", PHOTO), ("1.jpg", PHOTO), *members])
+    assert labelled(path, tmp_path)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "said"),
+    [
+        ("0.cls", (3).to_bytes(8, "little"), r"0.cls holds 8 bytes that are no text"),
+        ("0.cls", b"\x80\x02K\x03.", "bytes that are no text"),
+        ("0.cls", b"-1", "has the label -1"),
+        ("0.json", b'{"label": [1, 2]}', "one class for each image"),
+        ("0.json", b'{"label": 0.5}', "has the label 0.5"),
+    ],
+)
+def test_companions_that_tell_no_class_are_refused(tmp_path, member, data, said):
+    path = tar(tmp_path / "x.tar", [("0.jpg", PHOTO), (member, data)])
+    with pytest.raises(BetonError, match=said):
+        labelled(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ({"image": None, "label": 0, "index": 1}, None),  # a float label: the index does not take its place
+        ({"image": None, "label": 4, "index": 1}, None),
+        ({"image": None, "index": 1}, None),
+        ({"image": None, "target": 1, "index": 1}, "target"),
+        ({"image": None, "wnid_number": 1}, "wnid_number"),
+        ({"image": None, "shape": 1, "texture": 1}, None),
+    ],
+)
+def test_only_the_label_field_is_the_label(fields, taken):
+    reader = object.__new__(BetonReader)
+    reader.fields, reader.image_fields = list(fields), ["image"]
+    reader.ints = {name: np.array([len(name)]) for name, kind in fields.items() if kind == 1}
+    reader.kinds = {name: {None: "image", 0: "float", 1: "int", 4: "array"}[kind] for name, kind in fields.items()}
+    reader.path, reader.classes = "x.beton", None
+    reader.labels = reader._find_labels()
+    if taken is None:
+        assert reader.labels is None
+        with pytest.raises(ConfigError, match=f"{list(fields)[1]} \\("):
+            labels_of(reader)
+    else:
+        assert reader.labels.tolist() == [len(taken)]
+
+
+WORDS = st.text("abcxyz _-é", min_size=1, max_size=8).map(str.strip).filter(lambda word: word not in ("", "na"))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    labels=st.lists(WORDS, min_size=2, max_size=6),
+    delimiter=st.sampled_from([",", ";", "\t"]),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    header=st.sampled_from([None, ("image", "label"), ("Path", "Class"), ("file_name", "target")]),
+    swapped=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.sampled_from(["", "\ufeff"]),
+)
+def test_any_dialect_gives_back_names_and_labels(tmp_path, labels, delimiter, quoting, header, swapped, end, mark):
+    rows = [(f"{i}.jpg", label) for i, label in enumerate(labels)]
+    place(tmp_path, *(name for name, _ in rows))
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end)
+    writer.writerows(row[::-1] if swapped else row for row in ([header] if header else []) + rows)
+    (tmp_path / "x.csv").write_bytes((mark + file.getvalue()).encode())
+    listed = read_list(tmp_path / "x.csv")
+    assert (listed.names, listed.texts) == ([name for name, _ in rows], labels)
