@@ -99,7 +99,7 @@ def test_a_reader_travels_to_other_processes(small, monkeypatch):
 
 
 def test_labels_are_found_by_name_or_by_being_alone(tmp_path):
-    for fields, expected in ((("label", "other"), 1), (("category", "crc32"), 1), (("category", "other"), None), (("crc32",), None)):
+    for fields, expected in ((("label", "other"), 1), (("colour", "crc32"), 1), (("colour", "other"), None), (("crc32",), None)):
         with BetonWriter(tmp_path / "x.beton", int_fields=fields, page_size=4096, checksums="crc32" not in fields) as writer:
             writer.add(b"data", 1, 1, **{field: 1 + number for number, field in enumerate(fields)})
         labels = BetonReader(tmp_path / "x.beton").labels

@@ -1,6 +1,7 @@
-"""Lists and shards as people have them: the labels of `encode` against those written by hand, or a refusal that names what is wrong.
+"""Lists as people have them: the labels of `encode` against those written by hand, or a refusal that
+names what is wrong.
 
-fastneg.data.listing, columns and label_texts are tested here.
+fastneg.data.listing, list_rows, listed_files, columns and label_texts are tested here.
 """
 
 import csv
@@ -13,13 +14,11 @@ import pytest
 from conftest import jpeg, photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_sources import tar
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonError, BetonReader
 from fastneg.data.encode import encode
 from fastneg.data.label_texts import classes_of
-from fastneg.data.labels import labels_of
 from fastneg.data.listing import read_list
 
 PHOTO = jpeg(photo(np.random.default_rng(0), 24, 24))
@@ -54,6 +53,20 @@ LISTS = {
     "label first": ("x.tsv", "cat\ta.jpg\ndog\tb.jpg\ncat\tc.jpg\n", ABC),
     "more columns": ("x.csv", "id,width,filename,breed\n7,1,a.jpg,cat\n8,1,b.jpg,dog\n9,1,c.jpg,cat\n", ABC),
     "an unknown header": ("x.csv", "image_id,level\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
+    "an index of pandas": ("x.csv", ",image,label\n0,a.jpg,cat\n1,b.jpg,dog\n2,c.jpg,cat\n", ABC),
+    "pandas without names": ("x.csv", "0,1\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
+    "another language": ("x.csv", "Bild;Klasse\na.jpg;cat\nb.jpg;dog\nc.jpg;cat\n", ABC),
+    "classes called Id": ("x.csv", "Image,Id\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
+    "classes called as columns": ("x.csv", "a.jpg,label\nb.jpg,class\nc.jpg,id\n", {"a.jpg": "label", "b.jpg": "class", "c.jpg": "id"}),
+    "classes of two words": ("x.txt", "a.jpg big cat\nb.jpg dog\nc.jpg dog\n", {"a.jpg": "big cat", "b.jpg": "dog", "c.jpg": "dog"}),
+    "empty cells at the end": ("x.csv", "a.jpg,cat,\nb.jpg,dog,\nc.jpg,cat,\n", ABC),
+    "line ends of old Macs": ("x.csv", "path,label\ra.jpg,cat\rb.jpg,dog\rc.jpg,cat\r", ABC),
+    "a header behind #": ("x.csv", "# path,label\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
+    "bars": ("x.csv", "a.jpg|cat\nb.jpg|dog\nc.jpg|cat\n", ABC),
+    "numbers with a base of 1": ("x.csv", "a.jpg,3\nb.jpg,1\nc.jpg,3\n", {"a.jpg": "3", "b.jpg": "1", "c.jpg": "3"}),
+    "JSON pairs, as StyleGAN has them": ("dataset.json", json.dumps({"labels": [[n, int(c)] for n, c in NUMBERS.items()]}), NUMBERS),
+    "a path that begins with a slash": ("x.txt", "/a.jpg 2\n/b.jpg 0\n/c.jpg 2\n", NUMBERS),
+    "paths of Windows": ("x.csv", ".\\a.jpg,2\n.\\b.jpg,0\n.\\c.jpg,2\n", NUMBERS),
     "words": ("x.txt", "a.jpg 2\nb.jpg 0\n\n# the last\nc.jpg 2\n", NUMBERS),
     "Tiny-ImageNet": ("x.txt", "".join(f"{name}\t{label}\t0\t1\t30\t40\n" for name, label in ABC.items()), ABC),
     "Kaggle's ids and boxes": ("x.csv", "ImageId,PredictionString\na,cat 1 2 3 4 cat 5 6 7 8 \nb,dog 1 2 3 4\nc,cat 1 2 3 4\n", ABC),
@@ -103,8 +116,9 @@ def test_paths_with_commas_and_blanks(tmp_path):
     assert labelled(tmp_path / "x.csv", tmp_path)[0] == names
     (tmp_path / "x.txt").write_text("a, b/c d.jpg\ne f.jpg\n")
     assert labelled(tmp_path / "x.txt", tmp_path)[0] == dict.fromkeys(names)
-    (tmp_path / "y.txt").write_text("e f.jpg 1\n")
-    assert labelled(tmp_path / "y.txt", tmp_path)[0] == {"e f.jpg": "1"}
+    for text in ("e f.jpg 1\n", "1 e f.jpg\n", '"e f.jpg" 1\n', '1 "e f.jpg"\n', "e f.jpg\t1\n"):
+        (tmp_path / "y.txt").write_text(text)
+        assert labelled(tmp_path / "y.txt", tmp_path)[0] == {"e f.jpg": "1"}, text
 
 
 def test_a_split_column_is_told_and_can_be_chosen(tmp_path):
@@ -141,6 +155,18 @@ REFUSED = {
     "a list as label": ("path,label\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\n", "one class for each image"),
     "an odd line": ("path,label\na.jpg,1\nb.jpg,1,2\n", "line 3 of .* 3 columns where others have 2"),
     "no images": ("x,y\n1,2\n3,4\n", "no column holds images(.|\n)*x,y\n  1,2"),
+    "no path": ("path,label\n,1\nb.jpg,1\n", "line 2 of .* names no image"),
+    "infinite": ("path,label\na.jpg,inf\nb.jpg,1\n", "a.jpg has the label inf"),
+    "none among numbers": ("a.jpg,0\nb.jpg,1\nc.jpg,None\n", "c.jpg has no label .'None'"),
+    "several numbers": ("Id,Target\na,16 0\nb,7\n", "line 2 of .*a, has the label 16 0"),
+    "a header alone": ("path,label\n", "a header and nothing else"),
+    "no delimiter in the lines": ("path,label\na.jpg\nb.jpg\n", "line 1 of .*'path,label', 2 columns where others have 1"),
+    "a count before the header": ("3\nimage label\na.jpg 1\nb.jpg 2\n", "line 1 of .*'3', 1 columns"),
+    "one-hot labels": ("image,healthy,rust\na.jpg,1,0\nb.jpg,0,1\n", "healthy, rust is the label cannot be told"),
+    "coordinates": ("filename,x,y\na.jpg,1,2\nb.jpg,3,4\n", "x, y is the label cannot be told"),
+    "regression": ("image,age\na.jpg,1.5\nb.jpg,3\n", "a.jpg has the label 1.5"),
+    "numbers of the lines": ("1 a.jpg\n2 b.jpg\n3 c.jpg\n", "column 1 counts the lines"),
+    "an open quote": ('"a.jpg,1\nb.jpg,2\n', "cannot be read as a list"),
     "two images": ("a.jpg,b.jpg\nb.jpg,c.jpg\n", "all name images"),
     "several labels": ("a.jpg,1,2\nb.jpg,1,2\n", "which of the columns column 2, column 3 (.|\n)*a.jpg,1,2\n  b.jpg,1,2"),
 }
@@ -175,83 +201,92 @@ def test_a_fifo_in_a_list_is_never_opened(tmp_path):
         labelled(tmp_path / "x.csv", tmp_path)
 
 
-SHARDS = {
-    "cls": ([("0.cls", b"2\n"), ("1.cls", b"0")], {"0.jpg": "2", "1.jpg": "0"}),
-    "json class_name": ([("0.json", b'{"class_name": "cat"}'), ("1.json", b'{"class_name": "dog"}')], {"0.jpg": "cat", "1.jpg": "dog"}),
-    "json target": ([("0.json", b'{"target": 1, "w": 3}'), ("1.json", b'{"target": 0}')], {"0.jpg": "1", "1.jpg": "0"}),
-    "cls and json": ([("0.cls", b"1"), ("0.json", b'{"label": "x"}'), ("1.cls", b"0")], {"0.jpg": "1", "1.jpg": "0"}),
-    "captions": ([("0.json", b'{"caption": "a cat"}'), ("1.json", b'{"caption": "a dog"}')], {"0.jpg": None, "1.jpg": None}),
-}
+def test_a_list_that_is_no_utf8_or_no_file(tmp_path):
+    for data in ("a.jpg,é\n".encode("latin-1"), "a.jpg,1\n".encode("utf-16")):
+        (tmp_path / "x.csv").write_bytes(data)
+        with pytest.raises(BetonError, match="no text in UTF-8"):
+            read_list(tmp_path / "x.csv")
+    os.mkfifo(tmp_path / "y.csv")
+    with pytest.raises(BetonError, match=r"y.csv cannot be read: it is a FIFO"):
+        read_list(tmp_path / "y.csv")
+    for text, said in (("{", "is no JSON"), ('{"images": []}', "no list of records"), ('["a.jpg", {}]', "record 1 of")):
+        (tmp_path / "z.json").write_text(text)
+        with pytest.raises(BetonError, match=said):
+            read_list(tmp_path / "z.json")
+    (tmp_path / "z.jsonl").write_text('{"path": "a.jpg"}\n{\n')
+    with pytest.raises(BetonError, match=r"line 2 of .*z.jsonl is no JSON"):
+        read_list(tmp_path / "z.jsonl")
 
 
-@pytest.mark.parametrize("name", SHARDS)
-def test_labels_of_a_shard(tmp_path, name):
-    members, expected = SHARDS[name]
-    path = tar(tmp_path / "x.tar", [("0.jpg", PHOTO), ("1.jpg", PHOTO), *members])
-    assert labelled(path, tmp_path)[0] == expected
+def test_columns_that_are_not_taken_are_told(tmp_path):
+    place(tmp_path, *ABC)
+    (tmp_path / "x.csv").write_text("path,label,sex,width\na.jpg,1,f,3\nb.jpg,0,m,3\n")
+    listed = read_list(tmp_path / "x.csv")
+    assert listed.labels_from == "column label of x.csv"
+    assert any(note.endswith("not taken: sex, width.") for note in listed.notes)
+
+
+def test_only_a_list_whose_paths_all_fail_is_looked_for_elsewhere(tmp_path):
+    place(tmp_path, "a.jpg", "old/b.jpg")
+    (tmp_path / "x.csv").write_text("a.jpg,1\nb.jpg,0\n")
+    with pytest.raises(BetonError, match=r"1 of the images of .*b.jpg \(line 2\): No such file"):
+        labelled(tmp_path / "x.csv", tmp_path)
+
+
+def test_links_that_lead_round_do_not_end_a_search(tmp_path):
+    place(tmp_path, "t/a.jpg", "t/b.jpg")
+    (tmp_path / "t" / "again").symlink_to(tmp_path)
+    (tmp_path / "x.csv").write_text("Id,label\na,1\nb,0\n")
+    assert labelled(tmp_path / "x.csv", tmp_path)[0] == {"t/a.jpg": "1", "t/b.jpg": "0"}
 
 
 @pytest.mark.parametrize(
-    ("member", "data", "said"),
+    ("texts", "labels"),
     [
-        ("0.cls", (3).to_bytes(8, "little"), r"0.cls holds 8 bytes that are no text"),
-        ("0.cls", b"\x80\x02K\x03.", "bytes that are no text"),
-        ("0.cls", b"-1", "has the label -1"),
-        ("0.json", b'{"label": [1, 2]}', "one class for each image"),
-        ("0.json", b'{"label": 0.5}', "has the label 0.5"),
+        (["7", "07", "7.0", "+7", "0"], [7, 7, 7, 7, 0]),
+        (["b", "a", "b"], [1, 0, 1]),
+        (["747", "A300"], [0, 1]),
+        (["1048575", "0"], [1048575, 0]),
+        (["1048576", "9"], [0, 1]),
+        (["9" * 6000, "1"], [1, 0]),
+        (["none", "cat"], [1, 0]),
     ],
 )
-def test_companions_that_tell_no_class_are_refused(tmp_path, member, data, said):
-    path = tar(tmp_path / "x.tar", [("0.jpg", PHOTO), (member, data)])
-    with pytest.raises(BetonError, match=said):
-        labelled(path, tmp_path)
+def test_the_number_of_a_text(texts, labels):
+    found = classes_of(texts, texts, "x.csv")
+    assert found.labels == labels and len(found.names) > max(labels)
 
 
-@pytest.mark.parametrize(
-    ("fields", "taken"),
-    [
-        ({"image": None, "label": 0, "index": 1}, None),  # a float label: the index does not take its place
-        ({"image": None, "label": 4, "index": 1}, None),
-        ({"image": None, "index": 1}, None),
-        ({"image": None, "target": 1, "index": 1}, "target"),
-        ({"image": None, "wnid_number": 1}, "wnid_number"),
-        ({"image": None, "shape": 1, "texture": 1}, None),
-    ],
-)
-def test_only_the_label_field_is_the_label(fields, taken):
-    reader = object.__new__(BetonReader)
-    reader.fields, reader.image_fields = list(fields), ["image"]
-    reader.ints = {name: np.array([len(name)]) for name, kind in fields.items() if kind == 1}
-    reader.kinds = {name: {None: "image", 0: "float", 1: "int", 4: "array"}[kind] for name, kind in fields.items()}
-    reader.path, reader.classes = "x.beton", None
-    reader.labels = reader._find_labels()
-    if taken is None:
-        assert reader.labels is None
-        with pytest.raises(ConfigError, match=f"{list(fields)[1]} \\("):
-            labels_of(reader)
-    else:
-        assert reader.labels.tolist() == [len(taken)]
+def test_folders_are_numbers_only_if_all_are_written_plainly():
+    assert classes_of(["2", "10", "0"], "abc", "x", folders=True).labels == [2, 10, 0]
+    for texts in (["02", "10"], ["-1", "nan"], ["1.0", "2"]):
+        assert classes_of(texts, "ab", "x", folders=True).names == sorted(texts)
 
 
-WORDS = st.text("abcxyz _-é", min_size=1, max_size=8).map(str.strip).filter(lambda word: word not in ("", "na"))
+WORDS = st.text("abcxyz _-é,;", min_size=1, max_size=8).map(str.strip).filter(lambda word: word not in ("", "na"))
+STEMS = st.text("ab ,;'é", max_size=5).map(str.lstrip)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    labels=st.lists(WORDS, min_size=2, max_size=6),
-    delimiter=st.sampled_from([",", ";", "\t"]),
+    rows=st.lists(st.tuples(STEMS, WORDS), min_size=1, max_size=6),
+    delimiter=st.sampled_from([",", ";", "\t", "|", " ", "json"]),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
-    header=st.sampled_from([None, ("image", "label"), ("Path", "Class"), ("file_name", "target")]),
+    header=st.sampled_from([None, ("image", "label"), ("Path", "Class"), ("file_name", "target"), ("ImageId", "y")]),
     swapped=st.booleans(),
     end=st.sampled_from(["\n", "\r\n"]),
     mark=st.sampled_from(["", "\ufeff"]),
 )
-def test_any_dialect_gives_back_names_and_labels(tmp_path, labels, delimiter, quoting, header, swapped, end, mark):
-    rows = [(f"{i}.jpg", label) for i, label in enumerate(labels)]
+def test_any_dialect_gives_back_names_and_labels(tmp_path, rows, delimiter, quoting, header, swapped, end, mark):
+    rows = [(f"{stem}{i}.jpg", label) for i, (stem, label) in enumerate(rows)]
     place(tmp_path, *(name for name, _ in rows))
-    file = io.StringIO()
-    writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end)
-    writer.writerows(row[::-1] if swapped else row for row in ([header] if header else []) + rows)
-    (tmp_path / "x.csv").write_bytes((mark + file.getvalue()).encode())
-    listed = read_list(tmp_path / "x.csv")
-    assert (listed.names, listed.texts) == ([name for name, _ in rows], labels)
+    written = [row[::-1] if swapped else row for row in ([header] if header else []) + rows]
+    file, suffix = io.StringIO(), "csv"
+    if delimiter == "json":
+        keys, suffix = header or ("file_name", "label"), "jsonl"
+        file.write("".join(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + end for row in rows))
+    else:
+        csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(written)
+    (tmp_path / f"x.{suffix}").write_bytes((mark + file.getvalue()).encode())
+    listed = read_list(tmp_path / f"x.{suffix}")
+    assert (listed.names, listed.texts) == ([name for name, _ in rows], [label for _, label in rows])

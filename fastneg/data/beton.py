@@ -19,8 +19,8 @@ import numpy as np
 
 from fastneg.counts import counted
 from fastneg.data.checksum_block import read_block
-from fastneg.data.columns import LABEL_NAMES, plain, surest
 from fastneg.data.errors import BetonError
+from fastneg.data.label_field import label_field
 from fastneg.data.sidecar import read_sidecar
 
 HEADER = np.dtype([("version", "<u2"), ("num_fields", "<u2"), ("page_size", "<u4"), ("num_samples", "<u8"), ("alloc_table_ptr", "<u8")])
@@ -34,9 +34,6 @@ INT_TYPE, IMAGE_TYPE = 1, 2
 # What a field of each type puts into the record: float, int, image, bytes, ndarray, JSON, tensor.
 FIELD_TYPES = dict(enumerate(map(np.dtype, ("<f8", "<i8", IMAGE, "<u8,<u8", "<u8", "<u8,<u8", "<u8"))))
 KINDS = ("float", "int", "image", "bytes", "array", "JSON", "tensor")
-NOTES = ("bytes", "JSON")  # kinds of fields that say something about a sample
-NOT_LABELS = frozenset(["index", "idx", "id", "sampleid", "imageid", "indices"])
-"""Names, as `columns.plain` makes them, of int fields that number the samples."""
 POINTER_TYPES = (2, 3, 4, 5, 6)  # each sample has one entry in the allocation table for each field of these types
 CHECKSUM_FIELD = "crc32"
 TEXTURE_FIELD = "texture"
@@ -83,10 +80,7 @@ class BetonReader:
         raw: (len,) bool, the samples that are raw pixels and not a JPEG.
         ints: {name: (len,) int64} of all int fields.
         stored_bytes: (len,) int64, the size of each sample as stored.
-        labels: (len,) int64: the int field that is called label, target, class or the like; in a file
-            without such a name, the only field of numbers beside the images and checksums, unless its
-            name says that it counts the samples (index, id). None if there is neither, or if the field
-            so called holds no ints (floats, arrays): no other takes its place.
+        labels: (len,) int64: the field that `label_field` finds: "label", say, or the only int; or None.
         checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None where the file holds none. Files of earlier versions
             hold them as an int field "crc32", which `fields` and `ints` list too.
         classes, names: list of str or None: the name of each label, and the source file of each sample, from PATH.json.
@@ -329,14 +323,9 @@ class BetonReader:
             )
 
     def _find_labels(self):
-        """The labels. For a field that is called a label but holds no ints no other stands in."""
-        checksums = {checksum_field(name, self.image_fields[0]) for name in self.image_fields}
-        others = [name for name in self.fields if name not in checksums and self.kinds[name] != "image"]
-        called = [others[i] for i in surest(others, LABEL_NAMES)]
-        numbers = [name for name in others if self.kinds[name] not in NOTES]
-        if not called and len(numbers) == 1 and plain(numbers[0]) not in NOT_LABELS:
-            called = numbers
-        return self.ints.get(called[0]) if called else None
+        beside = {*self.image_fields, *(checksum_field(name, self.image_fields[0]) for name in self.image_fields)}
+        name = label_field({name: kind for name, kind in self.kinds.items() if name not in beside})
+        return None if name is None else self.ints[name]
 
     def _verify(self):
         for field in self.image_fields:

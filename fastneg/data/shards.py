@@ -208,6 +208,4 @@ class BetonSet:
 def _kinds(reader):
     """{field: what it holds} of a file, without the int fields in which earlier versions kept checksums."""
     checksums = {checksum_field(name, reader.image_fields[0]) for name in reader.image_fields}
-    ints = dict.fromkeys(reader.ints, "int")
-    kinds = {name: "image" if name in reader.image_fields else ints.get(name, "other") for name in reader.fields}
-    return {name: kind for name, kind in kinds.items() if name not in checksums}
+    return {name: kind for name, kind in reader.kinds.items() if name not in checksums}
