@@ -8,6 +8,8 @@ import csv
 import io
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,7 +281,8 @@ STEMS = st.text("ab ,;'é", max_size=5).map(str.lstrip)
 )
 def test_any_dialect_gives_back_names_and_labels(tmp_path, rows, delimiter, quoting, header, swapped, end, mark):
     rows = [(f"{stem}{i}.jpg", label) for i, (stem, label) in enumerate(rows)]
-    place(tmp_path, *(name for name, _ in rows))
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))  # files of other examples would decide
+    place(folder, *(name for name, _ in rows))
     written = [row[::-1] if swapped else row for row in ([header] if header else []) + rows]
     file, suffix = io.StringIO(), "csv"
     if delimiter == "json":
@@ -287,6 +290,6 @@ def test_any_dialect_gives_back_names_and_labels(tmp_path, rows, delimiter, quot
         file.write("".join(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + end for row in rows))
     else:
         csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(written)
-    (tmp_path / f"x.{suffix}").write_bytes((mark + file.getvalue()).encode())
-    listed = read_list(tmp_path / f"x.{suffix}")
+    (folder / f"x.{suffix}").write_bytes((mark + file.getvalue()).encode())
+    listed = read_list(folder / f"x.{suffix}")
     assert (listed.names, listed.texts) == ([name for name, _ in rows], [label for _, label in rows])
