@@ -1,4 +1,5 @@
-"""Class folders: which folders of a tree are classes, which level of it holds them, and what is said where that is in doubt."""
+"""Class folders: which folders of a tree are classes, on which level of it they lie, and what is
+said where that is in doubt."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ SPLIT = re.compile(
     r"([-_ .]?(set|split|data|images?|imgs?|\d+))*",
     re.IGNORECASE,
 )
-"""Folders that hold a part of a set, and not a class of it: train, VAL, test-dev, val2017, test_images."""
+"""Folders of a part of a set, not a class of it: train, VAL, test-dev, val2017, test_images."""
 GENERIC = frozenset(
     (
         "image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos",
@@ -93,7 +94,9 @@ def scan(root, top, wanted=None):
     tree.odd.update(top.odd)
     # A link that leads nowhere is an image beside the folders by its name, or else may be a folder.
     lost = {name: why for name, why in top.failed.items() if not is_image(name)}
-    tree.failed.update({name: why for name, why in lost.items() if wanted is None or name in wanted})
+    if wanted is not None:
+        lost = {name: why for name, why in lost.items() if name in wanted}
+    tree.failed.update(lost)
     for name in top.folders if wanted is None else filter(wanted.__contains__, top.folders):
         _look_through(found, name)
     failed = {name.split("/", 1)[0] for name in tree.failed}
@@ -117,7 +120,7 @@ def _look_through(found, name):
 
 
 def holds_image(folder):
-    """Whether an image lies in a folder or below it; BetonError if something there cannot be read."""
+    """Whether an image lies in or below a folder; BetonError if something there cannot be read."""
     tree = Tree()
     found = any(is_image(file) for _, files in walk(folder, tree) for file in files)
     if tree.failed and not found:
@@ -127,12 +130,12 @@ def holds_image(folder):
 
 
 def splits_among(folders):
-    """Those of some names that are of parts of a set: train, val, test and the like, in any case."""
+    """Those of some names that are of parts of a set: train, VAL, test and the like."""
     return [name for name in folders if SPLIT.fullmatch(name)]
 
 
 def split_folder(source, split):
-    """The folder that --split names below the source; a name in another case serves if it is the only one.
+    """The folder that --split names below the source; in another case, if only one is called so.
 
     Raises:
         ConfigError: there is none, several differ in case alone, or it leads out of the source.
@@ -179,7 +182,7 @@ def refuse_splits(root, top, split):
 
 
 def refuse_wrong_level(found):
-    """What is to be said of the level on which the classes were taken to lie, as a list of sentences.
+    """What is to be said of the level on which classes were taken to lie: a list of sentences.
 
     Raises:
         ConfigError: it is very likely another one; the message names the road to take.
@@ -201,11 +204,13 @@ def refuse_wrong_level(found):
     if 2 * times >= len(below) and times > 1:
         first = found.root / next(name for name, names in several.items() if shared in names)
         raise ConfigError(
-            f"{told}, many of which have the same name: which level holds the classes? If the lower, "
-            f"encode {first} and the others one by one, or a list of paths and labels; if "
+            f"{told}, many of which have the same name: which level holds the classes? If the "
+            f"lower, encode {first} and the others one by one, or a list of paths and labels; if "
             "the upper, give --split . (after SRC's own: --split train/.)."
         )
-    return [f"{told}: the labels are of the upper ones. For others, encode a list of paths and labels."]
+    return [
+        f"{told}: the labels are of the upper ones. For others, encode a list of paths and labels."
+    ]
 
 
 def _firsts(places):
@@ -236,7 +241,9 @@ def _one_class(found):
             if lists
             else "With labels: encode a list of paths and labels (a .csv)."
         )
-        raise ConfigError(f"{told}, which is no name of a class. {where} {bare} (--split . takes it.)")
+        raise ConfigError(
+            f"{told}, which is no name of a class. {where} {bare} (--split . takes it.)"
+        )
     return [f"{told}. {bare}"]
 
 
@@ -247,7 +254,8 @@ def _is_list(file):
 
 def some(names):
     """The first few of some names, in words."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def no_images(root):

@@ -1,4 +1,5 @@
-"""Folders as they lie on disk: what cannot be read is told, never passed over, and only regular files are opened as images."""
+"""Folders as they lie on disk: what cannot be read is told, never passed over, and only regular
+files are opened as images."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ SYSTEM_FOLDERS = frozenset(
         "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot",
     )
 )  # fmt: skip
-"""Folders that systems, archives and network disks make, in lower case; hidden ones (.git) not among
-them: every name that begins with a dot is passed over."""
+"""Folders that systems, archives and network disks make, in lower case. Hidden ones (.git) are not
+among them: every name that begins with a dot is passed over."""
 
 KINDS = (
     (stat.S_ISFIFO, "a FIFO"),

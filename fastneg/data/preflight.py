@@ -28,7 +28,9 @@ def check_place(out):
     """
     for path in (out, sidecar_path(out)):
         if path.is_dir():
-            raise ConfigError(f"--out is {out}, but {path} is a folder: the name of a file was expected.")
+            raise ConfigError(
+                f"--out is {out}, but {path} is a folder: the name of a file was expected."
+            )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with temporary_file(sidecar_path(out)):  # the longest of the names
@@ -40,8 +42,8 @@ def check_place(out):
         owners = (os.lstat(path).st_uid, folder.st_uid, 0)  # of whom root may do all
         if folder.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
             raise BetonError(
-                f"{path} belongs to another user, and {out.parent} lets only the owner replace it: "
-                "choose another name."
+                f"{path} belongs to another user, and {out.parent} lets only the owner replace "
+                "it: choose another name."
             )
 
 
@@ -57,11 +59,12 @@ def check_room(sources, out):
     sizes = [size for place in sources.places[::step] if (size := _size(sources, place))]
     if not sizes:
         return
-    expected, free = sum(sizes) / len(sizes) * len(sources.names), shutil.disk_usage(out.parent).free
+    expected = sum(sizes) / len(sizes) * len(sources.names)
+    free = shutil.disk_usage(out.parent).free
     if expected > SLACK * free:
         raise BetonError(
-            f"{out} would take about {expected / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free: make "
-            "room, write elsewhere, or give --max_side."
+            f"{out} would take about {expected / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free: "
+            "make room, write elsewhere, or give --max_side."
         )
 
 
