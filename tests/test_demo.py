@@ -72,6 +72,7 @@ def test_the_demo_trains_probes_and_evaluates(demo):
     linear = next(row for row in results if row["kind"] == "linear")
     assert linear["top1"] > 2 * 100 / 12  # well above chance even after twelve steps
     assert {row["kind"] for row in results} == {
+        "untrained",
         *("linear", "knn", "accuracy", "per_class", "embedding", "shape_bias", "corruptions", "similarity", "texture_classes")
     }
 
