@@ -12,7 +12,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.folders import why_no_file, why_unreadable
 from fastneg.data.image_files import BEGINNING
 from fastneg.data.sidecar import sidecar_path
-from fastneg.data.temporary import temporary_file
+from fastneg.files import temporary_file
 
 SAMPLED = 256  # images of which the size is looked up, for an estimate of the whole
 SLACK = 1.25  # the estimate may be off by some per cent: only what is far too much is refused
