@@ -203,7 +203,7 @@ def test_silent_damage_is_found_by_the_checksums(small, tmp_path):
     path.write_bytes(data)
     with BetonReader(path) as reader:
         assert [reader.matches_checksum(i) for i in range(7)] == [True] * 4 + [False] + [True] * 2
-    with pytest.raises(BetonError, match="1 of 7 samples fail their checksum; the first is sample 4 of"):
+    with pytest.raises(BetonError, match="1 of 7 samples failed the checksum; the first is sample 4 of"):
         BetonReader(path, verify=True)
     with BetonWriter(tmp_path / "plain.beton", page_size=4096, checksums=False) as writer:
         writer.add(b"data", 1, 1, label=0)
@@ -218,7 +218,7 @@ def test_silent_damage_is_found_by_the_checksums(small, tmp_path):
         ("[1]", "holds a list"),
         ('{"classes": 3}', "classes is not a list"),
         ('{"names": [1, 2]}', "names is not a list"),
-        ('{"names": ["a"]}', "names 1 samples, .* holds 7"),
+        ('{"names": ["a"]}', "names 1 sample, .* holds 7"),
         ('{"fingerprint": "00000000"}', "was written with another file"),
         (b"\xff\xfe\xff", "cannot be read"),
     ],

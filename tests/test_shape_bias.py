@@ -60,7 +60,7 @@ def test_no_decision_is_no_shape_bias():
 @pytest.mark.parametrize(
     ("probabilities", "shape", "texture", "categories", "said"),
     [
-        (certain(0), [1], [1], None, "none of 1 images"),
+        (certain(0), [1], [1], None, "none of 1 image"),
         (certain(0), [0, 1], [1, 0], None, "for each image"),
         (certain(0) * 4, [0], [1], None, "softmax"),
         (torch.tensor([[1.5, -0.5, 0.0]]), [0], [1], None, "softmax"),

@@ -161,7 +161,7 @@ def test_damage_in_one_file_is_found(tmp_path, three):
     data[data.find(three[4][0]) + 5] ^= 1
     path.write_bytes(data)
     assert [open_data(tmp_path / "x-*.beton").matches_checksum(i) for i in range(8)] == [i != 4 for i in range(8)]
-    with pytest.raises(BetonError, match=r"1 of 1 samples fail .* of .*x-1\.beton"):
+    with pytest.raises(BetonError, match=r"1 of 1 sample failed .* of .*x-1\.beton"):
         open_data(tmp_path / "x-*.beton", verify=True)
 
 

@@ -217,7 +217,7 @@ def test_options_without_effect_are_refused(tmp_path, src, flags, said, capsys):
 def test_class_names_must_name_each_class(tmp_path):
     path = tar(tmp_path / "x.tar", [("a/0.jpg", PHOTOS["img0.jpg"])])
     (tmp_path / "names.txt").write_text("b bear\n")
-    with pytest.raises(ConfigError, match="lacks 1 of 1 classes: a"):
+    with pytest.raises(ConfigError, match="lacks 1 of 1 class: a"):
         encoded(path, tmp_path, class_names=str(tmp_path / "names.txt"))
 
 

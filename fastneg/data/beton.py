@@ -337,7 +337,7 @@ class BetonReader:
         bad = [i for i in range(len(self)) if not all(self.matches_checksum(i, field) for field in self.image_fields)]
         if bad:
             raise BetonError(
-                f"{len(bad)} of {counted(len(self), 'sample')} fail their checksum; the first is "
+                f"{len(bad)} of {counted(len(self), 'sample')} failed the checksum; the first is "
                 f"{self.describe(bad[0])}. It is damaged."
             )
 
