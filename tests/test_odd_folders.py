@@ -118,7 +118,7 @@ def test_a_name_that_is_no_utf8(tmp_path, capfd):
         (
             ["val/images/0.JPEG", "val/val_annotations.txt"],
             {"split": "val"},
-            r"seem to stand in val_annotations\.txt.*val/images X\.beton",
+            r"seem to stand in val_annotations\.txt.*val/images X\.beton\. \(--split val/\. takes it",
         ),
         (
             ["images/0.jpg", "images/1.jpg"],

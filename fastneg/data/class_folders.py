@@ -167,28 +167,33 @@ def takes_as_is(split):
     return split is not None and split.rstrip("/").rpartition("/")[2] == "."
 
 
+def as_it_is(split):
+    """The option for which `takes_as_is` holds."""
+    return f"--split {split.rstrip('/')}/." if split else "--split ."
+
+
 def refuse_splits(root, top, split):
     """ConfigError if a folder holds parts of a set, whatever lies beside them."""
     if not (splits := splits_among(top.folders)):
         return
     others = len(top.folders) - len(splits)
-    within = f"{split.rstrip('/')}/" if split else ""
+    within = as_it_is(split).removeprefix("--split ")[:-1]
     raise ConfigError(
         f"{root} holds {some(splits)}"
         + (f" beside {others} other folder{'s' * (others > 1)}" if others else "")
         + f": give --split to take one of them (--split {within}{splits[0]}), "
-        f"or --split {within}. where they are classes."
+        f"or {as_it_is(split)} where they are classes."
     )
 
 
-def refuse_wrong_level(found):
+def refuse_wrong_level(found, split):
     """What is to be said of the level on which classes were taken to lie: a list of sentences.
 
     Raises:
         ConfigError: it is very likely another one; the message names the road to take.
     """
     if len(found.images) == 1:
-        return _one_class(found)
+        return _one_class(found, as_it_is(split))
     if any("" in places for places in found.places.values()):
         return []
     below = {name: _firsts(places) for name, places in found.places.items()}
@@ -206,7 +211,7 @@ def refuse_wrong_level(found):
         raise ConfigError(
             f"{told}, many of which have the same name: which level holds the classes? If the "
             f"lower, encode {first} and the others one by one, or a list of paths and labels; if "
-            "the upper, give --split . (after SRC's own: --split train/.)."
+            f"the upper, give {as_it_is(split)}."
         )
     return [
         f"{told}: the labels are of the upper ones. For others, encode a list of paths and labels."
@@ -217,7 +222,7 @@ def _firsts(places):
     return {place.split("/", 1)[0] for place in places}
 
 
-def _one_class(found):
+def _one_class(found, as_is):
     [(name, places)] = found.places.items()
     common = os.path.commonpath(places) if len(places) > 1 else min(places)
     inner = found.root / name / common if common else found.root / name
@@ -228,7 +233,7 @@ def _one_class(found):
             f"All images of {found.root} would be of one class, {name}, but lie in "
             f"{len(below)} folders below it ({some(below)}): name {inner} as SRC"
             + (f", with --split {splits[0]}." if splits else ", whose folders are the classes.")
-            + " (--split . takes the one class.)"
+            + f" ({as_is} takes the one class.)"
         )
     lists = [file for file in found.top.files if _is_list(file)]
     words = set(re.split(r"[^a-z]+", name.casefold()))
@@ -242,7 +247,7 @@ def _one_class(found):
             else "With labels: encode a list of paths and labels (a .csv)."
         )
         raise ConfigError(
-            f"{told}, which is no name of a class. {where} {bare} (--split . takes it.)"
+            f"{told}, which is no name of a class. {where} {bare} ({as_is} takes it.)"
         )
     return [f"{told}. {bare}"]
 

@@ -165,7 +165,7 @@ def find_images(config, labels_matter=True):
     if config.split is not None and Path(os.path.normpath(source / config.split)) != Path(os.path.normpath(root)):
         notes.append(f"--split {config.split}: the folder {root.relative_to(source)} is taken.")
     if found.images and labels_matter and not as_is and wanted is None:
-        notes += refuse_wrong_level(found)
+        notes += refuse_wrong_level(found, config.split)
     return _folder_images(config, source, root, found, skipped, notes)
 
 
