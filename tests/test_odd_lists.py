@@ -1,7 +1,8 @@
 """Lists as people have them: the labels of `encode` against those written by hand, or a refusal that
 names what is wrong.
 
-fastneg.data.listing, list_rows, listed_files, columns and label_texts are tested here.
+fastneg.data.listing, fastneg.data.list_rows, fastneg.data.listed_files, fastneg.data.columns and
+fastneg.data.label_texts are tested here.
 """
 
 import csv

@@ -1,7 +1,7 @@
 """Shards as people have them: the labels of `encode` against those written by hand, or a refusal that
 names what is wrong; and which field of a foreign .beton file is the label.
 
-fastneg.data.companions and label_field are tested here.
+fastneg.data.companions and fastneg.data.label_field are tested here.
 """
 
 import pickle
