@@ -18,8 +18,8 @@ class EncodeConfig(Config):
     """The .beton file to write; OUT.json beside it holds the classes and what was done. With --holdout OUT-holdout.beton is written too."""
     split: str | None = None
     """The folder below SRC to take (train, val), in any case where only one is called so. A last part "."
-    takes a folder as it is (--split . or val/.): its folders are classes, whatever they are called. In
-    a list: the rows with this value in its column split."""
+    takes a folder as it is (--split . or val/.): its folders are classes, whatever they are called. Of a
+    list: the rows with this value in its column split; . takes all rows."""
     label_column: str | None = None
     """The column of a list that holds the labels, by name or number from 1; none: take no labels. Default: it is found."""
     subset: str | None = None
