@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.counts import counted
 from fastneg.data.errors import BetonError
 from fastneg.data.folders import (
     SUFFIXES,
@@ -203,7 +204,7 @@ def refuse_wrong_level(found, split):
     shared, times = Counter(name for names in several.values() for name in names).most_common(1)[0]
     shown = [f"{name}/{min(firsts)}" for name, firsts in several.items()]
     told = (
-        f"No image of {found.root} lies in its {len(found.images)} folders themselves, all lie "
+        f"No image of {found.root} lies in its {counted(len(found.images), 'folder')} themselves, all lie "
         f"in folders of these ({some(shown)})"
     )
     if 2 * times >= len(below) and times > 1:
@@ -237,7 +238,7 @@ def _one_class(found, as_is):
         )
     lists = [file for file in found.top.files if _is_list(file)]
     words = set(re.split(r"[^a-z]+", name.casefold()))
-    told = f"All {len(found.images[name])} images of {found.root} are of one class, {name}"
+    told = f"All {counted(len(found.images[name]), 'image')} of {found.root} are of one class, {name}"
     bare = f"Without labels: fastneg encode {inner} X.beton."
     if lists or words & GENERIC:
         where = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from fastneg.counts import counted
 from fastneg.data.errors import BetonError
 from fastneg.data.folders import is_image, list_folder, why_no_file
 from fastneg.data.list_rows import is_image_name
@@ -103,7 +104,7 @@ class ListedFiles:
         if looked:
             notes.append(
                 f"Found below {self.folder} by their names, for they are not where {self.path} says: {looked} "
-                f"of {len(names)} images, such as {found[-1]}."
+                f"of {counted(len(names), 'image')}, such as {found[-1]}."
             )
         if missing and self._failed:
             notes.append(f"Could not be looked into: {', '.join(list(self._failed)[:5])}.")

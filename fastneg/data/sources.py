@@ -158,7 +158,7 @@ def find_images(config, labels_matter=True):
     lacking = [] if wanted is None else sorted(wanted - found.images.keys() - {*found.unread})
     if lacking:
         raise ConfigError(
-            f"{root} holds no image of {len(lacking)} of the {len(wanted)} classes of --subset "
+            f"{root} holds no image of {len(lacking)} of the {counted(len(wanted), 'class')} of --subset "
             f"{config.subset}: {some(lacking)}. Take them off the list, or restore them."
         )
     notes = _left_out_folders(found)
@@ -249,7 +249,7 @@ def _wanted(subset):
 def _refuse_missing(wanted, found, subset, where):
     if missing := sorted(wanted - set(found)):
         raise ConfigError(
-            f"{where} lacks {len(missing)} of the {len(wanted)} classes of --subset {subset}: "
+            f"{where} lacks {len(missing)} of the {counted(len(wanted), 'class')} of --subset {subset}: "
             f"{', '.join(missing[:5])} …"
         )
 
