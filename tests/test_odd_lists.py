@@ -101,7 +101,7 @@ def test_numbers_are_the_labels_themselves(tmp_path):
         assert dict(zip(reader.names, reader.labels.tolist(), strict=True)) == {"a.jpg": 3, "b.jpg": 1, "c.jpg": 7}
         assert reader.classes == [str(i) for i in range(8)]
     listed = classes_of(["3", "1.0", "007"], "abc", "x.csv")
-    assert any("5 of these have no image (0, 2, 4, …)" in note for note in listed.notes)
+    assert any("without an image: 5 of these (0, 2, 4, …)" in note for note in listed.notes)
     assert any("007" in note or "1.0" in note for note in listed.notes)
 
 
@@ -232,8 +232,17 @@ def test_columns_that_are_not_taken_are_told(tmp_path):
 def test_only_a_list_whose_paths_all_fail_is_looked_for_elsewhere(tmp_path):
     place(tmp_path, "a.jpg", "old/b.jpg")
     (tmp_path / "x.csv").write_text("a.jpg,1\nb.jpg,0\n")
-    with pytest.raises(BetonError, match=r"1 of the images of .*b.jpg \(line 2\): No such file"):
+    with pytest.raises(BetonError, match=r"not there: 1; the first is b.jpg \(line 2\): No such file"):
         labelled(tmp_path / "x.csv", tmp_path)
+
+
+def test_a_class_keeps_its_place_though_its_images_are_missing(tmp_path):
+    place(tmp_path, "b.jpg", "c.jpg")
+    (tmp_path / "x.csv").write_text("a.jpg,ant\nb.jpg,bee\nc.jpg,cat\n")
+    found, summary = labelled(tmp_path / "x.csv", tmp_path, on_error="skip")
+    assert found == {"b.jpg": "bee", "c.jpg": "cat"} and summary["skipped"][0].startswith("a.jpg (line 1): ")
+    with BetonReader(tmp_path / "out.beton") as reader:
+        assert reader.classes == ["ant", "bee", "cat"]
 
 
 def test_links_that_lead_round_do_not_end_a_search(tmp_path):

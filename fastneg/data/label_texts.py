@@ -65,7 +65,7 @@ def classes_of(
         notes.append(f"Labels such as {respelt[0]} are taken as numbers: {numbers[respelt[0]]}.")
     if empty := sorted(set(range(largest + 1)) - taken):
         notes.append(
-            f"Labels keep their value, 0 to {largest}: {len(empty)} of these have no image "
+            f"Labels keep their value, 0 to {largest}; without an image: {len(empty)} of these "
             f"({', '.join(map(str, empty[:3]))}{', …' if len(empty) > 3 else ''})."
         )
     return Classes([str(i) for i in range(largest + 1)], [numbers[text] for text in texts], notes)

@@ -76,8 +76,11 @@ def _best_reading(lines, suffix, exists, path):
     """[(line number, cells)]: of the readings that fit, the first of the worthiest."""
     failed, best, worth = [], None, -1
     for read in _readings(suffix):
-        rows = read(lines)
-        if not isinstance(rows, list) or len({len(row) for _, row in rows}) != 1:
+        # Most do not even fit the first lines. An error there is none: a quoted cell may be cut.
+        rows = read(lines[:SHOWN])
+        if _is_even(rows) or isinstance(rows, csv.Error):
+            rows = read(lines)
+        if not _is_even(rows):
             failed.append(rows)
         elif (own := _worth(rows, exists)) > worth:
             best, worth = rows, own
@@ -86,6 +89,10 @@ def _best_reading(lines, suffix, exists, path):
     if best is None:
         raise _uneven(failed, path)
     return best
+
+
+def _is_even(rows):
+    return isinstance(rows, list) and len({len(row) for _, row in rows}) == 1
 
 
 def _text(path):

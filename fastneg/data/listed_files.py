@@ -16,11 +16,11 @@ class ListedFiles:
     Args:
         path: the list's.
     Attributes:
-        folder: the list's, as written.
+        folder: the list's, as written, or the current one.
     """
 
     def __init__(self, path):
-        self.path, self.folder = path, os.path.dirname(path) or "."
+        self.path, self.folder = path, os.path.dirname(path) or os.getcwd()
         self._places = self._failed = None
 
     def at(self, name):

@@ -28,6 +28,8 @@ class Listed(NamedTuple):
     """The column, or "none"."""
     missing: list[str]
     """Images that are not there, "NAME: reason"; they are not among the names."""
+    lost: list[str]
+    """Their labels: a class keeps its place though its images are missing."""
     notes: list[str]
     """Sentences for a person."""
 
@@ -69,10 +71,12 @@ def read_list(path, label_column=None, split=None):
     names, missing, kept = files.resolve(names, [number for number, _ in body], notes)
     _refuse_doubles(names, path)
     if texts is None:
-        return Listed(names, None, "none", missing, notes)
+        return Listed(names, None, "none", missing, [], notes)
     where = f"{columns.names[columns.label]} of {os.path.basename(path)}"
     where = f"column {where}" if columns.header else where
-    return Listed(names, [texts[i] for i in kept], where, missing, notes)
+    there = set(kept)
+    lost = [text for i, text in enumerate(texts) if i not in there]
+    return Listed(names, [texts[i] for i in kept], where, missing, lost, notes)
 
 
 def _of_split(body, columns, split, path, notes):

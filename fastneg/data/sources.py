@@ -87,15 +87,16 @@ def _told_sources(config, archives):
     _refuse_without_effect(config, archives)
     if archives:
         told = list_archives(archives, SUFFIXES)
-        names, texts, places, read, skipped = told.names, told.classes, told.places, read_place, ()
-        ignored, left_out = told.ignored, told.left_out
+        names, texts, places, read = told.names, told.classes, told.places, read_place
+        ignored, left_out, skipped, lost = told.ignored, told.left_out, (), []
     else:
         told = read_list(config.src, config.label_column, config.split)
         names, texts, places = told.names, told.texts, told.names
-        read, ignored, left_out, skipped = FolderFiles(Path(config.src).parent), 0, {}, told.missing
+        read, ignored, left_out = FolderFiles(Path(config.src).parent), 0, {}
+        skipped, lost = told.missing, told.lost
     if skipped and config.on_error == "stop":
         raise BetonError(
-            f"{len(skipped)} of the images of {config.src} are not there; the first is {skipped[0]}. "
+            f"Images of {config.src} that are not there: {len(skipped)}; the first is {skipped[0]}. "
             "Repair the list, or give --on_error skip."
         )
     if not names:
@@ -107,7 +108,10 @@ def _told_sources(config, archives):
         if config.subset is not None:
             raise ConfigError(f"--subset has no effect: the images of {config.src} have no classes.")
         return Sources(None, names, None, ignored, left_out, places, read, "none", skipped, notes)
-    classes, labels, more = classes_of(texts, names, told.labels_from, folders=told.labels_from == BY_FOLDER)
+    classes, labels, more = classes_of(
+        [*texts, *lost], [*names, *skipped], told.labels_from, folders=told.labels_from == BY_FOLDER
+    )
+    labels = labels[: len(names)]
     notes += more
     if config.subset is not None:
         wanted = _wanted(config.subset)
