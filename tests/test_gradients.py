@@ -52,7 +52,7 @@ def test_the_trainer_takes_one_step_a_batch(beton, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"accumulate": 3}, "--accumulate is 3: it must divide the batch of each process, 8"),
+        ({"accumulate": 3}, "--accumulate is 3: it must divide the batch, 8"),
         ({"accumulate": 4, "bn_splits": 4}, "must divide each of the 4 parts"),
         ({"compress_gradients": True}, "no effect in one process"),
     ],

@@ -1,6 +1,7 @@
 """Every corruption and severity against the second writing of the published definitions, on photographs and on the same random numbers.
 
-fastneg.evaluation.corruptions.digital, and the other families together, are tested here.
+fastneg.evaluation.corruptions.digital, the other families together, and
+fastneg.evaluation.corruptions.levels are tested here.
 """
 
 import cv2

@@ -232,7 +232,7 @@ def _one_class(found, as_is):
         splits = splits_among(below)
         raise ConfigError(
             f"All images of {found.root} would be of one class, {name}, but lie in "
-            f"{len(below)} folders below it ({some(below)}): name {inner} as SRC"
+            f"{counted(len(below), 'folder')} below it ({some(below)}): name {inner} as SRC"
             + (f", with --split {splits[0]}." if splits else ", whose folders are the classes.")
             + f" ({as_is} takes the one class.)"
         )
