@@ -134,3 +134,14 @@ def test_no_other_number_stands_in_for_a_label_of_floats(tmp_path):
         assert reader.labels is None and reader.ints["index"].tolist() == [5]
         with pytest.raises(ConfigError, match=r"no labels: .* image \(image\), label \(float\), index \(int\)"):
             labels_of(reader)
+
+
+def test_archives_with_several_parts_of_a_set_ask_which(tmp_path):
+    members = [(f"in100/{part}/{label}/{label}{part}.jpg", PHOTO) for part in ("train", "Val") for label in "ab"]
+    path = tar(tmp_path / "x.tar", members)
+    with pytest.raises(ConfigError, match="holds train, val: give --split"):
+        labelled(path, tmp_path)
+    assert labelled(path, tmp_path, split="val")[0] == {f"in100/Val/{label}/{label}Val.jpg": label for label in "ab"}
+    assert len(labelled(path, tmp_path, split=".")[0]) == 4
+    with pytest.raises(ConfigError, match=r"--split is test, which has no effect .*: there are train, val"):
+        labelled(path, tmp_path, split="test")

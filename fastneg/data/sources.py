@@ -19,6 +19,7 @@ from fastneg.data.class_folders import (
     scan,
     some,
     split_folder,
+    splits_among,
     takes_as_is,
 )
 from fastneg.data.file_names import readable
@@ -86,7 +87,7 @@ def _told_sources(config, archives):
     """`Sources` of tar archives, or of a list: their labels are texts."""
     _refuse_without_effect(config, archives)
     if archives:
-        told = list_archives(archives, SUFFIXES)
+        told = _of_split(list_archives(archives, SUFFIXES), config)
         names, texts, places, read = told.names, told.classes, told.places, read_place
         ignored, left_out, skipped, lost = told.ignored, told.left_out, (), []
     else:
@@ -127,10 +128,35 @@ def _told_sources(config, archives):
     return Sources(classes, names, labels, ignored, left_out, places, read, told.labels_from, skipped, notes)
 
 
+def _of_split(told, config):
+    """The part of what archives hold that --split names, by a folder on the way to each image.
+
+    Raises:
+        ConfigError: they hold several parts of a set and --split names none, or what is not there.
+    """
+    ways = [[part.casefold() for part in name.split("/")[:-1]] for name in told.names]
+    splits = sorted(splits_among({part for way in ways for part in way}))
+    if config.split is None and len(splits) > 1:
+        raise ConfigError(
+            f"{config.src} holds {', '.join(splits)}: give --split to take one of them, or --split . "
+            "for all together."
+        )
+    if config.split is None or takes_as_is(config.split):
+        return told
+    chosen = [i for i, way in enumerate(ways) if config.split.casefold() in way]
+    if not chosen:
+        there = f"there are {', '.join(splits)}" if splits else "name those of the split"
+        raise ConfigError(
+            f"--split is {config.split}, which has no effect on tar archives without a folder of that "
+            f"name: {there}."
+        )
+    classes = None if told.classes is None else [told.classes[i] for i in chosen]
+    names = [told.names[i] for i in chosen]
+    return told._replace(names=names, classes=classes, places=told.places.taken(chosen))
+
+
 def _refuse_without_effect(config, archives):
     what = "tar archives" if archives else "a list"
-    if archives and config.split is not None:
-        raise ConfigError(f"--split is {config.split}, which has no effect on {what}: name those of the split.")
     if archives and config.label_column is not None:
         raise ConfigError(f"--label_column is {config.label_column}, which has no effect on {what}: leave it out.")
     if config.writer == "ffcv":
