@@ -211,9 +211,11 @@ def test_what_fails_at_the_end_is_found_before_the_first_image(tmp_path, monkeyp
             lambda path: preflight.shutil._ntuple_diskusage(10**9, 10**9 - 100, 100),
         )
     monkeypatch.setattr("fastneg.data.encode._pass_through", None)
-    said = {"sidecar": "is a folder", "no room": "would take about"}.get(
-        obstacle, "cannot be written: "
-    )
+    said = {
+        "sidecar": "x.beton.json, a folder: the name of a file",
+        "file": "busy is a file: a folder was expected",
+        "no room": "would take about",
+    }.get(obstacle, "cannot be written: ")
     with pytest.raises((BetonError, ConfigError), match=said):
         labels(src, out)
 
