@@ -159,7 +159,7 @@ def output_folder(path, flag="OUT", inputs=(), apart_from=()):
     path = Path(path)
     status = _status(path, flag)
     if status is not None and not stat.S_ISDIR(status.st_mode):
-        raise OutputError(f"{flag} is {path}, {_kind(status)}: a folder was expected.")
+        raise OutputError(f"{flag} is {path}, {kind_of(status.st_mode)}: a folder was expected.")
     refuse_below_file(Path(os.path.realpath(path)), flag)
     for folder in apart_from:
         if is_below(path, folder):
@@ -196,7 +196,7 @@ def refuse_below_file(path, flag):
         if status is not None:
             if not stat.S_ISDIR(status.st_mode):
                 raise OutputError(
-                    f"{flag} is {path}, but {parent} is {_kind(status)}: a folder was expected "
+                    f"{flag} is {path}, but {parent} is {kind_of(status.st_mode)}: a folder was expected "
                     "there. Name another place."
                 )
             return
@@ -288,9 +288,10 @@ def _status(path, flag=None):
 
 def _refuse_no_file(path, status, flag):
     if status is not None and not stat.S_ISREG(status.st_mode):
-        kind = _kind(status)
+        kind = kind_of(status.st_mode)
         raise OutputError(f"{flag} is {path}, {kind}: the name of a file was expected.")
 
 
-def _kind(status):
-    return next((word for test, word in KINDS if test(status.st_mode)), "a file")
+def kind_of(mode):
+    """What stands at a path, in words ("a FIFO"), by the mode that `os.stat` tells."""
+    return next((word for test, word in KINDS if test(mode)), "a file")

@@ -165,7 +165,7 @@ def test_what_is_left_out_is_said_before_the_first_image(tmp_path):
     _, _, summary = labels(src, tmp_path / "x.beton", said.append)
     assert "No classes, for there is no image in them: empty, notes." in said
     assert "Not looked into, hidden or a system's: @eaDir." in said
-    assert any("All 1 images of" in note and "one class, a." in note for note in said)
+    assert any("holds 1 image, all of one class, a." in note for note in said)
     assert summary["notes"] == said == json.loads((tmp_path / "x.beton.json").read_text())["notes"]
 
 

@@ -238,7 +238,8 @@ def _one_class(found, as_is):
         )
     lists = [file for file in found.top.files if _is_list(file)]
     words = set(re.split(r"[^a-z]+", name.casefold()))
-    told = f"All {counted(len(found.images[name]), 'image')} of {found.root} are of one class, {name}"
+    images = counted(len(found.images[name]), "image")
+    told = f"{found.root} holds {images}, all of one class, {name}"
     bare = f"Without labels: fastneg encode {inner} X.beton."
     if lists or words & GENERIC:
         where = (

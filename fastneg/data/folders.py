@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fastneg.data.errors import BetonError
+from fastneg.files import kind_of
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -25,15 +26,6 @@ SYSTEM_FOLDERS = frozenset(
 )  # fmt: skip
 """Folders that systems, archives and network disks make, in lower case. Hidden ones (.git) are not
 among them: every name that begins with a dot is passed over."""
-
-KINDS = (
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISDIR, "a folder"),
-)
-
 
 def is_image(name):
     """Whether a file's name is that of an image."""
@@ -55,7 +47,7 @@ def why_no_file(path):
         mode = os.stat(path).st_mode
     except OSError as error:
         return why_unreadable(path, error)
-    return None if stat.S_ISREG(mode) else f"it is {_kind(mode)}, no file"
+    return None if stat.S_ISREG(mode) else f"it is {kind_of(mode)}, no file"
 
 
 def why_unreadable(path, error):
@@ -77,10 +69,6 @@ def read_file(path):
         raise BetonError(reason)
     with open(path, "rb", buffering=0) as file:
         return file.readall()
-
-
-def _kind(mode):
-    return next((kind for test, kind in KINDS if test(mode)), "of an unknown kind")
 
 
 class Listing(NamedTuple):
@@ -124,7 +112,7 @@ def _sort_in(entry, found):
     elif is_folder:
         found.folders.append(entry.name)
     else:
-        found.odd[entry.name] = _kind(mode)
+        found.odd[entry.name] = kind_of(mode)
 
 
 @dataclass
