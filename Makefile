@@ -16,7 +16,7 @@ demo: $(VENV)/.train
 	$(VENV)/bin/fastneg demo --out demo-run
 
 test: $(VENV)/.test lint
-	$(VENV)/bin/python -m pytest
+	.ci/run-tests $(VENV)/bin/python
 
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .
