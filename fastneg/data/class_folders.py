@@ -21,6 +21,7 @@ from fastneg.data.folders import (
     walk,
     why_unreadable,
 )
+from fastneg.data.list_rows import LIST_SUFFIXES
 
 SPLIT = re.compile(
     r"(train|training|trainval|val|valid|validation|dev|test|testing|eval|evaluation|holdout)"
@@ -36,7 +37,6 @@ GENERIC = frozenset(
     )
 )  # fmt: skip
 """Words of a folder's name that say what lies in it, and not of which class that is."""
-LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json")
 LIST_WORDS = re.compile(r"annot|label|list|truth|target|class|meta|index|gt", re.IGNORECASE)
 SHOWN = 5
 
@@ -181,7 +181,7 @@ def refuse_splits(root, top, split):
     within = as_it_is(split).removeprefix("--split ")[:-1]
     raise ConfigError(
         f"{root} holds {some(splits)}"
-        + (f" beside {others} other folder{'s' * (others > 1)}" if others else "")
+        + (f" beside {counted(others, 'other folder')}" if others else "")
         + f": give --split to take one of them (--split {within}{splits[0]}), "
         f"or {as_it_is(split)} where they are classes."
     )

@@ -7,7 +7,6 @@ import shutil
 import stat
 from pathlib import Path
 
-from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
 from fastneg.data.folders import why_no_file, why_unreadable
 from fastneg.data.image_files import BEGINNING
@@ -22,15 +21,10 @@ def check_place(out):
     """Try what the end of the work needs: a folder to write into, and names that can be given.
 
     Args:
-        out: Path of the .beton file. Missing folders are made.
+        out: Path of the .beton file, as `encode_output` returned it. Missing folders are made.
     Raises:
-        ConfigError: one of the names is a folder's. BetonError: nothing can be written there.
+        BetonError: nothing can be written there.
     """
-    for path in (out, sidecar_path(out)):
-        if path.is_dir():
-            raise ConfigError(
-                f"--out is {out}, but {path} is a folder: the name of a file was expected."
-            )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with temporary_file(sidecar_path(out)):  # the longest of the names

@@ -134,8 +134,9 @@ def _of_split(told, config):
     Raises:
         ConfigError: they hold several parts of a set and --split names none, or what is not there.
     """
-    ways = [[part.casefold() for part in name.split("/")[:-1]] for name in told.names]
-    splits = sorted(splits_among({part for way in ways for part in way}))
+    folders = [name.rpartition("/")[0] for name in told.names]
+    ways = {folder: folder.casefold().split("/") for folder in set(folders)}
+    splits = sorted(splits_among({part for way in ways.values() for part in way}))
     if config.split is None and len(splits) > 1:
         raise ConfigError(
             f"{config.src} holds {', '.join(splits)}: give --split to take one of them, or --split . "
@@ -143,7 +144,7 @@ def _of_split(told, config):
         )
     if config.split is None or takes_as_is(config.split):
         return told
-    chosen = [i for i, way in enumerate(ways) if config.split.casefold() in way]
+    chosen = [i for i, folder in enumerate(folders) if config.split.casefold() in ways[folder]]
     if not chosen:
         there = f"there are {', '.join(splits)}" if splits else "name those of the split"
         raise ConfigError(
