@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = next(line.split('"')[1] for line in (ROOT / "fastneg/version.py").read_text().splitlines() if line.startswith("__version__"))
@@ -46,20 +46,10 @@ setup(
     package_dir={"fastneg": "fastneg", "fastneg.kernels": "kernels", "fastneg.recipes": "recipes"},
     packages=[
         "fastneg",
-        "fastneg.config",
-        "fastneg.data",
-        "fastneg.data.stencils",
-        "fastneg.evaluation",
-        "fastneg.evaluation.corruptions",
         "fastneg.kernels",
-        "fastneg.methods",
-        "fastneg.negatives",
         "fastneg.recipes",
-        "fastneg.report",
-        "fastneg.report.plots",
-        "fastneg.report.runs",
-        "fastneg.report.sections",
-        "fastneg.training",
+        *(f"fastneg.{name}" for name in find_packages("fastneg")),
+        *(f"fastneg.recipes.{name}" for name in find_packages("recipes")),
     ],
     package_data={"fastneg": ["py.typed"], "fastneg.report": ["templates/*"]},
     install_requires=["torch>=2.6", "numpy>=1.26"],

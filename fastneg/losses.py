@@ -10,7 +10,7 @@ import torch
 
 from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
 from fastneg.kernels.info_nce_checks import check_choice, check_options, check_temperature
-from fastneg.unit_length import unit_rows
+from fastneg.kernels.unit_length import unit_rows
 
 __all__ = ["InfoNCELoss", "InfoNCEOutput", "NTXentOutput", "info_nce", "nt_xent"]
 

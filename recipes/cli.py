@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fastneg import config as configs
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig, field_docs, flag_text
 from fastneg.files import OutputError
+from fastneg.recipes.failures import JOB_FAILURES
 from fastneg.recipes.once import Voice
 from fastneg.recipes.presets import PRESETS
 from fastneg.version import __version__
@@ -102,8 +103,6 @@ def main(arguments=None):
         Voice().error(f"fastneg: {error}")
         return 2
     module, function = COMMANDS[name].run.split(":")
-    from fastneg.recipes.failures import job_failures
-
     voice = Voice()
     try:
         with voice.warnings(), _missing_extras():
@@ -111,7 +110,7 @@ def main(arguments=None):
     except OutputError as error:
         print(f"fastneg {name}: {error}", file=sys.stderr)
         return 2
-    except job_failures() as error:
+    except JOB_FAILURES as error:
         voice.error(f"fastneg {name}: {error}")
         return 1
     except KeyboardInterrupt:

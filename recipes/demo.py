@@ -12,7 +12,7 @@ from pathlib import Path
 from fastneg.config import ConfigError, DemoConfig, EncodeConfig, EvaluateConfig, KnnConfig, LinearConfig, ReportConfig, default_workers
 from fastneg.counts import counted
 from fastneg.data import stencils
-from fastneg.data.encode import encode
+from fastneg.data.encode.encode import encode
 from fastneg.evaluation.untrained import verdict
 from fastneg.files import OutputError, output_folder
 from fastneg.recipes.evaluate import run_evaluate
@@ -20,8 +20,8 @@ from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report.page import write_report
-from fastneg.report.runs.rows import chance_coverage
-from fastneg.report.runs.run_folder import read_run
+from fastneg.runs.folder import read_run
+from fastneg.runs.results import chance_coverage
 from fastneg.training.trainer import pretrain
 
 STEPS = ("make the images", "encode", "pre-train", "linear probe", "kNN", "evaluate", "report")

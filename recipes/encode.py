@@ -8,8 +8,8 @@ import signal
 import sys
 
 from fastneg.counts import counted
-from fastneg.data.encode import encode
-from fastneg.data.verify import verify
+from fastneg.data.beton.verify import verify
+from fastneg.data.encode.encode import encode
 
 
 class _Terminated(BaseException):

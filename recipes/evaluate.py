@@ -7,24 +7,24 @@ from pathlib import Path
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.data.encode.outputs import named_data
 from fastneg.data.errors import BetonError
-from fastneg.data.outputs import named_data
+from fastneg.distributed import choose_device
 from fastneg.evaluation.categories import load_categories, load_groups
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
+from fastneg.evaluation.corruptions.robustness import evaluate_corruptions
 from fastneg.evaluation.default_answer import told_of_default
 from fastneg.evaluation.evaluate import evaluate_set
-from fastneg.evaluation.imagenet_c import PARTS, TREE, evaluate_imagenet_c, is_corrupted
 from fastneg.evaluation.linear import load_linear
-from fastneg.evaluation.robustness import evaluate_corruptions
-from fastneg.evaluation.run import append_result, load_run, refuse_other
-from fastneg.evaluation.set_files import open_set
+from fastneg.evaluation.sets.files import open_set
+from fastneg.evaluation.sets.imagenet_c import PARTS, TREE, evaluate_imagenet_c, is_corrupted
+from fastneg.evaluation.sets.named import parse_sets
+from fastneg.evaluation.sets.view import WHOLE, is_published, view_of
 from fastneg.evaluation.shared import mark_shared
 from fastneg.evaluation.similarity import evaluate_similarity
-from fastneg.evaluation.test_sets import parse_sets
 from fastneg.evaluation.untrained import verdict_of
-from fastneg.evaluation.view import WHOLE, is_published, view_of
-from fastneg.training.distributed import choose_device
-from fastneg.training.run_files import evaluation_output
+from fastneg.runs.load import append_result, load_run, refuse_other
+from fastneg.runs.outputs import evaluation_output
 
 CORRUPTED = ("corruptions", PARTS, TREE)
 

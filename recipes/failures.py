@@ -1,15 +1,8 @@
 """The exceptions that are a job's failure, told in one line; any other is a bug of ours and keeps its traceback."""
 
+from fastneg.config import ConfigError
+from fastneg.data.errors import BetonError
+from fastneg.errors import CheckpointError, TrainingError
 
-def job_failures():
-    """Exception classes of which the message says what to do."""
-    from fastneg.config import ConfigError
-    from fastneg.data.beton import BetonError
-    from fastneg.training.checkpoint import CheckpointError
-
-    failures = [BetonError, CheckpointError, ConfigError, OSError, TimeoutError]
-    try:
-        from fastneg.training.trainer import TrainingError
-    except ImportError:  # without the extra `train` no training runs that could fail
-        return tuple(failures)
-    return (*failures, TrainingError)
+JOB_FAILURES = (BetonError, CheckpointError, ConfigError, TrainingError, OSError, TimeoutError)
+"""Of these the message says what to do."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from fastneg.evaluation.class_rows import few_shot
+from fastneg.distributed import choose_device
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
+from fastneg.evaluation.label_splits import few_shot
 from fastneg.evaluation.metrics import accuracy
-from fastneg.evaluation.run import append_result, load_run
 from fastneg.recipes.labelled import open_labelled, told
-from fastneg.training.distributed import choose_device
+from fastneg.runs.load import append_result, load_run
 
 
 def run_finetune(config):

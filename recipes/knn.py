@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastneg.counts import counted
+from fastneg.distributed import choose_device
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.metrics import accuracy
-from fastneg.evaluation.run import append_result, load_run
 from fastneg.knn import knn_votes
 from fastneg.recipes.labelled import open_labelled, told
-from fastneg.training.distributed import choose_device
+from fastneg.runs.load import append_result, load_run
 
 
 def run_knn(config):

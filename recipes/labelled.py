@@ -9,12 +9,12 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.data.beton.overlap import FIELD, shared_images, told_shared
+from fastneg.data.beton.shards import open_data
+from fastneg.data.encode.outputs import named_data
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
-from fastneg.data.outputs import named_data
-from fastneg.data.overlap import FIELD, shared_images, told_shared
-from fastneg.data.shards import open_data
-from fastneg.training.run_files import evaluation_output
+from fastneg.runs.outputs import evaluation_output
 
 
 class Labelled(NamedTuple):

@@ -7,16 +7,16 @@ import time
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.evaluation.class_rows import few_shot
+from fastneg.distributed import choose_device
 from fastneg.evaluation.features import features_of
+from fastneg.evaluation.label_splits import few_shot
 from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_on_crops, train_on_features
 from fastneg.evaluation.logistic import fit_on_features
 from fastneg.evaluation.metrics import accuracy
-from fastneg.evaluation.run import append_result, load_run
 from fastneg.evaluation.shared import train_facts
 from fastneg.evaluation.untrained import KIND, untrained_of, verdict
 from fastneg.recipes.labelled import open_labelled, told
-from fastneg.training.distributed import choose_device
+from fastneg.runs.load import append_result, load_run
 
 SETTINGS = ("epochs", "lr", "batch_size", "weight_decay", "seed", "sweep")
 """Fields of a line that tell how its classifier was trained."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.data.textures import write_textures
+from fastneg.data.encode.textures import write_textures
 
 
 def run_textures(config):

@@ -5,7 +5,7 @@ from conftest import jpeg, photo
 
 from fastneg.config import EncodeConfig
 from fastneg.data import BetonReader
-from fastneg.data.encode import encode
+from fastneg.data.encode.encode import encode
 
 IMAGE = jpeg(photo(np.random.default_rng(0), 24, 32))
 

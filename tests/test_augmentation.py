@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from fastneg.config.augmentation import augmentation_of
-from fastneg.data.augmentation import (
+from fastneg.data.load.augmentation import (
     augment_params,
     batch_generator,
     dali_inputs,

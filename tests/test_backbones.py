@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from fastneg.backbones import batch_norms, build_backbone
 from fastneg.config import ConfigError
+from fastneg.models.backbones import batch_norms, build_backbone
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from conftest import jpeg, photo
 from test_trainer import rows, same_weights, settings
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.order import EpochOrder
-from fastneg.training import checkpoint
+from fastneg.data.load.order import EpochOrder
+from fastneg.runs import checkpoint
 from fastneg.training.trainer import pretrain
 
 

@@ -12,8 +12,8 @@ from test_distributed import train
 from test_trainer import rows, settings, weights
 
 from fastneg.config import ConfigError
-from fastneg.data.loaders import TrainLoader
-from fastneg.training.resume import TrainingError
+from fastneg.data.load.loaders import TrainLoader
+from fastneg.errors import TrainingError
 from fastneg.training.trainer import pretrain
 
 WORKER = """
@@ -21,10 +21,10 @@ import contextlib, json, os, sys, torch
 from test_batch_norm import in_float64
 import torch.distributed as dist
 import torch.nn.functional as F
-from fastneg.batch_norm import SyncBatchNorm, sync_batch_norm
+from fastneg.models.batch_norm import SyncBatchNorm, sync_batch_norm
 from fastneg.config import PretrainConfig
 from fastneg.methods.key_order import Shuffled
-from fastneg.training import distributed
+from fastneg import distributed
 from fastneg.training.signals import Signals
 from fastneg.training.trainer import Trainer
 

@@ -1,4 +1,4 @@
-"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time (fastneg.recipes.measuring)."""
+"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time (fastneg.recipes.bench.measuring)."""
 
 import csv
 import json
@@ -9,12 +9,12 @@ import torch
 
 from fastneg.config import BenchConfig
 from fastneg.data import BetonReader
-from fastneg.recipes import bench
-from fastneg.recipes import bench_order as order
-from fastneg.recipes.bench_corruptions import bench_corruptions
-from fastneg.recipes.bench_loader import bench_loader, plot_loader
-from fastneg.recipes.loader_contenders import CONTENDERS, loop_of_patches
-from fastneg.recipes.measuring import figures_of, take_turns
+from fastneg.recipes.bench import order
+from fastneg.recipes.bench import run as bench
+from fastneg.recipes.bench.corruptions import bench_corruptions
+from fastneg.recipes.bench.loader import bench_loader, plot_loader
+from fastneg.recipes.bench.loader_contenders import CONTENDERS, loop_of_patches
+from fastneg.recipes.bench.measuring import figures_of, take_turns
 
 
 def test_the_loaders_are_measured_beside_each_other(tmp_path):
@@ -33,13 +33,13 @@ def test_the_loaders_are_measured_beside_each_other(tmp_path):
 
 
 def test_a_contender_that_is_not_installed_is_said_to_be_skipped(monkeypatch):
-    monkeypatch.setattr("fastneg.recipes.loader_contenders.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("fastneg.recipes.bench.loader_contenders.importlib.util.find_spec", lambda name: None)
     rows = {row["contender"]: row for row in bench_loader(1, 8, 4, {name: CONTENDERS[name] for name in ("decode_only", "ffcv")})}
     assert "not installed" in rows["ffcv"]["skipped"] and "skipped" not in rows["decode_only"]
 
 
 def test_the_published_patches_are_patches_of_the_view(monkeypatch):
-    monkeypatch.setattr("fastneg.recipes.loader_contenders.PATCH_SIZES", (5, 6))
+    monkeypatch.setattr("fastneg.recipes.bench.loader_contenders.PATCH_SIZES", (5, 6))
     view = torch.arange(3 * 24 * 24, dtype=torch.float32).view(3, 24, 24)
     tiled = loop_of_patches(view)
     assert tiled.shape == view.shape
@@ -62,7 +62,7 @@ def test_orders_are_measured_from_a_file_that_is_not_in_memory(tmp_path):
 
 
 def test_what_an_order_bench_forgets_is_not_in_memory_and_what_is_announced_stays(tmp_path):
-    """fastneg.recipes.bench_order drops what a set larger than memory would not keep."""
+    """fastneg.recipes.bench.order drops what a set larger than memory would not keep."""
     path = tmp_path / "x.beton"
     order._write(path, 64, 60_000)
     if order._drop_from_cache(path):
@@ -93,7 +93,7 @@ def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
 
 def test_corruptions_are_measured_beside_the_package(monkeypatch):
     for name, value in (("SIZE", 48), ("BATCH", 2), ("CORRUPTIONS", ("contrast", "glass_blur", "spatter"))):
-        monkeypatch.setattr(f"fastneg.recipes.bench_corruptions.{name}", value)
+        monkeypatch.setattr(f"fastneg.recipes.bench.corruptions.{name}", value)
     rows = list(bench_corruptions(rounds=1))
     by = {(row["contender"], row["corruption"], row.get("severity")): row["ms_per_image"] for row in rows}
     assert len(rows) == len(by) == 2 * 3 * 5 + 4

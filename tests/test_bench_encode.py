@@ -5,13 +5,13 @@ import importlib.util
 import pytest
 
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.image_files import prepare
-from fastneg.recipes.bench_checks import CHECKS, DAMAGES, KINDS, bench_checks
-from fastneg.recipes.bench_encode import CONTENDERS, FEW, _write, bench_encode, ffcv_unchecked
+from fastneg.data.encode.images import prepare
+from fastneg.recipes.bench.checks import CHECKS, DAMAGES, KINDS, bench_checks
+from fastneg.recipes.bench.encode import CONTENDERS, FEW, _write, bench_encode, ffcv_unchecked
 
 
 def test_encoding_is_measured_beside_a_copy_and_ffcv_where_it_is(monkeypatch):
-    monkeypatch.setattr("fastneg.recipes.loader_contenders.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("fastneg.recipes.bench.loader_contenders.importlib.util.find_spec", lambda name: None)
     rows = {row["contender"]: row for row in bench_encode(rounds=1, images=FEW + 8)}
     assert list(rows) == list(CONTENDERS)
     for name in ("ffcv", "ffcv_unchecked"):
@@ -24,8 +24,8 @@ def test_encoding_is_measured_beside_a_copy_and_ffcv_where_it_is(monkeypatch):
 
 def test_rates_are_of_the_images_beyond_the_few(monkeypatch):
     times = {"passthrough": {"images": (3.0, 4.0), "few": (1.0, 2.0)}, "ffcv": {"images": (30.0, 40.0), "few": (10.0, 20.0)}}
-    monkeypatch.setattr("fastneg.recipes.bench_encode.missing", lambda name: None)
-    monkeypatch.setattr("fastneg.recipes.bench_encode._run", lambda contender, source, out, workers: times[contender][source.name])
+    monkeypatch.setattr("fastneg.recipes.bench.encode.missing", lambda name: None)
+    monkeypatch.setattr("fastneg.recipes.bench.encode._run", lambda contender, source, out, workers: times[contender][source.name])
     rows = {row["contender"]: row for row in bench_encode(1, FEW + 8, {name: name for name in times})}
     assert rows["passthrough"]["images_per_s"] == 4 and rows["ffcv"]["images_per_s"] == pytest.approx(0.4)
     assert rows["passthrough"]["ratio_to_ffcv"] == pytest.approx(10) and rows["passthrough"]["ratio_to_ffcv_unchecked"] is None

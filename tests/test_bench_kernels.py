@@ -1,7 +1,7 @@
 """The kernels' benchmarks: every contender computes the same loss and gradient, and the rows and plots say what was measured.
 
-Serves fastneg.recipes.info_nce_contenders, fastneg.recipes.bench_info_nce, fastneg.recipes.bench_patch_shuffle,
-fastneg.recipes.bench_augment and fastneg.recipes.bench_compile.
+Serves fastneg.recipes.bench.info_nce_contenders, fastneg.recipes.bench.info_nce, fastneg.recipes.bench.patch_shuffle,
+fastneg.recipes.bench.augment and fastneg.recipes.bench.compile.
 """
 
 import importlib.util
@@ -15,9 +15,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from fastneg.recipes import bench_augment, bench_info_nce, bench_patch_shuffle
-from fastneg.recipes.bench_compile import bench_compile
-from fastneg.recipes.info_nce_contenders import CONTENDERS, MODULES, contenders
+from fastneg.recipes.bench import augment as bench_augment
+from fastneg.recipes.bench import info_nce as bench_info_nce
+from fastneg.recipes.bench import patch_shuffle as bench_patch_shuffle
+from fastneg.recipes.bench.compile import bench_compile
+from fastneg.recipes.bench.info_nce_contenders import CONTENDERS, MODULES, contenders
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GPU_ONLY = ("inf_cl", "liger_kernel")

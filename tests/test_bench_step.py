@@ -1,6 +1,6 @@
 """The step benchmark: its plain contender is the same training, and its rows name every contender.
 
-fastneg.recipes.plain_moco is tested here as the independent truth of a whole step that it is.
+fastneg.recipes.bench.plain_moco is tested here as the independent truth of a whole step that it is.
 """
 
 import copy
@@ -11,9 +11,9 @@ import torch
 from fastneg.config import PretrainConfig
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.moco import MoCo
-from fastneg.recipes.bench_step import bench_step
-from fastneg.recipes.measuring import times_of
-from fastneg.recipes.plain_moco import PlainMoCo, eager_info_nce
+from fastneg.recipes.bench.measuring import times_of
+from fastneg.recipes.bench.plain_moco import PlainMoCo, eager_info_nce
+from fastneg.recipes.bench.step import bench_step
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.training.optim import OPTIMIZERS
 
@@ -75,7 +75,7 @@ def test_a_drift_of_the_machine_cancels_from_ratios():
 
 def test_a_variant_changes_what_it_says(tmp_path, monkeypatch):
     """Each substitute is called by its own contender only."""
-    from fastneg.recipes import bench_step as module
+    from fastneg.recipes.bench import step as module
 
     called = {"loss": 0, "update": 0}
 

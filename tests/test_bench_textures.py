@@ -1,10 +1,10 @@
-"""The figures about textures mean what they say: fastneg.recipes.texture_quality and fastneg.recipes.bench_textures."""
+"""The figures about textures mean what they say: fastneg.recipes.bench.texture_quality and fastneg.recipes.bench.textures."""
 
 import pytest
 import torch
 
-from fastneg.recipes import bench_textures as bench
-from fastneg.recipes.texture_quality import (
+from fastneg.recipes.bench import textures as bench
+from fastneg.recipes.bench.texture_quality import (
     SPECTRUM_BINS,
     accuracy,
     colour_distance,

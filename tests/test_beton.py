@@ -1,4 +1,4 @@
-"""The format and the reader, with fastneg.data.errors and fastneg.data.sidecar.
+"""The format and the reader, with fastneg.data.errors and fastneg.data.beton.sidecar.
 
 The writer: test_beton_writer.py; with FFCV itself: test_ffcv_interop.py.
 """
@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
-from fastneg.data.checksum_block import POINTER
-from fastneg.data.sidecar import sidecar_path
+from fastneg.data.beton.checksum_block import POINTER
+from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
+from fastneg.data.beton.sidecar import sidecar_path
 
 RNG = np.random.default_rng(0)
 BLOBS = [RNG.integers(0, 256, size, dtype=np.uint8).tobytes() for size in (1, 900, 4096, 17, 2500, 3000)]

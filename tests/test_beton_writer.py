@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.beton import HEADER
-from fastneg.data.sidecar import sidecar_path
+from fastneg.data.beton.reader import HEADER
+from fastneg.data.beton.sidecar import sidecar_path
 
 
 def test_pages_grow_to_the_largest_sample(tmp_path):
@@ -96,7 +96,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     failed(interrupt, KeyboardInterrupt)
     failed(lambda writer: None, BetonError)  # no sample
-    monkeypatch.setattr("fastneg.data.beton_writer.os.fsync", full)
+    monkeypatch.setattr("fastneg.data.beton.writer.os.fsync", full)
     failed(lambda writer: writer.add(b"second", 1, 1, label=0), BetonError)
 
 

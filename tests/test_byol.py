@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastneg.encoders import scheduled_momentum
 from fastneg.methods.byol import BYOL
+from fastneg.models.encoders import scheduled_momentum
 from fastneg.recipes.presets import tiny_cpu
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from fastneg.errors import CheckpointError
 from fastneg.files import write_atomically
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
 
 
 def test_the_newest_are_kept_and_the_newest_is_loaded(tmp_path):
@@ -28,7 +29,7 @@ def test_a_damaged_newest_one_is_reported_and_the_one_before_is_used(tmp_path, c
     assert state["step"] == 1 and path.name == "step-000000001.pt"
     assert len(said) == 1 and newest.name in said[0]
     path.write_bytes(b"")
-    with pytest.raises(checkpoint.CheckpointError, match="None of the 2"):
+    with pytest.raises(CheckpointError, match="None of the 2"):
         checkpoint.load_newest(tmp_path, report=said.append)
 
 
@@ -53,11 +54,11 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 
     path = tmp_path / "step-1.pt"
     torch.save({"format": checkpoint.FORMAT, "state": Malicious()}, path)
-    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoint.load(path)
 
 
 def test_another_format_is_refused(tmp_path):
     torch.save({"format": 99}, tmp_path / "step-1.pt")
-    with pytest.raises(checkpoint.CheckpointError, match="format 99"):
+    with pytest.raises(CheckpointError, match="format 99"):
         checkpoint.load(tmp_path / "step-1.pt")

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from fastneg.backbones import build_backbone, refuses
 from fastneg.config import ConfigError
+from fastneg.distributed import World
+from fastneg.errors import TrainingError
+from fastneg.models.backbones import build_backbone, refuses
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.training.checks import check_batch, check_place
-from fastneg.training.distributed import World
-from fastneg.training.trainer import TrainingError, pretrain
+from fastneg.training.trainer import pretrain
 
 NONE = {"bn": "none", "bn_splits": None}
 SMALL = {"backbone": "alexnet", "patch_min": 4, "patch_max": 16, **NONE}

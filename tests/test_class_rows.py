@@ -2,7 +2,7 @@
 
 import torch
 
-from fastneg.evaluation.class_rows import few_shot, hold_out
+from fastneg.evaluation.label_splits import few_shot, hold_out
 
 
 def test_held_out_rows_are_of_every_class_and_no_others():

@@ -7,8 +7,9 @@ from test_trainer import rows, settings
 
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.config.augmentation import AUGMENTATIONS, EVALUATION, LINEAR_PROBE, Augmentation, augmentation_of, read_augmentation
+from fastneg.errors import TrainingError
 from fastneg.training.resume import plain
-from fastneg.training.trainer import TrainingError, pretrain
+from fastneg.training.trainer import pretrain
 
 OWN = [{"op": "crop", "ratio": [0.5, 2]}, {"op": "blur", "p": 0.3, "sigma": [0.5, 1]}, {"op": "flip", "p": 0}]
 

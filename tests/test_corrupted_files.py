@@ -14,10 +14,10 @@ from test_set_layouts import make_probed, tinted
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
-from fastneg.evaluation.corrupted_files import Arrays, corrupted_root, find_arrays, find_tree
 from fastneg.evaluation.corruptions import ALL_15
-from fastneg.evaluation.imagenet_c import find_cells, find_others, is_corrupted
-from fastneg.report.runs.rows import misfit
+from fastneg.evaluation.sets.corrupted_files import Arrays, corrupted_root, find_arrays, find_tree
+from fastneg.evaluation.sets.imagenet_c import find_cells, find_others, is_corrupted
+from fastneg.runs.results import misfit
 
 NAMES = ("airplane", "bird", "cat")
 

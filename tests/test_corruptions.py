@@ -6,7 +6,7 @@ import torch
 from conftest import photo
 from scipy import stats
 
-from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from fastneg.data.load.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, EXTRA, SEVERITIES, STOCHASTIC, corrupt, normalised, pixels_of
 from fastneg.evaluation.corruptions.blur import shuffle_sources
 from fastneg.evaluation.corruptions.draws import Draws

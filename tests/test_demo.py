@@ -14,11 +14,11 @@ import termios
 import pytest
 
 from fastneg.config import ConfigError
-from fastneg.data.beton import BetonReader
+from fastneg.data.beton.reader import BetonReader
 from fastneg.data.stencils import TEST_SETS, StencilsSpec
 from fastneg.recipes.cli import build_config
 from fastneg.recipes.demo import _make_images
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
 
 
 @pytest.fixture(scope="module")

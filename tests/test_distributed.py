@@ -8,15 +8,15 @@ import textwrap
 import pytest
 import torch
 
+from fastneg import distributed
 from fastneg.config import ConfigError
-from fastneg.training import distributed
-from fastneg.training.distributed import World, _place, any_rank, average, choose_device, gather, share_of_cores, start
+from fastneg.distributed import World, _place, any_rank, average, choose_device, gather, share_of_cores, start
 
 WORKER = """
 import os, sys, torch
 from fastneg.methods.moco import MoCo
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training import distributed
+from fastneg import distributed
 from fastneg.training.optim import GuardedSGD
 
 torch.set_num_threads(1)

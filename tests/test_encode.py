@@ -1,4 +1,4 @@
-"""Encoding with our writer: what it finds to encode (fastneg.data.sources), paired textures (fastneg.data.paired), and what is left when
+"""Encoding with our writer: what it finds to encode (fastneg.data.encode.sources), paired textures (fastneg.data.encode.paired), and what is left when
 it ends early (fastneg.files). With FFCV's writer: test_ffcv_interop.py.
 """
 
@@ -20,10 +20,11 @@ from conftest import jpeg, photo, rotated, saved
 from PIL import Image
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data import BetonError, BetonReader, pool
-from fastneg.data.encode import encode, encode_samples
-from fastneg.data.image_files import decoded_size
-from fastneg.data.subsets import IMAGENET100
+from fastneg.data import BetonError, BetonReader
+from fastneg.data.encode import pool
+from fastneg.data.encode.encode import encode, encode_samples
+from fastneg.data.encode.images import decoded_size
+from fastneg.data.encode.subsets import IMAGENET100
 from fastneg.files import temporary_file
 from fastneg.recipes.encode import run_encode
 

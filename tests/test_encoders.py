@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.backbones import build_backbone
-from fastneg.batch_norm import SplitBatchNorm2d, split_batch_norm
-from fastneg.encoders import Encoder, mlp, momentum_update
+from fastneg.models.backbones import build_backbone
+from fastneg.models.batch_norm import SplitBatchNorm2d, split_batch_norm
+from fastneg.models.encoders import Encoder, mlp, momentum_update
 
 
 def test_features_have_unit_length():

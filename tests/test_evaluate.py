@@ -9,18 +9,18 @@ from conftest import photo, saved
 from test_features import damage, make_beton, make_run
 
 from fastneg.config import ConfigError, EvaluateConfig, KnnConfig, LinearConfig
-from fastneg.data.beton import BetonReader
-from fastneg.data.loaders import EvalLoader
+from fastneg.data.beton.reader import BetonReader
+from fastneg.data.load.loaders import EvalLoader
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
 from fastneg.evaluation.evaluate import save_predictions
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
-from fastneg.evaluation.run import load_run
-from fastneg.evaluation.set_files import open_set
+from fastneg.evaluation.sets.files import open_set
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
-from fastneg.report.runs.predictions import read_predictions
+from fastneg.runs.load import load_run
+from fastneg.runs.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")

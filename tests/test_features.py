@@ -10,15 +10,15 @@ from conftest import jpeg, photo
 from PIL import Image
 from torch import nn
 
-from fastneg.backbones import build_backbone
 from fastneg.config import ConfigError
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.batch import EvalBatch
+from fastneg.data.load.batch import EvalBatch
 from fastneg.evaluation import features as module
 from fastneg.evaluation.features import extract_features, features_of, uses_autocast
-from fastneg.evaluation.run import load_run
+from fastneg.models.backbones import build_backbone
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
+from fastneg.runs.load import load_run
 
 SIZE = 32
 

@@ -13,8 +13,8 @@ import torch
 from conftest import jpeg, photo
 
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.data import feeding as module
-from fastneg.data.loaders import EvalLoader, TrainLoader
+from fastneg.data.load import feeding as module
+from fastneg.data.load.loaders import EvalLoader, TrainLoader
 
 WAIT_S = 120
 

@@ -1,4 +1,4 @@
-"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does. Serves fastneg.data.ffcv_writer.
+"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does. Serves fastneg.data.beton.ffcv.
 FFCV works in a process of its own (conftest.py)."""
 
 import contextlib
@@ -19,9 +19,9 @@ from PIL import Image
 
 from fastneg.config import EncodeConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data import ffcv_writer as module
-from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER
-from fastneg.data.encode import encode
+from fastneg.data.beton import ffcv as module
+from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER
+from fastneg.data.encode.encode import encode
 
 RNG = np.random.default_rng(0)
 TIMEOUT_S = 200

@@ -1,6 +1,6 @@
 """FFCV's standard loop, `for images, labels in loader`, on our files: it sees no checksums.
 
-Serves fastneg.data.checksum_block; FFCV works in a process of its own (conftest.py).
+Serves fastneg.data.beton.checksum_block; FFCV works in a process of its own (conftest.py).
 """
 
 import io
@@ -13,8 +13,8 @@ from PIL import Image
 
 from fastneg.config import EncodeConfig, VerifyConfig
 from fastneg.data import BetonReader, BetonWriter, open_data
-from fastneg.data.encode import encode
-from fastneg.data.verify import verify
+from fastneg.data.beton.verify import verify
+from fastneg.data.encode.encode import encode
 
 RNG = np.random.default_rng(0)
 SIDE, COUNT = 40, 8

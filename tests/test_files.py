@@ -1,5 +1,5 @@
-"""An output is none of the inputs, and whole or absent: fastneg.files, fastneg.data.outputs,
-fastneg.training.run_files, and every command that writes.
+"""An output is none of the inputs, and whole or absent: fastneg.files, fastneg.data.encode.outputs,
+fastneg.runs.outputs, and every command that writes.
 """
 
 import json
@@ -18,10 +18,10 @@ import pytest
 import torch
 from conftest import jpeg, photo
 
-from fastneg.backbones import build_backbone
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.files import OutputError, output_file, write_atomically
-from fastneg.recipes import bench
+from fastneg.models.backbones import build_backbone
+from fastneg.recipes.bench import run as bench
 from fastneg.recipes.cli import main
 
 

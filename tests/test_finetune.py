@@ -1,5 +1,5 @@
 """Fine-tuning: it learns, repeats by its seed, leaves the run as it was, and reports the last epoch (fastneg.recipes.finetune,
-fastneg.evaluation.descent)."""
+fastneg.evaluation.sgd)."""
 
 import dataclasses
 import json
@@ -8,15 +8,15 @@ import pytest
 import torch
 from test_features import make_beton, make_run, silent
 
-from fastneg.backbones import build_backbone
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
 from fastneg.evaluation import finetune
-from fastneg.evaluation.class_rows import few_shot
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
-from fastneg.evaluation.run import load_run, weights_digest
+from fastneg.evaluation.label_splits import few_shot
+from fastneg.models.backbones import build_backbone
 from fastneg.recipes.cli import main
-from fastneg.report.runs.rows import key_of, misfit
+from fastneg.runs.load import load_run, weights_digest
+from fastneg.runs.results import key_of, misfit
 
 SETTINGS = {"epochs": 6, "lr": 0.05, "head_lr": 0.2, "batch_size": 12, "weight_decay": 0.0, "threads": 1, "report": silent}
 

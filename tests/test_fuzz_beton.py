@@ -1,4 +1,4 @@
-"""Damaged files: fastneg.data.beton and fastneg.data.shards refuse them, or hand out what the damage left alone.
+"""Damaged files: fastneg.data.beton.reader and fastneg.data.beton.shards refuse them, or hand out what the damage left alone.
 
 A few hundred examples, always the same ones; FASTNEG_FUZZ_EXAMPLES=20000 draws that many new ones.
 """
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter
-from fastneg.data.beton import ALLOCATION, DESCRIPTOR, HEADER, IMAGE, POINTER_TYPES
+from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER, IMAGE, POINTER_TYPES
 
 EXAMPLES = int(os.environ.get("FASTNEG_FUZZ_EXAMPLES", "0"))
 TIME_LIMIT_S = 120  # of one example: what takes longer hangs

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fastneg.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
-from fastneg.data.batch import ViewBatch
-from fastneg.data.beton import BetonReader
-from fastneg.training.gallery import to_pixels, write_gallery
+from fastneg.data.beton.reader import BetonReader
+from fastneg.data.load.augmentation import IMAGENET_MEAN, IMAGENET_STD
+from fastneg.data.load.batch import ViewBatch
+from fastneg.runs.gallery import to_pixels, write_gallery
 
 
 def normalised(pixels):

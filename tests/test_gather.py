@@ -3,15 +3,15 @@
 import torch
 from test_distributed import train
 
-from fastneg.methods.gather import gather_own_first
+from fastneg.distributed import gather_own_first
 
 WORKER = """
 import sys, torch
-from fastneg.batch_norm import sync_batch_norm
+from fastneg.models.batch_norm import sync_batch_norm
 from fastneg.methods import METHODS
-from fastneg.methods.gather import gather_own_first
+from fastneg.distributed import gather_own_first
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training import distributed
+from fastneg import distributed
 from fastneg.training.optim import OPTIMIZERS
 
 torch.set_num_threads(1)

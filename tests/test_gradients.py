@@ -8,8 +8,8 @@ import torch
 from test_moco import build, views
 from test_trainer import rows, settings, weights
 
+from fastneg.errors import TrainingError
 from fastneg.training.gradients import accumulate
-from fastneg.training.resume import TrainingError
 from fastneg.training.trainer import pretrain
 
 

@@ -1,4 +1,4 @@
-"""Key passes replayed as CUDA graphs give the numbers of passes that are not (fastneg.graphs)."""
+"""Key passes replayed as CUDA graphs give the numbers of passes that are not (fastneg.models.graphs)."""
 
 import copy
 
@@ -7,11 +7,11 @@ import torch
 from test_moco import build, views
 from test_trainer import settings
 
-from fastneg import graphs
 from fastneg.config import ConfigError
+from fastneg.errors import TrainingError
 from fastneg.methods.byol import BYOL
+from fastneg.models import graphs
 from fastneg.recipes.presets import tiny_cpu_byol
-from fastneg.training.resume import TrainingError
 from fastneg.training.trainer import pretrain
 
 

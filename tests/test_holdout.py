@@ -1,4 +1,4 @@
-"""encode --holdout: two files of one source, with nothing of one in the other. Serves fastneg.data.holdout."""
+"""encode --holdout: two files of one source, with nothing of one in the other. Serves fastneg.data.encode.holdout."""
 
 import json
 import os
@@ -9,9 +9,10 @@ import pytest
 from conftest import jpeg, photo
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data import BetonError, BetonReader, beton_writer
-from fastneg.data.encode import encode
-from fastneg.data.holdout import Holdout, held_out_path
+from fastneg.data import BetonError, BetonReader
+from fastneg.data.beton import writer as beton_writer
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.holdout import Holdout, held_out_path
 from fastneg.recipes.encode import run_encode
 
 RNG = np.random.default_rng(0)

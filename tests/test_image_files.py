@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from fastneg.data import BetonError
-from fastneg.data.image_files import decoded_size, jpeg_header, prepare
+from fastneg.data.encode.images import decoded_size, jpeg_header, prepare
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)

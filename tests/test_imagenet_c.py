@@ -9,8 +9,8 @@ from test_evaluate import evaluate, lines, probed  # noqa: F401 fixtures
 from test_features import SIZE, make_beton
 
 from fastneg.evaluation import features
-from fastneg.evaluation.imagenet_c import find_cells, is_imagenet_c
-from fastneg.report.runs.rows import misfit
+from fastneg.evaluation.sets.imagenet_c import find_cells, is_imagenet_c
+from fastneg.runs.results import misfit
 
 TINTS = np.random.default_rng(99).integers(0, 256, (8, 3))
 

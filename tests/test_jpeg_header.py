@@ -8,7 +8,7 @@ from conftest import jpeg, photo, rotated, saved
 from nvidia.dali import fn, pipeline_def, types
 from PIL import Image
 
-from fastneg.data.jpeg_header import size_by_header
+from fastneg.data.jpeg import size_by_header
 
 PICTURE = Image.fromarray(photo(np.random.default_rng(0), 24, 40))
 KINDS = {

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fastneg.data import BetonError
-from fastneg.data import image_files as module
-from fastneg.data.image_files import decoded_alone, prepare
-from fastneg.data.jpeg_markers import check_markers
+from fastneg.data.encode import images as module
+from fastneg.data.encode.images import decoded_alone, prepare
+from fastneg.data.jpeg import check_markers
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)

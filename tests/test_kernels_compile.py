@@ -15,7 +15,7 @@ from fastneg.kernels.launch import compile_launch
 
 CODE = """
 import json
-from fastneg.recipes.bench_compile import bench_compile
+from fastneg.recipes.bench.compile import bench_compile
 if __name__ == "__main__":
     for row in bench_compile(targets=("sm_90",)):
         print(json.dumps(row))

@@ -9,14 +9,14 @@ from test_features import SIZE, make_beton, make_run
 from torch import nn
 
 from fastneg.config import ConfigError, LinearConfig
-from fastneg.data.beton import BetonReader
+from fastneg.data.beton.reader import BetonReader
+from fastneg.errors import CheckpointError
 from fastneg.evaluation import linear as module
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import LinearClassifier, learning_rate, load_linear, save_linear, train_on_crops, train_on_features
 from fastneg.evaluation.metrics import accuracy
-from fastneg.evaluation.run import load_run, weights_digest
 from fastneg.recipes.linear import run_linear
-from fastneg.training.checkpoint import CheckpointError
+from fastneg.runs.load import load_run, weights_digest
 
 
 def blobs(images, width, classes, distance, seed=0, scale=1.0):

@@ -1,6 +1,6 @@
 """The pipeline against torchvision given the same numbers, and the promises of the loaders.
 
-Serves fastneg.data.loaders, fastneg.data.feeding and fastneg.data.pipeline.
+Serves fastneg.data.load.loaders, fastneg.data.load.feeding and fastneg.data.load.pipeline.
 """
 
 import gc
@@ -18,15 +18,15 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 
 from fastneg.config.augmentation import Augmentation, augmentation_of
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.augmentation import (
+from fastneg.data.load.augmentation import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     batch_generator,
     draw_jitter_order,
     draw_view,
 )
-from fastneg.data.batch import EvalBatch, ViewBatch
-from fastneg.data.loaders import CropLoader, EvalLoader, TrainLoader
+from fastneg.data.load.batch import EvalBatch, ViewBatch
+from fastneg.data.load.loaders import CropLoader, EvalLoader, TrainLoader
 
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
@@ -129,7 +129,7 @@ def test_colour_changes_against_torchvision(reader, changes, reference, bound, m
         view.update({name: np.full(count, value, np.float32) for name, value in changes.items()})
         return view
 
-    monkeypatch.setattr("fastneg.data.loaders.draw_view", drawn)
+    monkeypatch.setattr("fastneg.data.load.loaders.draw_view", drawn)
     loader = train_loader(reader, image_size=64)
     batch = next(iter(loader.epoch(0)))
     for row, index in enumerate(batch.index.tolist()):

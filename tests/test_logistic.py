@@ -12,8 +12,8 @@ from fastneg.config import ConfigError, LinearConfig
 from fastneg.evaluation.linear import load_linear, standardisation
 from fastneg.evaluation.logistic import PENALTIES, fit_on_features
 from fastneg.evaluation.metrics import accuracy
-from fastneg.evaluation.run import load_run
 from fastneg.recipes.linear import run_linear
+from fastneg.runs.load import load_run
 
 
 @pytest.mark.parametrize("weight_decay", [1e-2, 1e-4])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from fastneg.kernels.unit_length import unit_rows
 from fastneg.losses import InfoNCELoss, info_nce, nt_xent
-from fastneg.unit_length import unit_rows
 
 OPTIONS = [
     ({"temperature": 0}, "temperature is 0: a finite number above 0"),

@@ -12,11 +12,11 @@ from test_set_files import make_folder
 
 from fastneg.config import ConfigError, EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.data.encode import encode
-from fastneg.data.image_files import jpeg_header, prepare
-from fastneg.data.textures import SynthesisedTextures, write_textures
-from fastneg.data.verify import verify
-from fastneg.evaluation import set_files
+from fastneg.data.beton.verify import verify
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.images import jpeg_header, prepare
+from fastneg.data.encode.textures import SynthesisedTextures, write_textures
+from fastneg.evaluation.sets import files as set_files
 
 # Colours that change from pixel to pixel while the brightness stays: all of it is lost where chroma
 # is halved.

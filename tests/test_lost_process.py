@@ -11,7 +11,7 @@ import pytest
 import torch.distributed as dist
 from test_trainer import rows, same_weights
 
-from fastneg.training.distributed import agree_on_token
+from fastneg.distributed import agree_on_token
 
 WORKER = """
 import os, signal, sys, torch
@@ -77,6 +77,6 @@ def test_processes_agree_whatever_earlier_ones_left_in_the_store(size):
 
 
 def test_a_process_that_never_comes_is_named(monkeypatch):
-    monkeypatch.setattr("fastneg.training.distributed.TIMEOUT", datetime.timedelta(seconds=0.1))
+    monkeypatch.setattr("fastneg.distributed.TIMEOUT", datetime.timedelta(seconds=0.1))
     with pytest.raises(TimeoutError, match="rank 1, 2"):
         agree_on_token(dist.HashStore(), 0, 3)

@@ -10,7 +10,7 @@ import time
 from test_slurm import free_port
 from test_trainer import rows, settings
 
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
 
 
 def listens(port):

@@ -6,7 +6,9 @@ import time
 import pytest
 import torch
 
-from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
+from fastneg.runs.environment import device_memory, environment
+from fastneg.runs.log import RunLog, drop_rows_after
+from fastneg.training.meter import Clock, Meter
 
 
 def test_meter_reads_means_and_forgets():

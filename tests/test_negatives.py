@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastneg.config import NEGATIVE_KINDS, ConfigError, PretrainConfig
-from fastneg.data.batch import ViewBatch
+from fastneg.data.load.batch import ViewBatch
 from fastneg.negatives import NEGATIVES, make_negatives
 from fastneg.negatives.blur import blur_negatives
 from fastneg.negatives.random_image import random_image_negatives

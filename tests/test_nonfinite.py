@@ -7,10 +7,11 @@ import torch
 from test_trainer import settings, weights
 
 from fastneg.data import BetonReader
-from fastneg.data.order import EpochOrder
-from fastneg.training.checkpoint import CheckpointError, load, paths
+from fastneg.data.load.order import EpochOrder
+from fastneg.errors import CheckpointError, TrainingError
+from fastneg.runs.checkpoint import load, paths
 from fastneg.training.nonfinite import replay
-from fastneg.training.trainer import TrainingError, pretrain
+from fastneg.training.trainer import pretrain
 
 
 def diverge(beton, out, **changes):

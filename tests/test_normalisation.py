@@ -1,5 +1,5 @@
 """The normalisation of a run reaches every place where its network sees images, or they are shown
-(fastneg.config.normalisation, fastneg.training.preprocessing)."""
+(fastneg.config.normalisation, fastneg.models.preprocessing)."""
 
 import contextlib
 import dataclasses
@@ -18,20 +18,21 @@ from torch import nn
 
 from fastneg.config import IMAGENET, ConfigError, ImportConfig, Normalisation, PretrainConfig
 from fastneg.data import BetonReader
-from fastneg.data.beton_writer import BetonWriter
-from fastneg.data.loaders import CropLoader, TrainLoader
+from fastneg.data.beton.writer import BetonWriter
+from fastneg.data.load.loaders import CropLoader, TrainLoader
+from fastneg.errors import TrainingError
+from fastneg.evaluation.corruptions.robustness import evaluate_corruptions
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
 from fastneg.evaluation.linear import LinearClassifier, train_on_crops
-from fastneg.evaluation.robustness import evaluate_corruptions
-from fastneg.evaluation.run import load_run, weights_digest
+from fastneg.models.preprocessing import preprocessing_for, told_of_init
 from fastneg.recipes.cli import build_config, main
-from fastneg.report.runs.run_folder import read_run
 from fastneg.report.sections.settings import reproduce
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
+from fastneg.runs.folder import read_run
+from fastneg.runs.load import load_run, weights_digest
 from fastneg.training.online_knn import OnlineKnn
-from fastneg.training.preprocessing import preprocessing_for, told_of_init
-from fastneg.training.trainer import TrainingError, pretrain
+from fastneg.training.trainer import pretrain
 
 HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 ODD = Normalisation((0.1, 0.6, 0.3), (0.9, 0.2, 0.4))

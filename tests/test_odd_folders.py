@@ -1,7 +1,7 @@
 """Odd source trees: the labels of encode against those written by hand, and what is said of what is
 left out.
 
-fastneg.data.folders and fastneg.data.class_folders are tested here and in test_unreadable_folders.py.
+fastneg.data.encode.folders and fastneg.data.encode.class_folders are tested here and in test_unreadable_folders.py.
 """
 
 import json
@@ -12,8 +12,8 @@ from odd_trees import IMAGE, labels, tree
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonReader
-from fastneg.data.sources import find_sources
-from fastneg.evaluation.set_files import Path, class_root, encoded
+from fastneg.data.encode.sources import find_sources
+from fastneg.evaluation.sets.files import Path, class_root, encoded
 from fastneg.recipes.cli import main
 
 SYSTEMS = [

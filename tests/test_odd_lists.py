@@ -1,8 +1,8 @@
 """Lists as people have them: the labels of `encode` against those written by hand, or a refusal that
 names what is wrong.
 
-fastneg.data.listing, fastneg.data.list_rows, fastneg.data.listed_files, fastneg.data.columns and
-fastneg.data.label_texts are tested here.
+fastneg.data.encode.listing, fastneg.data.encode.list_rows, fastneg.data.encode.listed_files, fastneg.data.encode.columns and
+fastneg.data.encode.label_texts are tested here.
 """
 
 import csv
@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.encode import encode
-from fastneg.data.label_texts import classes_of
-from fastneg.data.listing import read_list
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.label_texts import classes_of
+from fastneg.data.encode.listing import read_list
 
 PHOTO = jpeg(photo(np.random.default_rng(0), 24, 24))
 

@@ -1,7 +1,7 @@
 """Shards as people have them: the labels of `encode` against those written by hand, or a refusal that
 names what is wrong; and which field of a foreign .beton file is the label.
 
-fastneg.data.companions and fastneg.data.label_field are tested here.
+fastneg.data.encode.companions and fastneg.data.beton.label_field are tested here.
 """
 
 import pickle
@@ -13,11 +13,11 @@ from test_sources import tar
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.archives import list_archives
-from fastneg.data.beton import DESCRIPTOR, HEADER
-from fastneg.data.beton_writer import BetonWriter
-from fastneg.data.folders import SUFFIXES
-from fastneg.data.label_field import label_field
+from fastneg.data.beton.label_field import label_field
+from fastneg.data.beton.reader import DESCRIPTOR, HEADER
+from fastneg.data.beton.writer import BetonWriter
+from fastneg.data.encode.archives import list_archives
+from fastneg.data.encode.folders import SUFFIXES
 from fastneg.data.labels import labels_of
 
 

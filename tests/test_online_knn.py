@@ -14,12 +14,12 @@ from test_trainer import rows, same_weights, settings
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
-from fastneg.data.loaders import EvalLoader
+from fastneg.data.load.loaders import EvalLoader
+from fastneg.distributed import World
 from fastneg.evaluation.features import extract_features
-from fastneg.evaluation.run import load_run
 from fastneg.knn import knn_votes
+from fastneg.runs.load import load_run
 from fastneg.training import online_knn, trainer
-from fastneg.training.distributed import World
 from fastneg.training.trainer import pretrain
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastneg.data.order import EpochOrder
+from fastneg.data.load.order import EpochOrder
 
 
 def whole(order, epoch=0):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fastneg.data import BetonError
-from fastneg.data.pool import in_order
-from fastneg.data.shared_memory import SLOTS
+from fastneg.data.encode.pool import in_order
+from fastneg.data.encode.shared_memory import SLOTS
 
 
 def _slow_first(number):
@@ -89,7 +89,7 @@ def test_workers_end_with_the_generator(method):
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_workers_end_when_their_parent_is_killed(method, tmp_path):
     script = (
-        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1]); import test_pool; from fastneg.data.pool import in_order\n"
+        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1]); import test_pool; from fastneg.data.encode.pool import in_order\n"
         "if __name__ == '__main__':\n"
         "    for pid in in_order(test_pool._sleep, [0.2] * 1000, 2, multiprocessing.get_context(sys.argv[2])): print(pid, flush=True)"
     )

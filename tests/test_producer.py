@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fastneg.data.producer import Producer
+from fastneg.data.load.producer import Producer
 
 
 def test_items_come_in_order_and_only_so_many_ahead():

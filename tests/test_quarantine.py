@@ -9,9 +9,9 @@ from conftest import jpeg, photo, rotated, saved
 from PIL import Image
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.loaders import CropLoader, EvalLoader, TrainLoader
-from fastneg.data.order import EpochOrder
-from fastneg.data.quarantine import Quarantine
+from fastneg.data.load.loaders import CropLoader, EvalLoader, TrainLoader
+from fastneg.data.load.order import EpochOrder
+from fastneg.data.load.quarantine import Quarantine
 
 SIDE = 40
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.data.beton import WILL_NEED_BYTES
+from fastneg.data.beton.reader import WILL_NEED_BYTES
 
 
 def test_samples_are_announced_in_few_pieces(tmp_path):

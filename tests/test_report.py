@@ -1,5 +1,5 @@
-"""The report as a reader gets it: parsed HTML, decoded images (fastneg.report.page, fastneg.report.runs.run_folder,
-fastneg.report.runs.rows, fastneg.report.runs.pictures, fastneg.report.blocks, fastneg.report.sections.results,
+"""The report as a reader gets it: parsed HTML, decoded images (fastneg.report.page, fastneg.runs.folder,
+fastneg.runs.results, fastneg.runs.pictures, fastneg.report.blocks, fastneg.report.sections.results,
 fastneg.report.sections.settings, fastneg.report.sections.training, fastneg.report.sections.corruptions)."""
 
 import base64
@@ -22,8 +22,9 @@ from fastneg.report import intervals
 from fastneg.report.blocks import Cell, with_best
 from fastneg.report.entries import mean_cell
 from fastneg.report.page import write_report
-from fastneg.report.runs import pictures, run_folder
 from fastneg.report.sections.settings import reproduce
+from fastneg.runs import folder as run_folder
+from fastneg.runs import pictures
 
 
 def test_the_page_is_one_file_that_loads_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""Predictions: error consistency, reliability and example images; lines of every further kind (fastneg.report.runs.predictions,
+"""Predictions: error consistency, reliability and example images; lines of every further kind (fastneg.runs.predictions,
 fastneg.report.sections.agreement, fastneg.report.sections.examples, fastneg.report.sections.classes,
 fastneg.report.sections.representation, fastneg.report.sections.shape_or_texture)."""
 
@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from report_runs import add_new_kinds, add_predictions, add_rows, make_run, page_of
 
-from fastneg.data.beton import BetonReader
+from fastneg.data.beton.reader import BetonReader
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report.entries import group_runs
-from fastneg.report.runs import predictions
-from fastneg.report.runs.run_folder import read_run
 from fastneg.report.sections import agreement, examples
+from fastneg.runs import predictions
+from fastneg.runs.folder import read_run
 
 
 @pytest.fixture

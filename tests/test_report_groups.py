@@ -9,9 +9,9 @@ from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
 from fastneg.report import intervals
 from fastneg.report.blocks import Cell
 from fastneg.report.entries import Entry, alpha_families, group_name, group_runs, mean_cell
-from fastneg.report.runs.run_folder import Run
 from fastneg.report.sections import paired
 from fastneg.report.sections.alpha import baselines
+from fastneg.runs.folder import Run
 
 
 def run(name, **config):

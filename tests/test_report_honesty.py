@@ -14,9 +14,9 @@ from fastneg.report.blocks import Cell
 from fastneg.report.entries import Entry, group_runs
 from fastneg.report.page import write_report
 from fastneg.report.remarks import remarks
-from fastneg.report.runs.rows import chance_coverage
-from fastneg.report.runs.run_folder import Run, read_run
 from fastneg.report.sections.classes import told_apart
+from fastneg.runs.folder import Run, read_run
+from fastneg.runs.results import chance_coverage
 
 CLASSES = {
     "ring": {"top1": 100.0, "images": 50, "answered": 65.7, "precision": 12.7},

@@ -8,7 +8,7 @@ from report_runs import add_rows, make_run, page_of
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
 from fastneg.report import likeness
 from fastneg.report.entries import group_runs
-from fastneg.report.runs.run_folder import read_run
+from fastneg.runs.folder import read_run
 
 
 def two(tmp_path, **changes):

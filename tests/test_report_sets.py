@@ -3,7 +3,7 @@
 import numpy as np
 from report_runs import add_predictions, add_rows, make_run, page_of
 
-from fastneg.report.runs.run_folder import read_run
+from fastneg.runs.folder import read_run
 
 CATEGORIES = {"airplane": 1, "bear": 4, "bicycle": 2, "bird": 52, "boat": 5}
 

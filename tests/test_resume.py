@@ -12,15 +12,15 @@ import torch
 from test_trainer import rows, same_weights, settings
 
 from fastneg.config import ConfigError
-from fastneg.training import checkpoint
-from fastneg.training.resume import TrainingError
+from fastneg.errors import CheckpointError, TrainingError
+from fastneg.runs import checkpoint
 from fastneg.training.trainer import pretrain
 
 VICTIMS = """
 import json, os, random, signal, sys, time
 import torch
 from fastneg.config import PretrainConfig
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
 from fastneg.training.trainer import pretrain
 
 torch.set_num_threads({threads})
@@ -102,7 +102,7 @@ def test_a_full_disk_stops_the_run_with_the_checkpoints_intact(beton, tmp_path, 
     events = [path.unlink() for path in (tmp_path / "run" / "tensorboard").iterdir()]  # small, unlike the log
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        with pytest.raises((checkpoint.CheckpointError, OSError), match=said) as error:
+        with pytest.raises((CheckpointError, OSError), match=said) as error:
             pretrain(config.replace(epochs=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

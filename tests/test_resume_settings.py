@@ -10,9 +10,10 @@ from conftest import jpeg, photo
 from test_trainer import rows, settings
 
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.data.shards import open_data
-from fastneg.training import checkpoint
-from fastneg.training.resume import TrainingError, data_fingerprint, plain, refuse_another_run
+from fastneg.data.beton.shards import open_data
+from fastneg.errors import TrainingError
+from fastneg.runs import checkpoint
+from fastneg.training.resume import data_fingerprint, plain, refuse_another_run
 from fastneg.training.trainer import pretrain
 
 STEPS = 5  # an epoch of the 40 photos

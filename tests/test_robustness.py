@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastneg.evaluation.corruptions import ALL_15
-from fastneg.evaluation.robustness import ALEXNET, ALEXNET_CLEAN, mean_accuracy, mean_corruption_errors, summary, with_interval
+from fastneg.evaluation.corruptions.robustness import ALEXNET, ALEXNET_CLEAN, mean_accuracy, mean_corruption_errors, summary, with_interval
 
 
 def of(errors):

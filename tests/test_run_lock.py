@@ -8,12 +8,12 @@ import sys
 import pytest
 from test_trainer import settings
 
-from fastneg.training.resume import TrainingError
+from fastneg.errors import TrainingError
 from fastneg.training.trainer import pretrain
 
 HOLDER = """
 import sys
-from fastneg.training.run_lock import RunLock
+from fastneg.runs.lock import RunLock
 
 lock = RunLock(sys.argv[1])
 print("held", flush=True)

@@ -1,11 +1,11 @@
-"""The scaling model against numbers worked by hand, and the measured rows of real gloo processes (fastneg.recipes.bench_scaling)."""
+"""The scaling model against numbers worked by hand, and the measured rows of real gloo processes (fastneg.recipes.bench.scaling)."""
 
 import pytest
 
-from fastneg.recipes import bench_scaling as bench_scaling_module
-from fastneg.recipes.bench_scaling import bench_scaling
+from fastneg.recipes.bench import scaling as bench_scaling_module
+from fastneg.recipes.bench.scaling import bench_scaling
+from fastneg.recipes.bench.scaling_model import BUCKET_BYTES, Links, Step, predict
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.recipes.scaling import BUCKET_BYTES, Links, Step, predict
 
 LINKS = Links(inside_gb_s=100.0, between_gb_s=10.0, latency_us=0.0)
 STEP = Step(step_ms=100.0, backward_ms=50.0, gradient_bytes=100_000_000, gathered_bytes=1_000_000)

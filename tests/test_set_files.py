@@ -8,7 +8,7 @@ from conftest import jpeg, photo, saved
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
-from fastneg.evaluation.set_files import class_root, open_set
+from fastneg.evaluation.sets.files import class_root, open_set
 
 
 def make_folder(root, classes=("b", "a"), images=3, suffix="jpg"):

@@ -16,21 +16,21 @@ from test_features import SIZE, make_beton, make_run
 
 from fastneg.config import ConfigError, LinearConfig
 from fastneg.data import BetonReader, BetonWriter
+from fastneg.data.encode.subsets import IMAGENET100
 from fastneg.data.known_classes import CIFAR10, CIFAR100, IMAGENET, numbered_names
 from fastneg.data.labels import class_map
-from fastneg.data.subsets import IMAGENET100
 from fastneg.evaluation import features
 from fastneg.evaluation.categories import CATEGORIES_16
 from fastneg.evaluation.category_answers import category_logits
 from fastneg.evaluation.features import central_crops, features_of
 from fastneg.evaluation.linear import load_linear
-from fastneg.evaluation.run import load_run
-from fastneg.evaluation.sessions import conditions_of, find_sessions, session_sources
-from fastneg.evaluation.set_files import open_set
-from fastneg.evaluation.view import is_published, view_of
+from fastneg.evaluation.sets.files import open_set
+from fastneg.evaluation.sets.sessions import conditions_of, find_sessions, session_sources
+from fastneg.evaluation.sets.view import is_published, view_of
 from fastneg.recipes.linear import run_linear
-from fastneg.report.runs.predictions import read_predictions
-from fastneg.report.runs.run_folder import read_run
+from fastneg.runs.folder import read_run
+from fastneg.runs.load import load_run
+from fastneg.runs.predictions import read_predictions
 
 TINTS = np.random.default_rng(99).integers(0, 256, (8, 3))
 CATEGORIES = {"airplane": ["a", "b"], "bear": ["c"], "bicycle": ["d"], "bird": ["zebra"]}

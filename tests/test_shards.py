@@ -7,7 +7,7 @@ import pytest
 from conftest import jpeg, photo
 
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
-from fastneg.data.loaders import TrainLoader
+from fastneg.data.load.loaders import TrainLoader
 
 RNG = np.random.default_rng(0)
 

@@ -1,6 +1,6 @@
 """Sets that share images with the training set are told, wherever a figure comes from such a pair.
 
-Serves fastneg.data.overlap and fastneg.evaluation.shared.
+Serves fastneg.data.beton.overlap and fastneg.evaluation.shared.
 """
 
 import json
@@ -17,8 +17,8 @@ from test_trainer import rows, settings
 
 from fastneg.config import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig, ReportConfig
 from fastneg.data import BetonReader, BetonWriter, open_data
-from fastneg.data import overlap as module
-from fastneg.data.overlap import shared_images
+from fastneg.data.beton import overlap as module
+from fastneg.data.beton.overlap import shared_images
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.finetune import run_finetune
 from fastneg.recipes.knn import run_knn

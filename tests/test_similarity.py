@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from test_features import make_beton
 
 from fastneg.config import ConfigError, EvaluateConfig
-from fastneg.data.beton import BetonReader
+from fastneg.data.beton.reader import BetonReader
 from fastneg.evaluation import similarity as module
 from fastneg.evaluation.similarity import evaluate_similarity, settings_for
 from fastneg.methods import METHODS
 from fastneg.recipes.cli import build_config
 from fastneg.recipes.presets import moco_in100, tiny_cpu
-from fastneg.report.runs.rows import misfit, similarity_histograms
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
+from fastneg.runs.results import misfit, similarity_histograms
 
 
 def make_whole_run(folder, origin=None, **changes):

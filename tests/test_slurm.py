@@ -10,7 +10,7 @@ import time
 
 from test_trainer import rows, settings
 
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
 
 
 def free_port():

@@ -1,6 +1,6 @@
 """What can be encoded beside class folders: flat folders, tar archives, WebDataset shards, CSV lists; samples equal their files.
 
-fastneg.data.archives, fastneg.data.file_names and fastneg.data.listing are tested here.
+fastneg.data.encode.archives, fastneg.data.file_names and fastneg.data.encode.listing are tested here.
 """
 
 import io
@@ -14,9 +14,9 @@ from conftest import jpeg, photo
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.encode import encode
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.sources import find_sources
 from fastneg.data.file_names import split_names
-from fastneg.data.sources import find_sources
 from fastneg.recipes.cli import main
 
 PHOTOS = {f"img{i}.jpg": jpeg(photo(np.random.default_rng(i), 40, 48)) for i in range(6)}

@@ -4,7 +4,7 @@ import pytest
 from test_labels import fake
 
 from fastneg.config import ConfigError
-from fastneg.evaluation.test_sets import parse_sets, scored_labels, texture_labels
+from fastneg.evaluation.sets.named import parse_sets, scored_labels, texture_labels
 
 
 def test_sets_by_name():

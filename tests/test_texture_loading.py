@@ -1,6 +1,6 @@
 """Textures on the way from the loader to a step: each is treated as its query view was, whichever way it comes.
 
-Serves fastneg.data.loaders, fastneg.data.batch and fastneg.negatives together.
+Serves fastneg.data.load.loaders, fastneg.data.load.batch and fastneg.negatives together.
 """
 
 import io
@@ -12,8 +12,8 @@ from conftest import jpeg, photo
 from PIL import Image
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.augmentation import IMAGENET_STD, draw_patches
-from fastneg.data.loaders import TrainLoader
+from fastneg.data.load.augmentation import IMAGENET_STD, draw_patches
+from fastneg.data.load.loaders import TrainLoader
 from fastneg.negatives import make_negatives
 from fastneg.negatives.texture import texture_views
 from fastneg.recipes.presets import tiny_cpu

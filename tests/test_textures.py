@@ -1,4 +1,4 @@
-"""Textures made offline, as a tree and as a field of a .beton: fastneg.data.textures and fastneg.recipes.textures."""
+"""Textures made offline, as a tree and as a field of a .beton: fastneg.data.encode.textures and fastneg.recipes.textures."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from PIL import Image
 
 from fastneg.config import ConfigError, EncodeConfig, TexturesConfig
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.encode import encode
-from fastneg.data.textures import SynthesisedTextures, write_textures
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.textures import SynthesisedTextures, write_textures
 from fastneg.recipes.cli import main
 
 SMALL = {"size": 40, "patch": 24, "block": 10, "candidates": 8}

@@ -1,4 +1,4 @@
-"""Files that are no weights are told what they are, never how to switch a safeguard off (fastneg.training.torch_files)."""
+"""Files that are no weights are told what they are, never how to switch a safeguard off (fastneg.models.torch_files)."""
 
 import io
 import os
@@ -9,10 +9,11 @@ import torch
 from torchvision.models import resnet18
 
 from fastneg.config import PretrainConfig
+from fastneg.errors import CheckpointError, WeightsError
 from fastneg.methods.moco import MoCo
-from fastneg.training import checkpoint
-from fastneg.training.torch_files import UnreadableError, load_file
-from fastneg.training.weights import WeightsError, load_into, read_weights
+from fastneg.models.torch_files import UnreadableError, load_file
+from fastneg.models.weights import load_into, read_weights
+from fastneg.runs import checkpoint
 
 OLD = {"_use_new_zipfile_serialization": False}
 STATE = {"conv.weight": torch.ones(3000), "conv.bias": torch.zeros(3)}
@@ -69,7 +70,7 @@ def test_what_a_file_is_instead_is_told(tmp_path, kind, read):
     make, said = FILES[kind]
     path = tmp_path / "weights.pth"
     path.write_bytes(make())
-    with pytest.raises(checkpoint.CheckpointError, match=said) as error:
+    with pytest.raises(CheckpointError, match=said) as error:
         read(path)
     text = str(error.value)
     assert "cannot be read" in text and "\n" not in text
@@ -117,9 +118,9 @@ def test_tensors_that_are_no_weights_of_the_network_are_told(tmp_path, content, 
 
 def test_a_checkpoint_without_its_parts_is_told(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(checkpoint.CheckpointError, match="none of the files that fastneg writes"):
+    with pytest.raises(CheckpointError, match="none of the files that fastneg writes"):
         checkpoint.load(tmp_path / "list.pt")
-    with pytest.raises(checkpoint.CheckpointError, match="it holds no config and no method"):
+    with pytest.raises(CheckpointError, match="it holds no config and no method"):
         checkpoint.require("x.pt", {"format": 1}, ("config", "method"))
 
 

@@ -11,12 +11,15 @@ import threading
 import pytest
 import torch
 
-from fastneg import backbones
+from fastneg import distributed
 from fastneg.config import PretrainConfig
-from fastneg.evaluation.run import load_run
+from fastneg.errors import TrainingError
+from fastneg.models import backbones
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training import checkpoint, distributed, trainer
-from fastneg.training.trainer import TrainingError, pretrain
+from fastneg.runs import checkpoint
+from fastneg.runs.load import load_run
+from fastneg.training import trainer
+from fastneg.training.trainer import pretrain
 
 
 def settings(beton, out, **changes):

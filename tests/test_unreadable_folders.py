@@ -1,6 +1,6 @@
 """What cannot be read or is no file, by whom it is told, and what is tried before the first image.
 
-fastneg.data.folders and fastneg.data.preflight are tested here.
+fastneg.data.encode.folders and fastneg.data.encode.preflight are tested here.
 """
 
 import os
@@ -12,11 +12,13 @@ import pytest
 from odd_trees import labels, tree
 
 from fastneg.config import ConfigError, TexturesConfig
-from fastneg.data import BetonError, BetonReader, beton_writer, preflight
+from fastneg.data import BetonError, BetonReader
+from fastneg.data.beton import writer as beton_writer
+from fastneg.data.encode import preflight
+from fastneg.data.encode.folders import Tree, list_folder, read_file, walk, why_no_file
+from fastneg.data.encode.textures import write_textures
 from fastneg.data.file_names import split_names
-from fastneg.data.folders import Tree, list_folder, read_file, walk, why_no_file
-from fastneg.data.textures import write_textures
-from fastneg.evaluation.set_files import encoded
+from fastneg.evaluation.sets.files import encoded
 from fastneg.recipes.cli import main
 
 DENIED = PermissionError(13, "Permission denied")
@@ -91,7 +93,7 @@ def test_permissions_of_another_user(tmp_path):
     for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
         folder.chmod(folder.stat().st_mode | 0o005)
     code = (
-        "import os, sys; from fastneg.config import EncodeConfig; from fastneg.data.sources import find_sources\n"
+        "import os, sys; from fastneg.config import EncodeConfig; from fastneg.data.encode.sources import find_sources\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "found = find_sources(EncodeConfig(sys.argv[1], 'x', on_error='skip')); print(found.classes, found.skipped)\n"
         "try: found.read('cat/2.jpg')\nexcept OSError as error: print(error.strerror)\n"
@@ -140,7 +142,7 @@ def test_a_glob_names_the_folder_that_it_cannot_read(tmp_path, monkeypatch):
 def test_a_texture_that_is_missing_is_told_before_the_first_image(tmp_path, monkeypatch):
     src = tree(tmp_path / "src", *(f"a/{i}.jpg" for i in range(40)))
     tree(tmp_path / "textures", *(f"a/{i}.JPEG" for i in range(40) if i != 7))
-    monkeypatch.setattr("fastneg.data.encode._pass_through", None)
+    monkeypatch.setattr("fastneg.data.encode.encode._pass_through", None)
     with pytest.raises(
         BetonError, match=r"a/7\.jpg cannot be used: its texture: there is no .*textures/a/7\.jpg"
     ):
@@ -210,7 +212,7 @@ def test_what_fails_at_the_end_is_found_before_the_first_image(tmp_path, monkeyp
             "disk_usage",
             lambda path: preflight.shutil._ntuple_diskusage(10**9, 10**9 - 100, 100),
         )
-    monkeypatch.setattr("fastneg.data.encode._pass_through", None)
+    monkeypatch.setattr("fastneg.data.encode.encode._pass_through", None)
     said = {
         "sidecar": "x.beton.json, a folder: the name of a file",
         "file": "busy is a file: a folder was expected",

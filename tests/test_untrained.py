@@ -8,11 +8,11 @@ import torch
 from test_features import make_beton, make_run
 
 from fastneg.config import ConfigError, LinearConfig
-from fastneg.evaluation.run import append_result, load_run, weights_digest
 from fastneg.evaluation.untrained import untrained_of, verdict, verdict_of
 from fastneg.methods import METHODS
 from fastneg.recipes.cli import main
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
+from fastneg.runs.load import append_result, load_run, weights_digest
 
 
 @pytest.fixture

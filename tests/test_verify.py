@@ -4,7 +4,7 @@ from conftest import jpeg, photo, saved
 
 from fastneg.config import VerifyConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.verify import verify
+from fastneg.data.beton.verify import verify
 from fastneg.recipes.encode import run_verify
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from fastneg.config import ConfigError
-from fastneg.training.metrics import RunLog
+from fastneg.runs.log import RunLog
 
 
 class Stand:

@@ -1,6 +1,6 @@
 """Weights of other projects: what goes out and comes back gives the same outputs, and what does not fit is refused.
 
-fastneg.recipes.interchange is tested through the command line.
+fastneg.recipes.import_export is tested through the command line.
 """
 
 import argparse
@@ -12,12 +12,13 @@ from torch import nn
 from torchvision.models import resnet18, vit_b_16
 
 from fastneg.config import PretrainConfig
-from fastneg.evaluation.run import load_run
+from fastneg.errors import TrainingError, WeightsError
 from fastneg.methods.moco import MoCo
+from fastneg.models.weights import export_weights, load_into, read_weights
 from fastneg.recipes.cli import main
-from fastneg.training import checkpoint
-from fastneg.training.trainer import TrainingError, pretrain
-from fastneg.training.weights import WeightsError, export_weights, load_into, read_weights
+from fastneg.runs import checkpoint
+from fastneg.runs.load import load_run
+from fastneg.training.trainer import pretrain
 
 CONFIG = PretrainConfig(backbone="resnet18", queue_size=12, feature_dim=16, image_size=64, patch_max=32)
 

@@ -28,12 +28,12 @@ from fastneg.evaluation.metrics import (
     embedding,
     group_accuracies,
 )
-from fastneg.evaluation.run import refuse_other
-from fastneg.evaluation.sessions import conditions_of
+from fastneg.evaluation.sets.named import scored_labels, texture_labels
+from fastneg.evaluation.sets.sessions import conditions_of
+from fastneg.evaluation.sets.view import run_view, told_of_view
 from fastneg.evaluation.shape_bias import shape_bias
-from fastneg.evaluation.test_sets import scored_labels, texture_labels
-from fastneg.evaluation.view import run_view, told_of_view
 from fastneg.files import write_atomically
+from fastneg.runs.load import refuse_other
 
 TRUTHS = {
     "label": "the labels, as a set of textures in folders of classes",

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.loaders import EvalLoader
-from fastneg.encoders import embed
+from fastneg.data.load.loaders import EvalLoader
 from fastneg.files import write_atomically
-from fastneg.training.torch_files import UnreadableError, load_file
+from fastneg.models.encoders import embed
+from fastneg.models.torch_files import UnreadableError, load_file
 
 BATCH = 256
 FORMAT = 2

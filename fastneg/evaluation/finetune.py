@@ -13,10 +13,10 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.loaders import CropLoader
-from fastneg.evaluation.descent import descend
+from fastneg.data.load.loaders import CropLoader
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.linear import LinearClassifier
+from fastneg.evaluation.sgd import descend
 
 
 def fine_tune(

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError
-from fastneg.data.loaders import CropLoader
-from fastneg.encoders import embed
-from fastneg.evaluation.descent import descend
+from fastneg.data.load.loaders import CropLoader
 from fastneg.evaluation.features import uses_autocast
-from fastneg.evaluation.run import weights_digest
+from fastneg.evaluation.sgd import descend
 from fastneg.files import write_atomically
-from fastneg.training import checkpoint
+from fastneg.models.encoders import embed
+from fastneg.runs import checkpoint
+from fastneg.runs.load import weights_digest
 
 FORMAT = 1
 LEARNING_RATE = 10.0

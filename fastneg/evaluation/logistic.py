@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.evaluation.class_rows import hold_out
+from fastneg.evaluation.label_splits import hold_out
 from fastneg.evaluation.linear import LinearClassifier, standardisation
 from fastneg.evaluation.metrics import percent
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from fastneg.data.beton import BetonReader
+from fastneg.data.beton.overlap import FIELD, shared_images, told_shared
+from fastneg.data.beton.reader import BetonReader
+from fastneg.data.beton.shards import BetonSet
 from fastneg.data.errors import BetonError
-from fastneg.data.overlap import FIELD, shared_images, told_shared
-from fastneg.data.shards import BetonSet
 
 
 def train_facts(spec, reader):

@@ -9,12 +9,13 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError, PretrainConfig
-from fastneg.data.beton import TEXTURE_FIELD
-from fastneg.data.loaders import TrainLoader
+from fastneg.data.beton.reader import TEXTURE_FIELD
+from fastneg.data.load.loaders import TrainLoader
+from fastneg.errors import CheckpointError
 from fastneg.evaluation.features import uses_autocast
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
-from fastneg.training import checkpoint
+from fastneg.runs import checkpoint
 from fastneg.training.similarities import edges, histograms
 
 IMAGES = 2048
@@ -43,7 +44,7 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
     """
     found = checkpoint.load_newest(run)
     if found is None:
-        raise checkpoint.CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+        raise CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
     (path, state), device = found, torch.device(device)
     checkpoint.require(path, state, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):

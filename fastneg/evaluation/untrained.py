@@ -10,8 +10,8 @@ import dataclasses
 
 import torch
 
-from fastneg.backbones import build_backbone
-from fastneg.evaluation.run import results_of, weights_digest
+from fastneg.models.backbones import build_backbone
+from fastneg.runs.load import results_of, weights_digest
 
 KIND = "untrained"
 """The kind of the line of evaluation.jsonl that holds its accuracy."""

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.encoders import Encoder, at_least_float32, mlp, momentum_update, scheduled_momentum
-from fastneg.graphs import GraphedPass
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.output import MethodOutput
+from fastneg.models.encoders import Encoder, at_least_float32, mlp, momentum_update, scheduled_momentum
+from fastneg.models.graphs import GraphedPass
 
 
 class BYOL(nn.Module):

@@ -13,13 +13,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from fastneg.batch_norm import split_batch_norm
-from fastneg.encoders import Encoder, momentum_update, scheduled_momentum
-from fastneg.graphs import GraphedPass
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import Permuted, Same, Shuffled
 from fastneg.methods.output import MethodOutput, sample_rows
+from fastneg.models.batch_norm import split_batch_norm
+from fastneg.models.encoders import Encoder, momentum_update, scheduled_momentum
+from fastneg.models.graphs import GraphedPass
 
 
 class MoCo(nn.Module):

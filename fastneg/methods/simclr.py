@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fastneg.encoders import Encoder
+from fastneg.distributed import gather_own_first
 from fastneg.losses import nt_xent
 from fastneg.methods.alpha import Alphas
-from fastneg.methods.gather import gather_own_first
 from fastneg.methods.output import MethodOutput
+from fastneg.models.encoders import Encoder
 
 
 class SimCLR(nn.Module):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fastneg.config import PretrainConfig
 from fastneg.report.blocks import Cell, Column, common_start
-from fastneg.report.runs.rows import is_number, is_pair
+from fastneg.runs.results import is_number, is_pair
 
 OWN = ("out", "seed")
 """Settings in which the runs of a group differ."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastneg.counts import counted
-from fastneg.data.overlap import FIELD
+from fastneg.data.beton.overlap import FIELD
 from fastneg.report.blocks import pretty, with_best
 from fastneg.report.entries import sets_of
-from fastneg.report.runs.rows import is_number
+from fastneg.runs.results import is_number
 
 EVERYWHERE = ("images", "classes", "arg_max", "resize")
 OF_KIND = {

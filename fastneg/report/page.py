@@ -15,7 +15,6 @@ from fastneg.report.entries import group_runs, sets_of
 from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, marker
 from fastneg.report.plots.svg import inline_svg
 from fastneg.report.remarks import remarks
-from fastneg.report.runs.run_folder import read_run, run_names
 from fastneg.report.sections import (
     agreement,
     alpha,
@@ -28,7 +27,8 @@ from fastneg.report.sections import (
     shape_or_texture,
     training,
 )
-from fastneg.training.run_files import refuse_among, run_inputs
+from fastneg.runs.folder import read_run, run_names
+from fastneg.runs.outputs import refuse_among, run_inputs
 from fastneg.version import __version__
 
 SECTIONS = (

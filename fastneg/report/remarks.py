@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastneg.evaluation.default_answer import told_of_default
 from fastneg.evaluation.untrained import KIND, verdict
 from fastneg.report.blocks import pretty
-from fastneg.report.runs.rows import is_number
+from fastneg.runs.results import is_number
 
 
 def untrained_verdict(entry):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fastneg import distributed
 from fastneg.files import write_atomically
-from fastneg.training import distributed
 
 
 class BadSamples:

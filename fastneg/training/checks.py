@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.training.resume import TrainingError
+from fastneg.errors import TrainingError
 
 
 def check_batch(config, world):

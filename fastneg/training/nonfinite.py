@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from fastneg.config import PretrainConfig
+from fastneg.errors import CheckpointError
 from fastneg.files import write_atomically
 from fastneg.methods import METHODS
-from fastneg.training.checkpoint import CheckpointError, load
+from fastneg.runs.checkpoint import load
 from fastneg.training.gradients import accumulate
 
 FORMAT = 1

@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from fastneg import distributed
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.data.beton.overlap import FIELD, shared_images
+from fastneg.data.beton.shards import open_data
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
-from fastneg.data.loaders import EvalLoader
-from fastneg.data.overlap import FIELD, shared_images
-from fastneg.data.shards import open_data
-from fastneg.encoders import embed
+from fastneg.data.load.loaders import EvalLoader
 from fastneg.knn import knn_votes
-from fastneg.training import distributed
+from fastneg.models.encoders import embed
 
 NEIGHBOURS, TEMPERATURE = 200, 0.07
 """As `fastneg knn` votes by default."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from fastneg.config import PretrainConfig
 from fastneg.counts import counted
-from fastneg.data.beton import TEXTURE_FIELD
-from fastneg.encoders import scheduled_momentum
-from fastneg.training.checkpoint import require
+from fastneg.data.beton.reader import TEXTURE_FIELD
+from fastneg.errors import TrainingError
+from fastneg.models.encoders import scheduled_momentum
+from fastneg.runs.checkpoint import require
 from fastneg.training.optim import learning_rate
 
 MAY_CHANGE = {
@@ -41,10 +42,6 @@ ALIKE = ({"shuffle", "split"}, {"sync", "none"})
 """Values of --bn between which a run may change, and is told: each pair is one thing done by several
 processes and by one. shuffle and split keep the key's statistics from the query's; sync takes those
 of the whole batch, as one process alone does with none."""
-
-
-class TrainingError(Exception):
-    """A run that cannot start or go on, for a reason that its user can mend."""
 
 
 def plain(config):

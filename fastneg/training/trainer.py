@@ -14,30 +14,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fastneg.backbones import batch_norms, refuses
-from fastneg.batch_norm import SplitBatchNorm2d, sync_batch_norm
+from fastneg import distributed
 from fastneg.counts import counted
-from fastneg.data.loaders import TrainLoader
-from fastneg.data.shards import open_data
+from fastneg.data.beton.shards import open_data
+from fastneg.data.load.loaders import TrainLoader
+from fastneg.errors import TrainingError
 from fastneg.files import write_atomically
 from fastneg.methods import METHODS
+from fastneg.models.backbones import batch_norms, refuses
+from fastneg.models.batch_norm import SplitBatchNorm2d, sync_batch_norm
+from fastneg.models.preprocessing import told_of_init
+from fastneg.models.weights import load_into, read_weights
 from fastneg.negatives import make_negatives
-from fastneg.training import checkpoint, distributed
+from fastneg.runs import checkpoint
+from fastneg.runs.environment import device_memory, environment
+from fastneg.runs.gallery import write_gallery
+from fastneg.runs.lock import RunLock
+from fastneg.runs.log import RunLog, drop_rows_after
+from fastneg.runs.outputs import pretrain_output
 from fastneg.training.bad_samples import BadSamples
 from fastneg.training.checks import check_batch, check_place
-from fastneg.training.gallery import write_gallery
 from fastneg.training.gradients import accumulate
-from fastneg.training.metrics import Clock, Meter, RunLog, device_memory, drop_rows_after, environment
+from fastneg.training.meter import Clock, Meter
 from fastneg.training.nonfinite import write_dump
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, learning_rate
-from fastneg.training.preprocessing import told_of_init
-from fastneg.training.resume import TrainingError, data_fingerprint, plain, refuse_another_run
-from fastneg.training.run_files import pretrain_output
-from fastneg.training.run_lock import RunLock
+from fastneg.training.resume import data_fingerprint, plain, refuse_another_run
 from fastneg.training.signals import Signals
 from fastneg.training.similarities import edges, histograms
-from fastneg.training.weights import load_into, read_weights
 from fastneg.version import __version__
 
 STOP_EVERY = 10

@@ -9,7 +9,7 @@ from fastneg.evaluation.consistency import error_consistency
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty, with_best
 from fastneg.report.entries import entry_columns, mean_cell, sets_of
 from fastneg.report.plots.features import reliability
-from fastneg.report.runs.predictions import reliability_bins
+from fastneg.runs.predictions import reliability_bins
 
 
 def predicted_sets(runs):

@@ -10,7 +10,7 @@ from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
 from fastneg.report.plots.classes import class_dots
 from fastneg.report.remarks import default_answers
-from fastneg.report.runs.rows import is_number
+from fastneg.runs.results import is_number
 
 SHOWN = 20
 """Classes in a plot; tables hold all."""

@@ -8,7 +8,7 @@ from fastneg.report.blocks import Cell, Column, Row, Table, pretty
 from fastneg.report.entries import sets_of
 from fastneg.report.intervals import half_width
 from fastneg.report.likeness import warning
-from fastneg.report.runs.rows import is_number
+from fastneg.runs.results import is_number
 
 FIGURES = (
     ("linear", "top1", "linear probe, {set}"),

@@ -8,7 +8,7 @@ from fastneg.counts import counted
 from fastneg.report.blocks import Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
 from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.plots.features import classes_in_colour, embedding, similarity
-from fastneg.report.runs.rows import is_number, similarity_histograms
+from fastneg.runs.results import is_number, similarity_histograms
 
 OPEN = 4
 """Entries of which the plots are shown at once; those of further ones are folded."""

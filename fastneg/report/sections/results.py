@@ -15,10 +15,10 @@ from fastneg.report.intervals import RULE
 from fastneg.report.plots.accuracy import bars, trade_off
 from fastneg.report.plots.style import SERIES
 from fastneg.report.remarks import untrained_verdict
-from fastneg.report.runs.rows import is_number
 from fastneg.report.sections import paired
 from fastneg.report.sections.corruptions import origin
 from fastneg.report.sections.shape_or_texture import told_of_chance
+from fastneg.runs.results import is_number
 
 PROBES = {"linear": "linear probe", "knn": "kNN"}
 KINDS = (  # title, kind, figure, whether the highest is best; None: none is

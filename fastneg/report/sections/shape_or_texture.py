@@ -8,7 +8,7 @@ from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table,
 from fastneg.report.entries import entry_columns, sets_of
 from fastneg.report.plots.bias import category_boxes, category_matrix, texture_share
 from fastneg.report.remarks import default_answers
-from fastneg.report.runs.rows import ANSWERS, chance_coverage, is_number
+from fastneg.runs.results import ANSWERS, chance_coverage, is_number
 
 
 def pooled(entry, test_set):

@@ -1,0 +1,1 @@
+"""The .beton file: FFCV's format version 2, read, written and checked."""

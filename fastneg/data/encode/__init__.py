@@ -1,0 +1,1 @@
+"""Photos to a .beton file: sources, labels, images, the processes that do it."""

@@ -1,0 +1,182 @@
+"""Work spread over processes, its results in order, its progress shown."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+
+from fastneg.config import default_workers
+from fastneg.data.encode.shared_memory import SLOTS, SharedMemory
+from fastneg.data.errors import BetonError
+
+CHUNK = 32  # images a task
+PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
+FITS_A_PIPE = 1 << 15  # bytes that a worker can be sent though it does not read yet
+END_S = 5.0  # seconds that a worker whose pipe was closed may take to end
+
+
+def in_order(function, tasks, workers=0, context=None):
+    """Yield function(task) for each task of a sequence in turn, computed by worker processes (0: one a core); with one, in this process.
+
+    The workers are started by `context`, a multiprocessing context, or else by a fork server that has loaded what decoding needs; then
+    a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here. Workers end with the generator,
+    however it ends, and when this process is gone, even killed.
+
+    What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, good until the next result is asked for; where it does
+    not fit as bytes, and with one worker as it is: whatever it is, `memoryview` takes it.
+    """
+    workers = min(workers or default_workers(), len(tasks))
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    context, pool = context or process_context(), []
+    try:
+        for _ in range(workers):
+            pool.append(_Worker(function, context))
+        sent, done = 0, {}
+        for number in range(len(tasks)):
+            while number not in done:
+                # A second task keeps a worker busy while its first result is taken; results that wait for an earlier one are few.
+                for depth, worker in itertools.product((1, 2), pool):
+                    if sent < min(len(tasks), number + 4 * workers) and worker.has_room(depth) and worker.offer(sent, tasks[sent]):
+                        sent += 1
+                ready = multiprocessing.connection.wait([worker.pipe for worker in pool if worker.numbers])
+                done.update(worker.receive() for worker in pool if worker.pipe in ready)
+            worker, slot, (ended, result, trace) = done.pop(number)
+            if not ended:
+                raise result from RuntimeError(f"in a worker process:\n{trace}")
+            yield result
+            worker.free.append(slot)
+    finally:
+        for worker in pool:
+            worker.pipe.close()  # all before the first is waited for: forked workers hold the pipes of those that came before them
+        for worker in pool:
+            worker.end()
+
+
+class _Worker:
+    """A process with a pipe of its own: no lock or queue is shared, so that none can be left behind by a process that dies."""
+
+    def __init__(self, function, context):
+        self.pipe, theirs = context.Pipe()
+        self.numbers = deque()  # of the tasks that were sent and not answered, each with the slot for its result
+        self.free = list(range(SLOTS))
+        self._memory = SharedMemory()
+        self._process = context.Process(target=_work, args=(function, theirs, self.pipe, self._memory), daemon=True)
+        try:
+            self._process.start()
+        finally:
+            theirs.close()
+            self._memory.close_descriptor()
+
+    def has_room(self, depth):
+        """Whether the worker has less than `depth` tasks, and a slot for the result of another."""
+        return len(self.numbers) < depth and bool(self.free)
+
+    def offer(self, number, task):
+        """Send a task unless the worker would have to read first; returns whether it was sent."""
+        data = pickle.dumps((self.free[-1], task))
+        if self.numbers and len(data) > FITS_A_PIPE:
+            return False
+        try:
+            self.pipe.send_bytes(data)
+        except OSError as error:
+            raise self._died() from error
+        self.numbers.append((number, self.free.pop()))
+        return True
+
+    def receive(self):
+        """(number, (this worker, slot, (whether it ended well, result or exception, traceback))) of the oldest task."""
+        try:
+            number, slot = self.numbers.popleft()
+            return number, (self, slot, self._memory.unpack(self.pipe.recv_bytes(), slot))
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+
+    def _died(self):
+        self._process.join(END_S)
+        return BetonError(f"A worker process died ({self._process.exitcode}), perhaps for want of memory: try fewer --workers.")
+
+    def end(self):
+        """Wait for the end of the process, whose pipe is closed, or bring it about."""
+        if self.numbers:  # nobody wants the result of what it is doing
+            self._process.terminate()
+        self._process.join(END_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _work(function, pipe, ours, memory):
+    """The life of a worker: a task is read, its result is written, until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: what it means is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ours.close()  # a forked worker holds the other end too, and would never see it closed
+    while True:
+        try:
+            slot, task = pickle.loads(pipe.recv_bytes())
+        except EOFError:
+            return
+        try:
+            answer = memory.pack((True, function(task), None), slot)
+        except Exception as error:
+            trace = traceback.format_exc()
+            try:
+                answer = memory.pack((False, error, trace), slot)
+            except Exception:  # an exception that cannot travel
+                answer = memory.pack((False, BetonError(f"{type(error).__name__}: {error}"), trace), slot)
+        try:
+            pipe.send_bytes(answer)
+        except OSError:  # the parent is gone
+            return
+
+
+def process_context():
+    # A fork of a process with threads may deadlock. A fork server has none, and imports what the workers need once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fastneg.data.encode.encode", "fastneg.data.beton.verify", "PIL.Image"])
+    return context
+
+
+def chunks(items, size):
+    """Slices of at most `size` items."""
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+class Progress:
+    """Samples and bytes done: a bar on a terminal, else a plain line now and then, on stderr."""
+
+    def __init__(self, what, total=None):
+        self._what, self._total, self._done, self._bytes = what, total, 0, 0
+        self._began = self._said = time.perf_counter()
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=what, unit="image", leave=False)
+
+    def advance(self, samples, size):
+        self._done, self._bytes = self._done + samples, self._bytes + size
+        now = time.perf_counter()
+        mb_per_s = self._bytes / 1e6 / max(now - self._began, 1e-9)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{mb_per_s:.1f} MB/s", refresh=False)
+            self._bar.update(samples)
+        elif now - self._said >= PLAIN_LINE_S:
+            self._said, of = now, f"/{self._total}" if self._total else ""
+            rate = self._done / (now - self._began)
+            print(f"{self._what}: {self._done}{of} images, {rate:.0f} images/s, {mb_per_s:.1f} MB/s", file=sys.stderr, flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,1 @@
+"""A .beton file to batches: order, DALI's pipeline, feeding, quarantine."""

@@ -1,0 +1,307 @@
+"""What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors, going on where a sample is bad."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fastneg.config import IMAGENET
+from fastneg.data.beton.reader import TEXTURE_FIELD, BetonError
+from fastneg.data.jpeg import size_by_header
+from fastneg.data.load.pipeline import build_pipeline, what_is_wrong, wrong_size
+from fastneg.data.load.producer import Producer
+from fastneg.data.load.quarantine import Quarantine
+from fastneg.kernels.augment import augment
+
+BATCHES_AHEAD = 2
+WAIT_S = 300.0
+"""A batch that takes longer than this is a hang: the wait ends with an error that says what it waited for."""
+
+
+class Request(NamedTuple):
+    """What one batch is made of."""
+
+    index: np.ndarray
+    """(N,) int64, its samples."""
+    views: list
+    """What the pipeline is fed for each view: {name: array}."""
+    size: int
+    """Side of the views in pixels."""
+    replaced: dict
+    """{index: reason} of the bad samples in whose places others stand."""
+    params: list | None = None
+    """`AugmentParams` for each view, where the views are augmented after the pipeline."""
+    max_sigma: float = 0.0
+    """The largest blur that they may hold."""
+    patches: dict | None = None
+    """What the pipeline is fed for the source patches of textures: {name: array}."""
+    sources: object = None
+    """What goes with the patches: the rest of a `TextureSources`, on the CPU."""
+    kept: np.ndarray | None = None
+    """(N,) bool: False for the bad samples that shall be left out, in whose places others stand until then; None: all are kept."""
+
+
+class Made(NamedTuple):
+    """One batch as it comes from the pipeline."""
+
+    request: Request
+    tensors: list
+    """(N, 3, H, W) channels_last, for each view."""
+    ready: object
+    """A CUDA event that the tensors are ready after; None on the CPU."""
+
+
+class FeedingLoader:
+    """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the consumer's work.
+
+    A loader says what the batch at a place, (epoch, iteration), is made of (`_request`). A batch with a sample that cannot be used is made
+    again, from its place, with another in its stead.
+
+    Args:
+        reader: `BetonReader`.
+        order: `EpochOrder`.
+        views, augment, device, threads, textures: as of `build_pipeline`.
+        check_crc, max_bad_share, quarantine, normalisation: as of `TrainLoader`.
+        normalise: False takes the windows from the pipeline as they are resized, uint8.
+        pipeline: further arguments of `build_pipeline`.
+    """
+
+    def __init__(
+        self,
+        reader,
+        order,
+        *,
+        views,
+        augment,
+        device,
+        threads,
+        textures=False,
+        check_crc=False,
+        max_bad_share=0.0,
+        quarantine=None,
+        normalise=True,
+        normalisation=IMAGENET,
+        **pipeline,
+    ):
+        self.reader, self.order, self._textures = reader, order, textures
+        self._normalisation = normalisation
+        if textures and TEXTURE_FIELD not in reader.image_fields:
+            raise BetonError(
+                f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it with --textures, or let them be made from "
+                "the images while training (--texture_source image)."
+            )
+        self.device = torch.device(device)
+        self._fields = (None, TEXTURE_FIELD) if textures else (None,)
+        self._looked_at = np.zeros(len(reader), bool)
+        self.check_crc = check_crc
+        if check_crc and any(reader.checksums_of(field or reader.image_fields[0]) is None for field in self._fields):
+            raise BetonError(f"{reader.path} holds no checksums, so they cannot be checked: encode it again, or leave check_crc off.")
+        self._stream = None
+        if self.device.type == "cuda":
+            if self.device.index is None:
+                self.device = torch.device("cuda", torch.cuda.current_device())
+            self._stream = torch.cuda.Stream(self.device)
+        self.quarantine = dict(quarantine or {})
+        """{index: reason} of the bad samples met in the batches that were handed out."""
+        self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
+        pipeline["normalisation"] = normalisation if normalise else None
+        pipeline.update(views=views, augment=augment, textures=textures, device=self.device, threads=threads)
+        self._build = partial(build_pipeline, order.local_batch_size, **pipeline)
+        self._pipe, self._running, self._process = self._build(), None, os.getpid()
+        self._held = None
+
+    def _request(self, place):
+        raise NotImplementedError
+
+    def __len__(self):
+        return self.order.iterations
+
+    def _run(self, epoch, start=0):
+        """Yield (request, tensors) for each batch of an epoch, from iteration `start` on."""
+        if self._pipe is None:
+            raise RuntimeError(f"The loader of {self.reader.path} is closed: open another.")
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                f"The loader of {self.reader.path} was opened in process {self._process}, this is {os.getpid()}: its threads are not here. "
+                "Open one in each process."
+            )
+        if self._running is not None:
+            self._running.close()
+        self._running = Producer(self._produce(epoch, start), WAIT_S, f"the next batch of {self.reader.path}", BATCHES_AHEAD)
+        for request, tensors, ready in self._running:
+            if ready is not None:
+                consumer = torch.cuda.current_stream(self.device)
+                consumer.wait_event(ready)
+                for tensor in tensors:
+                    tensor.record_stream(consumer)
+            self.quarantine.update(request.replaced)
+            yield request, tensors
+
+    def know(self, bad):
+        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from now on, without being tried."""
+        self.quarantine.update(bad)
+        self._quarantine.add(bad)
+
+    def __reduce__(self):
+        raise TypeError(f"A loader cannot go to another process: open {self.reader.path} there (a reader can go).")
+
+    # In the thread
+
+    def _produce(self, epoch, start):
+        pending = deque()  # (place, request, encoded, encoded textures) of batches that the pipeline works on
+        try:
+            for iteration in range(start, len(self)):
+                ahead = self.order.ahead(epoch, iteration, first=iteration == start)
+                self.reader.will_need(ahead)
+                if self._textures:
+                    self.reader.will_need(ahead, TEXTURE_FIELD)
+                self._feed(pending, (epoch, iteration))
+                if len(pending) == BATCHES_AHEAD:
+                    yield self._take(pending)
+            while pending:
+                yield self._take(pending)
+        finally:
+            self._held = None
+            if pending:  # an epoch that was left early, or a pipeline that failed: what was begun must not come out in the next
+                self._drain(pending)
+
+    def _feed(self, pending, place):
+        request = self._request(place)
+        while bad := self._refused(request.index):
+            self._quarantine.add(bad)
+            request = self._request(place)
+        encoded = [self.reader.encoded(int(i)) for i in request.index]
+        self._pipe.feed_input("encoded", encoded)
+        textures = [self.reader.encoded(int(i), TEXTURE_FIELD) for i in request.index] if self._textures else []
+        if textures:
+            self._pipe.feed_input("encoded_texture", textures)
+        self._pipe.feed_input("size", np.full((len(encoded), 2), request.size, np.float32))
+        for name, values in (request.patches or {}).items():
+            self._pipe.feed_input(name, values)
+        for number, view in enumerate(request.views):
+            for name, values in view.items():
+                self._pipe.feed_input(f"{name}{number}", values)
+        self._pipe.schedule_run()
+        pending.append((place, request, encoded, textures))  # DALI reads these bytes in place: they must live until the outputs are there
+
+    def _take(self, pending):
+        while True:
+            request = pending[0][1]
+            try:
+                shapes, *outputs = self._pipe.outputs()
+            except RuntimeError as error:
+                self._mend(pending, {index: reason for waiting in pending for index, reason in self._bad(*waiting[1:])}, error)
+                continue
+            wrong = {
+                int(index): reason
+                for index, shape in zip(request.index, shapes.as_array(), strict=True)
+                if (reason := wrong_size(shape, self.reader.sizes[index]))
+            }
+            if wrong:
+                self._mend(pending, wrong, None)
+                continue
+            pending.popleft()
+            return self._handed(request, outputs)
+
+    def _handed(self, request, outputs):
+        if self._stream is None:
+            return Made(request, self._views(request, outputs), None)
+        # DALI takes a tensor's memory back when the last reference goes, not when the last kernel has read it: a copy owns itself, and
+        # the outputs are held until it is made.
+        with torch.cuda.stream(self._stream):
+            tensors = self._views(request, outputs)
+            ready = torch.cuda.Event()
+            ready.record(self._stream)
+        if self._held is not None:
+            self._held[0].synchronize()
+        self._held = (ready, outputs)
+        return Made(request, tensors, ready)
+
+    def _views(self, request, outputs):
+        tensors = [_tensor(output) for output in outputs]
+        views, patches = tensors[: len(request.views)], tensors[len(request.views) :]
+        if self._stream is not None:
+            patches = [patch.clone(memory_format=torch.channels_last) for patch in patches]
+        if request.params is not None:
+            dtype = torch.float32 if self._stream is None else torch.float16
+            params = [one.to(self.device) for one in request.params]
+            options = {"dtype": dtype, "max_sigma": request.max_sigma}
+            options |= self._normalisation._asdict()
+            views = [
+                augment(view, one, **options)
+                for view, one in zip(views, params, strict=True)
+            ]
+        elif self._stream is not None:
+            views = [view.clone(memory_format=torch.channels_last) for view in views]
+        return views + patches
+
+    def _refused(self, index):
+        """{index: reason} of the samples that DALI is not given: each one's checksum is compared every time, its header looked at once."""
+        bad = {}
+        if self.check_crc:
+            damaged = [int(i) for i in index if not all(self.reader.matches_checksum(i, field) for field in self._fields)]
+            bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
+        for i in index[~self._looked_at[index]].tolist():
+            for field in self._fields:
+                if i not in bad and (reason := self._wrong_header(i, field)):
+                    bad[i] = f"its texture: {reason}" if field else reason
+            self._looked_at[i] = i not in bad
+        return bad
+
+    def _wrong_header(self, index, field):
+        if self.reader.is_raw(index, field):
+            return None
+        data, size = self.reader.encoded(index, field), self.reader.sizes_of(field or self.reader.image_fields[0])[index]
+        found = size_by_header(data)
+        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end the process (see `fastneg.data.jpeg`).
+        return what_is_wrong(data, size, self.device) if found is None else wrong_size(found, size)
+
+    def _bad(self, request, encoded, textures):
+        """(index, reason) of the samples of a batch that cannot be decoded: DALI names only a place in the batch, if at all."""
+        for index, data in zip(request.index.tolist(), encoded, strict=True):
+            if reason := what_is_wrong(data, self.reader.sizes[index], self.device):
+                yield index, reason
+        for index, data in zip(request.index.tolist(), textures, strict=False):  # there may be none
+            if reason := what_is_wrong(data, self.reader.sizes_of(TEXTURE_FIELD)[index], self.device):
+                yield index, f"its texture: {reason}"
+
+    def _mend(self, pending, bad, error):
+        """Quarantine the bad samples and begin the pending batches anew; a pipeline that failed is dead, so there is a new one."""
+        if not bad:
+            first = pending[0][1].index[0]
+            pending.clear()
+            self._pipe = self._build()
+            raise BetonError(f"DALI could not make the batch with samples {first} … of {self.reader.path}: {error}") from error
+        places = [place for place, *_ in pending]
+        pending.clear()
+        self._pipe = self._build()
+        self._quarantine.add(bad)
+        for place in places:
+            self._feed(pending, place)
+
+    def _drain(self, pending):
+        try:
+            for _ in range(len(pending)):
+                self._pipe.outputs()
+        except RuntimeError:
+            self._pipe = self._build()
+        pending.clear()
+
+    def _label(self, index):
+        return None if self.reader.labels is None else torch.from_numpy(self.reader.labels[index])
+
+    def close(self):
+        """Stop the feeding thread; the loader cannot be used afterwards."""
+        if self._running is not None and os.getpid() == self._process:
+            self._running.close()
+        self._pipe = self._running = None
+
+
+def _tensor(output):
+    """(N, 3, H, W) channels_last, in DALI's memory."""
+    return torch.from_dlpack(output.as_tensor()).permute(0, 3, 1, 2)

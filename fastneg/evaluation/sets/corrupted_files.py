@@ -1,0 +1,161 @@
+"""Where the images of a corruption and severity lie: folders or .beton files in a tree of any
+names, or the .npy files of CIFAR-10-C.
+
+Source of the .npy layout: Hendrycks and Dietterich 2019, arXiv:1903.12261: NAME.npy (50000, 32, 32,
+3) uint8, the 10,000 test images at severity 1, then 2 to 5; labels.npy (50000,).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fastneg.config import ConfigError
+from fastneg.counts import counted
+from fastneg.data.beton.writer import BetonWriter
+from fastneg.data.encode.class_folders import list_whole
+from fastneg.data.known_classes import is_number, numbered_names
+from fastneg.evaluation.corruptions import SEVERITIES
+
+SEVERITY = re.compile(r"\d+(\.\d+)?")
+LABELS = "labels.npy"
+ONE_SEVERITY = 10_000
+"""Images of CIFAR's test sets: a file of as many holds a single severity."""
+
+
+class Arrays(NamedTuple):
+    """One severity of a corruption in a .npy file."""
+
+    images: Path
+    severity: int
+
+    def write(self, path, classes):
+        """Write the images as raw pixels into a .beton file; returns its path.
+
+        Args:
+            classes: the classifier's class names, or None.
+        Raises:
+            ConfigError: arrays of another form, or a classifier of other classes than CIFAR's.
+        """
+        images, labels = _loaded(self.images), _labels(self.images.parent)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ConfigError(
+                f"{self.images} is {images.shape} {images.dtype}: (images, height, width, 3) uint8 "
+                "was expected."
+            )
+        each, rest = divmod(len(images), len(SEVERITIES))
+        tiled = each > 0 and np.array_equal(labels, np.tile(labels[:each], len(SEVERITIES)))
+        if len(labels) == each and not rest:
+            labels = np.tile(labels, len(SEVERITIES))
+        if (
+            rest
+            or each == 0
+            or len(labels) != len(images)
+            or (len(images) == ONE_SEVERITY and not tiled)
+        ):
+            raise ConfigError(
+                f"{self.images} holds {counted(len(images), 'image')}, {LABELS} {len(labels)} labels: the "
+                "same images at severities 1 to 5, one after "
+                "the other, and a label for each were expected (CIFAR-10-C: 50,000)."
+            )
+        names = [str(number) for number in range(int(labels.max()) + 1)]
+        _refuse_other_classes(self.images.parent, names, classes)
+        own = slice((self.severity - 1) * each, self.severity * each)
+        with BetonWriter(path, classes=names if classes is not None else None) as writer:
+            for pixels, label in zip(images[own], labels[own], strict=True):
+                writer.add_raw(np.array(pixels), label=int(label))
+        return path
+
+
+def _refuse_other_classes(folder, names, classes):
+    """The numbers of labels.npy mean CIFAR's classes: a classifier knows those by their names or by
+    their numbers."""
+    if classes is None or all(map(is_number, classes)):
+        return
+    found = numbered_names(names, classes)
+    if found is None or not found[0].startswith("CIFAR"):
+        some = ", ".join(list(classes)[:3])
+        raise ConfigError(
+            f"{folder / LABELS} numbers its classes, 0 to {len(names) - 1}, in CIFAR's order, and "
+            f"the classifier knows {some}, …: CIFAR-10's "
+            "names (airplane, automobile, …), the fine ones of CIFAR-100, or numbers were expected."
+        )
+
+
+def _loaded(path):
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"{path} cannot be read as a .npy file of numbers: {error}.") from error
+
+
+def _labels(folder):
+    labels = _loaded(folder / LABELS)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
+        raise ConfigError(
+            f"{folder / LABELS} is {labels.shape} {labels.dtype}: whole numbers from 0 on, one for "
+            "each image, were expected."
+        )
+    return np.asarray(labels, np.int64)
+
+
+def find_arrays(path):
+    """{(corruption, severity): Arrays} of a folder of .npy files with labels.npy among them; {} of
+    any other."""
+    if not (Path(path) / LABELS).is_file():
+        return {}
+    names = list_whole(path).files
+    files = [Path(path) / name for name in names if name.endswith(".npy") and name != LABELS]
+    return {
+        (file.stem, severity): Arrays(file, severity) for file in files for severity in SEVERITIES
+    }
+
+
+def find_tree(path):
+    """{(corruption, severity): folder of classes, or .beton file} of
+    PATH/<corruption>/<severity>/<class>/, whatever the names.
+
+    A severity is a number, kept as it is written; the corruptions may stand in folders of families.
+    {} where a path holds no such tree.
+    """
+    found = {}
+    for folder in _folders(path):
+        for place in [folder] if _severities(folder) else _folders(folder):
+            severities = _severities(place)
+            taken = any((place.name, severity) in found for severity in severities)
+            name = f"{folder.name}/{place.name}" if taken else place.name
+            found |= {(name, severity): own for severity, own in severities.items()}
+    return found
+
+
+def corrupted_root(path):
+    """The folder below a path that holds corruptions, through folders that hold nothing but
+    another; None if there is none."""
+    path = Path(path)
+    while path.is_dir() and not find_arrays(path):
+        folders = _folders(path)
+        if len(folders) != 1 or _severities(folders[0]):
+            return path if find_tree(path) else None
+        path = folders[0]
+    return path if path.is_dir() else None
+
+
+def _folders(path):
+    return [Path(path) / name for name in list_whole(path).folders]
+
+
+def _severities(folder):
+    """{severity: place} of a corruption's folder, the lowest first."""
+    found = {}
+    listing = list_whole(folder)
+    for name in listing.files:
+        stem = name.removesuffix(".beton")
+        if SEVERITY.fullmatch(stem) and stem != name:
+            found[stem] = Path(folder) / name
+    for name in listing.folders:
+        if SEVERITY.fullmatch(name) and _folders(Path(folder) / name):
+            found.setdefault(name, Path(folder) / name)
+    return dict(sorted(found.items(), key=lambda item: float(item[0])))

@@ -1,0 +1,85 @@
+"""Sets of model-vs-human with sessions: dnn/session-1/0001_ske_dnn_0_airplane_00_….png, the
+category in the file's name.
+
+Source: the README of rgeirhos/generalisation-humans-DNNs: number, experiment, subject, condition,
+    category, a number, the image shown.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastneg.config import ConfigError
+from fastneg.data.encode.class_folders import list_whole
+from fastneg.data.encode.folders import is_image
+from fastneg.data.encode.sources import FolderFiles, Sources
+
+NAME = re.compile(r"(?:.*/)?\d+_[^_/]+_[^_/]+_(?P<condition>[^_/]+)_(?P<category>[^_/]+)_[^/]+")
+SESSION = re.compile(r"session-\d+")
+
+
+def find_sessions(path):
+    """(folder, names of its session folders) of a set with sessions; None where a path is no such
+    set.
+
+    The folder may be the set, its dnn/, one of the sessions, or one that holds nothing but these. A
+    folder of images that are all named so counts as a session too.
+    """
+    path = Path(path)
+    if SESSION.fullmatch(path.name):
+        return path, ["."]
+    listing = list_whole(path)
+    folders, images = set(listing.folders), list(filter(is_image, listing.files))
+    if sessions := sorted(name for name in folders if SESSION.fullmatch(name)):
+        return path, sessions
+    if "dnn" in folders or (len(folders) == 1 and not images):
+        return find_sessions(path / ("dnn" if "dnn" in folders else folders.pop()))
+    return (path, ["."]) if images and not folders and all(map(NAME.fullmatch, images)) else None
+
+
+def session_sources(folder, sessions):
+    """The images of sessions, labelled by the categories in their names, as `Sources`.
+
+    Raises:
+        ConfigError: a session without images, or an image of another name.
+    """
+    names, told, ignored = [], [], 0
+    for session in sessions:
+        files = list_whole(Path(folder) / session).files
+        images = list(filter(is_image, files))
+        if not images:
+            raise ConfigError(
+                f"{Path(folder) / session} holds no images: "
+                "NNNN_experiment_dnn_condition_category_….png was expected."
+            )
+        ignored += len(files) - len(images)
+        for image in images:
+            if (match := NAME.fullmatch(image)) is None:
+                raise ConfigError(
+                    f"{Path(folder) / session / image} tells no category: the sessions of "
+                    "model-vs-human hold names such as "
+                    "0001_ske_dnn_0_airplane_00_airplane-0001-sketch-0.png, "
+                    "number_experiment_subject_condition_category_…."
+                )
+            names.append(image if session == "." else f"{session}/{image}")
+            told.append(match["category"])
+    classes = sorted(set(told))
+    labels = [classes.index(category) for category in told]
+    return Sources(
+        classes=classes,
+        names=names,
+        labels=labels,
+        ignored=ignored,
+        left_out={},
+        places=names,
+        read=FolderFiles(folder),
+        labels_from="file names",
+    )
+
+
+def conditions_of(names):
+    """The condition of each image of a set with sessions, a list of str; None where a name is of no
+    such set."""
+    found = [NAME.fullmatch(name or "") for name in names or ()]
+    return [match["condition"] for match in found] if found and all(found) else None

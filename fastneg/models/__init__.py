@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, batch normalisation, CUDA graphs, and weights in and out."""

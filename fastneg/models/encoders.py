@@ -1,0 +1,67 @@
+"""A backbone with its projector, and the momentum update.
+
+Legend: N batch, F backbone features, D feature dimension, H W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fastneg.models.backbones import build_backbone
+
+
+class Encoder(nn.Module):
+    """Backbone and MLP head: (N, 3, H, W) images to (N, D) features, of unit length unless told otherwise.
+
+    Features are float32, also under autocast, and float64 where weights and images are.
+
+    The head is MoCo v2's (one hidden layer as wide as the backbone's features, no batch normalisation), or with `hidden_dim` BYOL's (one
+    of that width, normalised).
+    Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
+    """
+
+    def __init__(self, backbone, feature_dim, image_size=224, *, hidden_dim=None, unit_length=True):
+        super().__init__()
+        self.backbone, width = build_backbone(backbone, image_size)
+        self.projector = mlp(width, hidden_dim or width, feature_dim, norm=hidden_dim is not None)
+        self.unit_length = unit_length
+
+    def forward(self, images):
+        features = at_least_float32(self.projector(self.backbone(images)))
+        return F.normalize(features, dim=1) if self.unit_length else features
+
+
+def at_least_float32(values):
+    """float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def mlp(width, hidden, out, norm=False):
+    """One hidden layer with ReLU, batch-normalised before it if `norm`."""
+    normalised = [nn.BatchNorm1d(hidden)] if norm else []
+    return nn.Sequential(nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out))
+
+
+@torch.no_grad()
+def momentum_update(key_encoder, query_encoder, momentum):
+    """key ← momentum · key + (1 − momentum) · query, over all parameters in one call; buffers stay."""
+    torch._foreach_lerp_(list(key_encoder.parameters()), list(query_encoder.parameters()), 1 - momentum)
+
+
+def scheduled_momentum(momentum, schedule, progress):
+    """The momentum at a share `progress` of the run: as it is ("constant"), or rising to 1 along a cosine ("cosine").
+
+    Source: Grill et al. 2020, arXiv:2006.07733: 1 - (1 - momentum) (cos(pi progress) + 1) / 2.
+    """
+    return momentum if schedule == "constant" else 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+
+
+@torch.no_grad()
+def embed(backbone, images, autocast=False):
+    """(N, 3, H, W) images of any float dtype to (N, F) float32 features without a gradient."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+        return backbone(images if autocast else images.float()).float()

@@ -1,1 +1,0 @@
-"""What run folders tell: their JSON files, predictions and pictures, read as far as they can be."""

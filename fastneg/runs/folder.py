@@ -1,0 +1,224 @@
+"""What a run folder tells, as far as it can be read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fastneg.config import ConfigError
+from fastneg.data.errors import BetonError
+from fastneg.models.torch_files import UnreadableError, load_file
+from fastneg.runs.pictures import read_gallery
+from fastneg.runs.predictions import read_predictions
+from fastneg.runs.results import is_number, key_of, misfit
+
+OF_IMPORTED = (
+    "backbone",
+    "image_size",
+    "eval_resize",
+    "eval_interpolation",
+    "mean",
+    "std",
+    "init",
+    "precision",
+    "probe",
+)
+"""Settings that mean something where weights were imported: the others are defaults that nobody trained with."""
+
+
+@dataclass
+class Run:
+    """What a run folder tells. What could not be read is in `problems`, in words."""
+
+    folder: Path
+    name: str
+    config: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
+    rows: list = field(default_factory=list)
+    """The `train` lines of metrics.jsonl."""
+    results: dict = field(default_factory=dict)
+    """{(kind, set): the last line of evaluation.jsonl of that kind and set, see `rows.key_of`}."""
+    gallery: list = field(default_factory=list)
+    """The images of gallery/, see `pictures.read_gallery`."""
+    predictions: dict = field(default_factory=dict)
+    """{set: Predictions} of predictions/."""
+    classes: list | None = None
+    """The classifier's class names, of linear.pt; None where they are not known."""
+    classifier: dict = field(default_factory=dict)
+    """How the classifier was trained, {what: in words}."""
+    imported: str = ""
+    """The file of weights that the folder was made of by fastneg import; empty where they were trained."""
+    problems: list = field(default_factory=list)
+
+    def source_path(self, test_set):
+        """The .beton file of the test set's images; BetonError where no line of evaluation.jsonl names it."""
+        path = self.results.get(("accuracy", test_set), {}).get("path")
+        if not isinstance(path, str):
+            raise BetonError(f"evaluation.jsonl names no .beton file for the set {test_set}.")
+        return path
+
+    def answered_as(self, other, test_set):
+        """Whether another run has predictions of the same images: of a file of the same name, at the same positions."""
+        if test_set not in self.predictions or test_set not in other.predictions:
+            return False
+        files = {Path(str(run.results.get(("accuracy", test_set), {}).get("path"))).name for run in (self, other)}
+        return len(files) == 1 and np.array_equal(self.predictions[test_set].index, other.predictions[test_set].index)
+
+    def class_name(self, number, test_set=None):
+        """The name of a class of the classifier, or of what a set is answered in; its number where
+        there are no names."""
+        classes = getattr(self.predictions.get(test_set), "classes", None) or self.classes
+        known = classes is not None and 0 <= number < len(classes)
+        return str(classes[number]) if known else f"class {number}"
+
+
+def run_names(folders):
+    """A short name for each folder: as many of its last parts as tell it from the others."""
+    if not folders:
+        raise ConfigError("--runs is empty: at least one run folder was expected.")
+    paths = [Path(folder).resolve() for folder in folders]
+    for path, folder in zip(paths, folders, strict=True):
+        if paths.count(path) > 1:
+            raise ConfigError(f"--runs names {folder} twice: each run can be shown once.")
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise AssertionError(f"distinct paths with equal parts: {paths}")
+
+
+def read_run(folder, name):
+    """The Run of a folder; ConfigError if it is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder: a run folder that fastneg pretrain wrote was expected.")
+    known = ("config.json", "metrics.jsonl", "evaluation.jsonl")
+    if not any((folder / file).is_file() for file in known):
+        raise ConfigError(f"{folder} is no run folder: it holds none of {', '.join(known)}, which fastneg pretrain and evaluate write.")
+    run = Run(folder, name)
+    run.config = _read_object(run, "config.json")
+    run.environment = _read_object(run, "environment.json")
+    if run.config.get("data") == "" and isinstance(run.config.get("init"), str):
+        run.imported = run.config["init"]
+        run.config = {name: value for name, value in run.config.items() if name in OF_IMPORTED}
+    if not run.imported or (folder / "metrics.jsonl").exists():
+        _read_training(run)
+    for row in _read_lines(run, "evaluation.jsonl"):
+        problem = misfit(row)
+        if problem:
+            run.problems.append(f"evaluation.jsonl: a line of kind {row['kind']!r} was left out, {problem}.")
+        else:
+            run.results[key_of(row)] = row
+    _compare_checkpoints(run)
+    if not run.imported or (folder / "gallery").exists():
+        run.gallery, problems = read_gallery(folder)
+        run.problems += problems
+    _read_classifier(run)
+    _read_answers(run)
+    return run
+
+
+def _read_training(run):
+    """The lines of metrics.jsonl, and whether the training came to its end."""
+    lines = [(row["kind"], _numbers(row)) for row in _read_lines(run, "metrics.jsonl")]
+    run.rows = [row for kind, row in lines if kind == "train" and "step" in row]
+    totals = [row["total_steps"] for kind, row in lines if kind == "start" and "total_steps" in row]
+    last = max((row["step"] for row in run.rows), default=0)
+    if totals and last < totals[-1]:
+        run.problems.append(f"the training is not finished: metrics.jsonl ends at step {last:g} of {totals[-1]:g}.")
+
+
+def _read_classifier(run):
+    """Of linear.pt: the names of the classes, and how it was trained."""
+    facts = run.results.get(("linear", "val"), {})
+    try:
+        if not (run.folder / "linear.pt").exists():
+            raise FileNotFoundError
+        facts = {**facts, **load_file(run.folder / "linear.pt")}
+        run.classes = list(facts["classes"]) if isinstance(facts["classes"], (list, tuple)) else None
+    except FileNotFoundError:
+        if (run.folder / "predictions").exists():
+            run.problems.append("linear.pt is missing: classes are shown by their numbers.")
+    except (UnreadableError, KeyError, ValueError, TypeError) as error:
+        run.problems.append(f"linear.pt cannot be read, classes are shown by their numbers: {error}.")
+    if isinstance(facts.get("mode"), str):
+        settings = {"epochs": facts.get("epochs"), "lr": facts.get("lr"), "batch": facts.get("batch_size")}
+        told = [f"{name} {value:g}" for name, value in settings.items() if is_number(value)]
+        run.classifier["probe"] = ", ".join([facts["mode"], *told])
+    if isinstance(facts.get("train"), str):
+        run.classifier["probe trained on"] = Path(facts["train"]).name
+
+
+def _read_answers(run):
+    """The predictions, by set."""
+    found, problems = read_predictions(run.folder)
+    run.problems += problems
+    named = {  # the name of a file has no slash
+        test_set.replace("/", "-"): test_set for kind, test_set in run.results if kind == "accuracy"
+    }
+    run.predictions = {named.get(stem, stem): predictions for stem, predictions in found.items()}
+
+
+def _compare_checkpoints(run):
+    """Point out results that are not of the same weights."""
+    sources = {}
+    for (kind, test_set), row in run.results.items():
+        if row.get("checkpoint"):
+            sources.setdefault(str(row["checkpoint"]), []).append(f"{kind} {test_set}")
+    if len(sources) > 1:
+        told = "; ".join(f"{checkpoint}: {', '.join(results)}" for checkpoint, results in sources.items())
+        run.problems.append(f"evaluation.jsonl: results are of different checkpoints ({told}): evaluate again to compare like with like.")
+
+
+def _read_text(run, file):
+    try:
+        return (run.folder / file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        run.problems.append(f"{file} is missing.")
+    except (OSError, UnicodeDecodeError) as error:
+        run.problems.append(f"{file} cannot be read: {error}.")
+    return None
+
+
+def _read_object(run, file):
+    text = _read_text(run, file)
+    if text is None:
+        return {}
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        run.problems.append(f"{file} is damaged: {error}.")
+        return {}
+    if not isinstance(content, dict):
+        run.problems.append(f"{file} holds no JSON object.")
+        return {}
+    return content
+
+
+def _read_lines(run, file):
+    """The JSON objects of a file that have a kind; one problem tells of all lines that are something else."""
+    rows, bad = [], []
+    for number, line in enumerate((_read_text(run, file) or "").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("kind"), str):
+            rows.append(row)
+        elif line.strip():
+            bad.append(number)
+    if bad:
+        run.problems.append(f"{file}: {_lines(bad)} could not be read and {'was' if len(bad) == 1 else 'were'} left out.")
+    return rows
+
+
+def _lines(numbers):
+    some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+    return f"line {some}" if len(numbers) == 1 else f"{len(numbers)} lines ({some})"
+
+
+def _numbers(row):
+    return {name: value for name, value in row.items() if is_number(value)}

@@ -1,0 +1,138 @@
+"""What a run folder holds, as far as commands write into it or read it. Nothing is opened for
+writing here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from fastneg.data.encode.outputs import named, named_data
+from fastneg.files import OutputError, is_below, output_file, output_folder
+
+FILES = (
+    "config.json",
+    "environment.json",
+    "metrics.jsonl",
+    "evaluation.jsonl",
+    "quarantine.json",
+    "linear.pt",
+    "wandb-id",
+    ".lock",
+)
+"""Files of a run beside its folders."""
+FOLDERS = (
+    "checkpoints", "features", "gallery", "nonfinite", "predictions", "sets", "tensorboard",
+    "wandb",
+)  # fmt: skip
+DATA_FIELDS = ("data", "knn_train", "knn_val", "init")
+"""Fields of a run's config that name files."""
+
+
+def run_output(run, inputs=(), flag="--out"):
+    """The folder of a new run, or of one that goes on, as a Path.
+
+    Args:
+        run: the folder.
+        inputs: paths of what the command reads.
+        flag: how the command line calls the folder.
+    Raises:
+        OutputError: it is no folder, holds an input, has a file of a run's that is an input or no
+            file, or has a config.json that no run wrote.
+    """
+    run = output_folder(run, flag, inputs)
+    evaluation_output(run, inputs, flag)
+    config = run / "config.json"
+    ours = "negatives" in _object(config) or any((run / "checkpoints").glob("step-*.pt"))
+    if config.exists() and not ours:
+        raise OutputError(
+            f"{flag} is {run}, whose config.json is of no run of fastneg and would be replaced: "
+            "name a folder of its own."
+        )
+    return run
+
+
+def evaluation_output(run, inputs=(), flag="--run", predictions=()):
+    """OutputError if a file that is written into a run folder is an input or no file.
+
+    Args:
+        run, inputs, flag: as of `run_output`.
+        predictions: names of test sets.
+    """
+    run = Path(run)
+    answers = [f"predictions/{name.replace('/', '-')}.npz" for name in predictions]
+    files = [path for path in inputs if not os.path.isdir(path)]
+    for name in (*FILES, *answers):
+        path = run / name
+        # Folders of test sets may hold millions of files: a file with one name is none of them.
+        several = path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
+        output_file(path, f"{name} of {flag}", inputs if several else files)
+    for name in FOLDERS:
+        output_folder(run / name, f"{name} of {flag}")
+
+
+def run_inputs(run):
+    """The files of a run folder, and those that it names as its data: what export and report read.
+
+    A folder of images is none of them: an output is an image of it by name only.
+    """
+    run = Path(run)
+    found = [run / name for name in FILES]
+    for folder in FOLDERS:
+        found += [each for each in (run / folder).rglob("*") if each.is_file()]
+    config = _object(run / "config.json")
+    specs = [config.get(name) for name in DATA_FIELDS]
+    specs += [row.get("path") for row in _rows(run / "evaluation.jsonl")]
+    texts = dict.fromkeys(spec for spec in specs if isinstance(spec, str) and spec)
+    return [*found, *(path for path in named_data(*texts) if not os.path.isdir(path))]
+
+
+def refuse_among(path, run, flag="OUT"):
+    """OutputError if a path lies where a run keeps files of its own."""
+    real, base = (Path(os.path.realpath(each)) for each in (path, run))
+    for name in FOLDERS:
+        if real.is_relative_to(base / name) or is_below(path, base / name):
+            raise OutputError(
+                f"{flag} is {path}, which lies in {Path(run) / name}, where the run keeps files of "
+                "its own: name another place."
+            )
+    if real.name in FILES and real.parent == base:
+        raise OutputError(
+            f"{flag} is {path}, the name of a file that the run {run} keeps: name another."
+        )
+
+
+def export_output(config):
+    """Where `fastneg export` writes, as a Path; OutputError if that is a file of the run."""
+    out = output_file(config.out, "OUT", run_inputs(config.run))
+    refuse_among(config.out, config.run)
+    return out
+
+
+def pretrain_output(config):
+    """The run folder of a PretrainConfig, as a Path; OutputError as of `run_output`."""
+    inputs = named_data(config.data, config.knn_train, config.knn_val)
+    return run_output(config.out, inputs + named(config.init))
+
+
+def _object(path):
+    """The JSON object of a small file, {} where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _rows(path):
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row

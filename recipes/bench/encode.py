@@ -1,0 +1,133 @@
+"""fastneg bench encode: images/s of writing a folder of JPEGs into a .beton file, beside FFCV's writer and a plain copy of the files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from fastneg.config import EncodeConfig, default_workers
+from fastneg.data.beton.ffcv import run_ffcv
+from fastneg.data.beton.writer import PAGE_SIZE
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.pool import CHUNK, Progress
+from fastneg.recipes.bench.loader import HEIGHT, WIDTH, photos
+from fastneg.recipes.bench.loader_contenders import missing
+
+FEW = 2 * CHUNK * default_workers()  # images of the folder that shows what starting takes: work for every process
+
+
+def bench_encode(rounds=3, images=16 * FEW, contenders=None):
+    """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image, ratios to FFCV's; medians of the rounds.
+
+    Starting takes seconds that do not grow with the folder (imports, processes), so each contender also writes a folder of `FEW` images:
+    rates and CPU times are of the images beyond those, start_s is how long the few took. passthrough checks images as by default,
+    passthrough_markers with `--check markers`. ffcv is `--writer ffcv --ffcv_mode jpg`, which decodes each image beforehand since FFCV's
+    writer would wait for ever for a bad one; ffcv_unchecked is its DatasetWriter without that.
+    Every contender but the copy has the same number of processes; the copy, one process and nothing synced, is the limit. All read files
+    that are in memory.
+    """
+    workers = default_workers()
+    contenders = dict(contenders or CONTENDERS)
+    skipped = {name: missing("ffcv") for name in contenders if name.startswith("ffcv") and missing("ffcv") is not None}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        size = _write(folder / "images", images)
+        _write(folder / "few", FEW)
+        run = lambda name, source: _run(contenders[name], folder / source, folder / name, workers)
+        figures = {name: [] for name in contenders if name not in skipped}
+        for name in figures:
+            run(name, "few")  # warms up
+        starts = {name: [] for name in figures}
+        for _ in range(rounds):  # in turn, so that a machine whose speed drifts treats them alike
+            for name in figures:
+                figures[name].append(run(name, "images"))
+                starts[name].append(run(name, "few"))
+    more, rates, cpu_ms, begin = images - FEW, {}, {}, {}
+    for name, found in figures.items():
+        begin[name], few_cpu = (statistics.median(values) for values in zip(*starts[name], strict=True))
+        rates[name] = sorted(more / (seconds - begin[name]) for seconds, _ in found)
+        cpu_ms[name] = 1000 * (statistics.median(cpu for _, cpu in found) - few_cpu) / more
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    for name in contenders:
+        row = {"bench": "encode", "contender": name, "images": images, "height": HEIGHT, "width": WIDTH, "bytes_per_image": size // images}
+        row["workers"] = 1 if name == "copy" else workers
+        if name in skipped:
+            yield {**row, "skipped": skipped[name]}
+            continue
+        yield {
+            **row,
+            "images_per_s": median[name],
+            "images_per_s_slowest": rates[name][0],
+            "images_per_s_fastest": rates[name][-1],
+            "mb_per_s": median[name] * size / images / 1e6,
+            "cpu_ms_per_image": cpu_ms[name],
+            "start_s": begin[name],
+            **{f"ratio_to_{base}": median[name] / median[base] if base in median else None for base in ("ffcv", "ffcv_unchecked")},
+        }
+
+
+def _run(contender, source, out, workers):
+    """(seconds, CPU seconds) of one run, whose output is removed."""
+    before, began = _cpu_seconds(), time.perf_counter()
+    contender(source, out, workers)
+    seconds, cpu_seconds = time.perf_counter() - began, _cpu_seconds() - before
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
+    return seconds, cpu_seconds
+
+
+def _cpu_seconds():
+    """CPU seconds of this process and all below it, living or finished: a fork server's workers are not this process's children."""
+    usage, children = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+            usage[int(stat.parent.name)] = sum(map(int, fields[11:15]))  # own and finished children's, user and system
+    ticks, waiting = 0, [os.getpid()]
+    while waiting:
+        process = waiting.pop()
+        ticks += usage.get(process, 0)
+        waiting += children.get(process, [])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def passthrough(source, out, workers):
+    encode(EncodeConfig(str(source), str(out), workers=workers))
+
+
+def passthrough_markers(source, out, workers):
+    encode(EncodeConfig(str(source), str(out), check="markers", workers=workers))
+
+
+def ffcv(source, out, workers):
+    encode(EncodeConfig(str(source), str(out), writer="ffcv", ffcv_mode="jpg", workers=workers))
+
+
+def ffcv_unchecked(source, out, workers):
+    config = EncodeConfig(str(source), str(out), writer="ffcv", ffcv_mode="jpg", workers=workers)
+    paths = sorted(source.glob("*/*.jpg"))
+    with Progress("encode", len(paths)) as progress:
+        run_ffcv(config, out, [str(path) for path in paths], [int(path.parent.name) for path in paths], PAGE_SIZE, progress)
+
+
+def copy(source, out, workers):
+    shutil.copytree(source, out)
+
+
+CONTENDERS = {contender.__name__: contender for contender in (passthrough, passthrough_markers, ffcv, ffcv_unchecked, copy)}
+
+
+def _write(folder, count):
+    """Write the photos into class folders; returns the bytes of all."""
+    size = 0
+    for i, (data, label) in enumerate(photos(count)):
+        path = folder / str(label) / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        size += len(data)
+    return size

@@ -1,0 +1,158 @@
+"""fastneg bench info_nce: the loss beside every other way to it, all in the same run.
+
+Legend: N batch, K shared negatives, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+from fastneg.recipes.bench.info_nce_contenders import contenders
+from fastneg.recipes.bench.measuring import bench_device, dtype_name, figures_of, flops_per_ms, in_cuda_graph, take_turns, unit_rows
+
+TEMPERATURE = 0.2
+SHAPES = {
+    "cpu": ((128, 16384, 128), (512, 16384, 128), (512, 65536, 128)),
+    "cuda": (*((rows, 65536, 128) for rows in (128, 512, 1024, 4096)), *((512, count, 128) for count in (4096, 16384, 262144))),
+}
+PASSES = ("forward", "backward", "forward_backward")
+
+
+def bench_info_nce(shapes=None, rounds=None):
+    """Yield a row per shape, contender and pass; the gradient goes to the query, as in MoCo.
+
+    share_of_floor compares with the time of the pass's matrix products alone (2NKD operations forward, 4NKD with the gradient; a backward
+    pass has no floor, it may be one multiplication) at the rate that one large product reaches in this run. peak_mib is what the call
+    needs beyond its inputs. On CUDA every pass is measured a second time, replayed from a CUDA graph.
+    """
+    device = bench_device()
+    rounds = rounds or (7 if device == "cpu" else 50)
+    for shape in shapes or SHAPES[device]:
+        rate = flops_per_ms(device)
+        parameters = {"bench": "info_nce", "device": device, "N": shape[0], "K": shape[1], "D": shape[2], "dtype": dtype_name(device)}
+        functions, skipped = contenders(device)
+        for which in PASSES:
+            runners = {name: _runner(function, device, shape, which) for name, function in functions.items()}
+            peaks = {name: _peak_mib(device, name, shape, which, runner) for name, runner in runners.items()}
+            floor = {"forward": 2, "backward": None, "forward_backward": 4}[which]
+            floor = None if floor is None else floor * shape[0] * shape[1] * shape[2] / rate
+            for graphed in (False, True) if device == "cuda" else (False,):
+                row = {**parameters, "pass": which, "cuda_graph": graphed}
+                ready, refused = _graphs(runners) if graphed else (runners, skipped)
+                times = take_turns(ready, rounds, device)
+                base = statistics.median(times["eager"]) if "eager" in times else None
+                for name in ready:
+                    figures = figures_of(times[name])
+                    yield {
+                        **row,
+                        "contender": name,
+                        **figures,
+                        "peak_mib": peaks[name],
+                        "share_of_floor": None if floor is None else floor / figures["ms_median"],
+                        "times_faster_than_eager": None if base is None else base / figures["ms_median"],
+                    }
+                for name, reason in refused.items():
+                    yield {**row, "contender": name, "skipped": reason}
+
+
+def _runner(function, device, shape, which):
+    """A function that runs one pass of a contender."""
+    query, positive, queue = unit_rows(device, *shape)
+    loss = lambda leaf: function(leaf, positive, queue, TEMPERATURE)
+    if which == "forward":
+        return lambda: loss(query)
+    leaf = query.clone().requires_grad_()
+    if which == "forward_backward":
+        return lambda: torch.autograd.grad(loss(leaf), leaf)
+    made = []  # the graph is made in the first round, which is not counted, and kept for the others
+
+    def backward():
+        if not made:
+            made.append(loss(leaf))
+        return torch.autograd.grad(made[0], leaf, retain_graph=True)
+
+    return backward
+
+
+def _graphs(runners):
+    """({name: replay of the pass from a CUDA graph}, {name: why it cannot be captured})."""
+    ready, refused = {}, {}
+    for name, runner in runners.items():
+        try:
+            ready[name] = in_cuda_graph(runner)
+        except RuntimeError as error:
+            refused[name] = f"not captured in a CUDA graph: {str(error).splitlines()[0]}"
+    return ready, refused
+
+
+# --- memory ------------------------------------------------------------------------------------------------------------------
+
+
+def _peak_mib(device, name, shape, which, runner):
+    if which == "backward":
+        return None  # what forward keeps for it counts; see forward_backward
+    if device == "cuda":
+        runner()
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        result = runner()
+        torch.cuda.synchronize()
+        del result
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        return None  # this system has no high-water mark that a process can reset
+    # A process of its own, whose high-water mark nothing else has raised.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_resident_growth_mib, name, shape, which).result()
+
+
+def _resident_growth_mib(name, shape, which):
+    function = contenders("cpu")[0][name]
+    small = (min(32, shape[0]), min(2048, shape[1]), shape[2])
+    _runner(function, "cpu", small, which)()  # loads the libraries and starts the threads
+    runner = _runner(function, "cpu", shape, which)
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # the high-water mark falls to what is resident now; that of getrusage would start at the parent's
+    before = _high_water_mib()
+    runner()
+    return _high_water_mib() - before
+
+
+def _high_water_mib():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+# --- plot --------------------------------------------------------------------------------------------------------------------
+
+
+def plot_info_nce(rows, file):
+    """Draw time and extra memory of forward and backward against K and against N, a line for each contender, as SVG into an open file."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in rows if row.get("ms_median") and row["pass"] == "forward_backward" and not row["cuda_graph"]]
+    if not rows:
+        raise ValueError("There are no rows to draw: no contender was measured forward and backward.")
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    panels = figure.subplots(2, 2, sharey="row")
+    for column, (along, fixed) in enumerate((("K", "N"), ("N", "K"))):
+        # of the values of the other parameter, the one that was measured at the most places
+        places = {value: {row[along] for row in rows if row[fixed] == value} for value in sorted({row[fixed] for row in rows})}
+        held = max(places, key=lambda value: len(places[value]))
+        for panel, field, label in zip(panels[:, column], ("ms_median", "peak_mib"), ("ms", "extra memory, MiB"), strict=True):
+            for name in dict.fromkeys(row["contender"] for row in rows):
+                line = sorted((row[along], row[field]) for row in rows if row["contender"] == name and row[fixed] == held and row[field])
+                if line:
+                    panel.plot(*zip(*line, strict=True), marker="o", label=name, linewidth=3 if name == "fastneg" else 1.5)
+            panel.set(xscale="log", yscale="log", xlabel=f"{along} at {fixed} = {held:,}", ylabel=label)
+            panel.grid(alpha=0.3)
+    panels[0, 0].legend(fontsize=8)
+    first = rows[0]
+    figure.suptitle(f"InfoNCE forward and backward, D = {first['D']}, {first['dtype']}, {first['device']}")
+    figure.savefig(file, format="svg")

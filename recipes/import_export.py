@@ -1,0 +1,67 @@
+"""fastneg import and fastneg export."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from fastneg.config import PretrainConfig
+from fastneg.errors import WeightsError
+from fastneg.files import write_atomically
+from fastneg.methods import METHODS
+from fastneg.models.preprocessing import FIELDS, preprocessing_for, told
+from fastneg.models.weights import export_weights, load_into, read_weights
+from fastneg.runs import checkpoint
+from fastneg.runs.environment import environment
+from fastneg.runs.outputs import export_output, run_output
+
+
+def run_import(config):
+    """Make a run folder of foreign weights."""
+    run = run_output(config.run, [config.weights], "RUN")
+    if checkpoint.paths(run):
+        raise WeightsError(f"{run} already holds checkpoints: name a new folder.")
+    weights = read_weights(config.weights)
+    sizes = {} if weights.queue is None else dict(zip(("queue_size", "feature_dim"), weights.queue.shape, strict=True))
+    given = {name: getattr(config, name) for name in FIELDS}
+    made = preprocessing_for(config.backbone, config.weights, **given)
+    settings = PretrainConfig(
+        backbone=config.backbone,
+        **made.settings(),
+        negatives="none",
+        out=str(run),
+        init=config.weights,
+        **(sizes or {"queue_size": 1}),
+    )
+    method = METHODS[settings.method](settings)
+    said = load_into(method, weights)
+    print("\n".join([*said, *told(made)]))
+    run.mkdir(parents=True, exist_ok=True)
+    for name, content in (("config", settings.as_dict()), ("environment", environment(torch.device("cpu")))):
+        write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
+    origin = {"imported": config.weights, "head_imported": "  head: taken" in said}
+    state = {"step": 0, "epoch": 0.0, **origin, "config": settings.as_dict(), "method": method.state_dict()}
+    path = checkpoint.save(run, 0, state, keep=1)
+    print(f"{path}: ready for fastneg linear, knn and evaluate.")
+    return 0
+
+
+def run_export(config):
+    """Write the weights of a run's newest checkpoint."""
+    out = export_output(config)
+    found = checkpoint.load_newest(config.run)
+    if found is None:
+        raise WeightsError(f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+    path, state = found
+    checkpoint.require(path, state, ("config", "method"))
+    settings = PretrainConfig(**state["config"])
+    export_weights(state["method"], settings, config.format, out)
+    kept = "as its metadata say"
+    if config.format != "safetensors":
+        kept = "which the format cannot hold: tell it to whoever takes the file"
+    print(
+        f"{config.out}: {path} as {config.format}. "
+        f"Images must be normalised with {settings.normalisation()}, {kept}."
+    )
+    return 0
