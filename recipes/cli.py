@@ -65,14 +65,14 @@ COMMANDS = {
     "textures": Command(configs.TexturesConfig, configs.TexturesConfig, "textures:run_textures", ("src", "out")),
     "verify": Command(configs.VerifyConfig, configs.VerifyConfig, "encode:run_verify", ("file",)),
     "pretrain": Command(_pretrain, PretrainConfig, "pretrain:run_pretrain"),
-    "import": Command(configs.ImportConfig, configs.ImportConfig, "interchange:run_import", ("weights", "run")),
-    "export": Command(configs.ExportConfig, configs.ExportConfig, "interchange:run_export", ("out",)),
+    "import": Command(configs.ImportConfig, configs.ImportConfig, "import_export:run_import", ("weights", "run")),
+    "export": Command(configs.ExportConfig, configs.ExportConfig, "import_export:run_export", ("out",)),
     "linear": Command(configs.LinearConfig, configs.LinearConfig, "linear:run_linear"),
     "finetune": Command(configs.FinetuneConfig, configs.FinetuneConfig, "finetune:run_finetune"),
     "knn": Command(configs.KnnConfig, configs.KnnConfig, "knn:run_knn"),
     "evaluate": Command(configs.EvaluateConfig, configs.EvaluateConfig, "evaluate:run_evaluate"),
     "report": Command(_report, ReportConfig, "report:run_report", ("runs",)),
-    "bench": Command(configs.BenchConfig, configs.BenchConfig, "bench:run_bench", ("name",)),
+    "bench": Command(configs.BenchConfig, configs.BenchConfig, "bench.run:run_bench", ("name",)),
     "presets": Command(configs.PresetsConfig, configs.PresetsConfig, "show_presets:run_presets"),
 }
 
