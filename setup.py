@@ -1,18 +1,38 @@
-"""Packaging: the three folders of this repository install as `fastneg`, `fastneg.kernels` and `fastneg.recipes`."""
+"""Packaging: the three folders of this repository install as `fastneg`, `fastneg.kernels` and
+`fastneg.recipes`."""
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = next(line.split('"')[1] for line in (ROOT / "fastneg/version.py").read_text().splitlines() if line.startswith("__version__"))
+VERSION = next(
+    line.split('"')[1]
+    for line in (ROOT / "fastneg/version.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
 
 DALI = "2.0"
-TRAIN = ["torchvision>=0.21", "fire>=0.7", "tqdm>=4.66", "pillow>=10", "tensorboard>=2.16", "matplotlib>=3.8", "jinja2>=3.1", "numba>=0.60"]
+TRAIN = [
+    "torchvision>=0.21",
+    "fire>=0.7",
+    "tqdm>=4.66",
+    "pillow>=10",
+    "tensorboard>=2.16",
+    "matplotlib>=3.8",
+    "jinja2>=3.1",
+    "numba>=0.60",
+]
 FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
 TIMM = ["timm>=1.0.9"]
 WANDB = ["wandb>=0.17"]
-BENCH = ["info-nce-pytorch>=0.1.4", "cut-cross-entropy>=25.1", "liger-kernel>=0.5", "inf-cl>=1.2", "matplotlib>=3.8"]
+BENCH = [
+    "info-nce-pytorch>=0.1.4",
+    "cut-cross-entropy>=25.1",
+    "liger-kernel>=0.5",
+    "inf-cl>=1.2",
+    "matplotlib>=3.8",
+]
 BENCH += ["scikit-image>=0.22", "scikit-learn>=1.4"]  # their photographs
 EXTRAS = {
     "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],

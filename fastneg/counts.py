@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-PLURALS = {"class": "classes", "process": "processes", "batch": "batches", "query": "queries", "entry": "entries", "category": "categories"}
+PLURALS = {
+    "class": "classes",
+    "process": "processes",
+    "batch": "batches",
+    "query": "queries",
+    "entry": "entries",
+    "category": "categories",
+}
 """Of the nouns that do not take an s."""
 
 

@@ -23,7 +23,8 @@ from fastneg.config import ConfigError
 from fastneg.counts import counted
 
 TIMEOUT = datetime.timedelta(minutes=10)
-"""A collective that waits longer ends the process: a rank that died never leaves the others hanging."""
+"""A collective that waits longer ends the process: a rank that died never leaves the others
+hanging."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +44,39 @@ def start(device="auto"):
     Args:
         device: "auto" (CUDA where there is a device), "cpu" or "cuda".
     Raises:
-        ConfigError: CUDA was asked for and there is none, or srun started several tasks and nothing says where they meet.
+        ConfigError: CUDA was asked for and there is none, or srun started several tasks and nothing
+            says where they meet.
     """
     rank, size, local = _place(os.environ)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _stop_with_parent()
     chosen = choose_device(device, local)
     if size > 1 and not dist.is_initialized():
-        # Its functions take the default group as a default argument at import. DistributedDataParallel imports it: were that to happen
-        # after the group is made, these functions would keep the group, and its threads, alive to the end of the process (see `stop`).
+        # Its functions take the default group as a default argument at import.
+        # DistributedDataParallel imports it: were that to happen after the group is made, these
+        # functions would keep the group, and its threads, alive to the end of the process (see
+        # `stop`).
         import torch.distributed.nn.functional  # noqa: F401
 
         store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
         store = dist.PrefixStore(agree_on_token(store, rank, size), store)
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        dist.init_process_group(
+            "nccl" if chosen.type == "cuda" else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=TIMEOUT,
+        )
     return World(rank if size > 1 else 0, size, chosen)
 
 
 def agree_on_token(store, rank, size):
     """A text that the processes of this start share, and those of no other one.
 
-    torchrun lends its store to the processes, and processes that it starts anew would find in it the addresses of those that died (seen
-    with torch 2.14: "Connection refused"). So each process asks under a name that nobody had before, and the first one answers whoever
-    asks until all have the token. The count of restarts would not do: torchrun counts them for each machine.
+    torchrun lends its store to the processes, and processes that it starts anew would find in it
+    the addresses of those that died (seen with torch 2.14: "Connection refused"). So each process
+    asks under a name that nobody had before, and the first one answers whoever asks until all have
+    the token. The count of restarts would not do: torchrun counts them for each machine.
     """
     own = secrets.token_hex(8)
     if rank:
@@ -78,19 +89,25 @@ def agree_on_token(store, rank, size):
         for other in sorted(waiting):
             if store.check([f"fastneg/has/{other}/{own}"]):
                 waiting.discard(other)
-            elif store.check([f"fastneg/asks/{other}"]):  # perhaps still that of one that died: answering it does no harm
+            elif store.check([f"fastneg/asks/{other}"]):
+                # perhaps still that of one that died: answering it does no harm
                 store.set(f"fastneg/answer/{store.get(f'fastneg/asks/{other}').decode()}", own)
         if time.monotonic() > ends:
-            raise TimeoutError(f"Waited {TIMEOUT} for the processes of rank {', '.join(map(str, sorted(waiting)))} to start.")
+            raise TimeoutError(
+                f"Waited {TIMEOUT} for the processes of rank "
+                f"{', '.join(map(str, sorted(waiting)))} to start."
+            )
         time.sleep(0.02)
     return own
 
 
 def _place(env):
-    """(rank, number of processes, rank on this machine) from what torchrun or srun put into the environment."""
+    """(rank, number of processes, rank on this machine) from what torchrun or srun put into the
+    environment."""
     if "WORLD_SIZE" in env:
         return int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", 0))
-    tasks = int(env.get("SLURM_STEP_NUM_TASKS", 1))  # of srun; a batch script itself, in which one process may run, has none
+    # of srun; a batch script itself, in which one process may run, has none
+    tasks = int(env.get("SLURM_STEP_NUM_TASKS", 1))
     if tasks == 1:
         return 0, 1, 0
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in env]
@@ -103,7 +120,8 @@ def _place(env):
 
 
 def _stop_with_parent():
-    """Let the kernel send SIGTERM to this process when torchrun's agent, which started it, is killed: else it would train on unwatched."""
+    """Let the kernel send SIGTERM to this process when torchrun's agent, which started it, is
+    killed: else it would train on unwatched."""
     pr_set_pdeathsig = 1
     if ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
@@ -113,7 +131,10 @@ def choose_device(device, local_rank=0):
     """The torch.device that "auto", "cpu" or "cuda" stands for here; it becomes the current one."""
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise ConfigError("--device is cuda, but torch sees no CUDA device here: use --device cpu, or install the CUDA driver.")
+        raise ConfigError(
+            "--device is cuda, but torch sees no CUDA device here: use --device cpu, or install "
+            "the CUDA driver."
+        )
     if device == "cpu" or not available:
         return torch.device("cpu")
     count = torch.cuda.device_count()
@@ -122,7 +143,8 @@ def choose_device(device, local_rank=0):
             f"Process {local_rank} of this machine (counted from 0) finds {counted(count, 'GPU')}: "
             "start one process for each GPU."
         )
-    # One device alone is that of this process (srun --gpus-per-task=1); were it not, nccl would refuse two processes on it.
+    # One device alone is that of this process (srun --gpus-per-task=1); were it not, nccl would
+    # refuse two processes on it.
     chosen = torch.device("cuda", local_rank if count > 1 else 0)
     torch.cuda.set_device(chosen)
     return chosen
@@ -131,10 +153,12 @@ def choose_device(device, local_rank=0):
 def stop():
     """Leave the process group, if there is one, when all processes have come to this point.
 
-    Its threads end when nothing holds the group any more. A gloo thread that outlives the interpreter, with tensors of the last
-    collective still to be released, aborts the process ("terminate called without an active exception"). So the caller has let go of
-    what holds the group, `data_parallel` above all, and the cycles that it leaves are collected here.
-    After an error in one process the others may be within a collective: then the process just ends, without calling this.
+    Its threads end when nothing holds the group any more. A gloo thread that outlives the
+    interpreter, with tensors of the last collective still to be released, aborts the process
+    ("terminate called without an active exception"). So the caller has let go of what holds the
+    group, `data_parallel` above all, and the cycles that it leaves are collected here. After an
+    error in one process the others may be within a collective: then the process just ends, without
+    calling this.
     """
     if dist.is_initialized():
         dist.barrier()
@@ -143,7 +167,8 @@ def stop():
 
 
 def data_parallel(module, world, compress=False):
-    """The module with gradients averaged over the processes, kept in the buckets that they travel in; buffers stay each process's own.
+    """The module with gradients averaged over the processes, kept in the buckets that they travel
+    in; buffers stay each process's own.
 
     compress: send them rounded to bfloat16.
     """
@@ -151,9 +176,12 @@ def data_parallel(module, world, compress=False):
         return module
     for parameter in module.parameters():
         if parameter.ndim == 4 and parameter.shape[2:] == (1, 1):
-            # Convolutions of channels_last images give gradients with the strides of that format. Those of 1x1 weights differ from the
-            # weights' own in name only (both formats are the same memory), which would make DDP copy them, and warn.
-            parameter.data = torch.empty_like(parameter, memory_format=torch.channels_last).copy_(parameter)
+            # Convolutions of channels_last images give gradients with the strides of that format.
+            # Those of 1x1 weights differ from the weights' own in name only (both formats are the
+            # same memory), which would make DDP copy them, and warn.
+            parameter.data = torch.empty_like(parameter, memory_format=torch.channels_last).copy_(
+                parameter
+            )
     # Newer versions of torch give this option another name.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     options = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
@@ -164,9 +192,11 @@ def data_parallel(module, world, compress=False):
 
 
 def share_of_cores(world):
-    """How many cores this process has to itself: those that it may run on, divided among the processes of its machine that may too.
+    """How many cores this process has to itself: those that it may run on, divided among the
+    processes of its machine that may too.
 
-    torchrun lets all processes of a machine run on all its cores; srun and taskset may have given each its own.
+    torchrun lets all processes of a machine run on all its cores; srun and taskset may have given
+    each its own.
     """
     mine = socket.gethostname(), frozenset(os.sched_getaffinity(0))
     everyone = [mine]
@@ -232,11 +262,13 @@ def highest(number, world):
 
 
 def gather_own_first(rows):
-    """(n, D) of each process → (S n, D): this process's rows, then those of the ranks after it, around to the one before it.
+    """(n, D) of each process → (S n, D): this process's rows, then those of the ranks after it,
+    around to the one before it.
 
-    Differentiable: a row's gradient is the sum of what all processes make of it. So where each process takes the mean loss of its own
-    rows and the parameters' gradients are averaged over processes, as DistributedDataParallel does, they are those of one process with
-    the whole batch. Every process must hold as many rows. In one process the rows are returned as they are.
+    Differentiable: a row's gradient is the sum of what all processes make of it. So where each
+    process takes the mean loss of its own rows and the parameters' gradients are averaged over
+    processes, as DistributedDataParallel does, they are those of one process with the whole batch.
+    Every process must hold as many rows. In one process the rows are returned as they are.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
@@ -244,7 +276,8 @@ def gather_own_first(rows):
 
 
 def all_rows(rows):
-    """(n, …) of each process → (S n, …) in the order of ranks, without gradient; every process must hold as many rows."""
+    """(n, …) of each process → (S n, …) in the order of ranks, without gradient; every process must
+    hold as many rows."""
     out = rows.new_empty((dist.get_world_size() * len(rows), *rows.shape[1:]))
     # Newer versions of torch give it another name.
     getattr(dist, "all_gather_single", dist.all_gather_into_tensor)(out, rows.contiguous())

@@ -196,8 +196,8 @@ def refuse_below_file(path, flag):
         if status is not None:
             if not stat.S_ISDIR(status.st_mode):
                 raise OutputError(
-                    f"{flag} is {path}, but {parent} is {kind_of(status.st_mode)}: a folder was expected "
-                    "there. Name another place."
+                    f"{flag} is {path}, but {parent} is {kind_of(status.st_mode)}: a folder was "
+                    "expected there. Name another place."
                 )
             return
 

@@ -15,7 +15,16 @@ QUERIES, VOTERS = 1024, 16384
 """Rows of one block of similarities: 64 MiB of float32."""
 
 
-def knn_votes(queries, voters, voter_labels, classes, k=200, temperature=0.07, device="cpu", blocks=(QUERIES, VOTERS)):
+def knn_votes(
+    queries,
+    voters,
+    voter_labels,
+    classes,
+    k=200,
+    temperature=0.07,
+    device="cpu",
+    blocks=(QUERIES, VOTERS),
+):
     """Each class's share of the votes; no (N, M) matrix is stored.
 
     A neighbour of cosine similarity s votes with weight exp(s / temperature) for its class.
@@ -35,13 +44,19 @@ def knn_votes(queries, voters, voter_labels, classes, k=200, temperature=0.07, d
         ValueError: shapes disagree, a feature is not finite, or a label names no class.
     """
     _check(queries, voters, voter_labels, classes, k, temperature)
-    voters, voter_labels, k = F.normalize(voters.float(), dim=1).to(device), voter_labels.to(device), min(k, len(voters))
+    voters, voter_labels, k = (
+        F.normalize(voters.float(), dim=1).to(device),
+        voter_labels.to(device),
+        min(k, len(voters)),
+    )
     votes = torch.empty(len(queries), classes)
     for first in range(0, len(queries), blocks[0]):
         block = F.normalize(queries[first : first + blocks[0]].float(), dim=1).to(device)
         similarity, labels = _nearest(block, voters, voter_labels, k, blocks[1])
         weight = torch.softmax(similarity / temperature, dim=1)
-        votes[first : first + len(block)] = block.new_zeros(len(block), classes).scatter_add_(1, labels, weight).cpu()
+        votes[first : first + len(block)] = (
+            block.new_zeros(len(block), classes).scatter_add_(1, labels, weight).cpu()
+        )
     return votes
 
 
@@ -51,23 +66,39 @@ def _nearest(block, voters, voter_labels, k, rows):
     for first in range(0, len(voters), rows):
         similarity = block @ voters[first : first + rows].T
         best = torch.cat([best, similarity], dim=1)
-        labels = torch.cat([labels, voter_labels[first : first + rows].expand(len(block), -1)], dim=1)
+        labels = torch.cat(
+            [labels, voter_labels[first : first + rows].expand(len(block), -1)], dim=1
+        )
         best, kept = best.topk(min(k, best.shape[1]), dim=1)
         labels = labels.gather(1, kept)
     return best, labels
 
 
 def _check(queries, voters, voter_labels, classes, k, temperature):
-    if queries.dim() != 2 or voters.dim() != 2 or queries.shape[1] != voters.shape[1] or voter_labels.shape != (len(voters),):
+    if (
+        queries.dim() != 2
+        or voters.dim() != 2
+        or queries.shape[1] != voters.shape[1]
+        or voter_labels.shape != (len(voters),)
+    ):
         raise ValueError(
-            f"queries are {tuple(queries.shape)}, voters {tuple(voters.shape)}, voter_labels {tuple(voter_labels.shape)}: "
-            "(N, F), (M, F) and (M,) were expected."
+            f"queries are {tuple(queries.shape)}, voters {tuple(voters.shape)}, voter_labels "
+            f"{tuple(voter_labels.shape)}: (N, F), (M, F) and (M,) were expected."
         )
     if not len(voters) or k < 1 or not temperature > 0:
-        raise ValueError(f"{counted(len(voters), 'voter')}, k {k}, temperature {temperature}: all must be above 0.")
+        raise ValueError(
+            f"{counted(len(voters), 'voter')}, k {k}, temperature {temperature}: all must be "
+            "above 0."
+        )
     if voter_labels.min() < 0 or voter_labels.max() >= classes:
-        raise ValueError(f"voter_labels reach from {voter_labels.min()} to {voter_labels.max()}: 0 to {classes - 1} were expected.")
+        raise ValueError(
+            f"voter_labels reach from {voter_labels.min()} to {voter_labels.max()}: 0 to "
+            f"{classes - 1} were expected."
+        )
     for name, rows in (("queries", queries), ("voters", voters)):
         bad = int((~rows.isfinite().all(1)).sum())
         if bad:
-            raise ValueError(f"{bad} of {len(rows)} {name} are NaN or infinite: they have no direction to compare.")
+            raise ValueError(
+                f"{bad} of {len(rows)} {name} are NaN or infinite: they have no direction to "
+                "compare."
+            )

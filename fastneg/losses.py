@@ -1,7 +1,8 @@
-"""The contrastive loss as a function and as a module, and the one of two views that are each other's positives.
+"""The contrastive loss as a function and as a module, and the one of two views that are each
+other's positives.
 
-`info_nce` is the function that everything else calls; `InfoNCELoss` is the same loss with the call of `info-nce-pytorch`; `nt_xent` is
-SimCLR's.
+`info_nce` is the function that everything else calls; `InfoNCELoss` is the same loss with the call
+of `info-nce-pytorch`; `nt_xent` is SimCLR's.
 """
 
 from typing import NamedTuple
@@ -18,11 +19,13 @@ NEGATIVE_MODES = ("unpaired", "paired")
 
 
 class InfoNCELoss(torch.nn.Module):
-    """InfoNCE of normalised inputs, a drop-in for `InfoNCE` of info-nce-pytorch: same arguments, same numbers.
+    """InfoNCE of normalised inputs, a drop-in for `InfoNCE` of info-nce-pytorch: same arguments,
+    same numbers.
 
-    Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired", (N, M, D) private to each query
-    with "paired", or None for the positives of the other rows. Inputs are L2-normalised here, in float32 where they are of half precision,
-    so that a row of zeros or of very large numbers gives a finite loss too; dtypes and errors as in `info_nce`.
+    Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired",
+    (N, M, D) private to each query with "paired", or None for the positives of the other rows.
+    Inputs are L2-normalised here, in float32 where they are of half precision, so that a row of
+    zeros or of very large numbers gives a finite loss too; dtypes and errors as in `info_nce`.
 
     Args:
         temperature: T, a float above 0 or a 0-d tensor (a Parameter is learned).
@@ -31,7 +34,8 @@ class InfoNCELoss(torch.nn.Module):
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`.
     Raises:
-        ValueError: an option (when it is built) or a shape is none of these, or one row is to be its own negatives.
+        ValueError: an option (when it is built) or a shape is none of these, or one row is to be
+            its own negatives.
     Source: van den Oord et al. 2018, arXiv:1807.03748; https://pypi.org/project/info-nce-pytorch
     """
 
@@ -52,10 +56,19 @@ class InfoNCELoss(torch.nn.Module):
         negative_keys = unit_rows(negative_keys)
         if self.negative_mode == "unpaired":
             return info_nce(query, positive_key, negative_keys, **options)
-        return info_nce(query, positive_key, query.new_empty(0, query.shape[-1]), extra_negatives=negative_keys, **options)
+        return info_nce(
+            query,
+            positive_key,
+            query.new_empty(0, query.shape[-1]),
+            extra_negatives=negative_keys,
+            **options,
+        )
 
     def extra_repr(self):
-        return f"temperature={self.temperature}, reduction={self.reduction!r}, negative_mode={self.negative_mode!r}"
+        return (
+            f"temperature={self.temperature}, reduction={self.reduction!r}, "
+            f"negative_mode={self.negative_mode!r}"
+        )
 
 
 class NTXentOutput(NamedTuple):
@@ -64,21 +77,27 @@ class NTXentOutput(NamedTuple):
     loss: torch.Tensor
     """() float32 (float64 for float64 inputs)."""
     rank: torch.Tensor
-    """(2n,) int64, first views, then second: how many negatives have a strictly greater logit than the positive."""
+    """(2n,) int64, first views, then second: how many negatives have a strictly greater logit than
+    the positive."""
     acc1: torch.Tensor
     """() float32 in [0, 1]: the share of rows whose rank is 0."""
     acc5: torch.Tensor
     """() float32 in [0, 1]: the share of rows whose rank is below 5."""
 
 
-def nt_xent(first, second, everyone=None, *, temperature=0.1, extra_negatives=None, extra_scale=1.0):
-    """SimCLR's loss: each of 2n views against all the others, its partner the positive; nothing of size n × N is stored.
+def nt_xent(
+    first, second, everyone=None, *, temperature=0.1, extra_negatives=None, extra_scale=1.0
+):
+    """SimCLR's loss: each of 2n views against all the others, its partner the positive; nothing of
+    size n × N is stored.
 
-    Gradients reach every input that asks for one. The mean over the 2n views of this process is returned.
+    Gradients reach every input that asks for one. The mean over the 2n views of this process is
+    returned.
 
     Args:
         first, second: (n, D), the two views of each image, L2-normalised; dtypes as in `info_nce`.
-        everyone: (first, second) of all processes, (N, D) each, this process's rows before the others'; None where there is one process.
+        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
+            others'; None where there is one process.
         temperature: T, a float above 0.
         extra_negatives: (n, M, D) private to each image: both its views are compared with them.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
@@ -90,11 +109,24 @@ def nt_xent(first, second, everyone=None, *, temperature=0.1, extra_negatives=No
     """
     all_first, all_second = (first, second) if everyone is None else everyone
     alone = _check_views(first, second, all_first, extra_negatives)
-    private = {} if extra_negatives is None else {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
+    private = (
+        {}
+        if extra_negatives is None
+        else {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
+    )
     losses, ranks = [], []
-    for query, positive, same, other in ((first, second, all_first, all_second), (second, first, all_second, all_first)):
-        # Two passes, for two keys of each row must be left out: its positive among the other views, itself among its own kind.
-        common = {"temperature": temperature, "reduction": "none", "return_stats": True, "exclude_diagonal": True}
+    for query, positive, same, other in (
+        (first, second, all_first, all_second),
+        (second, first, all_second, all_first),
+    ):
+        # Two passes, for two keys of each row must be left out: its positive among the other views,
+        # itself among its own kind.
+        common = {
+            "temperature": temperature,
+            "reduction": "none",
+            "return_stats": True,
+            "exclude_diagonal": True,
+        }
         within = info_nce(query, positive, same, **common, **private)
         if alone:  # its private negatives are all that it has
             losses.append(within.loss)
@@ -104,27 +136,36 @@ def nt_xent(first, second, everyone=None, *, temperature=0.1, extra_negatives=No
         losses.append(_joined(across.loss, within.loss))
         ranks.append(across.rank + within.rank)
     rank = torch.cat(ranks)
-    return NTXentOutput(torch.cat(losses).mean(), rank, (rank < 1).float().mean(), (rank < 5).float().mean())
+    return NTXentOutput(
+        torch.cat(losses).mean(), rank, (rank < 1).float().mean(), (rank < 5).float().mean()
+    )
 
 
 def _check_views(first, second, everyone, extra_negatives):
-    """ValueError for views that cannot be compared; whether there is one image alone, which then has private negatives."""
+    """ValueError for views that cannot be compared; whether there is one image alone, which then
+    has private negatives."""
     for name, view in (("first", first), ("second", second)):
         if not isinstance(view, torch.Tensor) or view.ndim != 2:
             came = tuple(view.shape) if isinstance(view, torch.Tensor) else type(view).__name__
-            raise ValueError(f"{name} is {came}: a tensor (n, D), a view of each image, was expected.")
+            raise ValueError(
+                f"{name} is {came}: a tensor (n, D), a view of each image, was expected."
+            )
     if first.shape != second.shape:
-        raise ValueError(f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: they are two views of the same images.")
+        raise ValueError(
+            f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: they are two "
+            "views of the same images."
+        )
     alone = len(everyone) == 1
     if alone and (extra_negatives is None or extra_negatives.shape[1] == 0):
         raise ValueError(
-            "first and second have one row, and the negatives are the views of the other images: there is none, and the loss would be 0 "
-            "whatever the features. Give two rows or more."
+            "first and second have one row, and the negatives are the views of the other images: "
+            "there is none, and the loss would be 0 whatever the features. Give two rows or more."
         )
     return alone
 
 
 def _joined(one, other):
-    """The loss of both sets of negatives from the loss of each: log(e^a + e^b - 1), without cancellation and without overflow."""
+    """The loss of both sets of negatives from the loss of each: log(e^a + e^b - 1), without
+    cancellation and without overflow."""
     large, small = torch.maximum(one, other), torch.minimum(one, other)
     return large + torch.log1p(torch.exp(small - large) * -torch.expm1(-small))

@@ -1,8 +1,9 @@
-"""The colour half of a random view: jitter, grayscale, blur, flip, normalise and cast, in torchvision's semantics.
+"""The colour half of a random view: jitter, grayscale, blur, flip, normalise and cast, in
+torchvision's semantics.
 
-The contract, the drawing of parameters and the choice of backend; the implementations are augment_torch.py, augment_triton.py and, for
-the torch backend on a CPU where numba is installed, augment_cpu.py.
-Shapes: N images, H W pixels.
+The contract, the drawing of parameters and the choice of backend; the implementations are
+augment_torch.py, augment_triton.py and, for the torch backend on a CPU where numba is installed,
+augment_cpu.py. Shapes: N images, H W pixels.
 """
 
 import importlib.util
@@ -13,18 +14,24 @@ import torch
 
 from .backend import resolve_backend
 
-# The four operations by their number in `AugmentParams.order`, which is also their column in `AugmentParams.factors`.
+# The four operations by their number in `AugmentParams.order`, which is also their column in
+# `AugmentParams.factors`.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LARGEST_SIGMA = 5.0
 
 
 class AugmentParams(NamedTuple):
-    """What happens to each of N images. Tensors only, all on one device: the same values can be applied to another batch."""
+    """What happens to each of N images.
+
+    Tensors only, all on one device: the same values can be applied to another batch.
+    """
 
     order: torch.Tensor
-    """(N, 4) int32: the operations 0 brightness, 1 contrast, 2 saturation, 3 hue in the order in which they are applied."""
+    """(N, 4) int32: the operations 0 brightness, 1 contrast, 2 saturation, 3 hue in the order in
+    which they are applied."""
     factors: torch.Tensor
-    """(N, 4) float32, by operation: three factors ≥ 0 (1: unchanged) and the turn of the hue in [-0.5, 0.5] circles (0: unchanged)."""
+    """(N, 4) float32, by operation: three factors ≥ 0 (1: unchanged) and the turn of the hue in
+    [-0.5, 0.5] circles (0: unchanged)."""
     gray: torch.Tensor
     """(N,) bool: whether all colour is lost after that."""
     sigma: torch.Tensor
@@ -33,7 +40,8 @@ class AugmentParams(NamedTuple):
     """(N,) bool: whether left and right change places."""
 
     def rows(self, index):
-        """The parameters of some images: a slice, or an index tensor, which may repeat rows (for several images that share a view)."""
+        """The parameters of some images: a slice, or an index tensor, which may repeat rows (for
+        several images that share a view)."""
         return AugmentParams(*(tensor[index] for tensor in self))
 
     def to(self, device):
@@ -56,49 +64,87 @@ def draw_augment_params(
     device="cpu",
     generator=None,
 ):
-    """Draw the parameters of `count` images on the device, without waiting for it: torchvision's distributions.
+    """Draw the parameters of `count` images on the device, without waiting for it: torchvision's
+    distributions.
 
     Args:
-        brightness, contrast, saturation: factors from U(max(0, 1 - x), 1 + x). hue: turns from U(-x, x), x in [0, 0.5].
-        jitter_p, gray_p, blur_p, flip_p: probabilities of the four operations above, of grayscale, of blur and of the flip.
+        brightness, contrast, saturation: factors from U(max(0, 1 - x), 1 + x). hue: turns from
+            U(-x, x), x in [0, 0.5].
+        jitter_p, gray_p, blur_p, flip_p: probabilities of the four operations above, of grayscale,
+            of blur and of the flip.
         blur_sigma: smallest and largest standard deviation in pixels.
         generator: torch.Generator on `device`, or None for the default one.
     Returns:
-        `AugmentParams`. The numbers drawn do not depend on the settings, so one setting can change alone.
+        `AugmentParams`. The numbers drawn do not depend on the settings, so one setting can change
+        alone.
     Raises:
         ValueError: a setting outside its range.
-    Source: torchvision.transforms ColorJitter, RandomApply, RandomGrayscale, GaussianBlur, RandomHorizontalFlip.
+    Source: torchvision.transforms ColorJitter, RandomApply, RandomGrayscale, GaussianBlur,
+    RandomHorizontalFlip.
     """
-    for name, value, most in (("brightness", brightness, math.inf), ("contrast", contrast, math.inf), ("saturation", saturation, math.inf)):
+    for name, value, most in (
+        ("brightness", brightness, math.inf),
+        ("contrast", contrast, math.inf),
+        ("saturation", saturation, math.inf),
+    ):
         _check_range(name, value, 0.0, most)
     _check_range("hue", hue, 0.0, 0.5)
-    for name, value in (("jitter_p", jitter_p), ("gray_p", gray_p), ("blur_p", blur_p), ("flip_p", flip_p)):
+    for name, value in (
+        ("jitter_p", jitter_p),
+        ("gray_p", gray_p),
+        ("blur_p", blur_p),
+        ("flip_p", flip_p),
+    ):
         _check_range(name, value, 0.0, 1.0)
     smallest, largest = blur_sigma
     if not 0 < smallest <= largest <= LARGEST_SIGMA:
-        raise ValueError(f"blur_sigma is {blur_sigma}: 0 < smallest ≤ largest ≤ {LARGEST_SIGMA} was expected.")
+        raise ValueError(
+            f"blur_sigma is {blur_sigma}: 0 < smallest ≤ largest ≤ {LARGEST_SIGMA} was expected."
+        )
     uniform = torch.rand((count, 13), device=device, generator=generator)
-    jitter, gray, blur, flip = (uniform[:, column] < p for column, p in ((8, jitter_p), (9, gray_p), (10, blur_p), (11, flip_p)))
-    # Column by column with numbers of Python: a tensor of bounds would be a copy from the host, which waits.
-    bounds = [(max(0.0, 1 - x), 1 + x, 1.0) for x in (brightness, contrast, saturation)] + [(-hue, hue, 0.0)]
-    drawn = [torch.where(jitter, low + (high - low) * uniform[:, 4 + i], same) for i, (low, high, same) in enumerate(bounds)]
+    jitter, gray, blur, flip = (
+        uniform[:, column] < p
+        for column, p in ((8, jitter_p), (9, gray_p), (10, blur_p), (11, flip_p))
+    )
+    # Column by column with numbers of Python: a tensor of bounds would be a copy from the host,
+    # which waits.
+    bounds = [(max(0.0, 1 - x), 1 + x, 1.0) for x in (brightness, contrast, saturation)] + [
+        (-hue, hue, 0.0)
+    ]
+    drawn = [
+        torch.where(jitter, low + (high - low) * uniform[:, 4 + i], same)
+        for i, (low, high, same) in enumerate(bounds)
+    ]
     sigma = torch.where(blur, smallest + (largest - smallest) * uniform[:, 12], 0.0)
     return AugmentParams(uniform[:, :4].argsort(1).int(), torch.stack(drawn, 1), gray, sigma, flip)
 
 
-def augment(images, params, *, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), dtype=torch.float32, max_sigma=2.0, backend="auto"):
-    """Colour jitter, grayscale, blur, flip, normalise, cast: what torchvision does to float images, for a batch, each image its own way.
+def augment(
+    images,
+    params,
+    *,
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    dtype=torch.float32,
+    max_sigma=2.0,
+    backend="auto",
+):
+    """Colour jitter, grayscale, blur, flip, normalise, cast: what torchvision does to float images,
+    for a batch, each image its own way.
 
-    Brightness, contrast, saturation and hue come in the order of each image; contrast turns about the image's mean gray, hue in HSV;
-    values are clamped to [0, 1] after each, as torchvision does, but never rounded to 8 bits in between. The blur is separable, with
-    ceil(3 sigma) taps on each side, reflected at the edges: torchvision's gaussian_blur with kernel_size 2 ceil(3 sigma) + 1. No
-    randomness: see `draw_augment_params`. No gradient.
+    Brightness, contrast, saturation and hue come in the order of each image; contrast turns about
+    the image's mean gray, hue in HSV; values are clamped to [0, 1] after each, as torchvision does,
+    but never rounded to 8 bits in between. The blur is separable, with ceil(3 sigma) taps on each
+    side, reflected at the edges: torchvision's gaussian_blur with kernel_size 2 ceil(3 sigma) + 1.
+    No randomness: see `draw_augment_params`. No gradient.
 
-    The caller's duty, because checking it would wait for the device: `order` holds permutations and sigma ≤ max_sigma. On the CPU both
-    are checked; on CUDA a larger sigma is cut off at the taps of max_sigma.
+    The caller's duty, because checking it would wait for the device: `order` holds permutations and
+    sigma ≤ max_sigma. On the CPU both are checked; on CUDA a larger sigma is cut off at the taps of
+    max_sigma.
 
     Args:
-        images: (N, 3, H, W), any strides (channels_last is read in place): uint8 in 0..255, or float32, float16, bfloat16 in 0..1.
+        images: (N, 3, H, W), any strides (channels_last is read in place): uint8 in 0..255, or
+            float32, float16, bfloat16 in 0..1.
         params: `AugmentParams` of N images on the same device.
         mean, std: of each channel, for images in 0..1: the result is (x - mean) / std.
         dtype: of the result: float32, float16 or bfloat16.
@@ -107,26 +153,30 @@ def augment(images, params, *, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), dtype=
     Returns:
         (N, 3, H, W) channels_last in `dtype`, memory of its own.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree; on the CPU also values of `params` out of range.
+        ValueError: shapes, dtypes, devices or options disagree; on the CPU also values of `params`
+            out of range.
         RuntimeError: the backend asked for cannot run here.
     Source: torchvision.transforms.v2.functional adjust_*, rgb_to_grayscale, gaussian_blur.
     """
     _check(images, params, mean, std, dtype, max_sigma)
-    return torch.ops.fastneg.augment(images.detach(), *params, list(mean), list(std), dtype, float(max_sigma), backend)
+    return torch.ops.fastneg.augment(
+        images.detach(), *params, list(mean), list(std), dtype, float(max_sigma), backend
+    )
 
 
 @torch.library.custom_op(
     "fastneg::augment",
     mutates_args=(),
-    schema="(Tensor images, Tensor order, Tensor factors, Tensor gray, Tensor sigma, Tensor flip, float[] mean, float[] std, "
-    "ScalarType dtype, float max_sigma, str backend) -> Tensor",
+    schema="(Tensor images, Tensor order, Tensor factors, Tensor gray, Tensor sigma, Tensor flip, "
+    "float[] mean, float[] std, ScalarType dtype, float max_sigma, str backend) -> Tensor",
 )
 def _augment(images, order, factors, gray, sigma, flip, mean, std, dtype, max_sigma, backend):
     params, out = AugmentParams(order, factors, gray, sigma, flip), _empty(images, dtype)
     if out.numel() == 0:
         return out
     if resolve_backend(images, backend) == "triton":
-        from . import augment_triton as implementation  # not at the top: importing fastneg must not import Triton
+        # not at the top: importing fastneg must not import Triton
+        from . import augment_triton as implementation
     elif images.device.type == "cpu" and importlib.util.find_spec("numba") is not None:
         from . import augment_cpu as implementation  # the same in a sixth of the time
     else:
@@ -143,7 +193,9 @@ def _(images, order, factors, gray, sigma, flip, mean, std, dtype, max_sigma, ba
 
 
 def _empty(images, dtype):
-    return torch.empty(images.shape, dtype=dtype, device=images.device, memory_format=torch.channels_last)
+    return torch.empty(
+        images.shape, dtype=dtype, device=images.device, memory_format=torch.channels_last
+    )
 
 
 def taps(sigma):
@@ -151,7 +203,7 @@ def taps(sigma):
     return math.ceil(3 * sigma)
 
 
-# --- checks ------------------------------------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 
 
 def _check_range(name, value, least, most):
@@ -163,34 +215,61 @@ def _check(images, params, mean, std, dtype, max_sigma):
     if images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images are {tuple(images.shape)}: (N, 3, H, W) was expected.")
     if images.dtype not in (torch.uint8, torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"images have dtype {images.dtype}: uint8 in 0..255, or float32, float16 or bfloat16 in 0..1, was expected.")
+        raise ValueError(
+            f"images have dtype {images.dtype}: uint8 in 0..255, or float32, float16 or bfloat16 "
+            "in 0..1, was expected."
+        )
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}: float32, float16 or bfloat16 was expected.")
     count = images.shape[0]
     expected = AugmentParams(
-        ((count, 4), torch.int32), ((count, 4), torch.float32), ((count,), torch.bool), ((count,), torch.float32), ((count,), torch.bool)
+        ((count, 4), torch.int32),
+        ((count, 4), torch.float32),
+        ((count,), torch.bool),
+        ((count,), torch.float32),
+        ((count,), torch.bool),
     )
     for name, tensor, (shape, kind) in zip(AugmentParams._fields, params, expected, strict=True):
         if tuple(tensor.shape) != shape or tensor.dtype != kind or tensor.device != images.device:
             raise ValueError(
-                f"params.{name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}: {shape} {kind} on {images.device} was expected."
+                f"params.{name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}: "
+                f"{shape} {kind} on {images.device} was expected."
             )
-    if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(value) for value in mean) or not all(0 < value < math.inf for value in std):
-        raise ValueError(f"mean is {mean} and std is {std}: three finite numbers each, std above 0, were expected.")
+    if (
+        len(mean) != 3
+        or len(std) != 3
+        or not all(math.isfinite(value) for value in mean)
+        or not all(0 < value < math.inf for value in std)
+    ):
+        raise ValueError(
+            f"mean is {mean} and std is {std}: three finite numbers each, std above 0, were "
+            "expected."
+        )
     _check_range("max_sigma", max_sigma, 0.0, LARGEST_SIGMA)
     if images.numel() and taps(max_sigma) >= min(images.shape[2:]):
         raise ValueError(
-            f"images are {tuple(images.shape)} but a blur of max_sigma {max_sigma} reads {taps(max_sigma)} pixels beyond each edge: "
-            "pass larger images, or a smaller max_sigma (0 without blur)."
+            f"images are {tuple(images.shape)} but a blur of max_sigma {max_sigma} reads "
+            f"{taps(max_sigma)} pixels beyond each edge: pass larger images, or a smaller "
+            "max_sigma (0 without blur)."
         )
 
 
 def _check_values(params, max_sigma):
-    if not torch.equal(params.order.sort(1).values, torch.arange(4, dtype=torch.int32).expand_as(params.order)):
+    if not torch.equal(
+        params.order.sort(1).values, torch.arange(4, dtype=torch.int32).expand_as(params.order)
+    ):
         raise ValueError("params.order holds a row that is no permutation of 0, 1, 2, 3.")
     if not ((params.sigma >= 0) & (params.sigma <= max_sigma)).all():
         raise ValueError(
-            f"params.sigma holds {params.sigma.min()} to {params.sigma.max()}: 0 to max_sigma = {max_sigma} was expected; raise max_sigma."
+            f"params.sigma holds {params.sigma.min()} to {params.sigma.max()}: 0 to max_sigma = "
+            f"{max_sigma} was expected; raise max_sigma."
         )
-    if not ((params.factors[:, :HUE] >= 0).all() and (params.factors[:, HUE].abs() <= 0.5).all() and params.factors.isfinite().all()):
-        raise ValueError("params.factors holds a negative or infinite factor, or a hue outside [-0.5, 0.5] turns.")
+    if not (
+        (params.factors[:, :HUE] >= 0).all()
+        and (params.factors[:, HUE].abs() <= 0.5).all()
+        and params.factors.isfinite().all()
+    ):
+        raise ValueError(
+            "params.factors holds a negative or infinite factor, or a hue outside [-0.5, 0.5] "
+            "turns."
+        )

@@ -1,7 +1,9 @@
-"""The augmentation on a CPU: loops that numba compiles, an image at a time, spread over torch's number of threads.
+"""The augmentation on a CPU: loops that numba compiles, an image at a time, spread over torch's
+number of threads.
 
-The definition is in augment.py, the same in plain torch in augment_torch.py. Shapes: N images, H W pixels. Inside, an image is (3, H, W)
-float32 in 0..1, and its rows are what the compiler vectorises.
+The definition is in augment.py, the same in plain torch in augment_torch.py. Shapes: N images, H W
+pixels. Inside, an image is (3, H, W) float32 in 0..1, and its rows are what the compiler
+vectorises.
 """
 
 import math
@@ -36,14 +38,31 @@ def augment(images, params, mean, std, taps, out):
     def work(numbers):
         planes, spare = np.empty((2, 3, height, width), np.float32)
         for n in numbers:
-            _augment_one(images[n], unit, order[n], factors[n], gray[n], sigma[n], flip[n], taps, offset, scale, planes, spare, out[n])
+            _augment_one(
+                images[n],
+                unit,
+                order[n],
+                factors[n],
+                gray[n],
+                sigma[n],
+                flip[n],
+                taps,
+                offset,
+                scale,
+                planes,
+                spare,
+                out[n],
+            )
 
     spread(work, len(images))
 
 
 @njit(cache=True, nogil=True, fastmath=REORDER)
-def _augment_one(image, unit, order, factors, gray, sigma, flip, most, offset, scale, planes, spare, out):
-    """image (H, W, 3) → out (H, W, 3); `most` taps on each side of the blur; planes and spare (3, H, W) are room to work in."""
+def _augment_one(
+    image, unit, order, factors, gray, sigma, flip, most, offset, scale, planes, spare, out
+):
+    """image (H, W, 3) → out (H, W, 3); `most` taps on each side of the blur; planes and spare (3,
+    H, W) are room to work in."""
     height, width, _ = image.shape
     for y in range(height):
         for c in range(3):
@@ -91,14 +110,17 @@ def _mean_luma(planes):
     for y in range(planes.shape[1]):
         line = np.float32(0)
         for x in range(planes.shape[2]):
-            line += LUMA[0] * planes[0, y, x] + LUMA[1] * planes[1, y, x] + LUMA[2] * planes[2, y, x]
+            line += (
+                LUMA[0] * planes[0, y, x] + LUMA[1] * planes[1, y, x] + LUMA[2] * planes[2, y, x]
+            )
         total += line
     return np.float32(total / (planes.shape[1] * planes.shape[2]))
 
 
 @njit(cache=True, nogil=True, fastmath=REORDER)
 def _turn_hue(planes, turn):
-    """In HSV, with the hue h in sixths of a turn, channel n is top - chroma · clamp(min(k, 4 - k), 0, 1) with k = (n + h) mod 6."""
+    """In HSV, with the hue h in sixths of a turn, channel n is top - chroma · clamp(min(k, 4 - k),
+    0, 1) with k = (n + h) mod 6."""
     zero, one, four, six = np.float32(0), np.float32(1), np.float32(4), np.float32(6)
     sixth, shift = np.float32(1 / 6), six * turn
     for y in range(planes.shape[1]):
@@ -108,7 +130,11 @@ def _turn_hue(planes, turn):
             top = max(max(red, green), blue)
             chroma = top - min(min(red, green), blue)
             inverse = one / max(chroma, np.float32(1e-12))  # no chroma: hue 0, times a chroma of 0
-            hue = (blue - red) * inverse + np.float32(2) if top == green else (red - green) * inverse + four
+            hue = (
+                (blue - red) * inverse + np.float32(2)
+                if top == green
+                else (red - green) * inverse + four
+            )
             hue = ((green - blue) * inverse if top == red else hue) + shift
             k = hue + np.float32(5)
             k -= six * math.floor(k * sixth)
@@ -123,7 +149,8 @@ def _turn_hue(planes, turn):
 
 @njit(cache=True, nogil=True, fastmath=REORDER)
 def _blur(planes, sigma, most, spare):
-    """Down, into spare, and across, back; ceil(3 sigma) taps on each side, reflected about the edge pixels."""
+    """Down, into spare, and across, back; ceil(3 sigma) taps on each side, reflected about the edge
+    pixels."""
     _, height, width = planes.shape
     taps = min(most, math.ceil(np.float32(3) * sigma))
     weights = np.empty(2 * taps + 1, np.float32)
@@ -137,7 +164,10 @@ def _blur(planes, sigma, most, spare):
             target[:] = 0
             for k in range(2 * taps + 1):
                 row = abs(y + k - taps)
-                source, weight = planes[c, row if row < height else 2 * height - 2 - row], weights[k]
+                source, weight = (
+                    planes[c, row if row < height else 2 * height - 2 - row],
+                    weights[k],
+                )
                 for x in range(width):
                     target[x] += weight * source[x]
         for y in range(height):

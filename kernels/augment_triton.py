@@ -1,8 +1,11 @@
-"""The augmentation on the GPU: one launch for the mean grays that contrast turns about, one for everything else.
+"""The augmentation on the GPU: one launch for the mean grays that contrast turns about, one for
+everything else.
 
-Shapes: N images, H W pixels. `gray_sums_kernel` takes the operations before the contrast and sums the gray of a run of pixels;
-`augment_kernel` takes a square tile through all operations. Colours come first and pixel by pixel; the blur is then B · tile · Bᵀ with the
-band matrix B of the Gaussian, two small products on the tensor cores; the tile overlaps its neighbours by the taps of the blur.
+Shapes: N images, H W pixels. `gray_sums_kernel` takes the operations before the contrast and sums
+the gray of a run of pixels; `augment_kernel` takes a square tile through all operations. Colours
+come first and pixel by pixel; the blur is then B · tile · Bᵀ with the band matrix B of the
+Gaussian, two small products on the tensor cores; the tile overlaps its neighbours by the taps of
+the blur.
 """
 
 import torch
@@ -17,7 +20,8 @@ NUM_WARPS = {"sums": 4, "tile": 8}
 
 
 def augment(images, params, mean, std, taps, out, launch=launch_now):
-    """Fills out (N, 3, H, W) from images (N, 3, H, W); `taps` is the most that any image's blur reads on each side."""
+    """Fills out (N, 3, H, W) from images (N, 3, H, W); `taps` is the most that any image's blur
+    reads on each side."""
     count, _, height, width = images.shape
     blocks, inside = triton.cdiv(height * width, PIXELS), TILE - 2 * taps
     tiles_x, tiles_y = triton.cdiv(width, inside), triton.cdiv(height, inside)
@@ -36,8 +40,26 @@ def augment(images, params, mean, std, taps, out, launch=launch_now):
         augment_kernel,
         (count * tiles_x * tiles_y,),
         (
-            *(images, order, factors, gray.view(torch.uint8), sigma, flip.view(torch.uint8), sums, out),
-            *(height, width, blocks, tiles_x, tiles_x * tiles_y, *images.stride(), *out.stride(), *affine),
+            *(
+                images,
+                order,
+                factors,
+                gray.view(torch.uint8),
+                sigma,
+                flip.view(torch.uint8),
+                sums,
+                out,
+            ),
+            *(
+                height,
+                width,
+                blocks,
+                tiles_x,
+                tiles_x * tiles_y,
+                *images.stride(),
+                *out.stride(),
+                *affine,
+            ),
         ),
         {
             **constants,
@@ -68,19 +90,29 @@ def _turned(sixth, top, chroma, n: tl.constexpr):
 
 @triton.jit
 def _change(red, green, blue, operation, factor, pivot):
-    """One operation of the jitter, 0 brightness, 1 contrast, 2 saturation, 3 hue; the factors that change nothing are left out."""
+    """One operation of the jitter, 0 brightness, 1 contrast, 2 saturation, 3 hue; the factors that
+    change nothing are left out."""
     if operation == 3:
         if factor != 0.0:
             top = tl.maximum(tl.maximum(red, green), blue)
             chroma = top - tl.minimum(tl.minimum(red, green), blue)
             inverse = 1.0 / tl.maximum(chroma, 1e-12)  # no chroma: hue 0, times a chroma of 0
-            sixth = tl.where(top == green, (blue - red) * inverse + 2.0, (red - green) * inverse + 4.0)
+            sixth = tl.where(
+                top == green, (blue - red) * inverse + 2.0, (red - green) * inverse + 4.0
+            )
             sixth = tl.where(top == red, (green - blue) * inverse, sixth) + 6.0 * factor
-            red, green, blue = _turned(sixth, top, chroma, 5.0), _turned(sixth, top, chroma, 3.0), _turned(sixth, top, chroma, 1.0)
+            red, green, blue = (
+                _turned(sixth, top, chroma, 5.0),
+                _turned(sixth, top, chroma, 3.0),
+                _turned(sixth, top, chroma, 1.0),
+            )
     else:
         if factor != 1.0:
-            # Brightness blends with black, contrast with the image's mean gray, saturation with the pixel's own gray.
-            anchor = tl.where(operation == 2, _luma(red, green, blue), tl.where(operation == 1, pivot, 0.0))
+            # Brightness blends with black, contrast with the image's mean gray, saturation with the
+            # pixel's own gray.
+            anchor = tl.where(
+                operation == 2, _luma(red, green, blue), tl.where(operation == 1, pivot, 0.0)
+            )
             red = _unit(anchor + factor * (red - anchor))
             green = _unit(anchor + factor * (green - anchor))
             blue = _unit(anchor + factor * (blue - anchor))
@@ -116,20 +148,28 @@ def gray_sums_kernel(
     if tl.load(factors + image * 4 + 1) != 1.0:
         pixel = program % blocks * PIXELS + tl.arange(0, PIXELS)
         valid = pixel < height * width
-        at = images + image * in_n + (pixel // width).to(tl.int64) * in_h + (pixel % width).to(tl.int64) * in_w
+        at = (
+            images
+            + image * in_n
+            + (pixel // width).to(tl.int64) * in_h
+            + (pixel % width).to(tl.int64) * in_w
+        )
         red, green, blue = _load_pixels(at, in_c, valid, UNIT)
         before = 0
         for step in range(4):
             before += tl.where(tl.load(order + image * 4 + step) == 1, step, 0)
         for step in range(before):
             operation = tl.load(order + image * 4 + step)
-            red, green, blue = _change(red, green, blue, operation, tl.load(factors + image * 4 + operation), 0.0)
+            red, green, blue = _change(
+                red, green, blue, operation, tl.load(factors + image * 4 + operation), 0.0
+            )
         tl.store(sums + program, tl.sum(tl.where(valid, _luma(red, green, blue), 0.0), 0))
 
 
 @triton.jit
 def _reflected(place, size):
-    """Places beyond an edge, mirrored about the edge pixel; those too far out to matter stay inside."""
+    """Places beyond an edge, mirrored about the edge pixel; those too far out to matter stay
+    inside."""
     place = tl.abs(place)
     place = tl.where(place >= size, 2 * (size - 1) - place, place)
     return tl.minimum(tl.maximum(place, 0), size - 1)
@@ -137,7 +177,8 @@ def _reflected(place, size):
 
 @triton.jit
 def _blurred(plane, band, totals):
-    # Values in 0..1 lose at most 2^-12 in float16, a sixteenth of a step of 255; products of float32 would spill registers.
+    # Values in 0..1 lose at most 2^-12 in float16, a sixteenth of a step of 255; products of
+    # float32 would spill registers.
     tall = tl.dot(band, plane.to(tl.float16)) / totals[:, None]
     return tl.dot(tall.to(tl.float16), tl.trans(band)) / totals[None, :]
 
@@ -182,15 +223,21 @@ def augment_kernel(
     y = tile // tiles_x * (TILE - 2 * TAPS) + inside
     x = tile % tiles_x * (TILE - 2 * TAPS) + inside
     from_y, from_x = _reflected(y, height).to(tl.int64), _reflected(x, width).to(tl.int64)
-    red, green, blue = _load_pixels(images + image * in_n + from_y[:, None] * in_h + from_x[None, :] * in_w, in_c, None, UNIT)
+    red, green, blue = _load_pixels(
+        images + image * in_n + from_y[:, None] * in_h + from_x[None, :] * in_w, in_c, None, UNIT
+    )
 
     pivot = 0.0
     if tl.load(factors + image * 4 + 1) != 1.0:
         block = tl.arange(0, BLOCKS_PAD)
-        pivot = tl.sum(tl.load(sums + image * blocks + block, mask=block < blocks, other=0.0), 0) / (height * width)
+        pivot = tl.sum(
+            tl.load(sums + image * blocks + block, mask=block < blocks, other=0.0), 0
+        ) / (height * width)
     for step in range(4):
         operation = tl.load(order + image * 4 + step)
-        red, green, blue = _change(red, green, blue, operation, tl.load(factors + image * 4 + operation), pivot)
+        red, green, blue = _change(
+            red, green, blue, operation, tl.load(factors + image * 4 + operation), pivot
+        )
     if tl.load(gray + image) != 0:
         luma = _luma(red, green, blue)
         red, green, blue = luma, luma, luma
@@ -201,10 +248,17 @@ def augment_kernel(
             place = tl.arange(0, TILE)
             offset = (place[None, :] - place[:, None]).to(tl.float32)
             weights = tl.exp(-0.5 * (offset / deviation) * (offset / deviation))
-            band = tl.where(tl.abs(offset) <= tl.minimum(tl.ceil(3.0 * deviation), TAPS), weights, 0.0).to(tl.float16)
-            # Divided by what the rounded weights sum to: rounding them must not make the image darker or brighter.
+            band = tl.where(
+                tl.abs(offset) <= tl.minimum(tl.ceil(3.0 * deviation), TAPS), weights, 0.0
+            ).to(tl.float16)
+            # Divided by what the rounded weights sum to: rounding them must not make the image
+            # darker or brighter.
             totals = tl.sum(band.to(tl.float32), 1)
-            red, green, blue = _blurred(red, band, totals), _blurred(green, band, totals), _blurred(blue, band, totals)
+            red, green, blue = (
+                _blurred(red, band, totals),
+                _blurred(green, band, totals),
+                _blurred(blue, band, totals),
+            )
 
     mine = (inside >= 0) & (inside < TILE - 2 * TAPS)
     mask = (mine & (y < height))[:, None] & (mine & (x < width))[None, :]

@@ -1,4 +1,5 @@
-"""How the loops that numba compiles are spread over the cores: each thread takes its share of the images."""
+"""How the loops that numba compiles are spread over the cores: each thread takes its share of the
+images."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,10 +7,12 @@ import torch
 
 
 def spread(work, count):
-    """Call work(numbers) with shares of range(count) that cover it, as many at a time as torch has threads.
+    """Call work(numbers) with shares of range(count) that cover it, as many at a time as torch has
+    threads.
 
     Args:
-        work: takes a range; to run beside others it must hold no lock of the interpreter (nogil), and write to places of its own.
+        work: takes a range; to run beside others it must hold no lock of the interpreter (nogil),
+            and write to places of its own.
     """
     threads = min(torch.get_num_threads(), count)
     if threads <= 1:

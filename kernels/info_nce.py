@@ -1,7 +1,9 @@
-"""InfoNCE in one pass over the negatives: the contract, the checks, the gradients and the choice of backend.
+"""InfoNCE in one pass over the negatives: the contract, the checks, the gradients and the choice of
+backend.
 
 Shapes: N batch, K shared negatives (the queue), M private negatives per query, D feature dimension.
-The derivation is in docs/kernels.md; the two implementations are info_nce_torch.py and info_nce_triton.py.
+The derivation is in docs/kernels.md; the two implementations are info_nce_torch.py and
+info_nce_triton.py.
 """
 
 from typing import NamedTuple
@@ -11,7 +13,13 @@ from torch.autograd import forward_ad
 
 from . import info_nce_torch
 from .backend import resolve_backend
-from .info_nce_checks import check_dim, check_negatives, check_options, check_temperature, check_tensors
+from .info_nce_checks import (
+    check_dim,
+    check_negatives,
+    check_options,
+    check_temperature,
+    check_tensors,
+)
 
 
 class InfoNCEOutput(NamedTuple):
@@ -20,7 +28,8 @@ class InfoNCEOutput(NamedTuple):
     loss: torch.Tensor
     """float32 (float64 for float64 inputs), () or (N,) by `reduction`."""
     rank: torch.Tensor
-    """(N,) int64: how many negatives have a strictly greater logit than the positive; the number of negatives where the loss is NaN."""
+    """(N,) int64: how many negatives have a strictly greater logit than the positive; the number of
+    negatives where the loss is NaN."""
     acc1: torch.Tensor
     """() float32 in [0, 1]: the share of rows whose rank is 0."""
     acc5: torch.Tensor
@@ -50,33 +59,43 @@ def info_nce(
 
     loss_i = -log( exp(q·k/T) / (exp(q·k/T) + sum_j exp(q·n_j/T) + sum_m exp(extra_scale q·t_m/T)) )
 
-    Gradients reach every tensor input that asks for one. dloss/dquery is accumulated in the same pass as the loss, so a backward
-    to the query is one multiplication; shared negatives that require a gradient cost a second pass that recomputes the logits.
-    Vectors are taken as they are: normalise them first. Composes with torch.compile(fullgraph=True). Double backward and forward mode are
-    refused.
+    Gradients reach every tensor input that asks for one. dloss/dquery is accumulated in the same
+    pass as the loss, so a backward to the query is one multiplication; shared negatives that
+    require a gradient cost a second pass that recomputes the logits. Vectors are taken as they are:
+    normalise them first. Composes with torch.compile(fullgraph=True). Double backward and forward
+    mode are refused.
 
     Args:
-        query: (N, D) float32, bfloat16, float16 or float64 (float64 is served by the torch backend).
+        query: (N, D) float32, bfloat16, float16 or float64 (float64 is served by the torch
+            backend).
         positive: (N, D), the key of each query.
-        negatives: (K, D) shared by all queries, K ≥ 0, any strides; None: the positives of the other rows.
-        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is not checked: that would wait for it).
+        negatives: (K, D) shared by all queries, K ≥ 0, any strides; None: the positives of the
+            other rows.
+        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is not
+            checked: that would wait for it).
         extra_negatives: (N, M, D), M ≥ 0, private to each query.
-        extra_scale: factor on the similarity to the extra negatives, inside the exponent (the alpha of the method).
+        extra_scale: factor on the similarity to the extra negatives, inside the exponent (the alpha
+            of the method).
         reduction: "mean", "sum" or "none".
-        negatives_layout: "kd" for (K, D), "dk" for (D, K), the queue of the MoCo family; read in place.
+        negatives_layout: "kd" for (K, D), "dk" for (D, K), the queue of the MoCo family; read in
+            place.
         return_stats: True returns InfoNCEOutput instead of the loss.
-        precision: how float32 products are taken: "ieee" (also None), "tf32" (Triton only), "bf16" (inputs rounded to bfloat16).
-            Inputs of unlike dtypes are promoted; where autocast is on, float32 inputs are rounded to its dtype unless precision is
-            given. Half-precision inputs are multiplied as they are. Sums are float32 throughout.
+        precision: how float32 products are taken: "ieee" (also None), "tf32" (Triton only), "bf16"
+            (inputs rounded to bfloat16). Inputs of unlike dtypes are promoted; where autocast is
+            on, float32 inputs are rounded to its dtype unless precision is given. Half-precision
+            inputs are multiplied as they are. Sums are float32 throughout.
         backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
-        exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin with the queries or their positives.
-            Without `negatives` it is always so. One row alone then has only `extra_negatives`, and is refused without them.
+        exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin
+            with the queries or their positives. Without `negatives` it is always so. One row alone
+            then has only `extra_negatives`, and is refused without them.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree, or one row is compared with itself alone.
+        ValueError: shapes, dtypes, devices or options disagree, or one row is compared with itself
+            alone.
         RuntimeError: the backend asked for cannot run here.
-    Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al. 2021, arXiv:2110.14189.
+    Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
+    2021, arXiv:2110.14189.
     """
     in_batch = negatives is None
     check_options(reduction, negatives_layout, in_batch, precision)
@@ -91,7 +110,9 @@ def info_nce(
     check_temperature(temperature, query.device)
     _refuse_tangents(query, positive, negatives, extra_negatives, temperature if learned else None)
     operand = _operand(query, positive, negatives, extra_negatives, precision)
-    wants_grad = torch.is_grad_enabled() and (query.requires_grad or (learned and temperature.requires_grad))
+    wants_grad = torch.is_grad_enabled() and (
+        query.requires_grad or (learned and temperature.requires_grad)
+    )
     rows, lse, rank, positive_logit, *_ = torch.ops.fastneg.info_nce(
         query,
         positive,
@@ -116,8 +137,14 @@ def _refuse_tangents(*inputs):
     """Forward mode differentiation would take the operator for a constant and give zeros."""
     if torch.compiler.is_compiling():
         return
-    if any(tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None for tensor in inputs):
-        raise RuntimeError("info_nce got an input with a tangent (torch.func.jvp, dual numbers): only backward gradients are implemented.")
+    if any(
+        tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None
+        for tensor in inputs
+    ):
+        raise RuntimeError(
+            "info_nce got an input with a tangent (torch.func.jvp, dual numbers): only backward "
+            "gradients are implemented."
+        )
 
 
 def _operand(query, positive, negatives, extras, precision):
@@ -127,7 +154,10 @@ def _operand(query, positive, negatives, extras, precision):
         dtype = torch.promote_types(dtype, extras.dtype)
     if precision is not None:
         if dtype != torch.float32:
-            raise ValueError(f"precision is {precision!r} but the inputs are {dtype}: it says how float32 is multiplied; leave it at None.")
+            raise ValueError(
+                f"precision is {precision!r} but the inputs are {dtype}: it says how float32 is "
+                "multiplied; leave it at None."
+            )
         return {"ieee": "float32", "tf32": "tf32", "bf16": "bfloat16"}[precision]
     device = query.device.type
     if dtype == torch.float32 and torch.is_autocast_enabled(device):
@@ -135,29 +165,62 @@ def _operand(query, positive, negatives, extras, precision):
     return str(dtype).removeprefix("torch.")
 
 
-# --- the operators -----------------------------------------------------------------------------------------------------------
-# Opaque to torch.compile, which sees shapes and gradient formulas only. The backend is chosen inside, at run time.
+# --- the operators --------------------------------------------------------------------------------
+# Opaque to torch.compile, which sees shapes and gradient formulas only. The backend is chosen
+# inside, at run time.
 
 
 @torch.library.custom_op(
     "fastneg::info_nce",
     mutates_args=(),
-    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extras, Tensor? temperature, float temperature_value, "
-    "float extra_scale, bool exclude_diagonal, str operand, bool with_grad, str backend) "
-    "-> (Tensor loss, Tensor lse, Tensor rank, Tensor positive_logit, Tensor top, Tensor total, "
-    "Tensor extra_weights, Tensor dq)",
+    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extras, Tensor? "
+    "temperature, float temperature_value, float extra_scale, bool exclude_diagonal, str "
+    "operand, bool with_grad, str backend) -> (Tensor loss, Tensor lse, Tensor rank, "
+    "Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, Tensor dq)",
 )
 def _forward(
-    query, positive, negatives, extras, temperature, temperature_value, extra_scale, exclude_diagonal, operand, with_grad, backend
+    query,
+    positive,
+    negatives,
+    extras,
+    temperature,
+    temperature_value,
+    extra_scale,
+    exclude_diagonal,
+    operand,
+    with_grad,
+    backend,
 ):
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
     with torch.autocast(query.device.type, enabled=False):
-        return implementation.forward(query, positive, negatives, extras, temperature, extra_scale, exclude_diagonal, kind, with_grad)
+        return implementation.forward(
+            query,
+            positive,
+            negatives,
+            extras,
+            temperature,
+            extra_scale,
+            exclude_diagonal,
+            kind,
+            with_grad,
+        )
 
 
 @_forward.register_fake
-def _(query, positive, negatives, extras, temperature, temperature_value, extra_scale, exclude_diagonal, operand, with_grad, backend):
+def _(
+    query,
+    positive,
+    negatives,
+    extras,
+    temperature,
+    temperature_value,
+    extra_scale,
+    exclude_diagonal,
+    operand,
+    with_grad,
+    backend,
+):
     rows, dim = query.shape
     wide = torch.float64 if operand == "float64" else torch.float32
     row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
@@ -169,18 +232,40 @@ def _(query, positive, negatives, extras, temperature, temperature_value, extra_
 @torch.library.custom_op(
     "fastneg::info_nce_negatives_grad",
     mutates_args=(),
-    schema="(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, float temperature_value, "
-    "bool exclude_diagonal, str operand, str backend) -> Tensor",
+    schema="(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, "
+    "float temperature_value, bool exclude_diagonal, str operand, str backend) -> Tensor",
 )
-def _negatives_grad(query, negatives, top, weight, temperature, temperature_value, exclude_diagonal, operand, backend):
+def _negatives_grad(
+    query,
+    negatives,
+    top,
+    weight,
+    temperature,
+    temperature_value,
+    exclude_diagonal,
+    operand,
+    backend,
+):
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
     with torch.autocast(query.device.type, enabled=False):
-        return implementation.negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, kind)
+        return implementation.negatives_grad(
+            query, negatives, top, weight, temperature, exclude_diagonal, kind
+        )
 
 
 @_negatives_grad.register_fake
-def _(query, negatives, top, weight, temperature, temperature_value, exclude_diagonal, operand, backend):
+def _(
+    query,
+    negatives,
+    top,
+    weight,
+    temperature,
+    temperature_value,
+    exclude_diagonal,
+    operand,
+    backend,
+):
     return negatives.new_empty(negatives.shape)
 
 
@@ -188,27 +273,47 @@ def _implementation(query, operand, backend):
     """The module that runs this call, and `operand` as that module takes it."""
     if operand == "float64":
         if backend == "triton":
-            raise ValueError('backend is "triton" but only the torch backend takes float64: convert the inputs, or pass "auto".')
+            raise ValueError(
+                'backend is "triton" but only the torch backend takes float64: convert the '
+                'inputs, or pass "auto".'
+            )
         backend = "torch"
     if resolve_backend(query, backend) == "triton":
         from . import info_nce_triton  # not at the top: importing fastneg must not import Triton
 
         return info_nce_triton, operand
     if operand == "tf32":
-        raise ValueError(f'precision is "tf32", which the torch backend (chosen for {query.device}) does not offer: pass "ieee" or "bf16".')
+        raise ValueError(
+            f'precision is "tf32", which the torch backend (chosen for {query.device}) does not '
+            'offer: pass "ieee" or "bf16".'
+        )
     return info_nce_torch, getattr(torch, operand)
 
 
-# --- gradients ---------------------------------------------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------
 # With p the softmax over all logits of a row and dloss/dl_pos = p_pos - 1 = expm1(-loss):
 #   dloss/dpositive = expm1(-loss) / T * q              dloss/dn_j = p_j / T * q
-#   dloss/dt_m      = p_m extra_scale / T * q           dloss/dT   = -(q · dloss/dq) / T, since the loss depends on q / T alone
-# With `top` the greatest logit of the negatives and `total` the sum of their exp(l - top), p_j is exp(l_j - top) times
-# -expm1(-loss) / total. As exp(l_j - lse) it would lose the digits that lse has not: a float32 near 1e5 is known to 4e-3.
+#   dloss/dt_m      = p_m extra_scale / T * q
+#   dloss/dT        = -(q · dloss/dq) / T, since the loss depends on q / T alone
+# With `top` the greatest logit of the negatives and `total` the sum of their exp(l - top), p_j is
+# exp(l_j - top) times -expm1(-loss) / total. As exp(l_j - lse) it would lose the digits that lse
+# has not: a float32 near 1e5 is known to 4e-3.
 
 
 def _setup_context(ctx, inputs, output):
-    query, _, negatives, _, temperature, value, extra_scale, exclude_diagonal, operand, _, backend = inputs
+    (
+        query,
+        _,
+        negatives,
+        _,
+        temperature,
+        value,
+        extra_scale,
+        exclude_diagonal,
+        operand,
+        _,
+        backend,
+    ) = inputs
     loss, _, rank, _, top, total, extra_weights, dq = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(rank)
@@ -220,7 +325,9 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, g_loss, *g_others):
     if any(g is not None for g in g_others):
-        raise RuntimeError("info_nce was differentiated twice: only first derivatives of its loss are implemented.")
+        raise RuntimeError(
+            "info_nce was differentiated twice: only first derivatives of its loss are implemented."
+        )
     if g_loss is None:
         return (None,) * 11
     query, negatives, temperature, loss, top, total, extra_weights, dq = ctx.saved_tensors

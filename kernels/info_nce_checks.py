@@ -36,7 +36,8 @@ def check_choice(name, value, choices):
 
 
 def check_temperature(temperature, device=None):
-    """ValueError unless it is a finite number above 0, or a 0-d floating-point tensor that holds one.
+    """ValueError unless it is a finite number above 0, or a 0-d floating-point tensor that holds
+    one.
 
     Args:
         device: where a tensor must be; None: anywhere. The value of one on another device than the
@@ -58,8 +59,8 @@ def check_temperature(temperature, device=None):
         return
     if not 0 < temperature.item() < math.inf:
         raise ValueError(
-            f"temperature is a tensor of {temperature.item()}: a finite number above 0 was expected."
-            " Where it is learned, learn its logarithm."
+            f"temperature is a tensor of {temperature.item()}: a finite number above 0 was "
+            "expected. Where it is learned, learn its logarithm."
         )
 
 

@@ -1,30 +1,47 @@
-"""InfoNCE in plain torch: streams over the shared negatives in chunks, so that no (N, K) matrix is ever held.
+"""InfoNCE in plain torch: streams over the shared negatives in chunks, so that no (N, K) matrix is
+ever held.
 
-Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension. The mathematics is in docs/kernels.md.
+Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension. The
+mathematics is in docs/kernels.md.
 """
 
 import torch
 
-# Elements of one (N, chunk) buffer. Smaller ones would stay in a CPU's cache, but where other threads want the cores too (a loader's),
-# the many short parallel regions of small chunks wait for each other; on a GPU launches cost more than memory.
+# Elements of one (N, chunk) buffer. Smaller ones would stay in a CPU's cache, but where other
+# threads want the cores too (a loader's), the many short parallel regions of small chunks wait for
+# each other; on a GPU launches cost more than memory.
 CPU_CHUNK_ELEMENTS = 1 << 21
 CUDA_CHUNK_ELEMENTS = 1 << 24
 SMALLEST_CHUNK = 256
 
-# The running maximum starts finite: exp(-inf - -inf) would be NaN for a row that has no negative yet.
+# The running maximum starts finite: exp(-inf - -inf) would be NaN for a row that has no negative
+# yet.
 LOWEST = -1e30
 
 
-def forward(query, positive, negatives, extras, temperature, extra_scale, exclude_diagonal, operand, with_grad):
-    """One pass, the outputs of `fastneg::info_nce`: (loss, lse, rank, positive_logit, top, total, extra_weights, dq).
+def forward(
+    query,
+    positive,
+    negatives,
+    extras,
+    temperature,
+    extra_scale,
+    exclude_diagonal,
+    operand,
+    with_grad,
+):
+    """One pass, the outputs of `fastneg::info_nce`:
 
-    Of each row, `top` is the greatest logit of its negatives, `total` the sum of their exp(logit - top), `extra_weights` (N, M) that of
-    each private one.
+    (loss, lse, rank, positive_logit, top, total, extra_weights, dq).
+
+    Of each row, `top` is the greatest logit of its negatives, `total` the sum of their exp(logit -
+    top), `extra_weights` (N, M) that of each private one.
 
     Args:
         query, positive: (N, D). negatives: (K, D), any strides. extras: (N, M, D) or None.
         temperature: float or 0-d tensor.
-        operand: the dtype that every input is rounded to; products accumulate in float32 (float64 for float64).
+        operand: the dtype that every input is rounded to; products accumulate in float32 (float64
+            for float64).
         with_grad: whether dq, dloss/dquery of each row, is accumulated too; else dq is (0, D).
     """
     wide = torch.promote_types(operand, torch.float32)
@@ -47,22 +64,25 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
         torch.mm(scaled, keys.t(), out=logits)
         if exclude_diagonal:
             _mask_diagonal(logits, start, float("-inf"))
-        # Comparing into floats keeps the count in vector registers: the sum of a bool tensor is many times slower on a CPU.
+        # Comparing into floats keeps the count in vector registers: the sum of a bool tensor is
+        # many times slower on a CPU.
         rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
         top, total, mean = _accumulate(logits, keys, top, total, mean)
 
     extra_weights = scaled.new_empty(rows, 0)
-    if extras is not None and extras.shape[1]:  # the last ones: they become weights by the final maximum
+    # the last ones: they become weights by the final maximum
+    if extras is not None and extras.shape[1]:
         private = _rounded(extras, operand, wide)
         extra_weights = torch.einsum("nd,nmd->nm", scaled, private).mul_(extra_scale)
         rank += (extra_weights > positive_logit[:, None]).sum(1)
         top, total, mean = _accumulate(extra_weights, private, top, total, mean, extra_scale)
 
-    # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T * (E_neg[key] - positive):
-    # nothing of the form p - 1 cancels when the loss is small.
+    # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T
+    # * (E_neg[key] - positive): nothing of the form p - 1 cancels when the loss is small.
     top, sums = top.squeeze(1), total.squeeze(1)
     margin = (top - positive_logit) + sums.log()
-    loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit  # an infinite logit is a NaN loss
+    # an infinite logit is a NaN loss
+    loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit
     rank = torch.where(loss.isnan(), _worst_rank(count, extras, exclude_diagonal), rank)
     dq = scaled.new_empty(0, dim)
     if with_grad:
@@ -72,7 +92,10 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
 
 
 def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand):
-    """sum_i weight_i exp(l_ij - top_i) q_i, recomputed chunk by chunk as `forward` did: (K, D) in the dtype of `negatives`."""
+    """sum_i weight_i exp(l_ij - top_i) q_i, recomputed chunk by chunk as `forward` did:
+
+    (K, D) in the dtype of `negatives`.
+    """
     wide = torch.promote_types(operand, torch.float32)
     rounded = _rounded(query, operand, wide)
     scaled, weighted = rounded / temperature, rounded * weight[:, None]
@@ -105,7 +128,8 @@ def _mask_diagonal(matrix, start, value):
 
 
 def _accumulate(logits, keys, top, total, mean, key_scale=1.0):
-    """Adds a block of logits to the running (max, sum of exp, weighted sum of keys); overwrites `logits`."""
+    """Adds a block of logits to the running (max, sum of exp, weighted sum of keys); overwrites
+    `logits`."""
     new_top = torch.maximum(top, logits.amax(1, keepdim=True))
     shrink = torch.exp(top - new_top)
     weights = logits.sub_(new_top).exp_()

@@ -1,4 +1,5 @@
-"""InfoNCE on the GPU: one sweep over the shared negatives, split over programs and merged in a fixed order.
+"""InfoNCE on the GPU: one sweep over the shared negatives, split over programs and merged in a
+fixed order.
 
 Here are the tile sizes and the launches; the kernels are in info_nce_triton_kernels.py.
 """
@@ -16,10 +17,16 @@ from .launch import launch as launch_now
 # Read when @triton.jit decorates, so it must be read once, here, and nowhere else.
 INTERPRETED = interpreting()
 
-# Streaming multiprocessors to fill: of the interpreter (enough to exercise the merge), and of the H200 that launches are recorded for.
+# Streaming multiprocessors to fill: of the interpreter (enough to exercise the merge), and of the
+# H200 that launches are recorded for.
 PROCESSORS = {"cpu": 4, "meta": 132}
 
-OPERANDS = {"float32": tl.float32, "tf32": tl.float32, "bfloat16": tl.bfloat16, "float16": tl.float16}
+OPERANDS = {
+    "float32": tl.float32,
+    "tf32": tl.float32,
+    "bfloat16": tl.bfloat16,
+    "float16": tl.float16,
+}
 
 
 class Tiles(NamedTuple):
@@ -31,8 +38,9 @@ class Tiles(NamedTuple):
     stages: int
 
 
-# By padded feature dimension: the largest tiles that compile for sm_90 without a spilled register in every variant of the kernels,
-# for few rows and for many. tests/test_kernels_compile.py holds them to it.
+# By padded feature dimension: the largest tiles that compile for sm_90 without a spilled register
+# in every variant of the kernels, for few rows and for many. tests/test_kernels_compile.py holds
+# them to it.
 HALF_TILES = {
     32: (Tiles(64, 128, 4, 3), Tiles(128, 128, 8, 3)),
     64: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
@@ -61,12 +69,16 @@ LARGEST_DIM = 1024
 
 
 def tiles_for(rows, dim_padded, operand, *matrices):
-    """The tile sizes for a block of `rows` of `matrices` and a feature dimension padded to a power of two."""
-    # What costs registers takes the tiles of a larger dimension: rows that are not aligned to 16 elements are loaded one by one
-    # through 64-bit pointers, and float32 rows are rounded on their way to a half-precision product.
+    """The tile sizes for a block of `rows` of `matrices` and a feature dimension padded to a power
+    of two."""
+    # What costs registers takes the tiles of a larger dimension: rows that are not aligned to 16
+    # elements are loaded one by one through 64-bit pointers, and float32 rows are rounded on their
+    # way to a half-precision product.
     if not all(_aligned(matrix) for matrix in matrices):
         dim_padded *= 4
-    if any(matrix.element_size() > OPERANDS[operand].primitive_bitwidth // 8 for matrix in matrices):
+    if any(
+        matrix.element_size() > OPERANDS[operand].primitive_bitwidth // 8 for matrix in matrices
+    ):
         dim_padded *= 2
     dim_padded = min(dim_padded, LARGEST_DIM)
     few, many = {"float32": SINGLE_TILES, "tf32": TF32_TILES}.get(operand, HALF_TILES)[dim_padded]
@@ -77,8 +89,20 @@ def _aligned(matrix):
     return min(matrix.stride()) == 1 and max(matrix.stride()) % 16 == 0
 
 
-def forward(query, positive, negatives, extras, temperature, extra_scale, exclude_diagonal, operand, with_grad, launch=launch_now):
-    """The outputs of `fastneg::info_nce` in two launches; arguments as in info_nce_torch.forward, `operand` by name."""
+def forward(
+    query,
+    positive,
+    negatives,
+    extras,
+    temperature,
+    extra_scale,
+    exclude_diagonal,
+    operand,
+    with_grad,
+    launch=launch_now,
+):
+    """The outputs of `fastneg::info_nce` in two launches; arguments as in info_nce_torch.forward,
+    `operand` by name."""
     (rows, dim), count = query.shape, negatives.shape[0]
     common = _common(dim, temperature, operand)
     tiles = tiles_for(rows, common["DIM_PAD"], operand, query, negatives)
@@ -87,14 +111,31 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
     splits = max(1, triton.cdiv(key_tiles, tiles_per_split))
 
     empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
-    tops, totals, ranks = empty(splits, rows), empty(splits, rows), empty(splits, rows, dtype=torch.int64)
+    tops, totals, ranks = (
+        empty(splits, rows),
+        empty(splits, rows),
+        empty(splits, rows, dtype=torch.int64),
+    )
     means = empty(splits, rows if with_grad else 0, dim)
     positive_dot = empty(rows)
     launch(
         partial_kernel,
         (row_blocks, splits),
         (
-            *(query, positive, negatives, temperature, tops, totals, ranks, means, positive_dot, rows, count, tiles_per_split),
+            *(
+                query,
+                positive,
+                negatives,
+                temperature,
+                tops,
+                totals,
+                ranks,
+                means,
+                positive_dot,
+                rows,
+                count,
+                tiles_per_split,
+            ),
             *(*query.stride(), *positive.stride(), *negatives.stride()),
         ),
         {
@@ -112,7 +153,12 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
     )
 
     private = 0 if extras is None else extras.shape[1]
-    loss, lse, positive_logit, rank = empty(rows), empty(rows), empty(rows), empty(rows, dtype=torch.int64)
+    loss, lse, positive_logit, rank = (
+        empty(rows),
+        empty(rows),
+        empty(rows),
+        empty(rows, dtype=torch.int64),
+    )
     top, total = empty(rows), empty(rows)
     extra_weights, dq = empty(rows, private), empty(rows if with_grad else 0, dim)
     extras = query[:, None] if extras is None else extras  # never read where M = 0
@@ -138,8 +184,11 @@ def forward(query, positive, negatives, extras, temperature, extra_scale, exclud
     return loss, lse, rank, positive_logit, top, total, extra_weights, dq
 
 
-def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand, launch=launch_now):
-    """The output of `fastneg::info_nce_negatives_grad`; arguments as in info_nce_torch.negatives_grad, `operand` by name.
+def negatives_grad(
+    query, negatives, top, weight, temperature, exclude_diagonal, operand, launch=launch_now
+):
+    """The output of `fastneg::info_nce_negatives_grad`; arguments as in
+    info_nce_torch.negatives_grad, `operand` by name.
 
     `top` is the one that `forward` of this module gave: in base 2.
     """
@@ -149,13 +198,24 @@ def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal,
         return grad
     common = _common(dim, temperature, operand)
     tiles = tiles_for(count, common["DIM_PAD"], operand, query, negatives)
-    # Weights of any magnitude (a gradient scaler's) become at most 1 in the half-precision product, and return in float32 after it.
+    # Weights of any magnitude (a gradient scaler's) become at most 1 in the half-precision product,
+    # and return in float32 after it.
     unit = weight.abs().amax()
     launch(
         negatives_grad_kernel,
         (triton.cdiv(count, tiles.rows),),
         (
-            *(query, negatives, top, weight / unit.clamp_min(torch.finfo(weight.dtype).tiny), unit, temperature, grad, rows, count),
+            *(
+                query,
+                negatives,
+                top,
+                weight / unit.clamp_min(torch.finfo(weight.dtype).tiny),
+                unit,
+                temperature,
+                grad,
+                rows,
+                count,
+            ),
             *(*query.stride(), *negatives.stride(), *grad.stride()),
         ),
         {
@@ -174,7 +234,10 @@ def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal,
 
 def _common(dim, temperature, operand):
     if dim > LARGEST_DIM:
-        raise ValueError(f'the feature dimension is {dim}: the Triton kernels take up to {LARGEST_DIM}; pass backend="torch".')
+        raise ValueError(
+            f"the feature dimension is {dim}: the Triton kernels take up to {LARGEST_DIM}; pass "
+            'backend="torch".'
+        )
     return {
         "DIM": dim,
         "DIM_PAD": max(32, triton.next_power_of_2(dim)),

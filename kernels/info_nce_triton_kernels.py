@@ -1,20 +1,26 @@
-"""The kernels of info_nce_triton.py: the sweep over the shared negatives, the merge of its parts, the gradient of the negatives.
+"""The kernels of info_nce_triton.py: the sweep over the shared negatives, the merge of its parts,
+the gradient of the negatives.
 
-Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension, S splits of K.
+Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension, S splits of
+K.
 
-`partial_kernel` sweeps a share of the negatives for a block of rows and leaves a partial (maximum, sum, weighted mean of keys, rank);
-`merge_kernel` joins the S partials of a row and its private negatives in a fixed order, so results repeat bit for bit;
-`negatives_grad_kernel` recomputes the logits for the gradient of shared negatives, and takes their exponentials by the same maximum as the
-sweep: at logits of 1e5 the digits of a rounded log-sum-exp would be lost. Logits are kept in base 2: z = q·n log2(e) / T.
+`partial_kernel` sweeps a share of the negatives for a block of rows and leaves a partial (maximum,
+sum, weighted mean of keys, rank); `merge_kernel` joins the S partials of a row and its private
+negatives in a fixed order, so results repeat bit for bit; `negatives_grad_kernel` recomputes the
+logits for the gradient of shared negatives, and takes their exponentials by the same maximum as the
+sweep: at logits of 1e5 the digits of a rounded log-sum-exp would be lost. Logits are kept in base
+2: z = q·n log2(e) / T.
 """
 
 import triton
 import triton.language as tl
 
-LOWEST = tl.constexpr(-1e30)  # a finite start of the running maximum: exp2(-inf - -inf) would be NaN
+# a finite start of the running maximum: exp2(-inf - -inf) would be NaN
+LOWEST = tl.constexpr(-1e30)
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)
-# Softmax weights, at most 1 and mostly far less: lifted by 2^12 they keep their precision in float16, and cannot overflow.
+# Softmax weights, at most 1 and mostly far less: lifted by 2^12 they keep their precision in
+# float16, and cannot overflow.
 LIFT = tl.constexpr(4096.0)
 
 
@@ -26,10 +32,22 @@ def _inverse_temperature(temperature, TENSOR_TEMPERATURE: tl.constexpr):
 
 
 @triton.jit
-def _load_rows(pointer, index, stride_row, stride_dim, valid, DIM: tl.constexpr, DIM_PAD: tl.constexpr, ALL_VALID: tl.constexpr):
-    """Rows `index` of a (rows, D) matrix, zero where not `valid` and beyond D; ALL_VALID spares the test."""
+def _load_rows(
+    pointer,
+    index,
+    stride_row,
+    stride_dim,
+    valid,
+    DIM: tl.constexpr,
+    DIM_PAD: tl.constexpr,
+    ALL_VALID: tl.constexpr,
+):
+    """Rows `index` of a (rows, D) matrix, zero where not `valid` and beyond D; ALL_VALID spares the
+    test."""
     d = tl.arange(0, DIM_PAD)
-    pointers = pointer + index.to(tl.int64)[:, None] * stride_row + d.to(tl.int64)[None, :] * stride_dim
+    pointers = (
+        pointer + index.to(tl.int64)[:, None] * stride_row + d.to(tl.int64)[None, :] * stride_dim
+    )
     if ALL_VALID and DIM == DIM_PAD:
         return tl.load(pointers)
     if ALL_VALID:
@@ -76,19 +94,27 @@ def partial_kernel(
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    # The row block varies fastest: programs that run side by side read the same negatives, so these come from L2.
+    # The row block varies fastest: programs that run side by side read the same negatives, so these
+    # come from L2.
     split = tl.program_id(1)
     row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     valid = row < rows
     scale = _inverse_temperature(temperature, TENSOR_TEMPERATURE) * LOG2E
     q = _load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
     positive_dot = tl.zeros([BLOCK_N], tl.float32)
-    for start in range(0, DIM, 32):  # in slices: whole rows of both in float32 would make the sweep below spill registers
+    # in slices: whole rows of both in float32 would make the sweep below spill registers
+    for start in range(0, DIM, 32):
         part = start + tl.arange(0, 32)
         inside = valid[:, None] & (part < DIM)[None, :]
         at = row.to(tl.int64)[:, None]
-        q_part = tl.load(query + at * query_n + part.to(tl.int64)[None, :] * query_d, mask=inside, other=0.0).to(OPERAND)
-        k_part = tl.load(positive + at * positive_n + part.to(tl.int64)[None, :] * positive_d, mask=inside, other=0.0).to(OPERAND)
+        q_part = tl.load(
+            query + at * query_n + part.to(tl.int64)[None, :] * query_d, mask=inside, other=0.0
+        ).to(OPERAND)
+        k_part = tl.load(
+            positive + at * positive_n + part.to(tl.int64)[None, :] * positive_d,
+            mask=inside,
+            other=0.0,
+        ).to(OPERAND)
         positive_dot += tl.sum(q_part.to(tl.float32) * k_part.to(tl.float32), 1)
 
     top = tl.zeros([BLOCK_N], tl.float32) + LOWEST
@@ -100,19 +126,23 @@ def partial_kernel(
     last = tl.minimum(first + tiles_per_split, tl.cdiv(count, BLOCK_K))
     for tile in range(first, last):
         key = tile * BLOCK_K + tl.arange(0, BLOCK_K)
-        keys = _load_rows(negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, WHOLE_TILES).to(OPERAND)
+        keys = _load_rows(
+            negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, WHOLE_TILES
+        ).to(OPERAND)
         dots = _dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST)
         if not WHOLE_TILES:
             dots = tl.where((key < count)[None, :], dots, float("-inf"))
         if EXCLUDE_DIAGONAL:
             dots = tl.where(row[:, None] == key[None, :], float("-inf"), dots)
         rank += tl.sum((dots > positive_dot[:, None]).to(tl.int32), 1)
-        # The scale stays out of the product and in float32: folding it into a half-precision q would round every logit.
+        # The scale stays out of the product and in float32: folding it into a half-precision q
+        # would round every logit.
         new_top = tl.maximum(top, tl.max(dots, 1) * scale)
         weights = tl.exp2(tl.fma(dots, scale, -new_top[:, None]))
         shrink = tl.exp2(top - new_top)
         total = total * shrink + tl.sum(weights, 1)
-        if WITH_GRAD:  # the tile just compared is the tile summed: it is loaded once for both products
+        # the tile just compared is the tile summed: it is loaded once for both products
+        if WITH_GRAD:
             mean = _dot(weights.to(OPERAND), keys, mean * shrink[:, None], PRECISION, UPCAST)
         top = new_top
 
@@ -123,7 +153,11 @@ def partial_kernel(
     if split == 0:
         tl.store(positive_dots + row, positive_dot, mask=valid)
     if WITH_GRAD:
-        tl.store(means + place[:, None] * DIM + d[None, :], mean, mask=valid[:, None] & (d < DIM)[None, :])
+        tl.store(
+            means + place[:, None] * DIM + d[None, :],
+            mean,
+            mask=valid[:, None] & (d < DIM)[None, :],
+        )
 
 
 @triton.jit
@@ -176,7 +210,9 @@ def merge_kernel(
     place = split.to(tl.int64) * rows + row
     split_tops = tl.load(tops + place, mask=split < splits, other=LOWEST)
     top = tl.max(split_tops, 0)
-    total = tl.sum(tl.exp2(split_tops - top) * tl.load(totals + place, mask=split < splits, other=0.0), 0)
+    total = tl.sum(
+        tl.exp2(split_tops - top) * tl.load(totals + place, mask=split < splits, other=0.0), 0
+    )
     rank = tl.sum(tl.load(ranks + place, mask=split < splits, other=0).to(tl.int64), 0)
     mean = tl.zeros([DIM_PAD], tl.float32)
     if WITH_GRAD:
@@ -185,12 +221,26 @@ def merge_kernel(
             at = some.to(tl.int64) * rows + row
             shares = tl.exp2(tl.load(tops + at, mask=some < splits, other=LOWEST) - top)
             mask = (some < splits)[:, None] & (d < DIM)[None, :]
-            mean += tl.sum(shares[:, None] * tl.load(means + at[:, None] * DIM + d[None, :], mask=mask, other=0.0), 0)
+            mean += tl.sum(
+                shares[:, None]
+                * tl.load(means + at[:, None] * DIM + d[None, :], mask=mask, other=0.0),
+                0,
+            )
 
-    q = tl.load(query + row * query_n + d.to(tl.int64) * query_d, mask=d < DIM, other=0.0).to(OPERAND).to(tl.float32)
+    q = (
+        tl.load(query + row * query_n + d.to(tl.int64) * query_d, mask=d < DIM, other=0.0)
+        .to(OPERAND)
+        .to(tl.float32)
+    )
     for start in range(0, private, BLOCK_M):
         m = start + tl.arange(0, BLOCK_M)
-        t = _load_rows(extras + row * extras_n, m, extras_m, extras_d, m < private, DIM, DIM_PAD, False).to(OPERAND).to(tl.float32)
+        t = (
+            _load_rows(
+                extras + row * extras_n, m, extras_m, extras_d, m < private, DIM, DIM_PAD, False
+            )
+            .to(OPERAND)
+            .to(tl.float32)
+        )
         dots = tl.sum(q[None, :] * t, 1) * extra_scale
         tl.store(extra_weights + row * private + m, dots, mask=m < private)
         dots = tl.where(m < private, dots, float("-inf"))
@@ -205,12 +255,16 @@ def merge_kernel(
     tl.store(top_out + row, top)
     tl.store(total_out + row, total)
     tl.debug_barrier()  # what other threads of this program stored above is read below
-    for start in range(0, private, BLOCK_M):  # by the final maximum, in the very operations that made `total`
+    # by the final maximum, in the very operations that made `total`
+    for start in range(0, private, BLOCK_M):
         m = start + tl.arange(0, BLOCK_M)
         dots = tl.load(extra_weights + row * private + m, mask=m < private, other=0.0)
-        tl.store(extra_weights + row * private + m, tl.exp2(tl.fma(dots, scale, -top)), mask=m < private)
+        tl.store(
+            extra_weights + row * private + m, tl.exp2(tl.fma(dots, scale, -top)), mask=m < private
+        )
 
-    # The positive factored out: loss = softplus(margin), dloss/dq = sigmoid(margin) / T * (E_neg[key] - positive).
+    # The positive factored out: loss = softplus(margin), dloss/dq = sigmoid(margin) / T *
+    # (E_neg[key] - positive).
     margin = ((top - positive_dot * scale) + tl.log2(total)) * LN2
     small = tl.exp(-tl.abs(margin))
     raised = 1.0 + small
@@ -223,7 +277,13 @@ def merge_kernel(
     tl.store(positive_logits + row, positive_logit)
     tl.store(rank_out + row, tl.where(row_loss != row_loss, worst_rank.to(tl.int64), rank))
     if WITH_GRAD:
-        k = tl.load(positive + row * positive_n + d.to(tl.int64) * positive_d, mask=d < DIM, other=0.0).to(OPERAND).to(tl.float32)
+        k = (
+            tl.load(
+                positive + row * positive_n + d.to(tl.int64) * positive_d, mask=d < DIM, other=0.0
+            )
+            .to(OPERAND)
+            .to(tl.float32)
+        )
         expected = tl.where(total == 0.0, 0.0, mean / total)
         sigmoid = 1.0 / (1.0 + tl.exp(-margin)) + poison
         tl.store(dq + row * DIM + d, (expected - k) * (sigmoid * inverse), mask=d < DIM)
@@ -259,16 +319,24 @@ def negatives_grad_kernel(
     key = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
     d = tl.arange(0, DIM_PAD)
     scale = _inverse_temperature(temperature, TENSOR_TEMPERATURE) * LOG2E
-    keys = _load_rows(negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, False).to(OPERAND)
+    keys = _load_rows(
+        negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, False
+    ).to(OPERAND)
     sums = tl.zeros([BLOCK_K, DIM_PAD], tl.float32)
     for start in range(0, rows, BLOCK_N):
         row = start + tl.arange(0, BLOCK_N)
         valid = row < rows
         q = _load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
-        if UPCAST:  # what interprets them sums a transposed product in another order than the sweep's; tensor cores do not
-            dots = tl.trans(_dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST))
+        # what interprets them sums a transposed product in another order than the sweep's; tensor
+        # cores do not
+        if UPCAST:
+            dots = tl.trans(
+                _dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST)
+            )
         else:
-            dots = _dot(keys, tl.trans(q), tl.zeros([BLOCK_K, BLOCK_N], tl.float32), PRECISION, UPCAST)
+            dots = _dot(
+                keys, tl.trans(q), tl.zeros([BLOCK_K, BLOCK_N], tl.float32), PRECISION, UPCAST
+            )
         top = tl.load(tops + row, mask=valid, other=0.0)
         row_weight = tl.load(weight + row, mask=valid, other=0.0) * LIFT
         shares = tl.exp2(tl.fma(dots, scale, -top[None, :])) * row_weight[None, :]

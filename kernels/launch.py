@@ -1,7 +1,8 @@
 """Starting Triton kernels, and compiling them for a GPU that is not there.
 
-A kernel module passes each launch through a function of the signature of `launch`. So `Recorder` sees the very launches that a run
-makes, from tensors on the meta device, and `compile_launch` compiles them for any NVIDIA architecture on any machine.
+A kernel module passes each launch through a function of the signature of `launch`. So `Recorder`
+sees the very launches that a run makes, from tensors on the meta device, and `compile_launch`
+compiles them for any NVIDIA architecture on any machine.
 """
 
 import contextlib
@@ -43,7 +44,8 @@ class Recorder:
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """What the assembler says about a compiled kernel; spill_bytes is the stack frame of a thread, where registers spill to."""
+    """What the assembler says about a compiled kernel; spill_bytes is the stack frame of a thread,
+    where registers spill to."""
 
     registers: int
     spill_bytes: int
@@ -52,16 +54,20 @@ class CompiledKernel:
 
 
 def compile_launch(kernel, args, constants, options, capability):
-    """Compiles a recorded launch for sm_`capability` (90 for H100 and H200) without a GPU, as the launcher would specialise it.
+    """Compiles a recorded launch for sm_`capability` (90 for H100 and H200) without a GPU, as the
+    launcher would specialise it.
 
     Raises:
-        RuntimeError: Triton interprets here (TRITON_INTERPRET is set), so that there is nothing to compile.
+        RuntimeError: Triton interprets here (TRITON_INTERPRET is set), so that there is nothing to
+            compile.
     """
     import triton
     from triton.backends.compiler import GPUTarget
 
     if not isinstance(kernel, triton.JITFunction):
-        raise RuntimeError("Triton interprets kernels in this process: unset TRITON_INTERPRET to compile them.")
+        raise RuntimeError(
+            "Triton interprets kernels in this process: unset TRITON_INTERPRET to compile them."
+        )
     signature, constexprs, attributes = {}, dict(constants), {}
     for position, (name, arg) in enumerate(zip(kernel.arg_names, args, strict=False)):
         signature[name], aligned = _specialise(arg)
@@ -73,8 +79,12 @@ def compile_launch(kernel, args, constants, options, capability):
     signature = {name: signature[name] for name in kernel.arg_names}
     source = _source(kernel, signature, constexprs, attributes)
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    registers, stack = _resources(compiled.asm["cubin"], Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump")
-    return CompiledKernel(registers, stack, compiled.metadata.shared, compiled.asm["ptx"].count("wgmma.mma_async"))
+    registers, stack = _resources(
+        compiled.asm["cubin"], Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    )
+    return CompiledKernel(
+        registers, stack, compiled.metadata.shared, compiled.asm["ptx"].count("wgmma.mma_async")
+    )
 
 
 def _source(kernel, signature, constexprs, attributes):
@@ -84,13 +94,24 @@ def _source(kernel, signature, constexprs, attributes):
     if not hasattr(compiler, "AttrsDescriptor"):
         return ASTSource(kernel, signature, constexprs, attributes)
     # Before Triton 3.3 constants stood beside the signature, and attributes came as an object.
-    aligned = {"arg_properties": {"tt.divisibility": tuple(position for (position,) in attributes), "tt.equal_to": ()}}
+    aligned = {
+        "arg_properties": {
+            "tt.divisibility": tuple(position for (position,) in attributes),
+            "tt.equal_to": (),
+        }
+    }
     types = {name: kind for name, kind in signature.items() if name not in constexprs}
-    return ASTSource(kernel, types, constexprs, compiler.AttrsDescriptor.from_dict({**aligned, "cls": "AttrsDescriptor"}))
+    return ASTSource(
+        kernel,
+        types,
+        constexprs,
+        compiler.AttrsDescriptor.from_dict({**aligned, "cls": "AttrsDescriptor"}),
+    )
 
 
 def _specialise(arg):
-    """(type, whether Triton takes it as divisible by 16): None and the integer 1 become constants."""
+    """(type, whether Triton takes it as divisible by 16): None and the integer 1 become
+    constants."""
     if isinstance(arg, torch.Tensor):
         return POINTER_TYPES[arg.dtype], True
     if arg is None or (isinstance(arg, int) and arg == 1):
@@ -104,7 +125,9 @@ def _resources(cubin, cuobjdump):
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        text = subprocess.run([cuobjdump, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            [cuobjdump, "-res-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+)", text)
     if found is None:
         raise RuntimeError(f"cuobjdump printed no resource usage; it printed: {text!r}")

@@ -1,4 +1,5 @@
-"""Pictures tiled anew with patches of themselves: the contract, the torch reference and the choice of backend.
+"""Pictures tiled anew with patches of themselves: the contract, the torch reference and the choice
+of backend.
 
 Shapes: N batch, M copies per image, C channels, H W pixels, G entries per side of the offset grid.
 """
@@ -11,27 +12,33 @@ from .backend import resolve_backend
 
 
 def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
-    """Tiles each image with patches of itself: out[n, m, :, y, x] = images[n, :, oy + y % p, ox + x % p].
+    """Tiles each image with patches of itself: out[n, m, :, y, x] = images[n, :, oy + y % p, ox + x
+    % p].
 
-    p = patch_sizes[n, m] and (oy, ox) = offsets[n, m, y // p, x // p] is the top-left corner of the patch that serves this tile. Tiles
-    that the right and lower edges cut show the part that fits. An exact copy of pixels; all M copies of all images in one launch;
-    no randomness: offsets and sizes are drawn by the caller. No gradient.
+    p = patch_sizes[n, m] and (oy, ox) = offsets[n, m, y // p, x // p] is the top-left corner of the
+    patch that serves this tile. Tiles that the right and lower edges cut show the part that fits.
+    An exact copy of pixels; all M copies of all images in one launch; no randomness: offsets and
+    sizes are drawn by the caller. No gradient.
 
-    The caller's duty, because checking it would wait for the device: 1 ≤ p, G ≥ ceil(max(H, W) / p) for the smallest p, and every source
-    pixel that is shown lies in the image (0 ≤ oy ≤ H - p and 0 ≤ ox ≤ W - p always does). On the CPU the torch backend checks this
-    and raises; on CUDA coordinates are clamped, so a wrong offset gives wrong pixels but never reads outside the image.
+    The caller's duty, because checking it would wait for the device: 1 ≤ p, G ≥ ceil(max(H, W) / p)
+    for the smallest p, and every source pixel that is shown lies in the image (0 ≤ oy ≤ H - p and 0
+    ≤ ox ≤ W - p always does). On the CPU the torch backend checks this and raises; on CUDA
+    coordinates are clamped, so a wrong offset gives wrong pixels but never reads outside the image.
 
     Args:
         images: (N, C, H, W), any dtype, NCHW or channels_last.
-        offsets: (N, M, G, G, 2) int32, or (N, G, G, 2): row and column of each source corner, in pixels.
+        offsets: (N, M, G, G, 2) int32, or (N, G, G, 2): row and column of each source corner, in
+            pixels.
         patch_sizes: (N, M) int32, or (N,): the side of the patches, in pixels.
         backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
-        out: the tensor to write, of the result's shape, dtype and device, any strides without overlap; not `images` itself.
+        out: the tensor to write, of the result's shape, dtype and device, any strides without
+            overlap; not `images` itself.
     Returns:
-        (N, M, C, H, W), or (N, C, H, W) for offsets without M. Each (C, H, W) slab has the memory format of `images`, so that
-        out.flatten(0, 1) is channels_last if `images` is.
+        (N, M, C, H, W), or (N, C, H, W) for offsets without M. Each (C, H, W) slab has the memory
+        format of `images`, so that out.flatten(0, 1) is channels_last if `images` is.
     Raises:
-        ValueError: shapes, dtypes or devices disagree; on the CPU also offsets that lead outside the image.
+        ValueError: shapes, dtypes or devices disagree; on the CPU also offsets that lead outside
+            the image.
         RuntimeError: the backend asked for cannot run here.
     Source: Ge et al. 2021, arXiv:2110.14189, patch-based negatives.
     """
@@ -41,15 +48,28 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
     copies = 1 if single else offsets.shape[1]
     shape = (rows, channels, height, width) if single else (rows, copies, channels, height, width)
     if out is None:
-        nhwc = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+        nhwc = (
+            images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+        )
         memory_format = torch.channels_last if nhwc else torch.contiguous_format
-        flat = torch.empty((rows * copies, channels, height, width), dtype=images.dtype, device=images.device, memory_format=memory_format)
+        flat = torch.empty(
+            (rows * copies, channels, height, width),
+            dtype=images.dtype,
+            device=images.device,
+            memory_format=memory_format,
+        )
         out = flat if single else flat.unflatten(0, (rows, copies))
     else:
         _check_out(out, shape, images)
     if out.numel():
         with_copies = (lambda tensor: tensor[:, None]) if single else (lambda tensor: tensor)
-        torch.ops.fastneg.patch_shuffle(images.detach(), with_copies(offsets), with_copies(patch_sizes), backend, with_copies(out))
+        torch.ops.fastneg.patch_shuffle(
+            images.detach(),
+            with_copies(offsets),
+            with_copies(patch_sizes),
+            backend,
+            with_copies(out),
+        )
     return out
 
 
@@ -60,7 +80,8 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
 )
 def _patch_shuffle(images, offsets, patch_sizes, backend, out):
     if resolve_backend(images, backend) == "triton":
-        from . import patch_shuffle_triton  # not at the top: importing fastneg must not import Triton
+        # not at the top: importing fastneg must not import Triton
+        from . import patch_shuffle_triton
 
         patch_shuffle_triton.patch_shuffle(images, offsets, patch_sizes, out)
     elif images.is_cuda or not _by_runs(images, offsets, patch_sizes, out):
@@ -77,7 +98,8 @@ CPU_BLOCK_PIXELS = 1 << 17
 
 
 def _by_runs(images, offsets, patch_sizes, out):
-    """The torch backend on a CPU, where numba is installed and rows have no gaps: a third of the time. Returns whether it could."""
+    """The torch backend on a CPU, where numba is installed and rows have no gaps: a third of the
+    time. Returns whether it could."""
     if importlib.util.find_spec("numba") is None:
         return False
     from . import patch_shuffle_cpu
@@ -101,7 +123,9 @@ def _reference(images, offsets, patch_sizes, out):
         source = images[some].permute(0, 2, 3, 1).reshape(-1, channels)
         first = torch.arange(0, source.shape[0], area, device=images.device)[:, None]
         for copy in range(offsets.shape[1]):
-            pixels = _source_pixels(offsets[some, copy], patch_sizes[some, copy], height, width).add_(first)
+            pixels = _source_pixels(
+                offsets[some, copy], patch_sizes[some, copy], height, width
+            ).add_(first)
             picked = source.index_select(0, pixels.flatten())
             out[some, copy].copy_(picked.view(-1, height, width, channels).permute(0, 3, 1, 2))
 
@@ -133,41 +157,71 @@ def _shown(sides, grid, size):
 def _check_values(offsets, sides, height, width):
     grid = offsets.shape[1]
     if sides.min() < 1:
-        raise ValueError(f"patch_sizes hold {sides.min()}: a patch side of at least 1 pixel was expected.")
+        raise ValueError(
+            f"patch_sizes hold {sides.min()}: a patch side of at least 1 pixel was expected."
+        )
     needed = -(-max(height, width) // int(sides.min()))
     if needed > grid:
         raise ValueError(
-            f"offsets have {grid} entries a side but patches of {sides.min()} pixels need {needed}: "
-            "the grid must cover the image at the smallest patch size."
+            f"offsets have {grid} entries a side but patches of {sides.min()} pixels need "
+            f"{needed}: the grid must cover the image at the smallest patch size."
         )
     start = torch.arange(grid) * sides
-    used = (start < height)[:, :, None] & (start < width)[:, None, :]  # larger patches leave the end of the grid unused
-    shown_y, shown_x = _shown(sides, grid, height)[:, :, None], _shown(sides, grid, width)[:, None, :]
-    for name, corner, shown, size in (("row", offsets[..., 0], shown_y, height), ("column", offsets[..., 1], shown_x, width)):
+    # larger patches leave the end of the grid unused
+    used = (start < height)[:, :, None] & (start < width)[:, None, :]
+    shown_y, shown_x = (
+        _shown(sides, grid, height)[:, :, None],
+        _shown(sides, grid, width)[:, None, :],
+    )
+    for name, corner, shown, size in (
+        ("row", offsets[..., 0], shown_y, height),
+        ("column", offsets[..., 1], shown_x, width),
+    ):
         if (((corner < 0) | (corner + shown > size)) & used).any():
             low, high = corner[used].min(), (corner + shown - 1)[used].max()
-            raise ValueError(f"offsets lead to source {name}s {low} to {high}: the image has {name}s 0 to {size - 1}.")
+            raise ValueError(
+                f"offsets lead to source {name}s {low} to {high}: the image has {name}s 0 to "
+                f"{size - 1}."
+            )
 
 
 def _check(images, offsets, patch_sizes):
     if images.dim() != 4:
         raise ValueError(f"images are {tuple(images.shape)}: (N, C, H, W) was expected.")
-    if offsets.dim() not in (4, 5) or offsets.shape[-1] != 2 or offsets.shape[-2] != offsets.shape[-3] or offsets.shape[-2] == 0:
-        raise ValueError(f"offsets are {tuple(offsets.shape)}: (N, G, G, 2) or (N, M, G, G, 2) was expected.")
+    if (
+        offsets.dim() not in (4, 5)
+        or offsets.shape[-1] != 2
+        or offsets.shape[-2] != offsets.shape[-3]
+        or offsets.shape[-2] == 0
+    ):
+        raise ValueError(
+            f"offsets are {tuple(offsets.shape)}: (N, G, G, 2) or (N, M, G, G, 2) was expected."
+        )
     if offsets.shape[0] != images.shape[0] or patch_sizes.shape != offsets.shape[:-3]:
         raise ValueError(
-            f"images are {tuple(images.shape)}, offsets {tuple(offsets.shape)} and patch_sizes {tuple(patch_sizes.shape)}: "
-            "(N, C, H, W) with (N, G, G, 2) and (N,), or with (N, M, G, G, 2) and (N, M), was expected."
+            f"images are {tuple(images.shape)}, offsets {tuple(offsets.shape)} and patch_sizes "
+            f"{tuple(patch_sizes.shape)}: (N, C, H, W) with (N, G, G, 2) and (N,), or with (N, M, "
+            "G, G, 2) and (N, M), was expected."
         )
     for name, tensor in (("offsets", offsets), ("patch_sizes", patch_sizes)):
         if tensor.dtype != torch.int32:
-            raise ValueError(f"{name} have dtype {tensor.dtype}: int32 was expected; convert with {name}.int().")
+            raise ValueError(
+                f"{name} have dtype {tensor.dtype}: int32 was expected; convert with {name}.int()."
+            )
         if tensor.device != images.device:
-            raise ValueError(f"{name} are on {tensor.device} but images on {images.device}: both must be on one device.")
+            raise ValueError(
+                f"{name} are on {tensor.device} but images on {images.device}: both must be on "
+                "one device."
+            )
 
 
 def _check_out(out, shape, images):
     if tuple(out.shape) != shape or out.dtype != images.dtype or out.device != images.device:
-        raise ValueError(f"out is {tuple(out.shape)} {out.dtype} on {out.device}: {shape} {images.dtype} on {images.device} was expected.")
+        raise ValueError(
+            f"out is {tuple(out.shape)} {out.dtype} on {out.device}: {shape} {images.dtype} on "
+            f"{images.device} was expected."
+        )
     if out.requires_grad or out is images:
-        raise ValueError("out is the images themselves or requires a gradient: pass a buffer of its own.")
+        raise ValueError(
+            "out is the images themselves or requires a gradient: pass a buffer of its own."
+        )

@@ -1,7 +1,9 @@
-"""The patch shuffle on a CPU as copies of runs of pixels, which numba compiles, the images spread over torch's number of threads.
+"""The patch shuffle on a CPU as copies of runs of pixels, which numba compiles, the images spread
+over torch's number of threads.
 
 The definition, and the path for all other strides, is in patch_shuffle.py.
-Shapes: N images, M copies of each, P planes of an image (1 in channels_last, C in NCHW), H rows, L elements of a row.
+Shapes: N images, M copies of each, P planes of an image (1 in channels_last, C in NCHW), H rows, L
+elements of a row.
 """
 
 import torch
@@ -10,11 +12,13 @@ from numba import njit
 from .cpu_threads import spread
 
 ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""What is copied, by the bytes of an element: one loop is compiled for each width, not for each dtype."""
+"""What is copied, by the bytes of an element: one loop is compiled for each width, not for each
+dtype."""
 
 
 def lines_of(images):
-    """The memory of images (…, C, H, W) as (…, P, H, L) integers, and the elements of a pixel in it; None where rows have gaps."""
+    """The memory of images (…, C, H, W) as (…, P, H, L) integers, and the elements of a pixel in
+    it; None where rows have gaps."""
     channels, _, width = images.shape[-3:]
     steps = images.stride()[-3:]
     if images.element_size() not in ELEMENTS:
@@ -26,8 +30,11 @@ def lines_of(images):
 
 
 def shuffle(source, unit, offsets, patch_sizes, out):
-    """Fills out (N, M, P, H, L) from source (N, P, H, L), `unit` elements a pixel; offsets and patch_sizes have been checked."""
-    source, offsets, patch_sizes, out = (tensor.numpy() for tensor in (source, offsets.contiguous(), patch_sizes.contiguous(), out))
+    """Fills out (N, M, P, H, L) from source (N, P, H, L), `unit` elements a pixel; offsets and
+    patch_sizes have been checked."""
+    source, offsets, patch_sizes, out = (
+        tensor.numpy() for tensor in (source, offsets.contiguous(), patch_sizes.contiguous(), out)
+    )
 
     def work(images):
         for n in images:
@@ -38,7 +45,8 @@ def shuffle(source, unit, offsets, patch_sizes, out):
 
 @njit(cache=True, nogil=True)
 def _shuffle_one(source, unit, offsets, patch_sizes, out):
-    """All copies of one image: source (P, H, L), offsets (M, G, G, 2), patch_sizes (M,) → out (M, P, H, L)."""
+    """All copies of one image: source (P, H, L), offsets (M, G, G, 2), patch_sizes (M,) → out (M,
+    P, H, L)."""
     planes, height, length = source.shape
     for m in range(len(patch_sizes)):
         side = patch_sizes[m]

@@ -1,4 +1,5 @@
-"""The patch shuffle on the GPU: every output element is read from where its tile's source corner says, all copies in one launch.
+"""The patch shuffle on the GPU: every output element is read from where its tile's source corner
+says, all copies in one launch.
 
 Shapes: N batch, M copies per image, C channels, H W pixels, G entries per side of the offset grid.
 """
@@ -16,7 +17,8 @@ ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
-    """Fills out (N, M, C, H, W), any strides, from images (N, C, H, W), offsets (N, M, G, G, 2) and patch_sizes (N, M)."""
+    """Fills out (N, M, C, H, W), any strides, from images (N, C, H, W), offsets (N, M, G, G, 2) and
+    patch_sizes (N, M)."""
     rows, copies, channels, height, width = out.shape
     # A copy needs no dtype: elements move as integers of their size.
     bits = ELEMENTS[images.element_size()]
@@ -26,7 +28,14 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
         patch_shuffle_kernel,
         (items, blocks) if item_first else (blocks, items),
         (
-            *(images.view(bits), offsets.contiguous(), patch_sizes.contiguous(), out.view(bits), copies, offsets.shape[2]),
+            *(
+                images.view(bits),
+                offsets.contiguous(),
+                patch_sizes.contiguous(),
+                out.view(bits),
+                copies,
+                offsets.shape[2],
+            ),
             *(*images.stride(), *out.stride()),
         ),
         {
@@ -65,8 +74,9 @@ def patch_shuffle_kernel(
     ITEM_FIRST: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    # CHANNELS, HEIGHT and WIDTH are compile-time constants: division by them is a multiplication. The elements are numbered in the
-    # order in which the output lies in memory, so that stores are contiguous and loads are contiguous within a patch.
+    # CHANNELS, HEIGHT and WIDTH are compile-time constants: division by them is a multiplication.
+    # The elements are numbered in the order in which the output lies in memory, so that stores are
+    # contiguous and loads are contiguous within a patch.
     item = tl.program_id(0 if ITEM_FIRST else 1).to(tl.int64)
     block = tl.program_id(1 if ITEM_FIRST else 0)
     element = block * BLOCK + tl.arange(0, BLOCK)
@@ -80,7 +90,8 @@ def patch_shuffle_kernel(
         x = element % WIDTH
         y = element // WIDTH % HEIGHT
     side = tl.maximum(tl.load(patch_sizes + item), 1)
-    # Exact for pictures below 2^15 pixels a side: half a pixel is far more than the rounding of a float32 product.
+    # Exact for pictures below 2^15 pixels a side: half a pixel is far more than the rounding of a
+    # float32 product.
     inverse = 1.0 / side.to(tl.float32)
     tile_y = ((y.to(tl.float32) + 0.5) * inverse).to(tl.int32)
     tile_x = ((x.to(tl.float32) + 0.5) * inverse).to(tl.int32)
@@ -91,6 +102,19 @@ def patch_shuffle_kernel(
     source_y = tl.minimum(tl.maximum(source_y, 0), HEIGHT - 1)
     source_x = tl.minimum(tl.maximum(source_x, 0), WIDTH - 1)
     image, copy = item // copies, item % copies
-    source = images + image * in_n + channel.to(tl.int64) * in_c + source_y.to(tl.int64) * in_h + source_x.to(tl.int64) * in_w
-    target = out + image * out_n + copy * out_m + channel.to(tl.int64) * out_c + y.to(tl.int64) * out_h + x.to(tl.int64) * out_w
+    source = (
+        images
+        + image * in_n
+        + channel.to(tl.int64) * in_c
+        + source_y.to(tl.int64) * in_h
+        + source_x.to(tl.int64) * in_w
+    )
+    target = (
+        out
+        + image * out_n
+        + copy * out_m
+        + channel.to(tl.int64) * out_c
+        + y.to(tl.int64) * out_h
+        + x.to(tl.int64) * out_w
+    )
     tl.store(target, tl.load(source, mask=valid), mask=valid)

@@ -1,7 +1,8 @@
 """Textures quilted from patches of an image: the contract, the checks and the choice of backend.
 
-Shapes: N images, S source patches of an image, M textures of it, C channels, P side of a source patch, H W pixels of a texture,
-B blocks of a texture (B = rows × columns of blocks), K candidates for each block.
+Shapes: N images, S source patches of an image, M textures of it, C channels, P side of a source
+patch, H W pixels of a texture, B blocks of a texture (B = rows × columns of blocks), K candidates
+for each block.
 """
 
 import torch
@@ -12,48 +13,70 @@ MAX_CHANNELS = 4  # the channels of a pixel travel in one 32-bit word
 
 
 def quilt(sources, corners, size, *, block=32, overlap=8, seam=True, backend="auto"):
-    """Quilts textures from patches of each image: block by block, the best of K candidates, cut in where it differs least.
+    """Quilts textures from patches of each image: block by block, the best of K candidates, cut in
+    where it differs least.
 
-    The blocks lie in rows of which neighbours share `overlap` pixels. In raster order, each takes of its K candidates the one that
-    differs least from what is there already: least sum of squared differences over the shared strips at its top and left; of equal
-    ones the first. Within each strip a cut of least cost parts old pixels from new: a path that moves by at most one pixel a row, of
-    least total squared difference; of equal paths the leftmost (the uppermost in the strip at the top). A pixel on the cut is new.
+    The blocks lie in rows of which neighbours share `overlap` pixels. In raster order, each takes
+    of its K candidates the one that differs least from what is there already: least sum of squared
+    differences over the shared strips at its top and left; of equal ones the first. Within each
+    strip a cut of least cost parts old pixels from new: a path that moves by at most one pixel a
+    row, of least total squared difference; of equal paths the leftmost (the uppermost in the strip
+    at the top). A pixel on the cut is new.
 
-    So every pixel of a texture is an exact copy of a source pixel, and textures hold no randomness: `corners` are drawn by the
-    caller (`fastneg.negatives.texture.draw_corners`). Differences are taken between whole numbers, so that all backends and devices
-    give the same texture for the same numbers: uint8 as it is; other dtypes after scaling the values of an image's sources from
-    their lowest … highest to 0 … 255. The float32 arithmetic of that scaling is elementwise and correctly rounded. No gradient.
+    So every pixel of a texture is an exact copy of a source pixel, and textures hold no randomness:
+    `corners` are drawn by the caller (`fastneg.negatives.texture.draw_corners`). Differences are
+    taken between whole numbers, so that all backends and devices give the same texture for the same
+    numbers: uint8 as it is; other dtypes after scaling the values of an image's sources from their
+    lowest … highest to 0 … 255. The float32 arithmetic of that scaling is elementwise and correctly
+    rounded. No gradient.
 
-    The caller's duty, because checking it would wait for the device: each candidate lies within one source patch. On the CPU this is
-    checked and raises; on CUDA corners are clamped, so a wrong one gives wrong pixels but never reads outside the sources.
+    The caller's duty, because checking it would wait for the device: each candidate lies within one
+    source patch. On the CPU this is checked and raises; on CUDA corners are clamped, so a wrong one
+    gives wrong pixels but never reads outside the sources.
 
     Args:
         sources: (N, S, C, P, P), uint8 or floating point, C ≤ 4, any strides.
-        corners: (N, M, B, K) int32, the top-left corner of each candidate as (s·P + y)·P + x; B = `block_grid` rows × columns.
+        corners: (N, M, B, K) int32, the top-left corner of each candidate as (s·P + y)·P + x; B =
+            `block_grid` rows × columns.
         size: (H, W) of the textures in pixels.
         block: side of the blocks in pixels, at most P.
         overlap: pixels that neighbouring blocks share, 1 … block // 2.
         seam: False lays each block over the old pixels whole, without a cut.
-        backend: "auto" (Triton on CUDA, compiled loops elsewhere), "triton", or "torch", here the compiled loops of numba for CPU tensors.
+        backend: "auto" (Triton on CUDA, compiled loops elsewhere), "triton", or "torch", here the
+            compiled loops of numba for CPU tensors.
     Returns:
         (N, M, C, H, W) of the dtype of the sources; out.flatten(0, 1) is channels_last.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree; on the CPU also corners that lead outside a patch.
-        RuntimeError: the backend asked for cannot run here. ModuleNotFoundError: on the CPU without numba.
-    Source: Efros and Freeman 2001, "Image quilting for texture synthesis and transfer"; random candidates in place of its full search.
+        ValueError: shapes, dtypes, devices or options disagree; on the CPU also corners that lead
+            outside a patch.
+        RuntimeError: the backend asked for cannot run here. ModuleNotFoundError: on the CPU without
+            numba.
+    Source: Efros and Freeman 2001, "Image quilting for texture synthesis and transfer"; random
+    candidates in place of its full search.
     """
     _check(sources, corners, size, block, overlap)
     images, count, channels, patch = sources.shape[:4]
     height, width = size
     pixels = sources.detach().permute(0, 1, 3, 4, 2).contiguous()
-    shown = torch.ops.fastneg.quilt(_levels(pixels), corners, height, width, block, overlap, bool(seam), backend)
-    first = torch.arange(0, images * count * patch * patch, count * patch * patch, dtype=torch.int32, device=sources.device)
-    picked = pixels.view(-1, channels).index_select(0, (shown + first[:, None, None, None]).flatten())
+    shown = torch.ops.fastneg.quilt(
+        _levels(pixels), corners, height, width, block, overlap, bool(seam), backend
+    )
+    first = torch.arange(
+        0,
+        images * count * patch * patch,
+        count * patch * patch,
+        dtype=torch.int32,
+        device=sources.device,
+    )
+    picked = pixels.view(-1, channels).index_select(
+        0, (shown + first[:, None, None, None]).flatten()
+    )
     return picked.view(images, corners.shape[1], height, width, channels).permute(0, 1, 4, 2, 3)
 
 
 def block_grid(size, block, overlap):
-    """(rows, columns) of blocks that cover a texture of (H, W) pixels; the last ones may reach beyond it."""
+    """(rows, columns) of blocks that cover a texture of (H, W) pixels; the last ones may reach
+    beyond it."""
     rows, columns = (max(1, -(-(side - overlap) // (block - overlap))) for side in size)
     return rows, columns
 
@@ -61,10 +84,12 @@ def block_grid(size, block, overlap):
 @torch.library.custom_op(
     "fastneg::quilt",
     mutates_args=(),
-    schema="(Tensor levels, Tensor corners, int height, int width, int block, int overlap, bool seam, str backend) -> Tensor",
+    schema="(Tensor levels, Tensor corners, int height, int width, int block, int overlap, bool "
+    "seam, str backend) -> Tensor",
 )
 def _quilt(levels, corners, height, width, block, overlap, seam, backend):
-    """The source pixel (s·P + y)·P + x that each pixel shows, (N, M, H, W) int32, from levels (N, S, P, P, C) uint8."""
+    """The source pixel (s·P + y)·P + x that each pixel shows, (N, M, H, W) int32, from levels (N,
+    S, P, P, C) uint8."""
     rows, columns = block_grid((height, width), block, overlap)
     step = block - overlap
     canvas = (*corners.shape[:2], rows * step + overlap, columns * step + overlap)
@@ -72,7 +97,8 @@ def _quilt(levels, corners, height, width, block, overlap, seam, backend):
     if shown.numel():
         corners = corners.contiguous()
         if resolve_backend(levels, backend) == "triton":
-            from . import texture_triton as implementation  # not at the top: importing fastneg must not import Triton, nor numba
+            # not at the top: importing fastneg must not import Triton, nor numba
+            from . import texture_triton as implementation
         else:
             _check_cpu(levels, corners, block)
             from . import texture_cpu as implementation
@@ -101,40 +127,74 @@ def _levels(pixels):
 
 def _check_cpu(levels, corners, block):
     if levels.is_cuda:
-        raise RuntimeError('backend="torch" serves quilt on the CPU only: pass backend="auto" or "triton" for CUDA tensors.')
+        raise RuntimeError(
+            'backend="torch" serves quilt on the CPU only: pass backend="auto" or "triton" for '
+            "CUDA tensors."
+        )
     patch, last = levels.shape[2], levels.shape[1] * levels.shape[2] ** 2 - 1
     low, high = int(corners.min()), int(corners.max())
     if low < 0 or high > last:
-        raise ValueError(f"corners go from {low} to {high}: positions (s·P + y)·P + x from 0 to {last} were expected.")
+        raise ValueError(
+            f"corners go from {low} to {high}: positions (s·P + y)·P + x from 0 to {last} were "
+            "expected."
+        )
     room = patch - block
     outside = (corners % patch > room) | (corners // patch % patch > room)
     if outside.any():
         corner = int(corners[outside][0])
         raise ValueError(
-            f"corners hold {corner}, row {corner // patch % patch} and column {corner % patch} of a source patch: a block of {block} "
-            f"in a patch of {patch} begins at row and column 0 to {room}."
+            f"corners hold {corner}, row {corner // patch % patch} and column {corner % patch} of "
+            f"a source patch: a block of {block} in a patch of {patch} begins at row and column 0 "
+            f"to {room}."
         )
 
 
 def _check(sources, corners, size, block, overlap):
-    if sources.dim() != 5 or sources.shape[3] != sources.shape[4] or sources.shape[1] == 0 or not 1 <= sources.shape[2] <= MAX_CHANNELS:
-        raise ValueError(f"sources are {tuple(sources.shape)}: (N, S, C, P, P) with S ≥ 1 and 1 ≤ C ≤ {MAX_CHANNELS} was expected.")
+    if (
+        sources.dim() != 5
+        or sources.shape[3] != sources.shape[4]
+        or sources.shape[1] == 0
+        or not 1 <= sources.shape[2] <= MAX_CHANNELS
+    ):
+        raise ValueError(
+            f"sources are {tuple(sources.shape)}: (N, S, C, P, P) with S ≥ 1 and 1 ≤ C ≤ "
+            f"{MAX_CHANNELS} was expected."
+        )
     if sources.dtype != torch.uint8 and not sources.is_floating_point():
-        raise ValueError(f"sources have dtype {sources.dtype}: uint8 or a floating-point dtype was expected.")
+        raise ValueError(
+            f"sources have dtype {sources.dtype}: uint8 or a floating-point dtype was expected."
+        )
     patch = sources.shape[3]
     if not 2 <= block <= patch:
-        raise ValueError(f"block is {block}: 2 to {patch}, the side of the source patches, was expected.")
-    if not 1 <= overlap <= block // 2:
-        raise ValueError(f"overlap is {overlap}: 1 to {block // 2}, half a block of {block}, was expected.")
-    if sources.shape[2] * 255**2 * 2 * block * overlap >= 2**29:
-        raise ValueError(f"block is {block} and overlap {overlap}: the sums of squared differences would leave 30 bits; take smaller ones.")
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size is {tuple(size)}: height and width of at least 1 pixel were expected.")
-    rows, columns = block_grid(size, block, overlap)
-    if corners.dim() != 4 or corners.shape[0] != sources.shape[0] or corners.shape[2] != rows * columns or corners.shape[3] == 0:
         raise ValueError(
-            f"corners are {tuple(corners.shape)}: ({sources.shape[0]}, M, {rows * columns}, K), one row of candidates for each of "
-            f"{rows} × {columns} blocks, was expected."
+            f"block is {block}: 2 to {patch}, the side of the source patches, was expected."
+        )
+    if not 1 <= overlap <= block // 2:
+        raise ValueError(
+            f"overlap is {overlap}: 1 to {block // 2}, half a block of {block}, was expected."
+        )
+    if sources.shape[2] * 255**2 * 2 * block * overlap >= 2**29:
+        raise ValueError(
+            f"block is {block} and overlap {overlap}: the sums of squared differences would leave "
+            "30 bits; take smaller ones."
+        )
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f"size is {tuple(size)}: height and width of at least 1 pixel were expected."
+        )
+    rows, columns = block_grid(size, block, overlap)
+    if (
+        corners.dim() != 4
+        or corners.shape[0] != sources.shape[0]
+        or corners.shape[2] != rows * columns
+        or corners.shape[3] == 0
+    ):
+        raise ValueError(
+            f"corners are {tuple(corners.shape)}: ({sources.shape[0]}, M, {rows * columns}, K), "
+            f"one row of candidates for each of {rows} × {columns} blocks, was expected."
         )
     if corners.dtype != torch.int32 or corners.device != sources.device:
-        raise ValueError(f"corners are {corners.dtype} on {corners.device}: torch.int32 on {sources.device} was expected.")
+        raise ValueError(
+            f"corners are {corners.dtype} on {corners.device}: torch.int32 on {sources.device} "
+            "was expected."
+        )

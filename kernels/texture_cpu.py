@@ -1,7 +1,8 @@
-"""Quilting on the CPU: loops that numba compiles, an image at a time, spread over torch's number of threads.
+"""Quilting on the CPU: loops that numba compiles, an image at a time, spread over torch's number of
+threads.
 
-Shapes: N images, S source patches of an image, M textures of it, C channels, P side of a source patch, B blocks, K candidates.
-The definition is in texture.py.
+Shapes: N images, S source patches of an image, M textures of it, C channels, P side of a source
+patch, B blocks, K candidates. The definition is in texture.py.
 """
 
 import numpy as np
@@ -12,12 +13,15 @@ try:
     from numba import njit
 except ImportError as error:
     raise ModuleNotFoundError(
-        "numba is not installed: quilting on a CPU needs it; install the extra, pip install 'fastneg[train]'.", name="numba"
+        "numba is not installed: quilting on a CPU needs it; install the extra, pip install "
+        "'fastneg[train]'.",
+        name="numba",
     ) from error
 
 
 def quilt(levels, corners, shown, rows, columns, block, overlap, seam):
-    """Fills shown (N, M, rows · step + overlap, columns · step + overlap) from levels (N, S, P, P, C) and corners (N, M, B, K)."""
+    """Fills shown (N, M, rows · step + overlap, columns · step + overlap) from levels (N, S, P, P,
+    C) and corners (N, M, B, K)."""
     images, count, patch, _, channels = levels.shape
     lines = levels.view(images, count * patch, patch * channels).numpy()
     corners, shown, copies = corners.numpy(), shown.numpy(), corners.shape[1]
@@ -25,7 +29,9 @@ def quilt(levels, corners, shown, rows, columns, block, overlap, seam):
     def work(items):
         for item in items:
             n, m = divmod(item, copies)
-            _quilt_one(lines[n], channels, corners[n, m], shown[n, m], rows, columns, block, overlap, seam)
+            _quilt_one(
+                lines[n], channels, corners[n, m], shown[n, m], rows, columns, block, overlap, seam
+            )
 
     spread(work, images * copies)
 
@@ -41,8 +47,12 @@ def _quilt_one(lines, channels, corners, shown, rows, columns, block, overlap, s
     left, top = np.zeros(block, np.int32), np.zeros(block, np.int32)
     for i in range(rows):
         for j in range(columns):
-            old = canvas[i * step : i * step + block, j * step * channels : (j * step + block) * channels]
-            corner = _best(lines, channels, corners[i * columns + j], old, block, overlap, i > 0, j > 0)
+            old = canvas[
+                i * step : i * step + block, j * step * channels : (j * step + block) * channels
+            ]
+            corner = _best(
+                lines, channels, corners[i * columns + j], old, block, overlap, i > 0, j > 0
+            )
             y0, x0 = corner // patch, corner % patch
             new = lines[y0 : y0 + block, x0 * channels : (x0 + block) * channels]
             left[:] = 0
@@ -67,7 +77,8 @@ def _quilt_one(lines, channels, corners, shown, rows, columns, block, overlap, s
 
 @njit(cache=True, nogil=True)
 def _best(lines, channels, candidates, old, block, overlap, above, before):
-    """The first of the candidates that differ least from the old pixels in the strips at the top (if above) and left (if before)."""
+    """The first of the candidates that differ least from the old pixels in the strips at the top
+    (if above) and left (if before)."""
     patch, stride = lines.shape[1] // channels, lines.shape[1]
     pixels = lines.reshape(-1)
     top, left = old[:overlap].copy().reshape(-1), old[:, : overlap * channels].copy().reshape(-1)
@@ -78,11 +89,20 @@ def _best(lines, channels, candidates, old, block, overlap, above, before):
         total = np.int32(0)
         if above:
             for y in range(overlap):
-                total = _add_line(total, pixels, first + y * stride, top, y * block * channels, block * channels)
+                total = _add_line(
+                    total, pixels, first + y * stride, top, y * block * channels, block * channels
+                )
         # A sum that is not below the lowest already will not be so at the end.
         if before and total < lowest:
             for y in range(skipped, block):
-                total = _add_line(total, pixels, first + y * stride, left, y * overlap * channels, overlap * channels)
+                total = _add_line(
+                    total,
+                    pixels,
+                    first + y * stride,
+                    left,
+                    y * overlap * channels,
+                    overlap * channels,
+                )
         if total < lowest:
             best, lowest = corner, total
     return best
@@ -90,8 +110,10 @@ def _best(lines, channels, candidates, old, block, overlap, above, before):
 
 @njit(cache=True, nogil=True)
 def _add_line(total, new, at, old, start, length):
-    """The total with the squared differences of new[at : at + length] and old[start : start + length] added."""
-    # Unsigned positions and 32-bit sums are what lets LLVM use vector instructions: a signed one could count from the end.
+    """The total with the squared differences of new[at : at + length] and old[start : start +
+    length] added."""
+    # Unsigned positions and 32-bit sums are what lets LLVM use vector instructions: a signed one
+    # could count from the end.
     at, start = np.uint64(at), np.uint64(start)
     for x in range(np.uint64(length)):
         difference = np.int32(new[at + x]) - np.int32(old[start + x])
@@ -112,9 +134,10 @@ def _difference(new, old, y, x, channels):
 def _cut(cost, forward, onward, cut):
     """cut[row] = the first place of that row that lies on a path of least cost through the rows.
 
-    forward: cost of the best path from the first row to here, this place included; onward: from here to the last row, this place not
-    included. Their sum is the cost of the best path through here. The first places of all rows together are a path of least cost
-    themselves: where two such paths cross, they can exchange their ends.
+    forward: cost of the best path from the first row to here, this place included; onward: from
+    here to the last row, this place not included. Their sum is the cost of the best path through
+    here. The first places of all rows together are a path of least cost themselves: where two such
+    paths cross, they can exchange their ends.
     """
     rows, width = cost.shape
     for x in range(width):

@@ -1,7 +1,7 @@
 """Quilting on the GPU: one program makes one texture, block by block.
 
-Shapes: N images, S source patches of an image, M textures of it, C channels, P side of a source patch, B blocks, K candidates.
-The definition is in texture.py.
+Shapes: N images, S source patches of an image, M textures of it, C channels, P side of a source
+patch, B blocks, K candidates. The definition is in texture.py.
 """
 
 import torch
@@ -15,7 +15,8 @@ FAR = tl.constexpr(1 << 29)  # above the cost of any path; twice it still fits 3
 
 
 def quilt(levels, corners, shown, rows, columns, block, overlap, seam, launch=launch_now):
-    """Fills shown (N, M, rows · step + overlap, columns · step + overlap) from levels (N, S, P, P, C) and corners (N, M, B, K)."""
+    """Fills shown (N, M, rows · step + overlap, columns · step + overlap) from levels (N, S, P, P,
+    C) and corners (N, M, B, K)."""
     images, count, patch, _, channels = levels.shape
     # A pixel is one word, so that it is one load.
     words = torch.nn.functional.pad(levels, (0, 4 - channels)).view(torch.int32)
@@ -37,7 +38,8 @@ def quilt(levels, corners, shown, rows, columns, block, overlap, seam, launch=la
             "BLOCK_PAD": triton.next_power_of_2(block),
             "OVERLAP_PAD": triton.next_power_of_2(overlap),
             "CANDIDATES_PAD": triton.next_power_of_2(candidates),
-            # Pixels of the shared strips that are compared at a time. With 16, four of the large programs fit a multiprocessor of sm_90.
+            # Pixels of the shared strips that are compared at a time. With 16, four of the large
+            # programs fit a multiprocessor of sm_90.
             "CHUNK": 16 if seam and candidates >= 128 else 32,
         },
         num_warps=NUM_WARPS,
@@ -78,31 +80,86 @@ def quilt_kernel(
     for i in range(ROWS):
         for j in range(COLUMNS):
             place = shown + (i * STEP * WIDTH + j * STEP)
-            tried = tl.load(corners + (i * COLUMNS + j) * CANDIDATES + candidate, mask=candidate < CANDIDATES, other=0)
+            tried = tl.load(
+                corners + (i * COLUMNS + j) * CANDIDATES + candidate,
+                mask=candidate < CANDIDATES,
+                other=0,
+            )
             tried = tl.minimum(tl.maximum(tried, 0), LAST)
             sums = tl.zeros([CANDIDATES_PAD, CHUNK], tl.int32)
-            # The strip at the top; then the one at the left, without the corner that was counted before. Both are empty at the border.
+            # The strip at the top; then the one at the left, without the corner that was counted
+            # before. Both are empty at the border.
             for start in range(0, tl.where(i > 0, OVERLAP * BLOCK, 0), CHUNK):
                 p = start + tl.arange(0, CHUNK)
-                sums += _differences(words, place, tried, p // BLOCK, p % BLOCK, p < OVERLAP * BLOCK, CHANNELS, PATCH, WIDTH)
-            for start in range(tl.where(i > 0, OVERLAP * OVERLAP, 0), tl.where(j > 0, BLOCK * OVERLAP, 0), CHUNK):
+                sums += _differences(
+                    words,
+                    place,
+                    tried,
+                    p // BLOCK,
+                    p % BLOCK,
+                    p < OVERLAP * BLOCK,
+                    CHANNELS,
+                    PATCH,
+                    WIDTH,
+                )
+            for start in range(
+                tl.where(i > 0, OVERLAP * OVERLAP, 0), tl.where(j > 0, BLOCK * OVERLAP, 0), CHUNK
+            ):
                 p = start + tl.arange(0, CHUNK)
-                sums += _differences(words, place, tried, p // OVERLAP, p % OVERLAP, p < BLOCK * OVERLAP, CHANNELS, PATCH, WIDTH)
+                sums += _differences(
+                    words,
+                    place,
+                    tried,
+                    p // OVERLAP,
+                    p % OVERLAP,
+                    p < BLOCK * OVERLAP,
+                    CHANNELS,
+                    PATCH,
+                    WIDTH,
+                )
             total = tl.where(candidate < CANDIDATES, tl.sum(sums, 1), 2147483647)
             first = tl.min(tl.where(total == tl.min(total, 0), candidate, CANDIDATES_PAD), 0)
             corner = tl.sum(tl.where(candidate == first, tried, 0), 0)
             new = (y < BLOCK)[:, None] & (x < BLOCK)[None, :]
             if SEAM:
-                left, top = _cuts(words, place, corner, i, j, CHANNELS, PATCH, WIDTH, BLOCK, OVERLAP, BLOCK_PAD, OVERLAP_PAD)
+                left, top = _cuts(
+                    words,
+                    place,
+                    corner,
+                    i,
+                    j,
+                    CHANNELS,
+                    PATCH,
+                    WIDTH,
+                    BLOCK,
+                    OVERLAP,
+                    BLOCK_PAD,
+                    OVERLAP_PAD,
+                )
                 new = new & (x[None, :] >= left[:, None]) & (y[:, None] >= top[None, :])
-            tl.store(place + y[:, None] * WIDTH + x[None, :], corner + y[:, None] * PATCH + x[None, :], mask=new)
+            tl.store(
+                place + y[:, None] * WIDTH + x[None, :],
+                corner + y[:, None] * PATCH + x[None, :],
+                mask=new,
+            )
             # The blocks to come read what other threads stored.
             tl.debug_barrier()
 
 
 @triton.jit
-def _differences(words, place, tried, y, x, valid, CHANNELS: tl.constexpr, PATCH: tl.constexpr, WIDTH: tl.constexpr):
-    """(K, pixels) squared difference of each candidate and what is shown, at the pixels (y, x) of the block; 0 where not valid."""
+def _differences(
+    words,
+    place,
+    tried,
+    y,
+    x,
+    valid,
+    CHANNELS: tl.constexpr,
+    PATCH: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """(K, pixels) squared difference of each candidate and what is shown, at the pixels (y, x) of
+    the block; 0 where not valid."""
     old = tl.load(words + tl.load(place + y * WIDTH + x, mask=valid, other=0), mask=valid, other=0)
     new = tl.load(words + tried[:, None] + (y * PATCH + x)[None, :], mask=valid[None, :], other=0)
     return _squared(new, old[None, :], CHANNELS)
@@ -132,16 +189,19 @@ def _cuts(
     BLOCK_PAD: tl.constexpr,
     OVERLAP_PAD: tl.constexpr,
 ):
-    """The first new pixel of each row (BLOCK_PAD,) and of each column (BLOCK_PAD,); 0 where there is no old block.
+    """The first new pixel of each row (BLOCK_PAD,) and of each column (BLOCK_PAD,); 0 where there
+    is no old block.
 
-    A place lies on a path of least cost if the best path from the first row to it and the best one from it to the last row make the
-    least sum. So no path is traced: four sweeps run in the same loop, forward and backward in the left strip, then in the top strip.
+    A place lies on a path of least cost if the best path from the first row to it and the best one
+    from it to the last row make the least sum. So no path is traced: four sweeps run in the same
+    loop, forward and backward in the left strip, then in the top strip.
     """
     sweep = tl.arange(0, 4)
     across = tl.arange(0, OVERLAP_PAD)
     along_table = tl.arange(0, BLOCK_PAD)
     inside = across < OVERLAP
-    column, row = sweep * 0 + j, sweep * 0 + i  # blocks, for the interpreter of Triton 3.2 has no scalar truth values
+    # blocks, for the interpreter of Triton 3.2 has no scalar truth values
+    column, row = sweep * 0 + j, sweep * 0 + i
     valid = inside[None, :] & (((sweep < 2) & (column > 0)) | ((sweep >= 2) & (row > 0)))[:, None]
     near = tl.abs(across[:, None] - across[None, :]) <= 1
     state = tl.where(inside[None, :] & (sweep < 4)[:, None], 0, FAR)
@@ -150,14 +210,18 @@ def _cuts(
         along = tl.where(sweep % 2 == 0, step, BLOCK - 1 - step)
         y = tl.where((sweep < 2)[:, None], along[:, None], across[None, :])
         x = tl.where((sweep < 2)[:, None], across[None, :], along[:, None])
-        old = tl.load(words + tl.load(place + y * WIDTH + x, mask=valid, other=0), mask=valid, other=0)
+        old = tl.load(
+            words + tl.load(place + y * WIDTH + x, mask=valid, other=0), mask=valid, other=0
+        )
         new = tl.load(words + corner + y * PATCH + x, mask=valid, other=0)
         before = tl.min(tl.where(near[None, :, :], state[:, None, :], FAR), 2)
         before = tl.where(inside[None, :], before, FAR)
         state = tl.where(inside[None, :], before + _squared(new, old, CHANNELS), FAR)
         # Backward sweeps leave out the place itself, which the forward ones count.
         cost = tl.where((sweep % 2 == 0)[:, None], state, before)
-        table = tl.where(along_table[None, :, None] == along[:, None, None], cost[:, None, :], table)
+        table = tl.where(
+            along_table[None, :, None] == along[:, None, None], cost[:, None, :], table
+        )
     through = tl.sum(tl.reshape(table, [2, 2, BLOCK_PAD, OVERLAP_PAD]), 1)
     least = tl.min(through, 2)
     cut = tl.min(tl.where(through == least[:, :, None], across[None, None, :], OVERLAP_PAD), 2)

@@ -1,5 +1,8 @@
-"""The command line. Fire only builds a config, which checks itself; the work starts after. Exit codes: 0 done, 1 the job failed, 2 the
-command line was wrong; 128 + signal where a signal stopped a training that a second call would finish."""
+"""The command line. Fire only builds a config, which checks itself; the work starts after.
+
+Exit codes: 0 done, 1 the job failed, 2 the command line was wrong; 128 + signal where a signal
+stopped a training that a second call would finish.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +45,19 @@ def _pretrain(preset, **overrides):
     near = difflib.get_close_matches(str(preset), PRESETS, 1)
     if preset not in PRESETS:
         raise ConfigError(
-            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected" + (f"; did you mean {near[0]}?" if near else ".")
+            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected"
+            + (f"; did you mean {near[0]}?" if near else ".")
         )
     config = PRESETS[preset]().replace(**overrides)
     for name in sorted(overrides.keys() & config.without_effect()):
-        raise ConfigError(f"--{name} is {overrides[name]!r}, which has no effect with --negatives {config.negatives}: leave it out.")
-    for name, meaning in (("data", "the .beton file to train on"), ("out", "the folder of the run")):
+        raise ConfigError(
+            f"--{name} is {overrides[name]!r}, which has no effect with --negatives "
+            f"{config.negatives}: leave it out."
+        )
+    for name, meaning in (
+        ("data", "the .beton file to train on"),
+        ("out", "the folder of the run"),
+    ):
         if not getattr(config, name):
             raise ConfigError(f"--{name} is missing: {meaning}.")
     return config
@@ -55,18 +65,28 @@ def _pretrain(preset, **overrides):
 
 def _report(*runs, **options):
     if not runs:
-        raise ConfigError("report needs at least one run folder: fastneg report RUN [RUN…] --out report.html.")
+        raise ConfigError(
+            "report needs at least one run folder: fastneg report RUN [RUN…] --out report.html."
+        )
     return ReportConfig(runs=tuple(map(str, runs)), **options)
 
 
 COMMANDS = {
     "demo": Command(configs.DemoConfig, configs.DemoConfig, "demo:run_demo"),
-    "encode": Command(configs.EncodeConfig, configs.EncodeConfig, "encode:run_encode", ("src", "out")),
-    "textures": Command(configs.TexturesConfig, configs.TexturesConfig, "textures:run_textures", ("src", "out")),
+    "encode": Command(
+        configs.EncodeConfig, configs.EncodeConfig, "encode:run_encode", ("src", "out")
+    ),
+    "textures": Command(
+        configs.TexturesConfig, configs.TexturesConfig, "textures:run_textures", ("src", "out")
+    ),
     "verify": Command(configs.VerifyConfig, configs.VerifyConfig, "encode:run_verify", ("file",)),
     "pretrain": Command(_pretrain, PretrainConfig, "pretrain:run_pretrain"),
-    "import": Command(configs.ImportConfig, configs.ImportConfig, "import_export:run_import", ("weights", "run")),
-    "export": Command(configs.ExportConfig, configs.ExportConfig, "import_export:run_export", ("out",)),
+    "import": Command(
+        configs.ImportConfig, configs.ImportConfig, "import_export:run_import", ("weights", "run")
+    ),
+    "export": Command(
+        configs.ExportConfig, configs.ExportConfig, "import_export:run_export", ("out",)
+    ),
     "linear": Command(configs.LinearConfig, configs.LinearConfig, "linear:run_linear"),
     "finetune": Command(configs.FinetuneConfig, configs.FinetuneConfig, "finetune:run_finetune"),
     "knn": Command(configs.KnnConfig, configs.KnnConfig, "knn:run_knn"),
@@ -88,12 +108,16 @@ def main(arguments=None):
     if arguments[0] == "--version":
         print(__version__)
         return 0
-    # torch then asks for huge pages, which spares the page faults of its large blocks: a third of a patch negative's time on a CPU.
+    # torch then asks for huge pages, which spares the page faults of its large blocks: a third of a
+    # patch negative's time on a CPU.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     name, *rest = arguments
     try:
         if name not in COMMANDS:
-            raise ConfigError(f"There is no command {name!r}{_nearest(name, COMMANDS)} Commands: {', '.join(COMMANDS)}.")
+            raise ConfigError(
+                f"There is no command {name!r}{_nearest(name, COMMANDS)} Commands: "
+                f"{', '.join(COMMANDS)}."
+            )
         if "-h" in rest or "--help" in rest:
             print(help_text(name))
             return 0
@@ -118,19 +142,33 @@ def main(arguments=None):
         return 130
 
 
-EXTRA_MODULES = {"fire", "nvidia", "torchvision", "tqdm", "PIL", "tensorboard", "matplotlib", "jinja2", "numba"}
+EXTRA_MODULES = {
+    "fire",
+    "nvidia",
+    "torchvision",
+    "tqdm",
+    "PIL",
+    "tensorboard",
+    "matplotlib",
+    "jinja2",
+    "numba",
+}
 """What the extra `train` brings."""
 
 
 @contextlib.contextmanager
 def _missing_extras():
-    """Say which extra to install where a module of it is missing; any other missing module keeps its traceback."""
+    """Say which extra to install where a module of it is missing; any other missing module keeps
+    its traceback."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in EXTRA_MODULES:
             raise
-        raise ConfigError(f"{error.name} is not installed: commands need the extra train, pip install 'fastneg[train]'.") from error
+        raise ConfigError(
+            f"{error.name} is not installed: commands need the extra train, pip install "
+            "'fastneg[train]'."
+        ) from error
 
 
 def build_config(name, arguments):
@@ -143,7 +181,10 @@ def build_config(name, arguments):
         if argument.startswith("-") and not re.match(r"-[\d.]", argument):
             flag = argument.lstrip("-").split("=", 1)[0].replace("-", "_")
             if flag not in flags:
-                raise ConfigError(f"{name} has no flag --{flag}{_nearest(flag, flags, '--')} fastneg {name} --help lists them.")
+                raise ConfigError(
+                    f"{name} has no flag --{flag}{_nearest(flag, flags, '--')} fastneg {name} "
+                    "--help lists them."
+                )
     return _fire(name, command, _quoted(command, arguments))
 
 
@@ -198,7 +239,9 @@ def _fire(name, command, arguments):
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            fire.Fire({name: build}, command=[name, *arguments], name="fastneg", serialize=lambda _: None)
+            fire.Fire(
+                {name: build}, command=[name, *arguments], name="fastneg", serialize=lambda _: None
+            )
     except fire.core.FireExit as stopped:
         said = re.search(r"ERROR:\S* (.*)", errors.getvalue())
         reason = said.group(1) if said else f"the arguments do not fit ({stopped.code})"
@@ -211,12 +254,16 @@ def _signature(command):
     signature = inspect.signature(command.build)
     if command.build is not command.config:
         return signature
-    parameters = [p if p.name in command.positional else p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values()]
+    parameters = [
+        p if p.name in command.positional else p.replace(kind=p.KEYWORD_ONLY)
+        for p in signature.parameters.values()
+    ]
     return signature.replace(parameters=parameters)
 
 
 class _Built:
-    """What Fire is given back: nothing that leftover words of a command line could be looked up in."""
+    """What Fire is given back: nothing that leftover words of a command line could be looked up
+    in."""
 
     __slots__ = ()
 
@@ -251,7 +298,10 @@ def usage(name):
 
 def overview():
     """What `fastneg --help` prints."""
-    lines = [f"  {name:<10}{inspect.getdoc(command.config).splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines = [
+        f"  {name:<10}{inspect.getdoc(command.config).splitlines()[0]}"
+        for name, command in COMMANDS.items()
+    ]
     return "\n".join(
         [
             f"fastneg {__version__}: contrastive pre-training with non-semantic negatives",
@@ -266,16 +316,23 @@ def overview():
 def _bound_text(rule, bound):
     if rule == "by":
         governor, defaults = bound
-        return "; ".join(f"= {default} with --{governor} {choice}" for choice, default in defaults.items())
+        return "; ".join(
+            f"= {default} with --{governor} {choice}" for choice, default in defaults.items()
+        )
     return f"{rule.replace('_', ' ')} {' | '.join(map(str, bound)) if rule == 'choices' else bound}"
 
 
 def help_text(name):
-    """What `fastneg COMMAND --help` prints: each field with its default, its bounds and its docstring."""
+    """What `fastneg COMMAND --help` prints: each field with its default, its bounds and its
+    docstring."""
     command = COMMANDS[name]
     lines = [inspect.getdoc(command.config), "", f"Usage: {usage(name)}", ""]
     if command.config is PretrainConfig:
-        lines += [f"  --preset  one of {', '.join(PRESETS)}; the defaults below are those of moco_patch_in100", ""]
+        lines += [
+            f"  --preset  one of {', '.join(PRESETS)}; the defaults below are those of "
+            "moco_patch_in100",
+            "",
+        ]
     docs = field_docs(command.config)
     for field in dataclasses.fields(command.config):
         none = field.default in (dataclasses.MISSING, "", None)
@@ -283,5 +340,7 @@ def help_text(name):
         bounds = "; ".join(_bound_text(rule, bound) for rule, bound in field.metadata.items())
         label = field.name.upper() if field.name in command.positional else f"--{field.name}"
         lines.append(f"  {label}{default}" + (f"  ({bounds})" if bounds else ""))
-        lines += textwrap.wrap(docs.get(field.name, ""), 100, initial_indent="      ", subsequent_indent="      ")
+        lines += textwrap.wrap(
+            docs.get(field.name, ""), 100, initial_indent="      ", subsequent_indent="      "
+        )
     return "\n".join(lines)

@@ -34,12 +34,16 @@ def run_encode(config):
         with _raising_sigterm():
             summary = encode(config, report=functools.partial(print, flush=True))
     except _Terminated:
-        print(f"fastneg encode: stopped by SIGTERM; nothing was left of {config.out}.", file=sys.stderr)
+        print(
+            f"fastneg encode: stopped by SIGTERM; nothing was left of {config.out}.",
+            file=sys.stderr,
+        )
         return 128 + signal.SIGTERM
     for name in summary["removed"]:
         print(f"removed {name}, which a call that was killed had left.")
     changed, of_textures = (
-        ", ".join(f"{count} {reason}" for reason, count in summary[key].items()) for key in ("re_encoded", "textures_re_encoded")
+        ", ".join(f"{count} {reason}" for reason, count in summary[key].items())
+        for key in ("re_encoded", "textures_re_encoded")
     )
     again = "stored as raw pixels" if config.lossless else "encoded again"
     print(
@@ -47,7 +51,9 @@ def run_encode(config):
         f"{summary['bytes'] / 2**20:.1f} MiB in {summary['seconds']:.1f} s; "
         f"{summary['passed_through']} passed through untouched, {again}: {changed or 'none'}; "
         + (f"textures {again}: {of_textures or 'none'}; " if config.textures else "")
-        + "".join(f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items())
+        + "".join(
+            f"images left out: {count} {reason}; " for reason, count in summary["left_out"].items()
+        )
         + f"skipped: {len(summary['skipped'])}; no images by their suffix: {summary['ignored']}."
     )
     if "holdout" in summary:
@@ -64,7 +70,10 @@ def _held_out(config, held, images):
         f"{config.out}: the other {images - held['images']}"
     )
     if held["doubles"]:
-        text += f"; {counted(held['doubles'], 'image')} lie in the same file as another of the same bytes"
+        text += (
+            f"; {counted(held['doubles'], 'image')} lie in the same file as another of the "
+            "same bytes"
+        )
     for key, where in (("only_train", config.out), ("only_holdout", held["path"])):
         if names := held[key]:
             named = f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
@@ -86,10 +95,19 @@ def _classes(summary):
 def run_verify(config):
     """Check every sample; 1 if any is bad."""
     result = verify(config)
-    checked = "CRC32 and decode" if result["checked_crc"] else "decode (not every file holds checksums)"
-    print(f"{config.file}: {counted(result['samples'], 'sample')}, {len(result['bad'])} bad; checked: {checked}.")
+    checked = (
+        "CRC32 and decode" if result["checked_crc"] else "decode (not every file holds checksums)"
+    )
+    print(
+        f"{config.file}: {counted(result['samples'], 'sample')}, {len(result['bad'])} bad; "
+        f"checked: {checked}."
+    )
     for bad in result["bad"]:
-        where = "" if bad["index"] is None else f"sample {bad['index']} {bad['name'] or ''}: ".replace(" :", ":")
+        where = (
+            ""
+            if bad["index"] is None
+            else f"sample {bad['index']} {bad['name'] or ''}: ".replace(" :", ":")
+        )
         of = f"{bad['file']}: " if result["files"] > 1 and where else ""
         print(f"  {of}{where}{bad['reason']}")
     return 1 if result["bad"] else 0

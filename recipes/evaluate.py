@@ -30,12 +30,16 @@ CORRUPTED = ("corruptions", PARTS, TREE)
 
 
 def run_evaluate(config):
-    """Evaluate every set that can be read, print a table, append the figures; 1 if a set could not be evaluated, or not wholly."""
+    """Evaluate every set that can be read, print a table, append the figures; 1 if a set could not
+    be evaluated, or not wholly."""
     sets, device = parse_sets(config.sets), choose_device(config.device)
     _guard(config, sets)
     loaded = load_run(config.run, device)
     head = load_linear(config.run, loaded)
-    files = {"categories": load_categories(config.categories), "groups": None if config.groups is None else load_groups(config.groups)}
+    files = {
+        "categories": load_categories(config.categories),
+        "groups": None if config.groups is None else load_groups(config.groups),
+    }
     if files["groups"] is not None and all(found.metric != "texture" for found in sets.values()):
         raise ConfigError("--groups has no effect: none of --sets is NAME=PATH:texture.")
     options = {"arg_max": config.arg_max, "device": device, "threads": config.threads}
@@ -43,7 +47,9 @@ def run_evaluate(config):
     for number, (name, wanted) in enumerate(sets.items()):
         try:
             first = config if number == 0 else config.replace(corruptions="off", similarity="off")
-            found, problems = _evaluate(name, wanted, first, loaded, head, _clean(rows), files, options)
+            found, problems = _evaluate(
+                name, wanted, first, loaded, head, _clean(rows), files, options
+            )
         except (BetonError, ConfigError, OSError) as error:
             found, problems = [], [str(error)]
         for problem in problems:
@@ -57,8 +63,8 @@ def run_evaluate(config):
         print(remark)
     if failed:
         print(
-            f"fastneg evaluate: {len(failed)} of {counted(len(sets), 'set')} could not be evaluated "
-            f"wholly: {', '.join(failed)}.",
+            f"fastneg evaluate: {len(failed)} of {counted(len(sets), 'set')} could not be "
+            f"evaluated wholly: {', '.join(failed)}.",
             file=sys.stderr,
         )
     return 1 if failed else 0
@@ -78,9 +84,15 @@ def _evaluate(name, wanted, config, loaded, head, clean_top1, files, options):
         refuse_other(run, name, "arg_max", options["arg_max"], "with --arg_max")
     if metric == "corruptions" or (metric is None and is_corrupted(path)):
         if config.corruptions != "off" or config.similarity != "off":
-            raise ConfigError(f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so name those first.")
+            raise ConfigError(
+                f"{path} holds corrupted images: --corruptions and --similarity are for clean "
+                "ones, so name those first."
+            )
         if not Path(path).is_dir():
-            raise ConfigError(f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or …/<1-5>.beton was expected.")
+            raise ConfigError(
+                f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or "
+                "…/<1-5>.beton was expected."
+            )
         refuse_other(run, name, "resize", str(resize or WHOLE), "with resize")
         return evaluate_imagenet_c(
             run, name, path, loaded, head, clean_top1, **options, resize=resize
@@ -133,15 +145,20 @@ def _extras(name, reader, metric, config, loaded, head, view, found, options):
 
 def _clean(rows, name="val"):
     """Top-1 of a set among the rows, or None."""
-    return next((row["top1"] for row in rows if row["kind"] == "accuracy" and row["set"] == name), None)
+    return next(
+        (row["top1"] for row in rows if row["kind"] == "accuracy" and row["set"] == name), None
+    )
 
 
 def remarks(rows, run):
-    """What the figures alone would hide, in lines: a default answer, an encoder that is no better than an untrained one."""
+    """What the figures alone would hide, in lines: a default answer, an encoder that is no better
+    than an untrained one."""
     told = {}
     for row in rows:
         if said := told_of_default(row.get("most_answered")):
-            told.setdefault(row["set"], f"NOTE: {row['set']}: {said}; recall rewards it, precision does not.")
+            told.setdefault(
+                row["set"], f"NOTE: {row['set']}: {said}; recall rewards it, precision does not."
+            )
     said = verdict_of(run)
     return [*told.values(), *([f"NOTE: the encoder is {said}."] if said else [])]
 
@@ -177,9 +194,17 @@ def table(rows, sets):
                         + "".join(f"  {severity}: {top1:.1f}" for severity, top1 in values.items())
                     )
                     continue
-                by_severity = values if isinstance(values, dict) else dict(zip(map(str, SEVERITIES), values, strict=True))
+                by_severity = (
+                    values
+                    if isinstance(values, dict)
+                    else dict(zip(map(str, SEVERITIES), values, strict=True))
+                )
                 lines.append(
-                    f"  {each:<18}" + "".join(f"{by_severity[s]:7.1f}" if (s := str(k)) in by_severity else f"{'–':>7}" for k in SEVERITIES)
+                    f"  {each:<18}"
+                    + "".join(
+                        f"{by_severity[s]:7.1f}" if (s := str(k)) in by_severity else f"{'–':>7}"
+                        for k in SEVERITIES
+                    )
                 )
     return "\n".join(lines)
 

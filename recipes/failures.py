@@ -1,4 +1,5 @@
-"""The exceptions that are a job's failure, told in one line; any other is a bug of ours and keeps its traceback."""
+"""The exceptions that are a job's failure, told in one line; any other is a bug of ours and keeps
+its traceback."""
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError

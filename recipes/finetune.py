@@ -13,21 +13,37 @@ from fastneg.runs.load import append_result, load_run
 
 
 def run_finetune(config):
-    """Train encoder and classifier, print and append the accuracy of the last epoch. Neither is stored."""
+    """Train encoder and classifier, print and append the accuracy of the last epoch.
+
+    Neither is stored.
+    """
     began, device = time.perf_counter(), choose_device(config.device)
     loaded, few = load_run(config.run, device), config.share < 100
-    settings = {name: getattr(config, name) for name in ("epochs", "lr", "head_lr", "batch_size", "weight_decay", "seed")}
+    settings = {
+        name: getattr(config, name)
+        for name in ("epochs", "lr", "head_lr", "batch_size", "weight_decay", "seed")
+    }
     options = {"device": device, "threads": config.threads}
     with open_labelled(config) as data:
         rows = few_shot(data.labels, config.share, config.seed) if few else None
-        backbone, head = fine_tune(loaded, data.train, data.labels, data.count, samples=rows, **options, **settings)
+        backbone, head = fine_tune(
+            loaded, data.train, data.labels, data.count, samples=rows, **options, **settings
+        )
         logits, index, skipped = fine_tuned_logits(backbone, head, loaded, data.val, **options)
         result = accuracy(logits, data.val_labels[index])
-    row = {"kind": "few_shot_finetune" if few else "finetune", "set": "val", "path": str(config.val), **result.figures()}
+    row = {
+        "kind": "few_shot_finetune" if few else "finetune",
+        "set": "val",
+        "path": str(config.val),
+        **result.figures(),
+    }
     row |= {"skipped": skipped, **data.field(), "checkpoint": loaded.checkpoint, **settings}
     row |= {"share": config.share, "train_images": len(rows)} if few else {}
     append_result(config.run, row)
-    how = f"{f' on {config.share:g}% of the labels' if few else ''}, epoch {config.epochs} of {config.epochs}"
+    how = (
+        f"{f' on {config.share:g}% of the labels' if few else ''}, epoch {config.epochs} of "
+        f"{config.epochs}"
+    )
     seconds = time.perf_counter() - began
     print(f"Fine-tuned{how}: {told(result, data.shared)} ({loaded.checkpoint}, {seconds:.0f} s).")
     return 0

@@ -23,7 +23,11 @@ def run_import(config):
     if checkpoint.paths(run):
         raise WeightsError(f"{run} already holds checkpoints: name a new folder.")
     weights = read_weights(config.weights)
-    sizes = {} if weights.queue is None else dict(zip(("queue_size", "feature_dim"), weights.queue.shape, strict=True))
+    sizes = (
+        {}
+        if weights.queue is None
+        else dict(zip(("queue_size", "feature_dim"), weights.queue.shape, strict=True))
+    )
     given = {name: getattr(config, name) for name in FIELDS}
     made = preprocessing_for(config.backbone, config.weights, **given)
     settings = PretrainConfig(
@@ -38,10 +42,22 @@ def run_import(config):
     said = load_into(method, weights)
     print("\n".join([*said, *told(made)]))
     run.mkdir(parents=True, exist_ok=True)
-    for name, content in (("config", settings.as_dict()), ("environment", environment(torch.device("cpu")))):
-        write_atomically(run / f"{name}.json", lambda file, content=content: file.write(json.dumps(content, indent=2).encode()))
+    for name, content in (
+        ("config", settings.as_dict()),
+        ("environment", environment(torch.device("cpu"))),
+    ):
+        write_atomically(
+            run / f"{name}.json",
+            lambda file, content=content: file.write(json.dumps(content, indent=2).encode()),
+        )
     origin = {"imported": config.weights, "head_imported": "  head: taken" in said}
-    state = {"step": 0, "epoch": 0.0, **origin, "config": settings.as_dict(), "method": method.state_dict()}
+    state = {
+        "step": 0,
+        "epoch": 0.0,
+        **origin,
+        "config": settings.as_dict(),
+        "method": method.state_dict(),
+    }
     path = checkpoint.save(run, 0, state, keep=1)
     print(f"{path}: ready for fastneg linear, knn and evaluate.")
     return 0
@@ -52,7 +68,9 @@ def run_export(config):
     out = export_output(config)
     found = checkpoint.load_newest(config.run)
     if found is None:
-        raise WeightsError(f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+        raise WeightsError(
+            f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
+        )
     path, state = found
     checkpoint.require(path, state, ("config", "method"))
     settings = PretrainConfig(**state["config"])

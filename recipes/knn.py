@@ -18,13 +18,41 @@ def run_knn(config):
     with open_labelled(config) as data:
         k = min(config.k, len(data.train))
         if k < config.k:
-            print(f"--k is {config.k}, but {config.train} holds {counted(k, 'image')}: all of them vote.")
-        voters, queries = (features_of(config.run, loaded, reader, device, config.threads) for reader in (data.train, data.val))
+            print(
+                f"--k is {config.k}, but {config.train} holds {counted(k, 'image')}: all of them "
+                "vote."
+            )
+        voters, queries = (
+            features_of(config.run, loaded, reader, device, config.threads)
+            for reader in (data.train, data.val)
+        )
         k = min(k, len(voters.index))
-        votes = knn_votes(queries.features, voters.features, data.labels[voters.index], data.count, k, config.temperature, device)
+        votes = knn_votes(
+            queries.features,
+            voters.features,
+            data.labels[voters.index],
+            data.count,
+            k,
+            config.temperature,
+            device,
+        )
         result = accuracy(votes, data.val_labels[queries.index])
-    row = {"kind": "knn", "set": "val", "path": str(config.val), **result.figures(), "skipped": len(queries.skipped), "mode": "features"}
-    row |= {**data.field(), "checkpoint": loaded.checkpoint, "k": k, "temperature": config.temperature}
+    row = {
+        "kind": "knn",
+        "set": "val",
+        "path": str(config.val),
+        **result.figures(),
+        "skipped": len(queries.skipped),
+        "mode": "features",
+    }
+    row |= {
+        **data.field(),
+        "checkpoint": loaded.checkpoint,
+        "k": k,
+        "temperature": config.temperature,
+    }
     append_result(config.run, row)
-    print(f"kNN (k {k}, T {config.temperature:g}): {told(result, data.shared)} ({loaded.checkpoint}).")
+    print(
+        f"kNN (k {k}, T {config.temperature:g}): {told(result, data.shared)} ({loaded.checkpoint})."
+    )
     return 0

@@ -1,4 +1,5 @@
-"""What the commands that train or vote on labels share: two labelled sets, joined, and how a result is told."""
+"""What the commands that train or vote on labels share: two labelled sets, joined, and how a result
+is told."""
 
 from __future__ import annotations
 
@@ -37,13 +38,15 @@ class Labelled(NamedTuple):
 
 @contextlib.contextmanager
 def open_labelled(config):
-    """The sets that a config names as train and val, joined before any work, so that a wrong file costs no hour.
+    """The sets that a config names as train and val, joined before any work, so that a wrong file
+    costs no hour.
 
     Images that both of them hold are told, before the work and with its result.
 
     Raises:
         OutputError: a file that is written into the run is one of the sets.
-        ConfigError: labels are missing, those of train are of one class alone, or val has none of its classes.
+        ConfigError: labels are missing, those of train are of one class alone, or val has none of
+            its classes.
     """
     evaluation_output(config.run, named_data(config.train, config.val))
     with open_data(config.train) as train, open_data(config.val) as val:
@@ -59,7 +62,10 @@ def open_labelled(config):
             print(f"{config.val}: {said}")
         if not known.all():
             classes, images = counted(len(joined), "class"), counted(len(known), "image")
-            kept = f"{(joined != ABSENT).sum().item()} of {classes} and {known.sum().item()} of {images} remain"
+            kept = (
+                f"{(joined != ABSENT).sum().item()} of {classes} and {known.sum().item()} of "
+                f"{images} remain"
+            )
             print(f"{config.val}: {kept}: {config.train} does not know the others.")
         shared = int(shared_images(train, val).sum())
         words = told_shared(shared, len(val), config.train, config.val)
@@ -70,6 +76,11 @@ def open_labelled(config):
 
 def told(result, shared=0):
     """An `Accuracy` in words, and how many images of its set the training set holds too."""
-    top1 = f"top-1 {result.top1:.2f}% ({result.top1_interval[0]:.2f} to {result.top1_interval[1]:.2f})"
-    words = f"{top1}, top-5 {result.top5:.2f}% of {counted(result.images, 'image')} in {counted(result.classes, 'class')}"
+    top1 = (
+        f"top-1 {result.top1:.2f}% ({result.top1_interval[0]:.2f} to {result.top1_interval[1]:.2f})"
+    )
+    words = (
+        f"{top1}, top-5 {result.top5:.2f}% of {counted(result.images, 'image')} in "
+        f"{counted(result.classes, 'class')}"
+    )
     return words + (f"; {shared} IMAGES OF THE SET ARE IN THE TRAINING SET TOO" if shared else "")

@@ -10,7 +10,13 @@ from fastneg.config import ConfigError
 from fastneg.distributed import choose_device
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.label_splits import few_shot
-from fastneg.evaluation.linear import EPOCHS, LEARNING_RATE, save_linear, train_on_crops, train_on_features
+from fastneg.evaluation.linear import (
+    EPOCHS,
+    LEARNING_RATE,
+    save_linear,
+    train_on_crops,
+    train_on_features,
+)
 from fastneg.evaluation.logistic import fit_on_features
 from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.shared import train_facts
@@ -23,7 +29,8 @@ SETTINGS = ("epochs", "lr", "batch_size", "weight_decay", "seed", "sweep")
 
 
 def run_linear(config):
-    """Train the classifier, store it, print and append its accuracy: with SGD that of the last epoch. A few-shot probe is not stored."""
+    """Train the classifier, store it, print and append its accuracy: with SGD that of the last
+    epoch. A few-shot probe is not stored."""
     began, device = time.perf_counter(), choose_device(config.device)
     loaded = load_run(config.run, device)
     mode, few = mode_of(config, loaded), config.share < 100
@@ -35,7 +42,14 @@ def run_linear(config):
             row |= {"share": config.share}
         else:
             settings = {name: row[name] for name in SETTINGS if name in row}
-            save_linear(config.run, head, loaded, mode=mode, **train_facts(config.train, data.train), **settings)
+            save_linear(
+                config.run,
+                head,
+                loaded,
+                mode=mode,
+                **train_facts(config.train, data.train),
+                **settings,
+            )
         append_result(config.run, row)
         share = f"{config.share:g}% of the labels, " if few else ""
         seconds = time.perf_counter() - began
@@ -46,7 +60,8 @@ def run_linear(config):
 
 
 def _untrained(config, loaded, data, mode, trained, device):
-    """The same for the run's network as it was before training; says where training gained nothing."""
+    """The same for the run's network as it was before training; says where training gained
+    nothing."""
     print("The same network, untrained:")
     _, row, told_result = _probe(config, untrained_of(loaded, device), data, mode, None, device)
     row = {"kind": KIND, **row, "weights": f"before training, seed {loaded.config.seed}"}
@@ -71,7 +86,11 @@ def _probe(config, loaded, data, mode, rows, device):
         found = features_of(config.run, loaded, data.train, device, config.threads)
         if rows is not None:
             rows = rows[torch.isin(rows, found.index)]  # without those that could not be used
-        features = found.features if rows is None else found.features[torch.searchsorted(found.index, rows)]
+        features = (
+            found.features
+            if rows is None
+            else found.features[torch.searchsorted(found.index, rows)]
+        )
         labels = labels[found.index if rows is None else rows]
         head, settings = _train(mode, config, features, labels, data.count, device)
     head.classes = data.train.classes
@@ -88,19 +107,27 @@ def _probe(config, loaded, data, mode, rows, device):
 
 
 def mode_of(config, loaded):
-    """The probe that a LinearConfig asks for; ConfigError where one of its settings would have no effect."""
+    """The probe that a LinearConfig asks for; ConfigError where one of its settings would have no
+    effect."""
     if config.mode == "auto":
         mode = "lbfgs" if config.share < 100 else loaded.config.probe
     else:
         mode = config.mode
     useless = [name for name in ("epochs", "lr", "batch_size") if getattr(config, name) is not None]
     if mode == "lbfgs" and useless:
-        raise ConfigError(f"--{useless[0]} has no effect with --mode lbfgs: leave it out, or take --mode features.")
+        raise ConfigError(
+            f"--{useless[0]} has no effect with --mode lbfgs: leave it out, or take --mode "
+            "features."
+        )
     return mode
 
 
 def _sgd_settings(config, mode):
-    settings = {"epochs": config.epochs or EPOCHS[mode], "lr": config.lr or LEARNING_RATE, "batch_size": config.batch_size or 128}
+    settings = {
+        "epochs": config.epochs or EPOCHS[mode],
+        "lr": config.lr or LEARNING_RATE,
+        "batch_size": config.batch_size or 128,
+    }
     return {**settings, "weight_decay": config.weight_decay or 0.0, "seed": config.seed}
 
 
@@ -109,7 +136,9 @@ def _train(mode, config, features, labels, count, device):
     if mode == "features":
         settings = _sgd_settings(config, mode)
         return train_on_features(features, labels, count, device=device, **settings), settings
-    fitted = fit_on_features(features, labels, count, weight_decay=config.weight_decay, seed=config.seed, device=device)
+    fitted = fit_on_features(
+        features, labels, count, weight_decay=config.weight_decay, seed=config.seed, device=device
+    )
     for penalty, top1 in fitted.sweep.items():
         print(f"weight decay {penalty:g}: {top1:.2f}% of the held-out training images")
     sweep = {f"{penalty:g}": top1 for penalty, top1 in fitted.sweep.items()}

@@ -1,9 +1,9 @@
 """What several processes of one job have to say comes once.
 
-All that fail alike would tell it alike. So the first process of a machine speaks at once, and leaves
-a mark of what it said; another waits for that mark, says nothing where it is the same, and else
-speaks with its rank: an error of one process alone is seen. It works before the processes have found
-each other, for a wrong flag is told before that.
+All that fail alike would tell it alike. So the first process of a machine speaks at once, and
+leaves a mark of what it said; another waits for that mark, says nothing where it is the same, and
+else speaks with its rank: an error of one process alone is seen. It works before the processes have
+found each other, for a wrong flag is told before that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import warnings
 from pathlib import Path
 
 PATIENCE_S = 15.0
-"""How long an error waits for the first process to come to its own: processes start seconds apart."""
+"""How long an error waits for the first process to come to its own: processes start seconds
+apart."""
 KEPT_S = 86400.0
 """Marks of jobs that ended so long ago are swept."""
 
@@ -35,7 +36,9 @@ class Voice:
 
     def __init__(self, env=None, folder=None):
         self.rank, self.size, self.local = _place(os.environ if env is None else env)
-        self._marks = Path(folder or tempfile.gettempdir()) / _name(os.environ if env is None else env)
+        self._marks = Path(folder or tempfile.gettempdir()) / _name(
+            os.environ if env is None else env
+        )
         self._warned = []
 
     def error(self, text):
@@ -50,7 +53,8 @@ class Voice:
 
     @contextlib.contextmanager
     def warnings(self):
-        """Python's warnings within: of the first process at once, of another at the end, and only those that are its own."""
+        """Python's warnings within: of the first process at once, of another at the end, and only
+        those that are its own."""
         if self.size == 1:
             yield
             return
@@ -70,7 +74,9 @@ class Voice:
             warnings.showwarning = plain
             for message, category, where, more in self._warned:
                 if not self._is_said(f"{category.__name__}: {message}"):
-                    plain(f"process {self.rank} of {self.size}: {message}", category, *where, **more)
+                    plain(
+                        f"process {self.rank} of {self.size}: {message}", category, *where, **more
+                    )
 
     def _named(self, text):
         return f"process {self.rank} (of {self.size}, from 0): {text}"
@@ -86,7 +92,8 @@ class Voice:
         return False
 
     def _wait_for(self, text):
-        """Whether the first process says the same; a SIGTERM, by which torchrun ends those that are left, ends the waiting."""
+        """Whether the first process says the same; a SIGTERM, by which torchrun ends those that are
+        left, ends the waiting."""
         ended = threading.Event()
         main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGTERM, lambda *_: ended.set()) if main else None
@@ -103,23 +110,35 @@ class Voice:
 
 
 def _place(env):
-    """(rank, number of processes, rank on this machine); whether that makes sense is looked at where they join."""
+    """(rank, number of processes, rank on this machine); whether that makes sense is looked at
+    where they join."""
     try:
         if "WORLD_SIZE" in env:
             return int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", env["RANK"]))
         if "SLURM_PROCID" in env and int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
-            return int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"]), int(env["SLURM_LOCALID"])
+            return (
+                int(env["SLURM_PROCID"]),
+                int(env["SLURM_STEP_NUM_TASKS"]),
+                int(env["SLURM_LOCALID"]),
+            )
     except (KeyError, ValueError):
         pass
     return 0, 1, 0
 
 
 def _name(env):
-    """Of the file of marks: the same for the processes that one parent started at one time, and for no others."""
+    """Of the file of marks: the same for the processes that one parent started at one time, and for
+    no others."""
     parent = os.getppid()
-    with contextlib.suppress(OSError, IndexError):  # when the parent began: numbers of processes come again
-        parent = f"{parent}-{Path(f'/proc/{parent}/stat').read_text().rpartition(')')[2].split()[19]}"
-    told = [env.get(name, "") for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_STEP_ID")]
+    # when the parent began: numbers of processes come again
+    with contextlib.suppress(OSError, IndexError):
+        parent = (
+            f"{parent}-{Path(f'/proc/{parent}/stat').read_text().rpartition(')')[2].split()[19]}"
+        )
+    told = [
+        env.get(name, "")
+        for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_STEP_ID")
+    ]
     return f"fastneg-said-{os.getuid()}-{parent}-{'-'.join(told)}"
 
 

@@ -1,8 +1,10 @@
 """Named settings: each preset is a function that returns a complete config.
 
-The ImageNet-100 presets of MoCo are the settings of Ge et al. 2021 (arXiv:2110.14189): ResNet-50, 200 epochs, one negative per query. "ifm"
-stands for the settings that the paper takes over from Robinson et al. 2021 (arXiv:2106.11230). Every preset with negatives has its baseline
-without them. A preset says where its numbers come from; none of those for ImageNet has been trained to the end here.
+The ImageNet-100 presets of MoCo are the settings of Ge et al. 2021 (arXiv:2110.14189): ResNet-50,
+200 epochs, one negative per query. "ifm" stands for the settings that the paper takes over from
+Robinson et al. 2021 (arXiv:2106.11230). Every preset with negatives has its baseline without them.
+A preset says where its numbers come from; none of those for ImageNet has been trained to the end
+here.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ def moco_patch_alpha3_in100():
 
 
 def moco_texture_in100():
-    """MoCo v2 with one texture negative per query, alpha 2, queue 16384; textures are made while training, not beforehand as published."""
+    """MoCo v2 with one texture negative per query, alpha 2, queue 16384; textures are made while
+    training, not beforehand as published."""
     return moco_patch_in100().replace(negatives="texture")
 
 
@@ -41,12 +44,16 @@ def moco_patch_8k_in100():
 
 
 def moco_ifm_in100():
-    """Plain MoCo v2 in the IFM settings: learning rate 0.8, batch 512, queue 65536, key momentum 0.99."""
-    return PretrainConfig(negatives="none", lr=0.8, batch_size=512, queue_size=65536, key_momentum=0.99, bn_splits=8)
+    """Plain MoCo v2 in the IFM settings: learning rate 0.8, batch 512, queue 65536, key momentum
+    0.99."""
+    return PretrainConfig(
+        negatives="none", lr=0.8, batch_size=512, queue_size=65536, key_momentum=0.99, bn_splits=8
+    )
 
 
 def moco_patch_ifm_in100():
-    """MoCo v2 with patch negatives in the IFM settings, queue 16384: the paper's best in-domain row."""
+    """MoCo v2 with patch negatives in the IFM settings, queue 16384: the paper's best in-domain
+    row."""
     return moco_ifm_in100().replace(negatives="patch", queue_size=16384)
 
 
@@ -56,12 +63,16 @@ def moco_patch_ifm_64k_in100():
 
 
 def moco_in1k():
-    """MoCo v2 on ImageNet-1k, its published settings (Chen et al. 2020, arXiv:2003.04297: 200 epochs, lr 0.03, batch 256, queue 65536)."""
+    """MoCo v2 on ImageNet-1k, its published settings (Chen et al.
+
+    2020, arXiv:2003.04297: 200 epochs, lr 0.03, batch 256, queue 65536).
+    """
     return PretrainConfig(negatives="none", batch_size=256, queue_size=65536, bn_splits=8)
 
 
 def moco_patch_in1k():
-    """The same with one patch negative per query, alpha 2 as on ImageNet-100: the combination is ours, nobody has run it here."""
+    """The same with one patch negative per query, alpha 2 as on ImageNet-100: the combination is
+    ours, nobody has run it here."""
     return moco_in1k().replace(negatives="patch")
 
 
@@ -81,21 +92,24 @@ def _large_batch(**settings):
 
 
 def simclr_in1k():
-    """SimCLR on ImageNet-1k: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, 10 epochs of warm-up, 100 epochs, T 0.1.
+    """SimCLR on ImageNet-1k: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, 10
+    epochs of warm-up, 100 epochs, T 0.1.
 
-    Source of these and of the views: Chen et al. 2020, arXiv:2002.05709, sections 2.2 and 4, appendix A; its temperature is the best of its
-    table 5. The head has no normalisation.
+    Source of these and of the views: Chen et al. 2020, arXiv:2002.05709, sections 2.2 and 4,
+    appendix A; its temperature is the best of its table 5. The head has no normalisation.
     """
     return _large_batch(method="simclr", epochs=100, augmentation="simclr")
 
 
 def simclr_patch_in1k():
-    """The same with one patch negative per image, alpha 2: the combination and its alpha are ours, nobody has run it here."""
+    """The same with one patch negative per image, alpha 2: the combination and its alpha are ours,
+    nobody has run it here."""
     return simclr_in1k().replace(negatives="patch")
 
 
 def simclr_in100():
-    """SimCLR on ImageNet-100: the ImageNet-1k settings with 200 epochs, batch 512 and lr 0.6 by the same rule. Ours, not run here."""
+    """SimCLR on ImageNet-100: the ImageNet-1k settings with 200 epochs, batch 512 and lr 0.6 by the
+    same rule. Ours, not run here."""
     return simclr_in1k().replace(epochs=200, batch_size=512, lr=0.6)
 
 
@@ -105,21 +119,25 @@ def simclr_patch_in100():
 
 
 def byol_in1k():
-    """BYOL on ImageNet-1k in 300 epochs: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay 1e-6, target momentum from 0.99.
+    """BYOL on ImageNet-1k in 300 epochs: batch 4096, LARS, lr 4.8 (0.3 for each 256), weight decay
+    1e-6, target momentum from 0.99.
 
-    Source of these: Grill et al. 2020, arXiv:2006.07733, appendix on shorter schedules; 10 epochs of warm-up, projections of 256 and hidden
-    layers of 4096 as in its section 3.2. The views are MoCo v2's with crops from 8% of the image, without BYOL's solarisation.
+    Source of these: Grill et al. 2020, arXiv:2006.07733, appendix on shorter schedules; 10 epochs
+    of warm-up, projections of 256 and hidden layers of 4096 as in its section 3.2. The views are
+    MoCo v2's with crops from 8% of the image, without BYOL's solarisation.
     """
     return _large_batch(method="byol", epochs=300, key_momentum=0.99)
 
 
 def byol_patch_in1k():
-    """The same with one patch negative per image, alpha 0.5: our guess (above 1 the penalty outweighs the prediction), not run here."""
+    """The same with one patch negative per image, alpha 0.5: our guess (above 1 the penalty
+    outweighs the prediction), not run here."""
     return byol_in1k().replace(negatives="patch", alpha=0.5)
 
 
 def byol_in100():
-    """BYOL on ImageNet-100: the ImageNet-1k settings with 200 epochs, batch 512 and lr 0.6 by the same rule. Ours, not run here."""
+    """BYOL on ImageNet-100: the ImageNet-1k settings with 200 epochs, batch 512 and lr 0.6 by the
+    same rule. Ours, not run here."""
     return byol_in1k().replace(epochs=200, batch_size=512, lr=0.6)
 
 
@@ -129,7 +147,10 @@ def byol_patch_in100():
 
 
 def tiny_cpu():
-    """A 0.3 M-parameter network on views of 32 px: minutes on two CPU cores. The demo's settings."""
+    """A 0.3 M-parameter network on views of 32 px: minutes on two CPU cores.
+
+    The demo's settings.
+    """
     return PretrainConfig(
         backbone="resnet_tiny",
         image_size=32,
@@ -162,7 +183,9 @@ def tiny_cpu_simclr():
 
 def tiny_cpu_byol():
     """BYOL on the network and views of `tiny_cpu`, with a small head and alpha 0.5; not tuned."""
-    return tiny_cpu().replace(method="byol", feature_dim=64, hidden_dim=256, key_momentum=0.99, alpha=0.5)
+    return tiny_cpu().replace(
+        method="byol", feature_dim=64, hidden_dim=256, key_momentum=0.99, alpha=0.5
+    )
 
 
 PRESETS = {

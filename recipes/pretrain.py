@@ -15,5 +15,9 @@ def run_pretrain(config):
     if not result.finished:
         return 128 + result.signal if result.signal else 1
     if result.first:
-        print(f"{result.run}: {counted(result.step, 'step')}, this call {time.perf_counter() - began:.0f} s.", flush=True)
+        print(
+            f"{result.run}: {counted(result.step, 'step')}, this call "
+            f"{time.perf_counter() - began:.0f} s.",
+            flush=True,
+        )
     return 0

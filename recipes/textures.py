@@ -12,8 +12,9 @@ def run_textures(config):
     for note in done["notes"]:
         print(note)
     print(
-        f"{config.out}: {counted(done['images'], 'image')}, {counted(done['made'], 'texture')} made ({done['bytes'] / 2**20:.1f} MiB) in "
-        f"{done['seconds']:.1f} s, {done['kept']} were there before; skipped: {len(done['skipped'])}."
+        f"{config.out}: {counted(done['images'], 'image')}, {counted(done['made'], 'texture')} "
+        f"made ({done['bytes'] / 2**20:.1f} MiB) in {done['seconds']:.1f} s, {done['kept']} were "
+        f"there before; skipped: {len(done['skipped'])}."
     )
     for skipped in done["skipped"]:
         print(f"  skipped {skipped}")

@@ -1,4 +1,5 @@
-"""Shared by all tests. Triton reads TRITON_INTERPRET when a kernel is decorated, so it is set before anything imports it."""
+"""Shared by all tests. Triton reads TRITON_INTERPRET when a kernel is decorated, so it is set
+before anything imports it."""
 
 import os
 
@@ -6,7 +7,8 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
-# FFCV's parallel loops: with the layer TBB, which numba would take where it is installed, a process can wait for ever for TBB at its end.
+# FFCV's parallel loops: with the layer TBB, which numba would take where it is installed, a process
+# can wait for ever for TBB at its end.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
 import pytest
@@ -26,20 +28,24 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def float64():
-    """Within a test, new tensors and networks are float64: there, two ways to the same value differ by a fault alone."""
+    """Within a test, new tensors and networks are float64: there, two ways to the same value differ
+    by a fault alone."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
 
 
 def photo(rng, height, width):
-    """(height, width, 3) uint8 with structure at several scales, so that JPEG, crops and colours all have something to show."""
+    """(height, width, 3) uint8 with structure at several scales, so that JPEG, crops and colours
+    all have something to show."""
     import numpy as np
     from PIL import Image
 
     coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     fine = rng.integers(-30, 30, (height, width, 3))
-    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    smooth = np.asarray(
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    ).astype(int)
     return np.clip(smooth + fine, 0, 255).astype(np.uint8)
 
 
@@ -100,7 +106,9 @@ def ffcv():
     import signal
     from concurrent.futures import ProcessPoolExecutor
 
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=os.setsid)
+    pool = ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=os.setsid
+    )
     group = pool.submit(os.getpid).result(FFCV_TIMEOUT_S)
     yield lambda function, *arguments: pool.submit(function, *arguments).result(FFCV_TIMEOUT_S)
     os.killpg(group, signal.SIGKILL)  # with those that wait for ever

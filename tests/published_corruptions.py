@@ -1,9 +1,13 @@
-"""The 19 corruptions of ImageNet-C, Tiny-ImageNet-C and CIFAR-10-C written a second time: one image at a time, in NumPy.
+"""The 19 corruptions of ImageNet-C, Tiny-ImageNet-C and CIFAR-10-C written a second time: one image
+at a time, in NumPy.
 
-They follow the published definitions with the libraries that these use: SciPy, scikit-image, OpenCV, Pillow. Nothing is shared with the
-package under test. What is random is passed in; each formula says what it takes. ImageMagick's motion blur is written out.
-Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, and the authors' programs for 224, 64 and 32 px.
-Legend: `x` is an (H, H, 3) float64 image in 0 … 1 on the 8-bit grid; a result is in grey levels, 0 … 255, before uint8 cuts it.
+They follow the published definitions with the libraries that these use: SciPy, scikit-image,
+OpenCV, Pillow. Nothing is shared with the package under test. What is random is passed in; each
+formula says what it takes. ImageMagick's motion blur is written out.
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, and the authors' programs for 224, 64 and
+32 px.
+Legend: `x` is an (H, H, 3) float64 image in 0 … 1 on the 8-bit grid; a result is in grey levels, 0
+… 255, before uint8 cuts it.
 """
 
 import io
@@ -48,7 +52,13 @@ CONSTANTS = {
         "jpeg_compression": (25, 18, 15, 10, 7),
         "pixelate": (0.6, 0.5, 0.4, 0.3, 0.25),
         # alpha, sigma, reach of the affine map, in pixels of a 224 px image
-        "elastic_transform": ((488, 170.8, 24.4), (488, 19.52, 48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88)),
+        "elastic_transform": (
+            (488, 170.8, 24.4),
+            (488, 19.52, 48.8),
+            (12.2, 2.44, 4.88),
+            (17.08, 2.44, 4.88),
+            (29.28, 2.44, 4.88),
+        ),
     },
     64: {
         "gaussian_noise": (0.04, 0.08, 0.12, 0.15, 0.18),
@@ -82,7 +92,13 @@ CONSTANTS = {
         "jpeg_compression": (65, 58, 50, 40, 25),
         "pixelate": (0.9, 0.8, 0.7, 0.6, 0.5),
         # as shares of the side
-        "elastic_transform": ((0, 0, 0.08), (0.05, 0.3, 0.06), (0.1, 0.08, 0.06), (0.1, 0.03, 0.03), (0.16, 0.03, 0.02)),
+        "elastic_transform": (
+            (0, 0, 0.08),
+            (0.05, 0.3, 0.06),
+            (0.1, 0.08, 0.06),
+            (0.1, 0.03, 0.03),
+            (0.16, 0.03, 0.02),
+        ),
     },
     32: {
         "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.1),
@@ -115,13 +131,20 @@ CONSTANTS = {
         "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
         "jpeg_compression": (80, 65, 58, 50, 40),
         "pixelate": (0.95, 0.9, 0.85, 0.75, 0.65),
-        "elastic_transform": ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
+        "elastic_transform": (
+            (0, 0, 0.08),
+            (0.05, 0.2, 0.07),
+            (0.08, 0.06, 0.06),
+            (0.1, 0.04, 0.05),
+            (0.1, 0.03, 0.03),
+        ),
     },
 }
 
 
 def published(name, pixels, severity, table, drawn=()):
-    """One (H, H, 3) uint8 image under a corruption: float64 grey levels in 0 … 255, before they are cut to uint8.
+    """One (H, H, 3) uint8 image under a corruption: float64 grey levels in 0 … 255, before they are
+    cut to uint8.
 
     Args:
         table: 224, 64 or 32: whose constants.
@@ -147,7 +170,13 @@ def impulse_noise(x, amount, uniform):
 
 
 def _blurred(x, sigma):
-    return np.stack([ndimage.gaussian_filter(x[..., c], sigma, mode="nearest", truncate=4) for c in range(x.shape[-1])], -1)
+    return np.stack(
+        [
+            ndimage.gaussian_filter(x[..., c], sigma, mode="nearest", truncate=4)
+            for c in range(x.shape[-1])
+        ],
+        -1,
+    )
 
 
 def gaussian_blur(x, sigma):
@@ -155,16 +184,20 @@ def gaussian_blur(x, sigma):
 
 
 def glass_blur(x, constant, rounds):
-    """rounds: (rounds, 2, H, H) whole numbers, how far down and how far right of a pixel its partner is."""
+    """rounds: (rounds, 2, H, H) whole numbers, how far down and how far right of a pixel its
+    partner is."""
     sigma, reach, count = constant
     side, levels = len(x), np.uint8(_blurred(x, sigma) * 255 + 1e-3)
     assert len(rounds) == count
-    inside = np.arange(side * side).reshape(side, side)[reach + 1 : side - reach + 1, reach + 1 : side - reach + 1]
+    inside = np.arange(side * side).reshape(side, side)[
+        reach + 1 : side - reach + 1, reach + 1 : side - reach + 1
+    ]
     pixels = list(levels.reshape(-1, 3))
     for down, right in rounds:
         partner = (np.arange(side * side) + (down * side + right).ravel()).tolist()
         for place in inside.ravel()[::-1].tolist():  # from the last pixel to the first
-            # The published swap goes through NumPy's views: the pixel gets its partner's value, and the partner keeps it.
+            # The published swap goes through NumPy's views: the pixel gets its partner's value, and
+            # the partner keeps it.
             pixels[place] = pixels[partner[place]]
     return _blurred(np.reshape(pixels, x.shape) / 255, sigma) * 255
 
@@ -175,7 +208,9 @@ def defocus_blur(x, constant):
     distance = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
     disk = np.float32(distance <= radius)
     disk = cv2.GaussianBlur(disk / disk.sum(), (aperture, aperture), sigmaX=alias)
-    return np.dstack([cv2.filter2D(np.ascontiguousarray(x[..., c]), -1, disk) for c in range(3)]) * 255
+    return (
+        np.dstack([cv2.filter2D(np.ascontiguousarray(x[..., c]), -1, disk) for c in range(3)]) * 255
+    )
 
 
 def _smeared(levels, radius, sigma, degrees):
@@ -183,10 +218,18 @@ def _smeared(levels, radius, sigma, degrees):
     rows, columns = np.mgrid[: len(levels), : len(levels)]
     taps = np.arange(2 * radius + 1)
     weights = np.exp(-(taps**2) / (2 * sigma**2))
-    down, right = (np.ceil(taps * turn(np.deg2rad(degrees)) - 0.5).astype(int) for turn in (np.sin, np.cos))
+    down, right = (
+        np.ceil(taps * turn(np.deg2rad(degrees)) - 0.5).astype(int) for turn in (np.sin, np.cos)
+    )
     out = 0
     for weight, dy, dx in zip(weights / weights.sum(), down, right, strict=True):
-        out = out + weight * levels[np.clip(rows + dy, 0, len(levels) - 1), np.clip(columns + dx, 0, len(levels) - 1)]
+        out = (
+            out
+            + weight
+            * levels[
+                np.clip(rows + dy, 0, len(levels) - 1), np.clip(columns + dx, 0, len(levels) - 1)
+            ]
+        )
     return np.floor(out + 1e-3)
 
 
@@ -198,7 +241,9 @@ def _zoomed(x, factor):
     side = len(x)
     part = int(np.ceil(side / factor))
     first = (side - part) // 2
-    large = ndimage.zoom(x[first : first + part, first : first + part], (factor, factor, 1), order=1)
+    large = ndimage.zoom(
+        x[first : first + part, first : first + part], (factor, factor, 1), order=1
+    )
     first = (len(large) - side) // 2
     return large[first : first + side, first : first + side]
 
@@ -217,15 +262,26 @@ def fog(x, constant, uniform):
 
 
 def _plasma(side, decay, uniform):
-    """Diamond-square on a torus; uniform (side² - 1,) in -1 … 1, for each step the squares, the points beside, the points below."""
+    """Diamond-square on a torus; uniform (side² - 1,) in -1 … 1, for each step the squares, the
+    points beside, the points below."""
     field, step, wibble, left = np.zeros((side, side)), side, 100.0, uniform.astype(np.float64)
     while step > 1:
         half = step // 2
         on, between = np.arange(0, side, step), np.arange(half, side, step)
         corners = [(-half, -half), (-half, half), (half, -half), (half, half)]
         edges = [(-half, 0), (half, 0), (0, -half), (0, half)]
-        for rows, columns, around in ((between, between, corners), (on, between, edges), (between, on, edges)):
-            mean = sum(field[np.ix_((rows + down) % side, (columns + right) % side)] for down, right in around) / 4
+        for rows, columns, around in (
+            (between, between, corners),
+            (on, between, edges),
+            (between, on, edges),
+        ):
+            mean = (
+                sum(
+                    field[np.ix_((rows + down) % side, (columns + right) % side)]
+                    for down, right in around
+                )
+                / 4
+            )
             drawn, left = left[: mean.size].reshape(mean.shape), left[mean.size :]
             field[np.ix_(rows, columns)] = mean + wibble**2 * drawn
         step, wibble = half, wibble / decay
@@ -250,15 +306,22 @@ def snow(x, constant, normal, degrees):
 
 def spatter(x, constant, normal):
     mean, deviation, sigma, threshold, strength, mud = constant
-    layer = ndimage.gaussian_filter(mean + deviation * normal[0].astype(np.float64), sigma, mode="nearest", truncate=4)
+    layer = ndimage.gaussian_filter(
+        mean + deviation * normal[0].astype(np.float64), sigma, mode="nearest", truncate=4
+    )
     if mud:
-        cover = ndimage.gaussian_filter(np.float32(layer > threshold), strength, mode="nearest", truncate=4)[..., None]
+        cover = ndimage.gaussian_filter(
+            np.float32(layer > threshold), strength, mode="nearest", truncate=4
+        )[..., None]
         cover = np.where(cover < 0.8, 0, cover)
         return x * (1 - cover) * 255 + cover * [63, 42, 20]
-    layer = (np.where(layer < threshold, 0, layer) * 255).astype(int).astype(np.uint8)  # above 255 it begins again at 0
+    # above 255 it begins again at 0
+    layer = (np.where(layer < threshold, 0, layer) * 255).astype(int).astype(np.uint8)
     away = np.minimum(cv2.distanceTransform(255 - cv2.Canny(layer, 50, 150), cv2.DIST_L2, 5), 20)
     away = cv2.equalizeHist(cv2.blur(away, (3, 3)).astype(np.uint8))
-    lit = cv2.blur(cv2.filter2D(away, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])), (3, 3))
+    lit = cv2.blur(
+        cv2.filter2D(away, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])), (3, 3)
+    )
     wet = layer.astype(np.float64) * lit
     return x * 255 + (strength * wet / wet.max())[..., None] * [175, 238, 238]
 
@@ -270,12 +333,22 @@ def contrast(x, factor):
 
 def brightness(x, added):
     hsv = color.rgb2hsv(x)
-    return color.hsv2rgb(np.dstack([hsv[..., 0], hsv[..., 1], np.clip(hsv[..., 2] + added, 0, 1)])) * 255
+    return (
+        color.hsv2rgb(np.dstack([hsv[..., 0], hsv[..., 1], np.clip(hsv[..., 2] + added, 0, 1)]))
+        * 255
+    )
 
 
 def saturate(x, constant):
     hsv = color.rgb2hsv(x)
-    return color.hsv2rgb(np.dstack([hsv[..., 0], np.clip(hsv[..., 1] * constant[0] + constant[1], 0, 1), hsv[..., 2]])) * 255
+    return (
+        color.hsv2rgb(
+            np.dstack(
+                [hsv[..., 0], np.clip(hsv[..., 1] * constant[0] + constant[1], 0, 1), hsv[..., 2]]
+            )
+        )
+        * 255
+    )
 
 
 def _picture(x):
@@ -295,20 +368,29 @@ def pixelate(x, share):
 
 
 def elastic_transform(x, constant, moves, steps=None):
-    """moves: (3, 2) pixels (x, y), within the reach of the affine map; steps: (2, H, H) in -1 … 1, for x and y."""
+    """moves: (3, 2) pixels (x, y), within the reach of the affine map; steps:
+
+    (2, H, H) in -1 … 1, for x and y.
+    """
     (alpha, sigma, reach), side = constant, len(x)
     assert np.abs(moves).max() <= reach
     half, arm = side // 2, side // 3
-    corners = np.float32([[half + arm, half + arm], [half + arm, half - arm], [half - arm, half - arm]])
+    corners = np.float32(
+        [[half + arm, half + arm], [half + arm, half - arm], [half - arm, half - arm]]
+    )
     moved = warped(x, cv2.getAffineTransform(corners, corners + np.float32(moves)))
     if alpha == 0:
         return moved * 255.0
-    right, down = (alpha * ndimage.gaussian_filter(step.astype(np.float64), sigma, mode="reflect", truncate=3) for step in steps)
+    right, down = (
+        alpha * ndimage.gaussian_filter(step.astype(np.float64), sigma, mode="reflect", truncate=3)
+        for step in steps
+    )
     return _read(moved, np.mgrid[:side, :side] + [down, right], "reflect") * 255.0
 
 
 def warped(x, matrix):
-    """cv2.warpAffine with BORDER_REFLECT_101, without the grid of 1/32 pixel to which OpenCV before version 5 rounds."""
+    """cv2.warpAffine with BORDER_REFLECT_101, without the grid of 1/32 pixel to which OpenCV before
+    version 5 rounds."""
     rows, columns = np.mgrid[: len(x), : len(x)]
     back = cv2.invertAffineTransform(matrix)
     right, down = (a * columns + b * rows + c for a, b, c in back)
@@ -316,4 +398,6 @@ def warped(x, matrix):
 
 
 def _read(x, places, border):
-    return np.dstack([ndimage.map_coordinates(x[..., c], places, order=1, mode=border) for c in range(3)])
+    return np.dstack(
+        [ndimage.map_coordinates(x[..., c], places, order=1, mode=border) for c in range(3)]
+    )

@@ -1,4 +1,5 @@
-"""Run folders for the report's tests, as pretrain and evaluate write them, and a reader of the finished page."""
+"""Run folders for the report's tests, as pretrain and evaluate write them, and a reader of the
+finished page."""
 
 import json
 import re
@@ -21,7 +22,15 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.source = text
-        self.open, self.images, self.loads, self.ids, self.words, self.tables, self.plots = [], [], [], [], [], [], []
+        self.open, self.images, self.loads, self.ids, self.words, self.tables, self.plots = (
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         self.feed(text)
         self.close()
         assert self.open == []
@@ -36,7 +45,11 @@ class Page(HTMLParser):
         if tag == "img":
             self.images.append(attributes["src"])
         assert tag not in ("script", "iframe", "object", "embed")
-        self.loads += [attributes[name] for name in ("src", "href", "xlink:href", "srcset", "poster", "action") if name in attributes]
+        self.loads += [
+            attributes[name]
+            for name in ("src", "href", "xlink:href", "srcset", "poster", "action")
+            if name in attributes
+        ]
         self.loads += re.findall(r"url\(([^)]*)\)", attributes.get("style") or "")
         if tag == "tr":
             self.tables.append([])
@@ -85,27 +98,96 @@ def make_run(folder, config=None, top1=61.25, bias=40.0, negatives=1, size=(32, 
     (folder / "gallery").mkdir(parents=True)
     config = (config or tiny_cpu()).replace(data="train.beton", out=str(folder))
     (folder / "config.json").write_text(json.dumps(config.as_dict()))
-    environment = {"versions": {"torch": "2.9.1"}, "device": "a CPU & more", "cores": 2, "commit": None, "command": "fastneg demo"}
+    environment = {
+        "versions": {"torch": "2.9.1"},
+        "device": "a CPU & more",
+        "cores": 2,
+        "commit": None,
+        "command": "fastneg demo",
+    }
     (folder / "environment.json").write_text(json.dumps(environment))
     rows = [{"kind": "start", "step": 0, "total_steps": 40}]
     for step in range(10, 50, 10):
-        figures = {"loss": 9 - step / 10, "acc1": step, "acc5": 2 * step, "positive_similarity": 0.5, "queue_similarity": 0.1}
-        rows.append({"kind": "train", "step": step, "epoch": 0, **figures, "images_per_s": 700 + step, "data_wait_share": 0.1})
+        figures = {
+            "loss": 9 - step / 10,
+            "acc1": step,
+            "acc5": 2 * step,
+            "positive_similarity": 0.5,
+            "queue_similarity": 0.1,
+        }
+        rows.append(
+            {
+                "kind": "train",
+                "step": step,
+                "epoch": 0,
+                **figures,
+                "images_per_s": 700 + step,
+                "data_wait_share": 0.1,
+            }
+        )
         if negatives:
             rows[-1]["negative_similarity"] = 0.3
     write_lines(folder / "metrics.jsonl", rows)
-    categories = {"arrow": {"shape": 4, "texture": 6, "other": 0}, "bolt": {"shape": 0, "texture": 0, "other": 10}}
+    categories = {
+        "arrow": {"shape": 4, "texture": 6, "other": 0},
+        "bolt": {"shape": 0, "texture": 0, "other": 10},
+    }
     write_lines(
         folder / "evaluation.jsonl",
         [
-            {"kind": "linear", "set": "val", "top1": 1.0, "top5": 2.0, "images": 120, "classes": 12, "mode": "features"},
-            {"kind": "linear", "set": "val", "top1": top1, "images": 120, "classes": 12, "mode": "features", "path": "x/in_domain.beton"},
-            {"kind": "knn", "set": "val", "top1": 55.5, "images": 120, "classes": 12, "checkpoint": "a.pt"},
+            {
+                "kind": "linear",
+                "set": "val",
+                "top1": 1.0,
+                "top5": 2.0,
+                "images": 120,
+                "classes": 12,
+                "mode": "features",
+            },
+            {
+                "kind": "linear",
+                "set": "val",
+                "top1": top1,
+                "images": 120,
+                "classes": 12,
+                "mode": "features",
+                "path": "x/in_domain.beton",
+            },
+            {
+                "kind": "knn",
+                "set": "val",
+                "top1": 55.5,
+                "images": 120,
+                "classes": 12,
+                "checkpoint": "a.pt",
+            },
             {"kind": "accuracy", "set": "in_domain", "top1": top1, "images": 120, "classes": 12},
-            {"kind": "accuracy", "set": "unseen_texture", "top1": 33.75, "images": 120, "classes": 8},
-            {"kind": "corruptions", "set": "in_domain", "mean_top1": 30.0, "by_corruption": {"gaussian_noise": [50, 40, 30, 20, 10]}}
-            | {"source": "on the fly", "of_the_15": ["gaussian_noise"], "images": 100, "arg_max": "all"},
-            {"kind": "shape_bias", "set": "swapped", "shape_bias": bias, "coverage": 50.0, "by_category": categories},
+            {
+                "kind": "accuracy",
+                "set": "unseen_texture",
+                "top1": 33.75,
+                "images": 120,
+                "classes": 8,
+            },
+            {
+                "kind": "corruptions",
+                "set": "in_domain",
+                "mean_top1": 30.0,
+                "by_corruption": {"gaussian_noise": [50, 40, 30, 20, 10]},
+            }
+            | {
+                "source": "on the fly",
+                "of_the_15": ["gaussian_noise"],
+                "images": 100,
+                "arg_max": "all",
+            },
+            {
+                "kind": "shape_bias",
+                "set": "swapped",
+                "shape_bias": bias,
+                "coverage": 50.0,
+                "by_category": categories,
+            },
         ],
     )
     for i in range(2):
@@ -115,21 +197,73 @@ def make_run(folder, config=None, top1=61.25, bias=40.0, negatives=1, size=(32, 
 
 
 def add_new_kinds(folder, beton, seed=0):
-    """Lines and predictions of every further kind, of the images of a .beton file with classes a, b, c, d."""
-    rng, common = np.random.default_rng(seed), {"set": "photos", "path": str(beton), "checkpoint": "a.pt"}
+    """Lines and predictions of every further kind, of the images of a .beton file with classes a,
+    b, c, d."""
+    rng, common = (
+        np.random.default_rng(seed),
+        {"set": "photos", "path": str(beton), "checkpoint": "a.pt"},
+    )
     edges = [round(-1 + 0.1 * i, 1) for i in range(21)]
     counts = {name: rng.integers(0, 50, 20).tolist() for name in ("positive", "queue", "patch")}
     add_rows(
         folder,
-        {"kind": "accuracy", **common, "top1": 50.0, "top1_interval": [35.0, 65.0], "images": 40, "classes": 4, "ece": 12.5},
-        {"kind": "few_shot", "set": "val", "share": 1, "top1": 20.0 + seed, "top1_interval": [15.0, 25.0], "images": 40},
+        {
+            "kind": "accuracy",
+            **common,
+            "top1": 50.0,
+            "top1_interval": [35.0, 65.0],
+            "images": 40,
+            "classes": 4,
+            "ece": 12.5,
+        },
+        {
+            "kind": "few_shot",
+            "set": "val",
+            "share": 1,
+            "top1": 20.0 + seed,
+            "top1_interval": [15.0, 25.0],
+            "images": 40,
+        },
         {"kind": "few_shot", "set": "val", "share": 10, "top1": 30.0 + seed, "images": 40},
-        {"kind": "finetune", "set": "val", "top1": 70.0 + seed, "top5": 90.0, "epochs": 5, "images": 40},
-        {"kind": "per_class", **common, "by_class": {name: {"top1": 20.0 * i + seed, "images": 10} for i, name in enumerate("abcd")}},
-        {"kind": "texture_classes", **common, "by_class": {name: {"top1": 90.0 - 20 * i, "images": 10} for i, name in enumerate("abcd")}}
-        | {"groups": {"fine": {"top1": 80.0, "images": 20, "classes": 2}, "coarse": {"top1": 40.0, "images": 20, "classes": 2}}},
-        {"kind": "similarity", **common, "edges": edges, "positive": counts["positive"], "queue": counts["queue"]}
-        | {"negative": {"patch": counts["patch"]}, "means": {"positive": 0.8, "queue": 0.1, "negative": {"patch": 0.25}}},
+        {
+            "kind": "finetune",
+            "set": "val",
+            "top1": 70.0 + seed,
+            "top5": 90.0,
+            "epochs": 5,
+            "images": 40,
+        },
+        {
+            "kind": "per_class",
+            **common,
+            "by_class": {
+                name: {"top1": 20.0 * i + seed, "images": 10} for i, name in enumerate("abcd")
+            },
+        },
+        {
+            "kind": "texture_classes",
+            **common,
+            "by_class": {
+                name: {"top1": 90.0 - 20 * i, "images": 10} for i, name in enumerate("abcd")
+            },
+        }
+        | {
+            "groups": {
+                "fine": {"top1": 80.0, "images": 20, "classes": 2},
+                "coarse": {"top1": 40.0, "images": 20, "classes": 2},
+            }
+        },
+        {
+            "kind": "similarity",
+            **common,
+            "edges": edges,
+            "positive": counts["positive"],
+            "queue": counts["queue"],
+        }
+        | {
+            "negative": {"patch": counts["patch"]},
+            "means": {"positive": 0.8, "queue": 0.1, "negative": {"patch": 0.25}},
+        },
         {
             "kind": "embedding",
             **common,
@@ -138,16 +272,33 @@ def add_new_kinds(folder, beton, seed=0):
             "explained": [41.0, 13.0],
         },
     )
-    add_predictions(folder, np.arange(40) % 4, np.where(rng.random(40) < 0.5, np.arange(40) % 4, rng.integers(0, 4, 40)), rng.random(40))
+    add_predictions(
+        folder,
+        np.arange(40) % 4,
+        np.where(rng.random(40) < 0.5, np.arange(40) % 4, rng.integers(0, 4, 40)),
+        rng.random(40),
+    )
 
 
 def add_predictions(folder, label, predicted, confidence, name="photos", classes="abcd"):
     """RUN/predictions/<name>.npz and the class names of RUN/linear.pt."""
     (folder / "predictions").mkdir(exist_ok=True)
-    arrays = {"index": np.arange(len(label)), "label": np.asarray(label), "predicted": np.asarray(predicted)}
-    np.savez(folder / "predictions" / f"{name}.npz", **arrays, confidence=np.asarray(confidence, np.float32))
+    arrays = {
+        "index": np.arange(len(label)),
+        "label": np.asarray(label),
+        "predicted": np.asarray(predicted),
+    }
+    np.savez(
+        folder / "predictions" / f"{name}.npz",
+        **arrays,
+        confidence=np.asarray(confidence, np.float32),
+    )
     torch.save({"classes": list(classes)}, folder / "linear.pt")
 
 
 def page_of(tmp_path, *runs, **options):
-    return Page(write_report(ReportConfig(runs, str(tmp_path / "out" / "report.html"), **options)).read_text(encoding="utf-8"))
+    return Page(
+        write_report(
+            ReportConfig(runs, str(tmp_path / "out" / "report.html"), **options)
+        ).read_text(encoding="utf-8")
+    )

@@ -27,7 +27,11 @@ def test_torchvision_backbones(name, side, width, norms):
     backbone, features = build_backbone(name, side)
     assert features == width and batch_norms(backbone) == norms
     assert backbone.train()(torch.randn(2, 3, side, side)).shape == (2, width)
-    assert not [module for module in backbone.modules() if isinstance(module, nn.Linear) and module.out_features == 1000]
+    assert not [
+        module
+        for module in backbone.modules()
+        if isinstance(module, nn.Linear) and module.out_features == 1000
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,9 @@ def test_resnet18_is_torchvisions_without_its_classifier():
     from torchvision.models import resnet18
 
     ours, theirs = build_backbone("resnet18")[0].eval(), resnet18().eval()
-    theirs.load_state_dict({**ours.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)})
+    theirs.load_state_dict(
+        {**ours.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    )
     theirs.fc = nn.Identity()
     images = torch.randn(2, 3, 64, 64)
     assert torch.equal(ours(images), theirs(images))

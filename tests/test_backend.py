@@ -1,4 +1,5 @@
-"""Dispatch: what was asked for runs or raises, and nothing imports Triton before a kernel is needed."""
+"""Dispatch: what was asked for runs or raises, and nothing imports Triton before a kernel is
+needed."""
 
 import importlib.util
 import subprocess
@@ -60,5 +61,7 @@ offsets = torch.zeros(2, 2, 2, 2, dtype=torch.int32)
 fastneg.kernels.patch_shuffle.patch_shuffle(torch.zeros(2, 3, 8, 8), offsets, torch.full((2,), 4, dtype=torch.int32))
 print(before, any(name.startswith("fastneg.kernels") and name.endswith("_triton") for name in sys.modules))
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     assert out.split() == ["False", "False"]

@@ -1,4 +1,5 @@
-"""Batch normalisation of several processes against plain definitions: images gathered, permuted, sliced; one process with everything.
+"""Batch normalisation of several processes against plain definitions: images gathered, permuted,
+sliced; one process with everything.
 
 Serves fastneg.methods.key_order too.
 """
@@ -85,7 +86,8 @@ assert not [name for name in threads if "gloo" in name], threads  # the trainer 
 
 @contextlib.contextmanager
 def in_float64():
-    """Within it, networks are float64 and so is what the loader gives them: two ways to the same value differ by a fault alone."""
+    """Within it, networks are float64 and so is what the loader gives them: two ways to the same
+    value differ by a fault alone."""
     epoch = TrainLoader.epoch
 
     def doubled(*place, **options):
@@ -104,28 +106,48 @@ def in_float64():
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path, processes):
-    """Trained by the trainer: `shuffle` in S processes is `split` in S groups of one process; `sync` is `none` in one."""
+    """Trained by the trainer:
+
+    `shuffle` in S processes is `split` in S groups of one process; `sync` is `none` in one.
+    """
     # Without non-semantic negatives, whose patches each process draws for itself.
     plain = {"epochs": 1, "negatives": "none", "bn_splits": None}
-    many = {name: settings(beton, tmp_path / name, bn=name, **plain) for name in ("shuffle", "sync")}
-    many["compressed"] = many["sync"].replace(out=str(tmp_path / "compressed"), compress_gradients=True)
+    many = {
+        name: settings(beton, tmp_path / name, bn=name, **plain) for name in ("shuffle", "sync")
+    }
+    many["compressed"] = many["sync"].replace(
+        out=str(tmp_path / "compressed"), compress_gradients=True
+    )
     one = {
-        "shuffle": settings(beton, tmp_path / "split", **{**plain, "bn": "split", "bn_splits": processes}),
+        "shuffle": settings(
+            beton, tmp_path / "split", **{**plain, "bn": "split", "bn_splits": processes}
+        ),
         "sync": settings(beton, tmp_path / "none", bn="none", **plain),
     }
-    (tmp_path / f"{processes}.pt.json").write_text(json.dumps([config.as_dict() for config in many.values()]))
+    (tmp_path / f"{processes}.pt.json").write_text(
+        json.dumps([config.as_dict() for config in many.values()])
+    )
     train(tmp_path, processes, WORKER)
     for name, config in one.items():
         with in_float64():
             assert pretrain(config).finished
-        ours, theirs = rows(tmp_path / name), rows(tmp_path / {"shuffle": "split", "sync": "none"}[name])
+        ours, theirs = (
+            rows(tmp_path / name),
+            rows(tmp_path / {"shuffle": "split", "sync": "none"}[name]),
+        )
         for mine, other in zip(ours, theirs, strict=True):
-            assert mine["loss"] == pytest.approx(other["loss"], rel=1e-6) and mine["acc5"] == other["acc5"]
+            assert (
+                mine["loss"] == pytest.approx(other["loss"], rel=1e-6)
+                and mine["acc5"] == other["acc5"]
+            )
         reference = weights(tmp_path / {"shuffle": "split", "sync": "none"}[name])
         for key, value in weights(tmp_path / name).items():
-            # The running statistics of `shuffle` are those of the first process, of `split` the mean over the groups.
+            # The running statistics of `shuffle` are those of the first process, of `split` the
+            # mean over the groups.
             if isinstance(value, torch.Tensor) and (name == "sync" or "running" not in key):
-                torch.testing.assert_close(value, reference[key], rtol=1e-9, atol=1e-9, msg=f"{name}: {key}")
+                torch.testing.assert_close(
+                    value, reference[key], rtol=1e-9, atol=1e-9, msg=f"{name}: {key}"
+                )
     for rounded, exact in zip(rows(tmp_path / "compressed"), rows(tmp_path / "sync"), strict=True):
         assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2)
     assert rows(tmp_path / "compressed")[-1]["loss"] != rows(tmp_path / "sync")[-1]["loss"]

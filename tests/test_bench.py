@@ -1,4 +1,5 @@
-"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a time (fastneg.recipes.bench.measuring)."""
+"""The benchmarks measure every contender in the same run and say so in rows; none of them asserts a
+time (fastneg.recipes.bench.measuring)."""
 
 import csv
 import json
@@ -19,13 +20,19 @@ from fastneg.recipes.bench.measuring import figures_of, take_turns
 
 def test_the_loaders_are_measured_beside_each_other(tmp_path):
     names = [name for name in CONTENDERS if name != "ffcv"]  # it compiles for half a minute
-    found = list(bench_loader(rounds=1, images=24, batch_size=8, contenders={name: CONTENDERS[name] for name in names}))
+    found = list(
+        bench_loader(
+            rounds=1, images=24, batch_size=8, contenders={name: CONTENDERS[name] for name in names}
+        )
+    )
     rows = {row["contender"]: row for row in found if row["hw_decoder_load"] is None}
     assert list(rows) == names
     for name, row in rows.items():
         assert row["images_per_s"] > 0 and row["cpu_ms_per_image"] > 0
         assert row["compared_with"] == ("published_patch" if "patch" in name else "torchvision_pil")
-        assert row["ratio"] == pytest.approx(row["images_per_s"] / rows[row["compared_with"]]["images_per_s"])
+        assert row["ratio"] == pytest.approx(
+            row["images_per_s"] / rows[row["compared_with"]]["images_per_s"]
+        )
     plot_loader(found, tmp_path / "loader.svg")
     assert (tmp_path / "loader.svg").read_text()[:5] == "<?xml"
     with pytest.raises(ValueError, match="no rows"):
@@ -33,8 +40,15 @@ def test_the_loaders_are_measured_beside_each_other(tmp_path):
 
 
 def test_a_contender_that_is_not_installed_is_said_to_be_skipped(monkeypatch):
-    monkeypatch.setattr("fastneg.recipes.bench.loader_contenders.importlib.util.find_spec", lambda name: None)
-    rows = {row["contender"]: row for row in bench_loader(1, 8, 4, {name: CONTENDERS[name] for name in ("decode_only", "ffcv")})}
+    monkeypatch.setattr(
+        "fastneg.recipes.bench.loader_contenders.importlib.util.find_spec", lambda name: None
+    )
+    rows = {
+        row["contender"]: row
+        for row in bench_loader(
+            1, 8, 4, {name: CONTENDERS[name] for name in ("decode_only", "ffcv")}
+        )
+    }
     assert "not installed" in rows["ffcv"]["skipped"] and "skipped" not in rows["decode_only"]
 
 
@@ -56,8 +70,12 @@ def test_orders_are_measured_from_a_file_that_is_not_in_memory(tmp_path):
     assert [row["contender"] for row in rows] == 2 * (list(order.READINGS) + limits)
     for row in rows:
         assert row["images_per_s"] > 0 and 0 <= row["resident_share"] <= 1
-        assert row["ratio_to_random"] > 0 and (row["contender"] != "random" or row["ratio_to_random"] == 1)
-        assert row["ratio_to_on_demand"] > 0 and (row["contender"] != "random_on_demand" or row["ratio_to_on_demand"] == 1)
+        assert row["ratio_to_random"] > 0 and (
+            row["contender"] != "random" or row["ratio_to_random"] == 1
+        )
+        assert row["ratio_to_on_demand"] > 0 and (
+            row["contender"] != "random_on_demand" or row["ratio_to_on_demand"] == 1
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -76,12 +94,25 @@ def test_what_an_order_bench_forgets_is_not_in_memory_and_what_is_announced_stay
 
 
 def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "BENCHES", {"order": lambda: iter([{"bench": "order", "contender": "x", "images_per_s": 12.3456}])})
-    assert bench.run_bench(BenchConfig("order", json=str(tmp_path / "rows.jsonl"), csv=str(tmp_path / "rows.csv"))) == 0
+    monkeypatch.setattr(
+        bench,
+        "BENCHES",
+        {"order": lambda: iter([{"bench": "order", "contender": "x", "images_per_s": 12.3456}])},
+    )
+    assert (
+        bench.run_bench(
+            BenchConfig("order", json=str(tmp_path / "rows.jsonl"), csv=str(tmp_path / "rows.csv"))
+        )
+        == 0
+    )
     (row,) = (json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
     assert row["images_per_s"] == 12.3456 and row["device_name"] and "torch" in row["versions"]
     (line,) = csv.DictReader((tmp_path / "rows.csv").open())
-    assert float(line["images_per_s"]) == 12.3456 and line["commit"] == (row["commit"] or "") and line["torch_version"]
+    assert (
+        float(line["images_per_s"]) == 12.3456
+        and line["commit"] == (row["commit"] or "")
+        and line["torch_version"]
+    )
     assert "images_per_s=12.35" in capsys.readouterr().out
 
 
@@ -92,13 +123,24 @@ def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
 
 
 def test_corruptions_are_measured_beside_the_package(monkeypatch):
-    for name, value in (("SIZE", 48), ("BATCH", 2), ("CORRUPTIONS", ("contrast", "glass_blur", "spatter"))):
+    for name, value in (
+        ("SIZE", 48),
+        ("BATCH", 2),
+        ("CORRUPTIONS", ("contrast", "glass_blur", "spatter")),
+    ):
         monkeypatch.setattr(f"fastneg.recipes.bench.corruptions.{name}", value)
     rows = list(bench_corruptions(rounds=1))
-    by = {(row["contender"], row["corruption"], row.get("severity")): row["ms_per_image"] for row in rows}
+    by = {
+        (row["contender"], row["corruption"], row.get("severity")): row["ms_per_image"]
+        for row in rows
+    }
     assert len(rows) == len(by) == 2 * 3 * 5 + 4
     for contender in ("fastneg", "imagecorruptions"):
-        parts = [by[contender, kind, severity] for kind in ("contrast", "glass_blur") for severity in (1, 2, 3, 4, 5)]
+        parts = [
+            by[contender, kind, severity]
+            for kind in ("contrast", "glass_blur")
+            for severity in (1, 2, 3, 4, 5)
+        ]
         assert by[contender, "all", None] == pytest.approx(sum(parts))
         assert by[contender, "all but glass_blur", None] == pytest.approx(sum(parts[:5]))
 
@@ -106,5 +148,12 @@ def test_corruptions_are_measured_beside_the_package(monkeypatch):
 def test_contenders_take_turns_and_the_first_round_warms_up():
     calls = []
     times = take_turns({name: lambda name=name: calls.append(name) for name in "ab"}, 2, "cpu")
-    assert calls == ["a", "b"] * 3 and {name: len(found) for name, found in times.items()} == {"a": 2, "b": 2}
-    assert figures_of([5.0, 1.0, 2.0, 3.0, 4.0, 6.0]) == {"ms_median": 3.5, "ms_p20": 2.0, "ms_p80": 5.0}
+    assert calls == ["a", "b"] * 3 and {name: len(found) for name, found in times.items()} == {
+        "a": 2,
+        "b": 2,
+    }
+    assert figures_of([5.0, 1.0, 2.0, 3.0, 4.0, 6.0]) == {
+        "ms_median": 3.5,
+        "ms_p20": 2.0,
+        "ms_p80": 5.0,
+    }

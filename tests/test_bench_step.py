@@ -17,11 +17,20 @@ from fastneg.recipes.bench.step import bench_step
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.training.optim import OPTIMIZERS
 
-SMALL = {"image_size": 32, "eval_resize": 32, "batch_size": 8, "queue_size": 16, "feature_dim": 16, "patch_min": 4, "patch_max": 12}
+SMALL = {
+    "image_size": 32,
+    "eval_resize": 32,
+    "batch_size": 8,
+    "queue_size": 16,
+    "feature_dim": 16,
+    "patch_min": 4,
+    "patch_max": 12,
+}
 
 
 def test_the_plain_step_is_the_same_training(float64):
-    """Losses, accuracies, weights of both encoders and the queue over several steps, from the same weights and batches."""
+    """Losses, accuracies, weights of both encoders and the queue over several steps, from the same
+    weights and batches."""
     config = tiny_cpu().replace(**SMALL, bn="none", lr=0.1)
     torch.manual_seed(0)
     ours, plain = MoCo(config), PlainMoCo(config).train()
@@ -30,18 +39,27 @@ def test_the_plain_step_is_the_same_training(float64):
     plain.queue.copy_(ours.queue.t())
     optimizer = OPTIMIZERS["sgd"]((p for p in ours.parameters() if p.requires_grad), config)
     for _ in range(3):
-        query, key, negatives = torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32), torch.randn(8, 2, 3, 32, 32)
-        # The published step moves the key encoder at its start, ours at the end of the one before: the first moves nothing.
+        query, key, negatives = (
+            torch.randn(8, 3, 32, 32),
+            torch.randn(8, 3, 32, 32),
+            torch.randn(8, 2, 3, 32, 32),
+        )
+        # The published step moves the key encoder at its start, ours at the end of the one before:
+        # the first moves nothing.
         loss, top1, top5 = plain.step(query, key, negatives)
         output = ours(query, key, negatives)
         output.loss.backward()
         optimizer.step(config.lr)
         ours.after_step(output.keys)
         assert loss == pytest.approx(output.loss.item(), rel=1e-9)
-        assert top1 == pytest.approx(output.stats["acc1"].item()) and top5 == pytest.approx(output.stats["acc5"].item())
+        assert top1 == pytest.approx(output.stats["acc1"].item()) and top5 == pytest.approx(
+            output.stats["acc5"].item()
+        )
         torch.testing.assert_close(plain.queue.t(), ours.queue, rtol=1e-9, atol=1e-9)
         for name, value in plain.query_encoder.named_parameters():
-            torch.testing.assert_close(ours.query_encoder.get_parameter(name), value, rtol=1e-9, atol=1e-9, msg=name)
+            torch.testing.assert_close(
+                ours.query_encoder.get_parameter(name), value, rtol=1e-9, atol=1e-9, msg=name
+            )
 
 
 def test_the_plain_step_refuses_a_batch_that_its_enqueue_cannot_take():
@@ -50,23 +68,46 @@ def test_the_plain_step_refuses_a_batch_that_its_enqueue_cannot_take():
 
 
 def test_the_eager_loss_is_the_fused_one():
-    query, positive, queue = (torch.nn.functional.normalize(torch.randn(size, 16), dim=1) for size in (8, 8, 40))
+    query, positive, queue = (
+        torch.nn.functional.normalize(torch.randn(size, 16), dim=1) for size in (8, 8, 40)
+    )
     extras = torch.nn.functional.normalize(torch.randn(8, 2, 16), dim=2)
-    options = {"temperature": 0.2, "extra_negatives": extras, "extra_scale": 2.0, "return_stats": True}
-    for one, other in zip(eager_info_nce(query, positive, queue, **options), info_nce(query, positive, queue, **options), strict=True):
+    options = {
+        "temperature": 0.2,
+        "extra_negatives": extras,
+        "extra_scale": 2.0,
+        "return_stats": True,
+    }
+    for one, other in zip(
+        eager_info_nce(query, positive, queue, **options),
+        info_nce(query, positive, queue, **options),
+        strict=True,
+    ):
         torch.testing.assert_close(one, other)
 
 
 def test_rows_name_every_contender(tmp_path):
     rows = list(bench_step([tiny_cpu().replace(**SMALL)], rounds=1, images=40))
     steps = {row["contender"]: row for row in rows if row["measured"] == "step"}
-    assert {"fastneg", "plain", "without_negatives", "without_fused_loss", "without_channels_last"} <= set(steps)
+    assert {
+        "fastneg",
+        "plain",
+        "without_negatives",
+        "without_fused_loss",
+        "without_channels_last",
+    } <= set(steps)
     for row in steps.values():
         assert row["samples_per_s"] == pytest.approx(1000 * 8 / row["ms_median"])
-        assert row["times_of_fastneg"] == pytest.approx(row["ms_median"] / steps["fastneg"]["ms_median"])
+        assert row["times_of_fastneg"] == pytest.approx(
+            row["ms_median"] / steps["fastneg"]["ms_median"]
+        )
     assert steps["fastneg"]["flops_utilisation"] > 0
     (epoch,) = (row for row in rows if row["measured"] == "epoch")
-    assert 0 <= epoch["data_wait_share"] <= 1 and epoch["samples_per_s"] > 0 and epoch["share_of_step_alone"] > 0
+    assert (
+        0 <= epoch["data_wait_share"] <= 1
+        and epoch["samples_per_s"] > 0
+        and epoch["share_of_step_alone"] > 0
+    )
 
 
 def test_a_drift_of_the_machine_cancels_from_ratios():
@@ -87,9 +128,25 @@ def test_a_variant_changes_what_it_says(tmp_path, monkeypatch):
         return call
 
     monkeypatch.setattr(module, "eager_info_nce", counted("loss", module.eager_info_nce))
-    monkeypatch.setattr(module, "reallocating_update", counted("update", module.reallocating_update))
-    list(bench_step([tiny_cpu().replace(**SMALL)], rounds=1, images=24, only=("fastneg", "without_fused_loss")))
+    monkeypatch.setattr(
+        module, "reallocating_update", counted("update", module.reallocating_update)
+    )
+    list(
+        bench_step(
+            [tiny_cpu().replace(**SMALL)],
+            rounds=1,
+            images=24,
+            only=("fastneg", "without_fused_loss"),
+        )
+    )
     assert called == {"loss": 2, "update": 0}  # a warm-up and a round
     before = copy.copy(called)
-    list(bench_step([tiny_cpu().replace(**SMALL)], rounds=1, images=24, only=("fastneg", "without_foreach_momentum")))
+    list(
+        bench_step(
+            [tiny_cpu().replace(**SMALL)],
+            rounds=1,
+            images=24,
+            only=("fastneg", "without_foreach_momentum"),
+        )
+    )
     assert called["loss"] == before["loss"] and called["update"] == 2

@@ -1,4 +1,7 @@
-"""The writer: pages, records, and files that are whole or absent. What it writes is read in test_beton.py too."""
+"""The writer: pages, records, and files that are whole or absent.
+
+What it writes is read in test_beton.py too.
+"""
 
 import errno
 import os
@@ -13,7 +16,10 @@ from fastneg.data.beton.sidecar import sidecar_path
 
 
 def test_pages_grow_to_the_largest_sample(tmp_path):
-    path, blobs = tmp_path / "x.beton", [bytes([i + 1]) * size for i, size in enumerate((3000, 3000, 20000, 10, 40000, 5000))]
+    path, blobs = (
+        tmp_path / "x.beton",
+        [bytes([i + 1]) * size for i, size in enumerate((3000, 3000, 20000, 10, 40000, 5000))],
+    )
     with BetonWriter(path, page_size=4096) as writer:
         for blob in blobs:
             writer.add(blob, 1, 1, label=0)
@@ -21,12 +27,15 @@ def test_pages_grow_to_the_largest_sample(tmp_path):
     assert np.frombuffer(data, HEADER, 1)[0]["page_size"] == page
     with BetonReader(path, verify=True) as reader:
         assert [reader.jpeg(i).tobytes() for i in range(6)] == blobs
-    assert all(data.find(blob) // page == (data.find(blob) + len(blob) - 1) // page for blob in blobs)
+    assert all(
+        data.find(blob) // page == (data.find(blob) + len(blob) - 1) // page for blob in blobs
+    )
 
 
 def test_samples_in_the_way_of_the_records_move(tmp_path):
     path, rng = tmp_path / "x.beton", np.random.default_rng(1)
-    blobs = [rng.integers(0, 256, 30, dtype=np.uint8).tobytes() for _ in range(3000)]  # records of 96 kB, 3000 samples in 22 pages
+    # records of 96 kB, 3000 samples in 22 pages
+    blobs = [rng.integers(0, 256, 30, dtype=np.uint8).tobytes() for _ in range(3000)]
     with BetonWriter(path, page_size=4096) as writer:
         for i, blob in enumerate(blobs):
             writer.add(blob, 1, 1, label=i)
@@ -37,11 +46,17 @@ def test_samples_in_the_way_of_the_records_move(tmp_path):
 
 def test_paired_images_lie_with_their_sample(tmp_path):
     path, rng = tmp_path / "x.beton", np.random.default_rng(2)
-    images, textures = ([rng.integers(0, 256, rng.integers(20, 900), dtype=np.uint8).tobytes() for _ in range(500)] for _ in range(2))
-    with BetonWriter(path, page_size=4096, paired_fields=("texture",)) as writer:  # records of 28 kB: samples in their way move
+    images, textures = (
+        [rng.integers(0, 256, rng.integers(20, 900), dtype=np.uint8).tobytes() for _ in range(500)]
+        for _ in range(2)
+    )
+    # records of 28 kB: samples in their way move
+    with BetonWriter(path, page_size=4096, paired_fields=("texture",)) as writer:
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
             if i == 7:
-                writer.add_raw(np.full((2, 3, 3), 9, np.uint8), label=i, paired={"texture": (texture, 4, 5)})
+                writer.add_raw(
+                    np.full((2, 3, 3), 9, np.uint8), label=i, paired={"texture": (texture, 4, 5)}
+                )
             else:
                 writer.add(image, 10, 11, label=i, paired={"texture": (texture, 20 + i, 30)})
         with pytest.raises(ValueError, match=r"paired fields \[\], \['texture'\] were expected"):
@@ -52,20 +67,40 @@ def test_paired_images_lie_with_their_sample(tmp_path):
             writer.add(b"data", 1, 1, label=0, paired={"texture": (b"", 1, 1)})
     data = path.read_bytes()
     with BetonReader(path, verify=True) as reader:
-        assert reader.fields == ["image", "label", "texture"] and reader.image_fields == ["image", "texture"]
+        assert reader.fields == ["image", "label", "texture"] and reader.image_fields == [
+            "image",
+            "texture",
+        ]
         assert reader.labels.tolist() == list(range(500))
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
             if i != 7:
                 assert reader.jpeg(i).tobytes() == reader.encoded(i).tobytes() == image
-                assert reader.sizes[i].tolist() == [10, 11] and reader.sizes_of("texture")[i].tolist() == [20 + i, 30]
-            assert reader.jpeg(i, field="texture").tobytes() == reader.encoded(i, field="texture").tobytes() == texture
-            one, two = (reader.stored(i, field).__array_interface__["data"][0] for field in ("image", "texture"))
+                assert reader.sizes[i].tolist() == [10, 11] and reader.sizes_of("texture")[
+                    i
+                ].tolist() == [20 + i, 30]
+            assert (
+                reader.jpeg(i, field="texture").tobytes()
+                == reader.encoded(i, field="texture").tobytes()
+                == texture
+            )
+            one, two = (
+                reader.stored(i, field).__array_interface__["data"][0]
+                for field in ("image", "texture")
+            )
             assert two == one + len(reader.stored(i))
             if i != 7:
-                assert data.find(image) // 4096 == reader.pages[i] == (data.find(image) + len(image + texture) - 1) // 4096
-        assert reader.checksums_of("texture").tolist() == [zlib.crc32(texture) for texture in textures]
+                assert (
+                    data.find(image) // 4096
+                    == reader.pages[i]
+                    == (data.find(image) + len(image + texture) - 1) // 4096
+                )
+        assert reader.checksums_of("texture").tolist() == [
+            zlib.crc32(texture) for texture in textures
+        ]
         reader.will_need(range(500), field="texture")
-        with pytest.raises(BetonError, match="no image field 'depth'; its image fields: image, texture"):
+        with pytest.raises(
+            BetonError, match="no image field 'depth'; its image fields: image, texture"
+        ):
             reader.encoded(0, field="depth")
 
 
@@ -106,7 +141,10 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         ({"int_fields": ("a" * 17,)}, "1 to 16 ASCII"),
         ({"int_fields": ("image",)}, "none of 'image'"),
         ({"paired_fields": ("image",)}, "none of 'image'"),
-        ({"int_fields": ("label", "crc32")}, "int field 'crc32': the writer keeps the checksums itself"),
+        (
+            {"int_fields": ("label", "crc32")},
+            "int field 'crc32': the writer keeps the checksums itself",
+        ),
         ({"paired_fields": ("label",)}, "may occur once"),
         ({"int_fields": ("a", "a")}, "may occur once"),
         ({"page_size": 5000}, "power of two"),

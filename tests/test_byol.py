@@ -23,13 +23,16 @@ def views(n=6, m=2):
 
 
 def plain_loss(method, query_view, key_view, negatives, alpha):
-    """|p - z'|² of unit vectors in both directions, and alpha times twice the cosine of prediction and negative."""
+    """|p - z'|² of unit vectors in both directions, and alpha times twice the cosine of prediction
+    and negative."""
     p1, p2 = (method.predictor(method.query_encoder(view)) for view in (query_view, key_view))
     with torch.no_grad():
         z1, z2 = method.key_encoder(query_view), method.key_encoder(key_view)
         t = [method.key_encoder(negatives[:, m]) for m in range(negatives.shape[1])]
     unit = lambda x: x / x.norm(dim=1, keepdim=True)
-    loss = (unit(p1) - unit(z2)).square().sum(1).mean() + (unit(p2) - unit(z1)).square().sum(1).mean()
+    loss = (unit(p1) - unit(z2)).square().sum(1).mean() + (unit(p2) - unit(z1)).square().sum(
+        1
+    ).mean()
     for p in (p1, p2):
         for each in t:
             loss = loss + alpha * 2 * F.cosine_similarity(p, each).mean() / len(t)
@@ -47,7 +50,9 @@ def test_loss_and_gradient_are_the_definition(float64, alpha):
     loss.backward()
     torch.testing.assert_close(output.loss, loss)
     for part in ("query_encoder", "predictor"):
-        for ours, theirs in zip(getattr(method, part).parameters(), getattr(reference, part).parameters(), strict=True):
+        for ours, theirs in zip(
+            getattr(method, part).parameters(), getattr(reference, part).parameters(), strict=True
+        ):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
     assert all(parameter.grad is None for parameter in method.key_encoder.parameters())
     assert output.keys is None
@@ -57,7 +62,9 @@ def test_without_negatives_it_is_plain_byol():
     method = build(negatives="none")
     query_view, key_view, negatives = views()
     output = method(query_view, key_view)
-    torch.testing.assert_close(output.loss, plain_loss(method, query_view, key_view, negatives, 0.0))
+    torch.testing.assert_close(
+        output.loss, plain_loss(method, query_view, key_view, negatives, 0.0)
+    )
     assert "negative_similarity" not in output.stats
 
 
@@ -67,11 +74,17 @@ def test_the_statistics():
     stats = method(query_view, key_view, negatives).stats
     with torch.no_grad():
         p = F.normalize(method.predictor(method.query_encoder(query_view)), dim=1)
-        z, t = (F.normalize(method.key_encoder(images), dim=1) for images in (key_view, negatives[:, 0]))
+        z, t = (
+            F.normalize(method.key_encoder(images), dim=1) for images in (key_view, negatives[:, 0])
+        )
         other = F.normalize(method.key_encoder(negatives[:, 1]), dim=1)
     torch.testing.assert_close(stats["positive_similarity"], (p * z).sum(1).mean())
-    torch.testing.assert_close(stats["negative_similarity"], ((p * t).sum(1).mean() + (p * other).sum(1).mean()) / 2)
-    torch.testing.assert_close(stats["acc1"], 100 * ((p @ z.T).argmax(1) == torch.arange(6)).float().mean())
+    torch.testing.assert_close(
+        stats["negative_similarity"], ((p * t).sum(1).mean() + (p * other).sum(1).mean()) / 2
+    )
+    torch.testing.assert_close(
+        stats["acc1"], 100 * ((p @ z.T).argmax(1) == torch.arange(6)).float().mean()
+    )
 
 
 def test_the_target_follows_on_its_schedule():
@@ -81,9 +94,13 @@ def test_the_target_follows_on_its_schedule():
             parameter.add_(torch.randn_like(parameter))
     for progress in (0.0, 0.25, 0.9):
         momentum = 1 - 0.1 * (math.cos(math.pi * progress) + 1) / 2
-        before, query = (next(part.parameters()).clone() for part in (method.key_encoder, method.query_encoder))
+        before, query = (
+            next(part.parameters()).clone() for part in (method.key_encoder, method.query_encoder)
+        )
         method.after_step(None, progress)
-        torch.testing.assert_close(next(method.key_encoder.parameters()), momentum * before + (1 - momentum) * query)
+        torch.testing.assert_close(
+            next(method.key_encoder.parameters()), momentum * before + (1 - momentum) * query
+        )
 
 
 def test_schedules_of_the_momentum():

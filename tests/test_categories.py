@@ -11,7 +11,11 @@ from fastneg.evaluation.categories import CATEGORIES_16, load_categories, load_g
 
 def test_the_16_categories():
     ids = [wnid for members in CATEGORIES_16.values() for wnid in members]
-    assert len(CATEGORIES_16) == 16 and len(ids) == len(set(ids)) == 207 and all(len(wnid) == 9 and wnid[0] == "n" for wnid in ids)
+    assert (
+        len(CATEGORIES_16) == 16
+        and len(ids) == len(set(ids)) == 207
+        and all(len(wnid) == 9 and wnid[0] == "n" for wnid in ids)
+    )
     assert load_categories("16") is CATEGORIES_16
     assert {category: len(members) for category, members in CATEGORIES_16.items()} == {
         "airplane": 1, "bear": 4, "bicycle": 2, "bird": 49, "boat": 5, "bottle": 7, "car": 3, "cat": 6, "chair": 4, "clock": 3, "dog": 109,
@@ -23,7 +27,10 @@ def test_they_are_the_classes_of_model_vs_human():
     """Its helper/human_categories.py lists their places among ImageNet's 1000 classes."""
     folder = Path(pytest.importorskip("timm").__file__).parent / "data" / "_info"
     imagenet = (folder / "imagenet_synsets.txt").read_text().split()
-    places = {category: [imagenet.index(wnid) for wnid in members] for category, members in CATEGORIES_16.items()}
+    places = {
+        category: [imagenet.index(wnid) for wnid in members]
+        for category, members in CATEGORIES_16.items()
+    }
     assert {category: found for category, found in places.items() if len(found) < 10} == {
         "airplane": [404], "bear": [294, 295, 296, 297], "bicycle": [444, 671], "boat": [472, 554, 625, 814, 914],
         "bottle": [440, 720, 737, 898, 899, 901, 907], "car": [436, 511, 817], "cat": [281, 282, 283, 284, 285, 286],
@@ -33,7 +40,12 @@ def test_they_are_the_classes_of_model_vs_human():
     without = {192, 204, 227, 242, 251, 258, 260, 264}  # dogs of no category, such as the dalmatian
     assert places["dog"] == [place for place in range(152, 269) if place not in without]
     assert places["bird"][:3] == [8, 10, 11] and places["bird"][-3:] == [143, 144, 145]
-    overlap = {name: len({*(folder / f"imagenet_{name}_synsets.txt").read_text().split()} & set(IMAGENET100)) for name in "ar"}
+    overlap = {
+        name: len(
+            {*(folder / f"imagenet_{name}_synsets.txt").read_text().split()} & set(IMAGENET100)
+        )
+        for name in "ar"
+    }
     assert overlap == {"a": 15, "r": 19}, "as docs/evaluation.md says"
 
 
@@ -48,7 +60,10 @@ def test_imagenet_100_knows_seven_of_them():
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("g.json", '{"fine": ["a", "b"], "coarse": ["c"]}'), ("g.csv", "class,group\na,fine\nb , fine\nc,coarse\n")],
+    [
+        ("g.json", '{"fine": ["a", "b"], "coarse": ["c"]}'),
+        ("g.csv", "class,group\na,fine\nb , fine\nc,coarse\n"),
+    ],
 )
 def test_groups_of_a_file(tmp_path, name, text):
     (tmp_path / name).write_text(text)

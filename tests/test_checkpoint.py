@@ -11,9 +11,15 @@ from fastneg.runs import checkpoint
 def test_the_newest_are_kept_and_the_newest_is_loaded(tmp_path):
     for step in (5, 10, 100, 1000):
         checkpoint.save(tmp_path, step, {"step": step, "weights": torch.ones(3) * step}, keep=3)
-    assert [path.name for path in checkpoint.paths(tmp_path)] == ["step-000000010.pt", "step-000000100.pt", "step-000001000.pt"]
+    assert [path.name for path in checkpoint.paths(tmp_path)] == [
+        "step-000000010.pt",
+        "step-000000100.pt",
+        "step-000001000.pt",
+    ]
     path, state = checkpoint.load_newest(tmp_path)
-    assert path.name == "step-000001000.pt" and torch.equal(state["weights"], torch.full((3,), 1000.0))
+    assert path.name == "step-000001000.pt" and torch.equal(
+        state["weights"], torch.full((3,), 1000.0)
+    )
     assert checkpoint.load_newest(tmp_path / "elsewhere") is None
 
 

@@ -1,4 +1,5 @@
-"""Batches of one, views too small, and processes that are not there: refused before data is opened (fastneg.training.checks)."""
+"""Batches of one, views too small, and processes that are not there: refused before data is opened
+(fastneg.training.checks)."""
 
 import pytest
 import torch
@@ -25,13 +26,33 @@ def world(size=1):
         ({"batch_size": 1, **NONE}, 1, "the batch is one image"),
         ({"batch_size": 1, "method": "byol", **NONE}, 1, "the batch is one image"),
         ({"batch_size": 1, "method": "simclr", **NONE}, 1, "the batch is one image"),
-        ({"batch_size": 4, "method": "simclr", **NONE}, 4, "the batch of each process is one image.*a --batch_size of 8"),
-        ({"batch_size": 4, "bn": "sync", "bn_splits": None}, 4, "the batch of each process is one image"),
-        ({"batch_size": 4, "method": "byol", "accumulate": 4, **NONE}, 1, "each of the 4 parts.*is one image.*a --batch_size of 8"),
-        ({"batch_size": 8, "accumulate": 2, "bn_splits": 2}, 2, "one image a group.*each of the 2 parts of a batch .--accumulate. is 2"),
+        (
+            {"batch_size": 4, "method": "simclr", **NONE},
+            4,
+            "the batch of each process is one image.*a --batch_size of 8",
+        ),
+        (
+            {"batch_size": 4, "bn": "sync", "bn_splits": None},
+            4,
+            "the batch of each process is one image",
+        ),
+        (
+            {"batch_size": 4, "method": "byol", "accumulate": 4, **NONE},
+            1,
+            "each of the 4 parts.*is one image.*a --batch_size of 8",
+        ),
+        (
+            {"batch_size": 8, "accumulate": 2, "bn_splits": 2},
+            2,
+            "one image a group.*each of the 2 parts of a batch .--accumulate. is 2",
+        ),
         ({"batch_size": 4, "bn_splits": 4}, 1, "one image a group"),
         ({"batch_size": 1, "bn_splits": 1}, 1, "the batch is one image"),
-        ({"batch_size": 6, "accumulate": 4, **NONE}, 1, "--accumulate is 4: it must divide the batch, 6"),
+        (
+            {"batch_size": 6, "accumulate": 4, **NONE},
+            1,
+            "--accumulate is 4: it must divide the batch, 6",
+        ),
         ({"batch_size": 9, **NONE}, 2, "must divide by the 2 processes"),
     ],
 )
@@ -41,7 +62,12 @@ def test_a_batch_of_one_is_refused_wherever_it_is(changes, processes, said):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"batch_size": 2, **NONE}, {"batch_size": 4, "bn_splits": 2}, {"batch_size": 4, "accumulate": 2, **NONE}]
+    "changes",
+    [
+        {"batch_size": 2, **NONE},
+        {"batch_size": 4, "bn_splits": 2},
+        {"batch_size": 4, "accumulate": 2, **NONE},
+    ],
 )
 def test_two_images_are_enough(changes):
     check_batch(tiny_cpu().replace(**changes), world())
@@ -51,7 +77,9 @@ def test_two_images_are_enough(changes):
 def test_what_one_process_is_advised_is_what_it_may_take(bn, instead):
     """tests/test_resume_settings.py takes the advice."""
     config = tiny_cpu().replace(bn=bn, bn_splits=None)
-    with pytest.raises(TrainingError, match=f"take --bn {instead}, with which a run that began with {bn} may go on"):
+    with pytest.raises(
+        TrainingError, match=f"take --bn {instead}, with which a run that began with {bn} may go on"
+    ):
         check_place(config, world())
     check_place(config, world(2))
     check_place(config.replace(bn=instead), world())
@@ -100,7 +128,9 @@ class Halved(torch.nn.Module):
     ],
 )
 def test_it_is_told_before_the_data_is_opened(tmp_path, changes, said):
-    config = tiny_cpu().replace(data=str(tmp_path / "absent.beton"), out=str(tmp_path / "run"), device="cpu", **changes)
+    config = tiny_cpu().replace(
+        data=str(tmp_path / "absent.beton"), out=str(tmp_path / "run"), device="cpu", **changes
+    )
     with pytest.raises((TrainingError, ConfigError), match=said):
         pretrain(config)
     assert not (tmp_path / "run").exists()

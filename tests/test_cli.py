@@ -1,6 +1,8 @@
-"""The command line: a config is built whole or the program stops with exit code 2 before any work starts.
+"""The command line: a config is built whole or the program stops with exit code 2 before any work
+starts.
 
-The thin recipes are tested through it: fastneg.recipes.failures, fastneg.recipes.pretrain, fastneg.recipes.show_presets.
+The thin recipes are tested through it: fastneg.recipes.failures, fastneg.recipes.pretrain,
+fastneg.recipes.show_presets.
 """
 
 import dataclasses
@@ -16,13 +18,38 @@ from fastneg.recipes.presets import PRESETS
 
 def test_flags_reach_the_config():
     config = build_config(
-        "pretrain", ["--preset", "tiny_cpu", "--data", "a.beton", "--out=runs/1", "--lr", "1e-3", "--batch-size", "64", "--check_crc"]
+        "pretrain",
+        [
+            "--preset",
+            "tiny_cpu",
+            "--data",
+            "a.beton",
+            "--out=runs/1",
+            "--lr",
+            "1e-3",
+            "--batch-size",
+            "64",
+            "--check_crc",
+        ],
     )
-    assert config == PRESETS["tiny_cpu"]().replace(data="a.beton", out="runs/1", lr=1e-3, batch_size=64, check_crc=True)
+    assert config == PRESETS["tiny_cpu"]().replace(
+        data="a.beton", out="runs/1", lr=1e-3, batch_size=64, check_crc=True
+    )
 
 
 def test_several_kinds_of_negatives_with_an_alpha_each():
-    flags = ["--preset", "tiny_cpu", "--data", "a.beton", "--out", "r", "--negatives", "patch,texture", "--texture_source", "view"]
+    flags = [
+        "--preset",
+        "tiny_cpu",
+        "--data",
+        "a.beton",
+        "--out",
+        "r",
+        "--negatives",
+        "patch,texture",
+        "--texture_source",
+        "view",
+    ]
     for alpha in ("texture=1,patch=2.5", "patch=2.5,texture=1"):
         assert build_config("pretrain", [*flags, "--alpha", alpha]).alphas() == (2.5, 1.0)
     assert build_config("pretrain", [*flags, "--alpha=3"]).alphas() == (3.0, 3.0)
@@ -32,7 +59,10 @@ def test_positional_arguments():
     config = build_config("encode", ["photos", "x.beton", "--max_side", "500"])
     assert (config.src, config.out, config.max_side) == ("photos", "x.beton", 500)
     assert build_config("report", ["a", "b", "--out", "r.html"]).runs == ("a", "b")
-    assert build_config("evaluate", ["--run", "r", "--sets", "a=/x/a.beton,b=/x/b.beton"]).sets == "a=/x/a.beton,b=/x/b.beton"
+    assert (
+        build_config("evaluate", ["--run", "r", "--sets", "a=/x/a.beton,b=/x/b.beton"]).sets
+        == "a=/x/a.beton,b=/x/b.beton"
+    )
 
 
 TYPED = ["2012", "1e3", "007", "01", "1_000", "0x1F", "True", "None", "[a]", "{x}", "(1,2)", "a,b", "'q'", '"q"', "a#b", "-5", "",
@@ -41,7 +71,8 @@ TYPED = ["2012", "1e3", "007", "01", "1_000", "0x1F", "True", "None", "[a]", "{x
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_texts_reach_the_config_as_they_were_typed(typed):
-    """Every field that takes a text, of every command, as --flag VALUE, as --flag=VALUE and as a positional argument."""
+    """Every field that takes a text, of every command, as --flag VALUE, as --flag=VALUE and as a
+    positional argument."""
     import typing
 
     from fastneg.recipes.cli import _fire, _quoted
@@ -52,7 +83,9 @@ def test_texts_reach_the_config_as_they_were_typed(typed):
             if str not in kinds or float in kinds or field == "runs":
                 continue
             got = {}
-            probe = dataclasses.replace(command, build=lambda *values, got=got, **flags: got.update(flags))
+            probe = dataclasses.replace(
+                command, build=lambda *values, got=got, **flags: got.update(flags)
+            )
             for words in ([f"--{field}", typed], [f"--{field}={typed}"]):
                 got.clear()
                 _fire(name, probe, _quoted(command, words))
@@ -73,32 +106,196 @@ def test_numbers_stay_numbers_where_a_number_is_due():
     ("arguments", "said"),
     [
         (["pretrian"], "did you mean pretrain?"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--tempurature", "1"], "did you mean --temperature?"),
-        (["pretrain", "--preset", "tiny_cpi", "--data", "x", "--out", "y"], "did you mean tiny_cpu?"),
+        (
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--tempurature", "1"],
+            "did you mean --temperature?",
+        ),
+        (
+            ["pretrain", "--preset", "tiny_cpi", "--data", "x", "--out", "y"],
+            "did you mean tiny_cpu?",
+        ),
         (["pretrain", "--preset", "tiny_cpu", "--out", "y"], "--data is missing"),
         (["pretrain", "--data", "x", "--out", "y"], "preset"),
         (
-            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--check_crc", "false"],
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--check_crc",
+                "false",
+            ],
             "write --check_crc True or --check_crc False",
         ),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--lr", "fast"], "a number was expected"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "1.5"], "a whole number was expected"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "0"], "at least 1"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--negatives", "patches"], "one of none, patch"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--lars_trust", "0.01"], "has no effect with --optimizer sgd"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--warmup_epochs", "18"], "less than --epochs 18"),
         (
-            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--method", "byol", "--queue_size", "8"],
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--lr", "fast"],
+            "a number was expected",
+        ),
+        (
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "1.5"],
+            "a whole number was expected",
+        ),
+        (
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--epochs", "0"],
+            "at least 1",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--negatives",
+                "patches",
+            ],
+            "one of none, patch",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--lars_trust",
+                "0.01",
+            ],
+            "has no effect with --optimizer sgd",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--warmup_epochs",
+                "18",
+            ],
+            "less than --epochs 18",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--method",
+                "byol",
+                "--queue_size",
+                "8",
+            ],
             "no effect with --method byol (only with moco)",
         ),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--method", "simclr", "--bn", "split"], "of no use to --method"),
-        (["pretrain", "--preset", "tiny_cpu_moco", "--data", "x", "--out", "y", "--alpha", "3"], "no effect with --negatives none"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--negatives", "none", "--patch_min", "4"], "--patch_min is 4"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"], "cannot be larger than --image_size"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "5:64"], "the first epoch 0"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "0:64,9:x"], "EPOCH:SIZE"),
-        (["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--image_size_schedule", "0:8"], "at least 16"),
-        (["pretrain", "--preset", "moco_patch_in100", "--data", "x", "--out", "y", "--image_size_schedule", "0:64,9:224"], "than the 64"),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--method",
+                "simclr",
+                "--bn",
+                "split",
+            ],
+            "of no use to --method",
+        ),
+        (
+            ["pretrain", "--preset", "tiny_cpu_moco", "--data", "x", "--out", "y", "--alpha", "3"],
+            "no effect with --negatives none",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--negatives",
+                "none",
+                "--patch_min",
+                "4",
+            ],
+            "--patch_min is 4",
+        ),
+        (
+            ["pretrain", "--preset", "tiny_cpu", "--data", "x", "--out", "y", "--patch_max", "400"],
+            "cannot be larger than --image_size",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--image_size_schedule",
+                "5:64",
+            ],
+            "the first epoch 0",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--image_size_schedule",
+                "0:64,9:x",
+            ],
+            "EPOCH:SIZE",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "tiny_cpu",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--image_size_schedule",
+                "0:8",
+            ],
+            "at least 16",
+        ),
+        (
+            [
+                "pretrain",
+                "--preset",
+                "moco_patch_in100",
+                "--data",
+                "x",
+                "--out",
+                "y",
+                "--image_size_schedule",
+                "0:64,9:224",
+            ],
+            "than the 64",
+        ),
         (["encode", "photos"], "out"),
         (["encode", "photos", "x.beton", "train"], "train"),
         (["verify", "x.beton", "as_dict"], "as_dict"),
@@ -141,7 +338,16 @@ def test_presets_are_listed(capsys):
 
 
 def test_a_training_that_cannot_start_exits_1_with_one_line(beton, tmp_path, capsys):
-    flags = ["--preset", "tiny_cpu", "--data", str(beton), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    flags = [
+        "--preset",
+        "tiny_cpu",
+        "--data",
+        str(beton),
+        "--out",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+    ]
     assert main(["pretrain", *flags]) == 1  # 40 images, a batch of 100
     said = capsys.readouterr().err
     assert "at least one batch of 100" in said and said.count("\n") == 1
@@ -151,14 +357,22 @@ def test_a_training_that_a_signal_stopped_exits_with_its_number(monkeypatch, tmp
     from fastneg.recipes import pretrain
     from fastneg.training.trainer import Result
 
-    monkeypatch.setattr(pretrain, "pretrain", lambda config: Result(tmp_path, 3, finished=False, signal=15))
+    monkeypatch.setattr(
+        pretrain, "pretrain", lambda config: Result(tmp_path, 3, finished=False, signal=15)
+    )
     assert main(["pretrain", "--preset", "tiny_cpu", "--data", "x.beton", "--out", "run"]) == 143
 
 
 @pytest.mark.parametrize("missing", ["fire", "nvidia.dali"])
 def test_a_missing_extra_is_named(monkeypatch, capsys, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    for module in ("data.load.pipeline", "data.load.feeding", "data.load.loaders", "training.trainer", "recipes.pretrain"):
+    for module in (
+        "data.load.pipeline",
+        "data.load.feeding",
+        "data.load.loaders",
+        "training.trainer",
+        "recipes.pretrain",
+    ):
         monkeypatch.delitem(sys.modules, f"fastneg.{module}", raising=False)
     assert main(["pretrain", "--preset", "tiny_cpu", "--data", "x.beton", "--out", "run"]) in (1, 2)
     said = capsys.readouterr().err
@@ -167,7 +381,11 @@ def test_a_missing_extra_is_named(monkeypatch, capsys, missing):
 
 def test_the_module_runs_as_a_program():
     done = subprocess.run(
-        [sys.executable, "-m", "fastneg", "pretrain", "--wrong"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "fastneg", "pretrain", "--wrong"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 2
     assert "--wrong" in done.stderr
@@ -175,11 +393,33 @@ def test_the_module_runs_as_a_program():
 
 def test_the_published_settings():
     patch, ifm = PRESETS["moco_patch_in100"](), PRESETS["moco_patch_ifm_in100"]()
-    assert (patch.lr, patch.batch_size, patch.queue_size, patch.key_momentum, patch.alpha) == (0.03, 128, 16384, 0.999, 2.0)
-    assert (ifm.lr, ifm.batch_size, ifm.queue_size, ifm.key_momentum, ifm.alpha) == (0.8, 512, 16384, 0.99, 2.0)
+    assert (patch.lr, patch.batch_size, patch.queue_size, patch.key_momentum, patch.alpha) == (
+        0.03,
+        128,
+        16384,
+        0.999,
+        2.0,
+    )
+    assert (ifm.lr, ifm.batch_size, ifm.queue_size, ifm.key_momentum, ifm.alpha) == (
+        0.8,
+        512,
+        16384,
+        0.99,
+        2.0,
+    )
     for config in (patch, ifm):
-        assert (config.epochs, config.weight_decay, config.temperature, config.feature_dim) == (200, 1e-4, 0.2, 128)
-        assert (config.patch_min, config.patch_max, config.image_size, config.lr_schedule) == (16, 72, 224, "cosine_epoch")
+        assert (config.epochs, config.weight_decay, config.temperature, config.feature_dim) == (
+            200,
+            1e-4,
+            0.2,
+            128,
+        )
+        assert (config.patch_min, config.patch_max, config.image_size, config.lr_schedule) == (
+            16,
+            72,
+            224,
+            "cosine_epoch",
+        )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +431,11 @@ def test_the_published_settings():
         ("moco_patch_8k_in100", "moco_8k_in100"),
         ("moco_patch_ifm_64k_in100", "moco_ifm_in100"),
         ("tiny_cpu", "tiny_cpu_moco"),
-        *[(f"{method}_patch_{data}", f"{method}_{data}") for method in ("simclr", "byol") for data in ("in100", "in1k")],
+        *[
+            (f"{method}_patch_{data}", f"{method}_{data}")
+            for method in ("simclr", "byol")
+            for data in ("in100", "in1k")
+        ],
         ("moco_patch_in1k", "moco_in1k"),
     ],
 )
@@ -204,9 +448,20 @@ def test_a_preset_and_its_baseline_differ_in_the_negatives_alone(with_negatives,
 def test_the_settings_of_simclr_and_byol():
     simclr, byol = PRESETS["simclr_in1k"](), PRESETS["byol_in1k"]()
     for config in (simclr, byol):
-        assert (config.optimizer, config.batch_size, config.lr, config.weight_decay, config.warmup_epochs) == ("lars", 4096, 4.8, 1e-6, 10)
+        assert (
+            config.optimizer,
+            config.batch_size,
+            config.lr,
+            config.weight_decay,
+            config.warmup_epochs,
+        ) == ("lars", 4096, 4.8, 1e-6, 10)
     assert (simclr.temperature, simclr.epochs, simclr.feature_dim) == (0.1, 100, 128)
-    assert (byol.key_momentum, byol.epochs, byol.feature_dim, byol.hidden_dim) == (0.99, 300, 256, 4096)
+    assert (byol.key_momentum, byol.epochs, byol.feature_dim, byol.hidden_dim) == (
+        0.99,
+        300,
+        256,
+        4096,
+    )
     assert byol.temperature is byol.queue_size is simclr.queue_size is None
 
 
@@ -226,5 +481,12 @@ def test_replace_checks_again():
 
 def test_the_size_of_the_views_follows_the_schedule():
     config = PretrainConfig(image_size=224, image_size_schedule="0:128,60:160,120:224")
-    assert [config.view_size(epoch) for epoch in (0, 59, 60, 119, 120, 500)] == [128, 128, 160, 160, 224, 224]
+    assert [config.view_size(epoch) for epoch in (0, 59, 60, 119, 120, 500)] == [
+        128,
+        128,
+        160,
+        160,
+        224,
+        224,
+    ]
     assert PretrainConfig(image_size=64, patch_max=64).view_size(9) == 64

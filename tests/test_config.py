@@ -1,6 +1,7 @@
 """A config that exists is valid, and every value in it has an effect.
 
-For fastneg.config.base, fastneg.config.data, fastneg.config.evaluation, fastneg.config.pretrain and fastneg.config.tools.
+For fastneg.config.base, fastneg.config.data, fastneg.config.evaluation, fastneg.config.pretrain and
+fastneg.config.tools.
 """
 
 from dataclasses import dataclass
@@ -21,14 +22,20 @@ class Meal(Config):
 
 def test_a_governed_field_has_the_default_of_the_choice():
     assert Meal() == Meal("soup", "long", None, 3)
-    assert Meal("bread").grams == 50.0 and Meal("salad").grams == 200.0 and Meal("salad").spoon is None
+    assert (
+        Meal("bread").grams == 50.0 and Meal("salad").grams == 200.0 and Meal("salad").spoon is None
+    )
     assert Meal(spoon="short").polish is None
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"dish": "bread", "spoon": "long"}, "--spoon is 'long', which has no effect with --dish bread (only with soup): leave it out."),
+        (
+            {"dish": "bread", "spoon": "long"},
+            "--spoon is 'long', which has no effect with --dish bread (only with soup): leave it "
+            "out.",
+        ),
         ({"grams": 50.0}, "no effect with --dish soup (only with bread or salad)"),
         ({"dish": "salad", "grams": 0}, "must be more than 0"),
         ({"dish": "bread", "polish": 3}, "no effect with --spoon None"),
@@ -62,6 +69,10 @@ def test_a_preset_with_textures_has_a_baseline_without():
     for negatives in ("none", "patch"):
         plain = textures.replace(negatives=negatives)
         assert plain.texture_source is None and plain.negatives == negatives
-    assert textures.replace(negatives="patch,texture").texture_source == textures.texture_source == "image"
+    assert (
+        textures.replace(negatives="patch,texture").texture_source
+        == textures.texture_source
+        == "image"
+    )
     with pytest.raises(ConfigError, match="it has an effect with texture among --negatives only"):
         textures.replace(negatives="patch", texture_source="view")

@@ -13,14 +13,19 @@ def test_kappa_by_hand():
     assert error_consistency(one, other) == error_consistency(other, one) == pytest.approx(0.5)
     assert error_consistency(one, one) == pytest.approx(1.0)
     assert error_consistency(other, ~other) == pytest.approx(-1.0)
-    assert error_consistency(one, np.ones(4, bool)) == pytest.approx(0.0), "agreeing by accuracy alone"
+    assert error_consistency(one, np.ones(4, bool)) == pytest.approx(0.0), (
+        "agreeing by accuracy alone"
+    )
 
 
 @pytest.mark.parametrize("accuracies", [(0.5, 0.5), (0.9, 0.7), (0.05, 0.6)])
 def test_it_is_cohens_kappa(accuracies):
     rng = np.random.default_rng(0)
     shared = rng.random(500)
-    one, other = (np.where(rng.random(500) < 0.4, shared, rng.random(500)) < accuracy for accuracy in accuracies)
+    one, other = (
+        np.where(rng.random(500) < 0.4, shared, rng.random(500)) < accuracy
+        for accuracy in accuracies
+    )
     assert error_consistency(one, other) == pytest.approx(cohen_kappa_score(one, other), abs=1e-12)
     assert 0 < error_consistency(one, other) < 1
 

@@ -1,4 +1,5 @@
-"""The whole road at its smallest size, as a user starts it; and the progress bar that only a terminal gets."""
+"""The whole road at its smallest size, as a user starts it; and the progress bar that only a
+terminal gets."""
 
 import fcntl
 import json
@@ -25,7 +26,9 @@ from fastneg.runs import checkpoint
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "fastneg", "demo", "--size", "tiny", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -47,19 +50,35 @@ def test_the_demo_leaves_what_it_says(demo):
 def test_the_demo_ends_with_its_figures_and_with_commands_that_run(demo):
     out, said = demo
     end = said[said.index("── done in") :]
-    rows = {(row["kind"], row["set"]): row for row in map(json.loads, (out / "run" / "evaluation.jsonl").read_text().splitlines())}
+    rows = {
+        (row["kind"], row["set"]): row
+        for row in map(json.loads, (out / "run" / "evaluation.jsonl").read_text().splitlines())
+    }
     assert f"linear probe  {rows['linear', 'val']['top1']:6.1f}%" in end
     assert f"swapped       {rows['accuracy', 'swapped']['top1']:6.1f}%" in end
-    assert f"corrupted     {rows['corruptions', 'in_domain']['mean_top1']:6.1f}%" in end and "Guessing gets 8.3%" in end
+    assert (
+        f"corrupted     {rows['corruptions', 'in_domain']['mean_top1']:6.1f}%" in end
+        and "Guessing gets 8.3%" in end
+    )
     steps = re.findall(r"── (\d)/(\d) ", said)
-    assert [int(number) for number, _ in steps] == list(range(1, 8)) and {total for _, total in steps} == {"7"}
-    commands = [shlex.split(line.partition("fastneg ")[2]) for line in end.splitlines() if line.startswith("  ") and str(out) in line]
+    assert [int(number) for number, _ in steps] == list(range(1, 8)) and {
+        total for _, total in steps
+    } == {"7"}
+    commands = [
+        shlex.split(line.partition("fastneg ")[2])
+        for line in end.splitlines()
+        if line.startswith("  ") and str(out) in line
+    ]
     built = {name: build_config(name, rest) for name, *rest in commands if name != "report"}
-    assert set(built) == {"pretrain", "linear", "evaluate"} and f"{out}/run {out}/moco --out {out}/comparison.html" in end
+    assert (
+        set(built) == {"pretrain", "linear", "evaluate"}
+        and f"{out}/run {out}/moco --out {out}/comparison.html" in end
+    )
     ours = json.loads((out / "run" / "config.json").read_text())
     theirs = {name: value for name, value in built["pretrain"].as_dict().items() if name in ours}
     differing = {name for name in ours if ours[name] != theirs[name]}
-    assert differing == {"negatives", "out", "log_every"} and theirs["negatives"] == "none"  # nothing else, or they could not be compared
+    # nothing else, or they could not be compared
+    assert differing == {"negatives", "out", "log_every"} and theirs["negatives"] == "none"
 
 
 def test_the_demo_trains_probes_and_evaluates(demo):
@@ -73,7 +92,17 @@ def test_the_demo_trains_probes_and_evaluates(demo):
     assert linear["top1"] > 2 * 100 / 12  # well above chance even after twelve steps
     assert {row["kind"] for row in results} == {
         "untrained",
-        *("linear", "knn", "accuracy", "per_class", "embedding", "shape_bias", "corruptions", "similarity", "texture_classes")
+        *(
+            "linear",
+            "knn",
+            "accuracy",
+            "per_class",
+            "embedding",
+            "shape_bias",
+            "corruptions",
+            "similarity",
+            "texture_classes",
+        ),
     }
 
 
@@ -96,8 +125,18 @@ def test_a_second_call_goes_on_from_the_finished_run(demo):
 def test_a_terminal_gets_a_progress_bar(demo, tmp_path):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))  # rows, columns
-    command = [sys.executable, "-m", "fastneg", "pretrain", "--preset", "tiny_cpu", *_flags(demo[0], out=str(tmp_path / "run"), epochs=1)]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    command = [
+        sys.executable,
+        "-m",
+        "fastneg",
+        "pretrain",
+        "--preset",
+        "tiny_cpu",
+        *_flags(demo[0], out=str(tmp_path / "run"), epochs=1),
+    ]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
     os.close(theirs)
     text = b""
     while True:

@@ -1,4 +1,5 @@
-"""Several processes mean what one process with the whole batch means: weights, queue and losses after several steps."""
+"""Several processes mean what one process with the whole batch means: weights, queue and losses
+after several steps."""
 
 import os
 import subprocess
@@ -10,7 +11,16 @@ import torch
 
 from fastneg import distributed
 from fastneg.config import ConfigError
-from fastneg.distributed import World, _place, any_rank, average, choose_device, gather, share_of_cores, start
+from fastneg.distributed import (
+    World,
+    _place,
+    any_rank,
+    average,
+    choose_device,
+    gather,
+    share_of_cores,
+    start,
+)
 
 WORKER = """
 import os, sys, torch
@@ -48,12 +58,20 @@ assert not [name for name in threads if "gloo" in name], threads  # one that out
 
 
 def train(tmp_path, processes, script=WORKER, *arguments):
-    """What the script saves, run by so many processes with these arguments after the name of its file."""
+    """What the script saves, run by so many processes with these arguments after the name of its
+    file."""
     worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
     worker.write_text(textwrap.dedent(script))
     command = [str(worker), str(out), *arguments]
     if processes > 1:
-        command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *command]
+        command = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            str(processes),
+            *command,
+        ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)}
     subprocess.run([sys.executable, *command], check=True, timeout=300, env=environment)
     return torch.load(out, weights_only=True)
@@ -73,17 +91,30 @@ def test_alone_the_collectives_do_nothing(monkeypatch):
     world = start("cpu")
     rows = torch.randn(3, 2)
     assert world.first and world.size == 1
-    assert gather(rows, world) is rows and average(rows, world) is rows and any_rank(True, world) and not any_rank(False, world)
+    assert (
+        gather(rows, world) is rows
+        and average(rows, world) is rows
+        and any_rank(True, world)
+        and not any_rank(False, world)
+    )
 
 
 def test_where_a_process_stands_by_torchrun_and_by_srun():
     assert _place({}) == (0, 1, 0)
-    assert _place({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "SLURM_STEP_NUM_TASKS": "2"}) == (5, 8, 1)
-    srun = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1", "SLURM_NTASKS": "4"}
+    assert _place(
+        {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "SLURM_STEP_NUM_TASKS": "2"}
+    ) == (5, 8, 1)
+    srun = {
+        "SLURM_PROCID": "3",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_LOCALID": "1",
+        "SLURM_NTASKS": "4",
+    }
     assert _place({**srun, "MASTER_ADDR": "first", "MASTER_PORT": "29500"}) == (3, 4, 1)
     with pytest.raises(ConfigError, match="srun started 4 tasks, and MASTER_PORT is not set"):
         _place({**srun, "MASTER_ADDR": "first"})
-    assert _place({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1, 0)  # one process in a batch script, not under srun
+    # one process in a batch script, not under srun
+    assert _place({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1, 0)
 
 
 def test_the_cores_of_a_machine_are_shared_by_its_own_processes(monkeypatch):
@@ -109,7 +140,8 @@ def test_the_cores_of_a_machine_are_shared_by_its_own_processes(monkeypatch):
 def test_each_process_takes_the_device_that_is_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    for count, local, expected in ((8, 3, 3), (1, 3, 0)):  # srun may show each process its own GPU only
+    # srun may show each process its own GPU only
+    for count, local, expected in ((8, 3, 3), (1, 3, 0)):
         monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
         assert choose_device("auto", local) == torch.device("cuda", expected)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -20,7 +20,12 @@ def test_features_have_unit_length():
 
 def test_byols_head_is_wide_and_normalised():
     encoder = Encoder("resnet_tiny", 32, hidden_dim=48, unit_length=False)
-    assert [type(layer).__name__ for layer in encoder.projector] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert [type(layer).__name__ for layer in encoder.projector] == [
+        "Linear",
+        "BatchNorm1d",
+        "ReLU",
+        "Linear",
+    ]
     assert encoder.projector[0].out_features == encoder.projector[1].num_features == 48
     images = torch.randn(4, 3, 32, 32)
     features = encoder(images)
@@ -41,15 +46,22 @@ def test_split_batch_norm_equals_one_plain_layer_per_part(memory_format):
         each.load_state_dict(layer.state_dict())
     ours = images.clone().requires_grad_()
     theirs = images.clone().requires_grad_()
-    out, expected = layer(ours), torch.cat([each(part) for each, part in zip(plain, theirs.chunk(3), strict=True)])
+    out, expected = (
+        layer(ours),
+        torch.cat([each(part) for each, part in zip(plain, theirs.chunk(3), strict=True)]),
+    )
     torch.testing.assert_close(out, expected)
     weights = torch.randn_like(out)
     (out * weights).sum().backward()
     (expected * weights).sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
     torch.testing.assert_close(layer.weight.grad, sum(each.weight.grad for each in plain))
-    torch.testing.assert_close(layer.running_mean, torch.stack([each.running_mean for each in plain]).mean(0))
-    torch.testing.assert_close(layer.running_var, torch.stack([each.running_var for each in plain]).mean(0))
+    torch.testing.assert_close(
+        layer.running_mean, torch.stack([each.running_mean for each in plain]).mean(0)
+    )
+    torch.testing.assert_close(
+        layer.running_var, torch.stack([each.running_var for each in plain]).mean(0)
+    )
     layer.eval(), plain[0].load_state_dict(layer.state_dict())
     torch.testing.assert_close(layer(images), plain[0].eval()(images))
 
@@ -72,7 +84,9 @@ def test_conversion_reaches_every_layer_and_keeps_the_weights():
 def test_momentum_update_is_the_published_average():
     query, key = (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)) for _ in range(2))
     buffer = key[1].running_mean.clone()
-    expected = [0.9 * k + 0.1 * q for k, q in zip(key.parameters(), query.parameters(), strict=True)]
+    expected = [
+        0.9 * k + 0.1 * q for k, q in zip(key.parameters(), query.parameters(), strict=True)
+    ]
     momentum_update(key, query, 0.9)
     for value, wanted in zip(key.parameters(), expected, strict=True):
         torch.testing.assert_close(value, wanted)

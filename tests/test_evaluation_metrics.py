@@ -1,4 +1,5 @@
-"""Accuracy, intervals, calibration and classes on tables worked by hand and against NumPy and scikit-learn."""
+"""Accuracy, intervals, calibration and classes on tables worked by hand and against NumPy and
+scikit-learn."""
 
 import numpy as np
 import pytest
@@ -45,7 +46,9 @@ def test_rank_is_the_position_in_a_stable_sort():
     labels = torch.randint(0, 9, (200,), generator=generator)
     order = scores.sort(dim=1, descending=True, stable=True).indices
     assert torch.equal(rank_of(scores, labels), (order == labels[:, None]).int().argmax(1))
-    assert accuracy(torch.zeros(10, 5), torch.arange(10) % 5).top1 == 20.0, "a classifier that cannot tell is at chance"
+    assert accuracy(torch.zeros(10, 5), torch.arange(10) % 5).top1 == 20.0, (
+        "a classifier that cannot tell is at chance"
+    )
     scores[0, 0] = float("nan")
     assert rank_of(scores, labels)[0] == 9
 
@@ -62,10 +65,15 @@ def test_the_interval_is_that_of_resampled_images():
     low, high = hit_interval(hits)
     rng = np.random.default_rng(1)
     means = [100 * hits.numpy()[rng.integers(0, 300, 300)].mean() for _ in range(4000)]
-    assert (low, high) == (pytest.approx(np.quantile(means, 0.025), abs=0.6), pytest.approx(np.quantile(means, 0.975), abs=0.6))
+    assert (low, high) == (
+        pytest.approx(np.quantile(means, 0.025), abs=0.6),
+        pytest.approx(np.quantile(means, 0.975), abs=0.6),
+    )
     assert low < 70 < high and hit_interval(torch.ones(9, dtype=torch.bool)) == (100.0, 100.0)
     found = accuracy(LOGITS, torch.tensor([1, 1, 3, ABSENT]))
-    assert found.top1_interval[0] <= found.top1 <= found.top1_interval[1] and found.figures()["top5_interval"] == [*found.top5_interval]
+    assert found.top1_interval[0] <= found.top1 <= found.top1_interval[1] and found.figures()[
+        "top5_interval"
+    ] == [*found.top5_interval]
 
 
 @pytest.mark.parametrize(("accuracy", "images"), [(0.3, 200), (0.8, 600)])
@@ -82,19 +90,28 @@ def test_calibration_error_is_the_plain_definition():
     right = torch.rand(502, generator=generator) < confidence**2
     expected = 0.0
     for low in range(15):
-        inside = [i for i, value in enumerate(confidence.tolist()) if low <= 15 * value < low + 1 or (low == 14 and value == 1)]
+        inside = [
+            i
+            for i, value in enumerate(confidence.tolist())
+            if low <= 15 * value < low + 1 or (low == 14 and value == 1)
+        ]
         if inside:
-            gap = sum(right[i].item() for i in inside) / len(inside) - sum(confidence[i].item() for i in inside) / len(inside)
+            gap = sum(right[i].item() for i in inside) / len(inside) - sum(
+                confidence[i].item() for i in inside
+            ) / len(inside)
             expected += abs(gap) * len(inside) / 502
     assert calibration_error(confidence, right) == pytest.approx(100 * expected) and expected > 0.1
 
 
 def test_calibration_error_worked_by_hand():
-    # bin 14/15 to 1: two images, mean confidence .95, one right: gap .45; bin 6/15 to 7/15: one image of .42, right: gap .58.
+    # bin 14/15 to 1: two images, mean confidence .95, one right: gap .45; bin 6/15 to 7/15: one
+    # image of .42, right: gap .58.
     confidence, right = torch.tensor([0.94, 0.96, 0.42]), torch.tensor([True, False, True])
     assert calibration_error(confidence, right) == pytest.approx(100 * (2 * 0.45 + 0.58) / 3)
     assert calibration_error(torch.ones(5), torch.ones(5, dtype=torch.bool)) == pytest.approx(0)
-    assert calibration_error(torch.ones(4), torch.tensor([True, False, False, False])) == pytest.approx(75)
+    assert calibration_error(
+        torch.ones(4), torch.tensor([True, False, False, False])
+    ) == pytest.approx(75)
     rng = torch.Generator().manual_seed(0)
     honest = torch.rand(100_000, generator=rng)
     assert calibration_error(honest, torch.rand(100_000, generator=rng) < honest) < 1
@@ -113,7 +130,12 @@ def test_accuracy_by_class_and_by_group():
     found = class_accuracies(predicted, labels, ["a", "b", "c"])
     assert found == {
         "a": {"top1": 0.0, "images": 1, "precision": None, "answered": 0.0},
-        "c": {"top1": pytest.approx(200 / 3), "images": 3, "precision": pytest.approx(200 / 3), "answered": 75.0},
+        "c": {
+            "top1": pytest.approx(200 / 3),
+            "images": 3,
+            "precision": pytest.approx(200 / 3),
+            "answered": 75.0,
+        },
     }
     assert answer_shares(predicted, labels, ["a", "b", "c"]) == {
         "most_answered": {"class": "c", "answered": 75.0, "images": 75.0},
@@ -128,15 +150,23 @@ def test_accuracy_by_class_and_by_group():
 
 
 def test_a_default_answer_has_full_recall_and_low_precision():
-    """Everything is called 0, against scikit-learn's precision and recall; a class that nobody names has no precision."""
+    """Everything is called 0, against scikit-learn's precision and recall; a class that nobody
+    names has no precision."""
     labels = torch.arange(12) % 4
     predicted = torch.zeros(12, dtype=torch.int64)
     predicted[[1, 5]] = 1
     found = class_accuracies(predicted, labels, None)
-    truth = [100 * values(labels, predicted, average=None, zero_division=0) for values in (recall_score, precision_score)]
+    truth = [
+        100 * values(labels, predicted, average=None, zero_division=0)
+        for values in (recall_score, precision_score)
+    ]
     assert [own["top1"] for own in found.values()] == pytest.approx(truth[0].tolist())
     assert [own["precision"] or 0 for own in found.values()] == pytest.approx(truth[1].tolist())
-    assert found["0"]["top1"] == 100 and found["0"]["precision"] == pytest.approx(30) and found["2"]["precision"] is None
+    assert (
+        found["0"]["top1"] == 100
+        and found["0"]["precision"] == pytest.approx(30)
+        and found["2"]["precision"] is None
+    )
     assert sum(own["answered"] for own in found.values()) == pytest.approx(100)
     shares = answer_shares(predicted, labels, None)
     most = {"answered": pytest.approx(1000 / 12), "images": 25.0}
@@ -155,13 +185,28 @@ def test_the_default_answer_has_full_recall_and_little_precision():
     assert ring["top1"] == 100 and ring["answered"] == pytest.approx(65.67, abs=0.01)
     assert ring["precision"] == pytest.approx(12.69, abs=0.01)
     found = most_answered(predicted, labels, names)
-    assert found == {"class": "ring", "answered": ring["answered"], "images": pytest.approx(8.33, abs=0.01)}
-    assert told_of_default(found) == "one answer takes most: 66% of the answers are ring, 8% of the images"
+    assert found == {
+        "class": "ring",
+        "answered": ring["answered"],
+        "images": pytest.approx(8.33, abs=0.01),
+    }
+    assert (
+        told_of_default(found)
+        == "one answer takes most: 66% of the answers are ring, 8% of the images"
+    )
 
 
 @pytest.mark.parametrize(
     ("answered", "images", "default"),
-    [(55, 50, False), (66, 60, False), (66, 50, True), (100, 100, False), (30, 8, True), (30, 20, False), (20, 1, False)],
+    [
+        (55, 50, False),
+        (66, 60, False),
+        (66, 50, True),
+        (100, 100, False),
+        (30, 8, True),
+        (30, 20, False),
+        (20, 1, False),
+    ],
 )
 def test_a_common_answer_is_no_default_where_the_images_are_of_it(answered, images, default):
     found = {"class": "x", "answered": float(answered), "images": float(images)}
@@ -174,9 +219,16 @@ def test_the_embedding_is_principal_components():
     found = embedding(features, torch.arange(50) % 3, ["a", "b", "c"])
     truth = PCA(2).fit(features.numpy())
     for axis in range(2):
-        ours, theirs = np.asarray(found["points"])[:, axis], truth.transform(features.numpy())[:, axis]
+        ours, theirs = (
+            np.asarray(found["points"])[:, axis],
+            truth.transform(features.numpy())[:, axis],
+        )
         assert abs(np.corrcoef(ours, theirs)[0, 1]) == pytest.approx(1, abs=1e-5)
-    assert found["explained"] == pytest.approx((100 * truth.explained_variance_ratio_).tolist(), abs=0.01)
+    assert found["explained"] == pytest.approx(
+        (100 * truth.explained_variance_ratio_).tolist(), abs=0.01
+    )
     assert found["labels"][:4] == ["a", "b", "c", "a"]
     few = embedding(features, torch.arange(50), None, points=5)
-    assert few["labels"] == ["0", "12", "24", "37", "49"] and few["points"][1] == found["points"][12]
+    assert (
+        few["labels"] == ["0", "12", "24", "37", "49"] and few["points"][1] == found["points"][12]
+    )

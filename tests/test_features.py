@@ -1,4 +1,5 @@
-"""Features: equal to the encoder on Pillow's central crop, in file order, extracted once for each (weights, file, transform)."""
+"""Features: equal to the encoder on Pillow's central crop, in file order, extracted once for each
+(weights, file, transform)."""
 
 import io
 import os
@@ -29,13 +30,16 @@ def make_run(folder, seed=0, step=1, **changes):
     backbone, _ = build_backbone("resnet_tiny")
     backbone.train()(torch.randn(64, 3, SIZE, SIZE))
     config = tiny_cpu().replace(out=str(folder), image_size=SIZE, eval_resize=SIZE, **changes)
-    state = {f"query_encoder.backbone.{name}": value for name, value in backbone.state_dict().items()}
+    state = {
+        f"query_encoder.backbone.{name}": value for name, value in backbone.state_dict().items()
+    }
     checkpoint.save(folder, step, {"config": config.as_dict(), "method": state}, keep=3)
     return folder
 
 
 def make_beton(path, count=24, classes=("a", "b", "c", "d"), seed=0, **fields):
-    """Photos tinted by their class, so that even an untrained encoder tells them apart; further int fields by function of the position."""
+    """Photos tinted by their class, so that even an untrained encoder tells them apart; further int
+    fields by function of the position."""
     rng = np.random.default_rng(seed)
     tints = np.random.default_rng(99).integers(0, 256, (8, 3))
     with BetonWriter(path, int_fields=("label", *fields), classes=list(classes)) as writer:
@@ -43,7 +47,13 @@ def make_beton(path, count=24, classes=("a", "b", "c", "d"), seed=0, **fields):
             label = i % len(classes)
             tint = tints[sum(map(ord, classes[label])) % 8]
             pixels = (photo(rng, 40, 48) * 0.2 + 0.8 * tint).astype(np.uint8)
-            writer.add(jpeg(pixels), 40, 48, label=label, **{name: value(i) for name, value in fields.items()})
+            writer.add(
+                jpeg(pixels),
+                40,
+                48,
+                label=label,
+                **{name: value(i) for name, value in fields.items()},
+            )
     return path
 
 
@@ -62,13 +72,17 @@ def test_features_are_the_encoder_on_the_central_crop(parts):
     run, loaded, reader = parts
     found = features_of(run, loaded, reader, threads=1, report=silent)
     assert found.features.shape == (24, 128) and found.features.dtype == torch.float32
-    assert found.labels.tolist() == [i % 4 for i in range(24)] and found.index.tolist() == list(range(24))
+    assert found.labels.tolist() == [i % 4 for i in range(24)] and found.index.tolist() == list(
+        range(24)
+    )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     for i in (0, 5, 23):
         image = Image.open(io.BytesIO(reader.jpeg(i).tobytes()))
         side = min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
-        crop = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        crop = image.resize(
+            (SIZE, SIZE), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+        )
         pixels = (torch.from_numpy(np.array(crop)).float() / 255 - mean) / std
         with torch.no_grad():
             expected = loaded.backbone(pixels.permute(2, 0, 1)[None])[0]
@@ -84,7 +98,10 @@ def test_the_same_features_are_read_from_disk(parts, monkeypatch):
     first = features_of(run, loaded, reader, threads=1, report=said.append)
     monkeypatch.setattr(module, "EvalLoader", None)
     second = features_of(run, loaded, reader, threads=1, report=said.append)
-    assert all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("features", "labels", "index"))
+    assert all(
+        torch.equal(getattr(first, name), getattr(second, name))
+        for name in ("features", "labels", "index")
+    )
     assert "stored before" in said[1]
     assert not list((run / "features").glob(".*"))
 
@@ -109,7 +126,8 @@ def test_any_change_extracts_anew(parts, tmp_path, change):
 
 
 def test_other_content_of_the_same_name_size_and_time_is_noticed(tmp_path):
-    """Two images change places, and the file gets its old time back: only the checksums in its metadata tell."""
+    """Two images change places, and the file gets its old time back: only the checksums in its
+    metadata tell."""
     rng, run, path = np.random.default_rng(0), make_run(tmp_path / "run"), tmp_path / "data.beton"
     images, found = [jpeg(photo(rng, 40, 48)) for _ in range(4)], []
     for order in ((0, 1, 2, 3), (1, 0, 2, 3)):
@@ -118,7 +136,12 @@ def test_other_content_of_the_same_name_size_and_time_is_noticed(tmp_path):
                 writer.add(images[i], 40, 48, label=0)
         os.utime(path, ns=(1, 1))
         with BetonReader(path) as reader:
-            found.append((path.stat().st_size, features_of(run, load_run(run), reader, threads=1, report=silent).features))
+            found.append(
+                (
+                    path.stat().st_size,
+                    features_of(run, load_run(run), reader, threads=1, report=silent).features,
+                )
+            )
     assert found[0][0] == found[1][0] and torch.equal(found[0][1][[1, 0, 2, 3]], found[1][1])
 
 
@@ -148,7 +171,11 @@ def damage(path, *samples):
 def test_images_that_cannot_be_used_are_left_out_and_told(parts, tmp_path):
     run, _, reader = parts
     whole = features_of(run, load_run(run), reader, threads=1, report=silent)
-    path, said, kept = make_beton(tmp_path / "damaged.beton"), [], [i for i in range(24) if i not in (3, 9)]
+    path, said, kept = (
+        make_beton(tmp_path / "damaged.beton"),
+        [],
+        [i for i in range(24) if i not in (3, 9)],
+    )
     damage(path, 3, 9)
     lax = load_run(make_run(tmp_path / "lax", max_bad_share=0.1))
     with BetonReader(path) as damaged:
@@ -157,25 +184,39 @@ def test_images_that_cannot_be_used_are_left_out_and_told(parts, tmp_path):
             assert found.index.tolist() == kept and found.labels.tolist() == [i % 4 for i in kept]
             torch.testing.assert_close(found.features, whole.features[kept])
             assert found.skipped.keys() == {3, 9} and "cannot be decoded" in found.skipped[9]
-            assert "2 of 24 images cannot be used and are LEFT OUT" in said[-1] and "sample 3" in said[-1]
-        with pytest.raises(BetonError, match=r"2 of 24 samples cannot be used, 0.001 of them may be"):
+            assert (
+                "2 of 24 images cannot be used and are LEFT OUT" in said[-1]
+                and "sample 3" in said[-1]
+            )
+        with pytest.raises(
+            BetonError, match=r"2 of 24 samples cannot be used, 0.001 of them may be"
+        ):
             features_of(run, load_run(run), damaged, threads=1, report=silent)
 
 
 def test_bfloat16_where_the_run_says_so():
     config = tiny_cpu()
     assert not uses_autocast(config, "cpu") and uses_autocast(config, "cuda")
-    assert uses_autocast(config.replace(precision="bf16"), "cpu") and not uses_autocast(config.replace(precision="fp32"), "cuda")
+    assert uses_autocast(config.replace(precision="bf16"), "cpu") and not uses_autocast(
+        config.replace(precision="fp32"), "cuda"
+    )
 
 
 def batches():
     images = torch.randn(5, 3, 4, 4)
-    return [EvalBatch(images[:3], torch.arange(3), None), EvalBatch(images[3:], torch.arange(3, 5), None)]
+    return [
+        EvalBatch(images[:3], torch.arange(3), None),
+        EvalBatch(images[3:], torch.arange(3, 5), None),
+    ]
 
 
 def test_a_file_without_labels_has_features_too():
     found = extract_features(nn.Flatten().eval(), batches(), "cpu")
-    assert found.features.shape == (5, 48) and found.labels is None and found.index.tolist() == [0, 1, 2, 3, 4]
+    assert (
+        found.features.shape == (5, 48)
+        and found.labels is None
+        and found.index.tolist() == [0, 1, 2, 3, 4]
+    )
 
 
 def test_what_cannot_be_used_is_refused():

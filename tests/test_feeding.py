@@ -20,7 +20,17 @@ WAIT_S = 120
 
 
 def train_loader(reader, **changes):
-    return TrainLoader(reader, **{"batch_size": 8, "image_size": 32, "augmentation": "moco_v2", "seed": 3, "threads": 1, **changes})
+    return TrainLoader(
+        reader,
+        **{
+            "batch_size": 8,
+            "image_size": 32,
+            "augmentation": "moco_v2",
+            "seed": 3,
+            "threads": 1,
+            **changes,
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +41,8 @@ def reader(beton):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """16 samples as FFCV's proportion mode writes them: half JPEG, half raw pixels, of different sizes."""
+    """16 samples as FFCV's proportion mode writes them: half JPEG, half raw pixels, of different
+    sizes."""
     path, rng = tmp_path_factory.mktemp("data") / "mixed.beton", np.random.default_rng(2)
     with BetonWriter(path) as writer:
         for i in range(16):
@@ -45,7 +56,8 @@ def mixed(tmp_path_factory):
 
 
 def test_the_views_lie_in_dalis_memory(reader, monkeypatch):
-    """On the CPU nothing is copied between DALI and torch: the tensors are where DALI wrote them."""
+    """On the CPU nothing is copied between DALI and torch: the tensors are where DALI wrote
+    them."""
     places = []
 
     def noted(output):
@@ -58,14 +70,22 @@ def test_the_views_lie_in_dalis_memory(reader, monkeypatch):
     loader = train_loader(reader)
     batches = list(loader.epoch(0))
     assert [view.data_ptr() for batch in batches for view in (batch.query, batch.key)] == places
-    assert all(view.is_contiguous(memory_format=torch.channels_last) for batch in batches for view in (batch.query, batch.key))
+    assert all(
+        view.is_contiguous(memory_format=torch.channels_last)
+        for batch in batches
+        for view in (batch.query, batch.key)
+    )
     loader.close()
 
 
 def test_no_batch_is_overwritten_while_it_is_kept(reader):
     """All batches of some epochs at once, and their loader gone: each still holds what it held."""
     loader = train_loader(reader, batch_size=4)
-    kept = [(batch, batch.query.clone(), batch.key.clone()) for epoch in range(3) for batch in loader.epoch(epoch)]
+    kept = [
+        (batch, batch.query.clone(), batch.key.clone())
+        for epoch in range(3)
+        for batch in loader.epoch(epoch)
+    ]
     loader.close()
     gc.collect()
     assert len({batch.query.data_ptr() for batch, _, _ in kept}) == len(kept)
@@ -75,9 +95,14 @@ def test_no_batch_is_overwritten_while_it_is_kept(reader):
 
 @pytest.mark.gpu
 def test_no_batch_is_overwritten_on_a_gpu_whatever_stream_reads_it(reader):
-    """The consumer's stream is busy when a batch arrives, and reads it late; meanwhile the loader goes on."""
+    """The consumer's stream is busy when a batch arrives, and reads it late; meanwhile the loader
+    goes on."""
     stream, kept = torch.cuda.Stream(), []
-    host = [batch.query for epoch in range(3) for batch in train_loader(reader, batch_size=4).epoch(epoch)]
+    host = [
+        batch.query
+        for epoch in range(3)
+        for batch in train_loader(reader, batch_size=4).epoch(epoch)
+    ]
     loader = train_loader(reader, batch_size=4, device="cuda")
     for epoch in range(3):
         for batch in loader.epoch(epoch):
@@ -102,12 +127,16 @@ def test_a_file_of_jpeg_and_raw_samples_trains_like_any_other(mixed):
             assert torch.isfinite(batch.query).all() and torch.equal(batch.label, batch.index)
             assert (batch.query.flatten(1).std(1) > 0.05).all()
         again = list(loader.epoch(0, start=2))
-        assert all(torch.equal(one.query, other.query) for one, other in zip(batches[2:], again, strict=True))
+        assert all(
+            torch.equal(one.query, other.query)
+            for one, other in zip(batches[2:], again, strict=True)
+        )
         loader.close()
 
 
 def test_memory_stays_flat_over_epochs_and_loaders(reader):
-    """Pages in use, not the peak: epochs left early and loaders that are opened and closed give back what they took."""
+    """Pages in use, not the peak: epochs left early and loaders that are opened and closed give
+    back what they took."""
 
     def used():
         gc.collect()
@@ -128,7 +157,8 @@ def test_memory_stays_flat_over_epochs_and_loaders(reader):
         next(iter(other.epoch(0)))
         other.close()
         sizes.append(used())
-    # One batch of views is 0.2 MiB: a leak of one an epoch would be 8 MiB, of one pipeline a loader more.
+    # One batch of views is 0.2 MiB: a leak of one an epoch would be 8 MiB, of one pipeline a loader
+    # more.
     assert max(sizes[-5:]) - min(sizes[:5]) < 12, sizes
     assert not [thread for thread in threading.enumerate() if thread.name == "fastneg-loader"]
 
@@ -179,7 +209,9 @@ def test_a_batch_that_does_not_come_is_a_timeout_that_says_so(reader, monkeypatc
     loader = EvalLoader(reader, 8, 32, threads=1)
     monkeypatch.setattr(loader, "_feed", lambda pending, place: release.wait(60))
     threading.Timer(1.5, release.set).start()
-    with pytest.raises(TimeoutError, match=rf"Waited 0 s for .*the next batch of {reader.path}|thread that makes"):
+    with pytest.raises(
+        TimeoutError, match=rf"Waited 0 s for .*the next batch of {reader.path}|thread that makes"
+    ):
         next(iter(loader))
     release.set()
 
@@ -191,5 +223,9 @@ def test_nothing_is_left_of_a_loader_that_nobody_closed(reader):
     next(batches)
     del batches, loader
     gc.collect()
-    assert not [thread for thread in threading.enumerate() if thread.name == "fastneg-loader" and thread.ident not in before]
+    assert not [
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "fastneg-loader" and thread.ident not in before
+    ]
     assert os.getpid()

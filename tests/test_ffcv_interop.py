@@ -1,5 +1,7 @@
-"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does. Serves fastneg.data.beton.ffcv.
-FFCV works in a process of its own (conftest.py)."""
+"""FFCV itself reads our files, and we read its: the truth about the format is what FFCV does.
+
+Serves fastneg.data.beton.ffcv. FFCV works in a process of its own (conftest.py).
+"""
 
 import contextlib
 import io
@@ -33,9 +35,18 @@ def load_with_ffcv(path, os_cache, crop):
     from ffcv.fields.decoders import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
 
-    decoder = SimpleRGBImageDecoder() if crop is None else CenterCropRGBImageDecoder((crop, crop), 1.0)
+    decoder = (
+        SimpleRGBImageDecoder() if crop is None else CenterCropRGBImageDecoder((crop, crop), 1.0)
+    )
     pipelines = {"image": [decoder], "label": [IntDecoder()], "texture": [IntDecoder()]}
-    loader = Loader(str(path), 4, num_workers=1, order=OrderOption.SEQUENTIAL, os_cache=os_cache, pipelines=pipelines)
+    loader = Loader(
+        str(path),
+        4,
+        num_workers=1,
+        order=OrderOption.SEQUENTIAL,
+        os_cache=os_cache,
+        pipelines=pipelines,
+    )
     batches = [[np.array(part) for part in batch] for batch in loader]
     return [np.concatenate(column) for column in zip(*batches, strict=True)]
 
@@ -45,8 +56,15 @@ def read_with_ffcv(path):
     from ffcv.reader import Reader
 
     reader = Reader(str(path))
-    records = [tuple(int(record["f0"][name]) for name in ("height", "width", "data_ptr")) for record in reader.metadata]
-    return reader.field_names, records, {int(sample): (int(ptr), int(size)) for sample, ptr, size in reader.alloc_table}
+    records = [
+        tuple(int(record["f0"][name]) for name in ("height", "width", "data_ptr"))
+        for record in reader.metadata
+    ]
+    return (
+        reader.field_names,
+        records,
+        {int(sample): (int(ptr), int(size)) for sample, ptr, size in reader.alloc_table},
+    )
 
 
 def ffcvs_layout():
@@ -58,7 +76,8 @@ def ffcvs_layout():
 
 
 def write_with_ffcv(path, mode, images):
-    """A file with one field of each kind, by FFCV's DatasetWriter; returns the names of the fields."""
+    """A file with one field of each kind, by FFCV's DatasetWriter; returns the names of the
+    fields."""
     from ffcv.fields import BytesField, FloatField, IntField, JSONField, NDArrayField, RGBImageField
     from ffcv.writer import DatasetWriter
 
@@ -67,10 +86,13 @@ def write_with_ffcv(path, mode, images):
         "label": IntField(), "json": JSONField(), "array": NDArrayField(np.dtype("<f4"), (3,)),
     }  # fmt: skip
     rows = [  # the first bytes field is empty: it shares an address with what follows
-        (100 + i, image, i / 2, np.zeros(i, np.uint8), i % 5, {"i": i}, np.full(3, i, "<f4")) for i, image in enumerate(images)
+        (100 + i, image, i / 2, np.zeros(i, np.uint8), i % 5, {"i": i}, np.full(3, i, "<f4"))
+        for i, image in enumerate(images)
     ]
     multiprocessing.set_start_method("fork", force=True)
-    DatasetWriter(str(path), fields, page_size=1 << 21, num_workers=2).from_indexed_dataset(rows, chunksize=5)
+    DatasetWriter(str(path), fields, page_size=1 << 21, num_workers=2).from_indexed_dataset(
+        rows, chunksize=5
+    )
     return list(fields)
 
 
@@ -80,11 +102,14 @@ def pixels(data):
 
 def thumbnail(image):
     """(4, 6, 3): coarse enough that what JPEG loses in fine grain does not count."""
-    return np.asarray(Image.fromarray(image.astype(np.uint8)).resize((6, 4), Image.Resampling.BOX)).astype(int)
+    return np.asarray(
+        Image.fromarray(image.astype(np.uint8)).resize((6, 4), Image.Resampling.BOX)
+    ).astype(int)
 
 
 def write(path, images, page_size=1 << 21):
-    """A JPEG of each kind that passes through, and raw pixels, in turn; returns the JPEG bytes, None for raw."""
+    """A JPEG of each kind that passes through, and raw pixels, in turn; returns the JPEG bytes,
+    None for raw."""
     blobs = []
     with BetonWriter(path, int_fields=("label", "texture"), page_size=page_size) as writer:
         for i, image in enumerate(images):
@@ -94,14 +119,19 @@ def write(path, images, page_size=1 << 21):
                 blobs.append(None)
                 writer.add_raw(image, label=i, texture=-i)
                 continue
-            (shown.convert("L") if i % 4 == 1 else shown).save(file, "JPEG", quality=95, progressive=i % 4 == 2)
+            (shown.convert("L") if i % 4 == 1 else shown).save(
+                file, "JPEG", quality=95, progressive=i % 4 == 2
+            )
             blobs.append(file.getvalue())
             writer.add(blobs[-1], *image.shape[:2], label=i, texture=-i)
     return blobs
 
 
 def test_the_layout_is_ffcvs(ffcv):
-    ours = [(dtype.itemsize, [dtype.fields[name][1] for name in dtype.names]) for dtype in (HEADER, DESCRIPTOR, ALLOCATION)]
+    ours = [
+        (dtype.itemsize, [dtype.fields[name][1] for name in dtype.names])
+        for dtype in (HEADER, DESCRIPTOR, ALLOCATION)
+    ]
     assert ours == ffcv(ffcvs_layout)
 
 
@@ -110,14 +140,19 @@ def test_ffcvs_loader_reads_our_file(tmp_path, ffcv, os_cache):
     path, originals = tmp_path / "x.beton", [photo(RNG, 40, 56) for _ in range(12)]
     blobs = write(path, originals, page_size=1 << 14)  # small pages: the samples lie in several
     images, labels, textures = ffcv(load_with_ffcv, path, os_cache, None)
-    assert labels.ravel().tolist() == list(range(12)) and textures.ravel().tolist() == [-i for i in range(12)]
+    assert labels.ravel().tolist() == list(range(12)) and textures.ravel().tolist() == [
+        -i for i in range(12)
+    ]
     for image, blob, original in zip(images, blobs, originals, strict=True):
         if blob is None:
             np.testing.assert_array_equal(image, original)
         else:
-            assert abs(image.astype(int) - pixels(blob)).mean() < 2  # it decodes in a coarser way than Pillow
+            # it decodes in a coarser way than Pillow
+            assert abs(image.astype(int) - pixels(blob)).mean() < 2
     with BetonReader(path, verify=True) as reader:
-        assert [reader.jpeg(i).tobytes() for i in range(12) if i % 4 != 3] == [blob for blob in blobs if blob is not None]
+        assert [reader.jpeg(i).tobytes() for i in range(12) if i % 4 != 3] == [
+            blob for blob in blobs if blob is not None
+        ]
 
 
 def test_ffcvs_loader_crops_our_images_of_different_sizes(tmp_path, ffcv):
@@ -129,8 +164,11 @@ def test_ffcvs_loader_crops_our_images_of_different_sizes(tmp_path, ffcv):
         height, width = whole.shape[:2]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        expected = Image.fromarray(whole[top : top + side, left : left + side]).resize((20, 20), Image.Resampling.BOX)
-        assert abs(crop.astype(int) - np.asarray(expected).astype(int)).mean() < 4  # OpenCV's INTER_AREA against a box
+        expected = Image.fromarray(whole[top : top + side, left : left + side]).resize(
+            (20, 20), Image.Resampling.BOX
+        )
+        # OpenCV's INTER_AREA against a box
+        assert abs(crop.astype(int) - np.asarray(expected).astype(int)).mean() < 4
 
 
 def test_ffcvs_reader_finds_our_samples(tmp_path, ffcv):
@@ -162,7 +200,8 @@ def test_we_read_ffcvs_files(tmp_path, ffcv, mode):
 
 
 def pair_with_ffcv(path, write):
-    """Two image fields a sample: written by FFCV, or read by FFCV's Loader as (images, labels, textures)."""
+    """Two image fields a sample: written by FFCV, or read by FFCV's Loader as (images, labels,
+    textures)."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.fields.basics import IntDecoder
     from ffcv.fields.decoders import SimpleRGBImageDecoder
@@ -171,16 +210,36 @@ def pair_with_ffcv(path, write):
 
     if write is not None:
         multiprocessing.set_start_method("fork", force=True)
-        fields = {"texture": RGBImageField("jpg"), "label": IntField(), "image": RGBImageField("raw")}
-        return DatasetWriter(str(path), fields, page_size=1 << 21, num_workers=1).from_indexed_dataset(write, chunksize=5)
-    decoders = {"image": [SimpleRGBImageDecoder()], "texture": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
-    loader = Loader(str(path), 4, num_workers=1, order=OrderOption.QUASI_RANDOM, os_cache=False, pipelines=decoders)
+        fields = {
+            "texture": RGBImageField("jpg"),
+            "label": IntField(),
+            "image": RGBImageField("raw"),
+        }
+        return DatasetWriter(
+            str(path), fields, page_size=1 << 21, num_workers=1
+        ).from_indexed_dataset(write, chunksize=5)
+    decoders = {
+        "image": [SimpleRGBImageDecoder()],
+        "texture": [SimpleRGBImageDecoder()],
+        "label": [IntDecoder()],
+    }
+    loader = Loader(
+        str(path),
+        4,
+        num_workers=1,
+        order=OrderOption.QUASI_RANDOM,
+        os_cache=False,
+        pipelines=decoders,
+    )
     batches = [[np.array(part) for part in batch] for batch in loader]
     return [np.concatenate(column) for column in zip(*batches, strict=True)]
 
 
 def test_paired_images_pass_between_us_and_ffcv(tmp_path, ffcv):
-    path, images, textures = tmp_path / "x.beton", *([photo(RNG, side, 56) for _ in range(12)] for side in (40, 30))
+    path, images, textures = (
+        tmp_path / "x.beton",
+        *([photo(RNG, side, 56) for _ in range(12)] for side in (40, 30)),
+    )
     with BetonWriter(path, page_size=1 << 14, paired_fields=("texture",)) as writer:
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
             writer.add(jpeg(image), 40, 56, label=i, paired={"texture": (jpeg(texture), 30, 56)})
@@ -189,16 +248,30 @@ def test_paired_images_pass_between_us_and_ffcv(tmp_path, ffcv):
     for image, label, texture in zip(*found, strict=True):
         assert abs(image.astype(int) - pixels(jpeg(images[label[0]]))).mean() < 2
         assert abs(texture.astype(int) - pixels(jpeg(textures[label[0]]))).mean() < 2
-    ffcv(pair_with_ffcv, path, [(texture, i, image) for i, (image, texture) in enumerate(zip(images, textures, strict=True))])
+    ffcv(
+        pair_with_ffcv,
+        path,
+        [
+            (texture, i, image)
+            for i, (image, texture) in enumerate(zip(images, textures, strict=True))
+        ],
+    )
     (tmp_path / "x.beton.json").unlink()
     with BetonReader(path) as reader:
-        assert reader.image_fields == ["image", "texture"] and reader.raw.all() and reader.labels.tolist() == list(range(12))
+        assert (
+            reader.image_fields == ["image", "texture"]
+            and reader.raw.all()
+            and reader.labels.tolist() == list(range(12))
+        )
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):
             np.testing.assert_array_equal(pixels(reader.encoded(i)), image)
-            assert abs(thumbnail(pixels(reader.jpeg(i, field="texture"))) - thumbnail(texture)).mean() < 4
+            assert (
+                abs(thumbnail(pixels(reader.jpeg(i, field="texture"))) - thumbnail(texture)).mean()
+                < 4
+            )
 
 
-# --- fastneg encode --writer ffcv -------------------------------------------------------------------------------------------------------
+# --- fastneg encode --writer ffcv -----------------------------------------------------------------
 
 
 def folder(tmp_path, **extra):
@@ -210,7 +283,9 @@ def folder(tmp_path, **extra):
 
 
 def config(tmp_path, **changes):
-    return EncodeConfig(str(tmp_path / "src"), str(tmp_path / "x.beton"), writer="ffcv", workers=1, **changes)
+    return EncodeConfig(
+        str(tmp_path / "src"), str(tmp_path / "x.beton"), writer="ffcv", workers=1, **changes
+    )
 
 
 def left_over(tmp_path):
@@ -220,15 +295,28 @@ def left_over(tmp_path):
 def test_ffcvs_writer_encodes_a_folder(tmp_path):
     images = folder(tmp_path, **{"a/truncated.jpg": jpeg(photo(RNG, 50, 50))[:-200]})
     summary = encode(config(tmp_path, ffcv_mode="proportion", max_side=50, on_error="skip"))
-    assert summary["images"] == 20 and summary["passed_through"] == 0 and sum(summary["re_encoded"].values()) == 20
+    assert (
+        summary["images"] == 20
+        and summary["passed_through"] == 0
+        and sum(summary["re_encoded"].values()) == 20
+    )
     assert len(summary["skipped"]) == 1 and summary["skipped"][0].startswith("a/truncated.jpg")
     with BetonReader(tmp_path / "x.beton") as reader:
-        assert sorted(reader.names) == sorted(images) and reader.classes == ["a", "b"] and reader.fields == ["image", "label"]
-        assert [reader.classes[label] for label in reader.labels] == [name[0] for name in reader.names]
+        assert (
+            sorted(reader.names) == sorted(images)
+            and reader.classes == ["a", "b"]
+            and reader.fields == ["image", "label"]
+        )
+        assert [reader.classes[label] for label in reader.labels] == [
+            name[0] for name in reader.names
+        ]
         assert (reader.sizes.max(axis=1) == 50).all() and 0 < reader.raw.sum() < 20
         for i, name in enumerate(reader.names):
             height, width = reader.sizes[i]
-            assert abs(thumbnail(pixels(reader.encoded(i))) - thumbnail(pixels(images[name]))).mean() < 6
+            assert (
+                abs(thumbnail(pixels(reader.encoded(i))) - thumbnail(pixels(images[name]))).mean()
+                < 6
+            )
             assert abs(width / height - pixels(images[name]).shape[1] / 40) < 0.1
     assert left_over(tmp_path) == {"x.beton", "x.beton.json"}
 
@@ -251,20 +339,26 @@ def test_a_corrupt_image_ends_the_job_before_ffcv_begins(tmp_path):
     ("data", "said"),
     [
         (b"\xff\xd8\xff\xe0 no more", r"FFCV's writer failed: .*bad\.jpg cannot be used"),
-        (jpeg(np.zeros((1700, 1700, 3), np.uint8)), r"one of its workers died with exit code 1.* Tried allocating 8670000"),
+        (
+            jpeg(np.zeros((1700, 1700, 3), np.uint8)),
+            r"one of its workers died with exit code 1.* Tried allocating 8670000",
+        ),
     ],
     ids=["sample fails", "worker dies"],
 )
 def test_ffcvs_endless_wait_becomes_an_error(tmp_path, monkeypatch, data, said):
     folder(tmp_path, **{"b/bad.jpg": data})
-    monkeypatch.setattr(module, "decoded_size", lambda data: (10, 10))  # the check beforehand would find both
+    # the check beforehand would find both
+    monkeypatch.setattr(module, "decoded_size", lambda data: (10, 10))
     began = time.monotonic()
     with pytest.raises(BetonError, match=said):
         encode(config(tmp_path, ffcv_mode="raw"))
     assert time.monotonic() - began < 100 and left_over(tmp_path) == set()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_a_signal_ends_all_of_ffcvs_processes(tmp_path, number, code):
     data, mark = jpeg(photo(RNG, 256, 256)), f"FASTNEG_TEST_JOB={tmp_path}-{number}"
     for i in range(700):
@@ -285,13 +379,16 @@ def test_a_signal_ends_all_of_ffcvs_processes(tmp_path, number, code):
     )
     try:
         began = time.monotonic()
-        while not any(path.stat().st_size > 2**23 for path in out.iterdir()):  # FFCV is writing samples
+        # FFCV is writing samples
+        while not any(path.stat().st_size > 2**23 for path in out.iterdir()):
             assert time.monotonic() - began < TIMEOUT_S and job.poll() is None
             time.sleep(0.002)
         assert len(processes(mark)) > 3
         job.send_signal(number)
         error = job.communicate(timeout=TIMEOUT_S)[1]
-        assert job.returncode == code and (number == signal.SIGKILL or "nothing was left of out/x.beton" in error)
+        assert job.returncode == code and (
+            number == signal.SIGKILL or "nothing was left of out/x.beton" in error
+        )
         while left := processes(mark):
             assert time.monotonic() - began < TIMEOUT_S, left
             time.sleep(0.1)
@@ -300,7 +397,9 @@ def test_a_signal_ends_all_of_ffcvs_processes(tmp_path, number, code):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
     # What a killed process leaves is one file, which the next call removes.
-    assert [bool(re.fullmatch(r"\.x\.beton\.\w+\.tmp", path.name)) for path in out.iterdir()] == [True] * (number == signal.SIGKILL)
+    assert [bool(re.fullmatch(r"\.x\.beton\.\w+\.tmp", path.name)) for path in out.iterdir()] == [
+        True
+    ] * (number == signal.SIGKILL)
     assert not [path for path in temporary.iterdir() if not path.is_dir()]
 
 

@@ -94,8 +94,9 @@ def test_the_standard_loop_gives_images_and_labels(tmp_path, ffcv, writer):
 
 
 def test_textures_come_after_image_and_label(tmp_path, ffcv):
-    path, images, textures = tmp_path / "x.beton", *(
-        [jpeg(photo(RNG, side, side)) for _ in range(COUNT)] for side in (SIDE, 24)
+    path, images, textures = (
+        tmp_path / "x.beton",
+        *([jpeg(photo(RNG, side, side)) for _ in range(COUNT)] for side in (SIDE, 24)),
     )
     with BetonWriter(path, paired_fields=("texture",)) as writer:
         for i, (image, texture) in enumerate(zip(images, textures, strict=True)):

@@ -294,7 +294,8 @@ def test_two_outputs_are_two_files(place, capsys):
 
 
 def test_what_is_harmless_goes_on(place):
-    """A .beton file below SRC, again and again; a page and weights in the run's folder, likewise."""
+    """A .beton file below SRC, again and again; a page and weights in the run's folder,
+    likewise."""
     for _ in range(2):
         assert main(["encode", "src", "src/all.beton", "--workers", "1"]) == 0
         assert main(["encode", "list.csv", "x.beton", "--workers", "1"]) == 0

@@ -1,4 +1,5 @@
-"""Damaged files: fastneg.data.beton.reader and fastneg.data.beton.shards refuse them, or hand out what the damage left alone.
+"""Damaged files: fastneg.data.beton.reader and fastneg.data.beton.shards refuse them, or hand out
+what the damage left alone.
 
 A few hundred examples, always the same ones; FASTNEG_FUZZ_EXAMPLES=20000 draws that many new ones.
 """
@@ -20,10 +21,32 @@ EXAMPLES = int(os.environ.get("FASTNEG_FUZZ_EXAMPLES", "0"))
 TIME_LIMIT_S = 120  # of one example: what takes longer hangs
 LEAST_MEMORY = 1 << 16  # bytes; Python's own objects, for files that were cut short
 RNG = np.random.default_rng(0)
-BLOBS = [RNG.integers(0, 256, size, dtype=np.uint8).tobytes() for size in (1, 900, 40_000, 17, 2500, 90_000, 3000)]
+BLOBS = [
+    RNG.integers(0, 256, size, dtype=np.uint8).tobytes()
+    for size in (1, 900, 40_000, 17, 2500, 90_000, 3000)
+]
 PIXELS = [RNG.integers(0, 256, (side, side + 2, 3), dtype=np.uint8) for side in (5, 60)]
 KINDS = ("plain", "paired", "foreign")
-EXTREMES = (0, 1, 2, 3, 7, 255, 256, 4096, 2**15, 2**16 - 1, 2**31, 2**32 - 1, 2**48, 2**62, 2**63 - 1, 2**63, 2**64 - 24, 2**64 - 1)
+EXTREMES = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    255,
+    256,
+    4096,
+    2**15,
+    2**16 - 1,
+    2**31,
+    2**32 - 1,
+    2**48,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64 - 24,
+    2**64 - 1,
+)
 
 
 class Original:
@@ -32,15 +55,30 @@ class Original:
     def __init__(self, path):
         self.path, self.data = path, path.read_bytes()
         with BetonReader(path) as reader:
-            self.samples = {field: [reader.stored(i, field).tobytes() for i in range(len(reader))] for field in reader.image_fields}
-            self.starts = {field: [_address(reader, i, field) for i in range(len(reader))] for field in reader.image_fields}
+            self.samples = {
+                field: [reader.stored(i, field).tobytes() for i in range(len(reader))]
+                for field in reader.image_fields
+            }
+            self.starts = {
+                field: [_address(reader, i, field) for i in range(len(reader))]
+                for field in reader.image_fields
+            }
         head = np.frombuffer(self.data, HEADER, 1)[0]
-        self.table, self.count, fields = (int(head[name]) for name in ("alloc_table_ptr", "num_samples", "num_fields"))
+        self.table, self.count, fields = (
+            int(head[name]) for name in ("alloc_table_ptr", "num_samples", "num_fields")
+        )
         descriptors = np.frombuffer(self.data, DESCRIPTOR, fields, HEADER.itemsize)
         types = {f"{i}": FIELDS[int(kind)] for i, kind in enumerate(descriptors["type_id"])}
-        self.images = {each["name"].decode(): f"{i}" for i, each in enumerate(descriptors) if each["type_id"] == 2}
+        self.images = {
+            each["name"].decode(): f"{i}"
+            for i, each in enumerate(descriptors)
+            if each["type_id"] == 2
+        }
         self.pointers = sum(int(kind) in POINTER_TYPES for kind in descriptors["type_id"])
-        self.record, self.records = np.dtype(list(types.items()), align=True), HEADER.itemsize + fields * DESCRIPTOR.itemsize
+        self.record, self.records = (
+            np.dtype(list(types.items()), align=True),
+            HEADER.itemsize + fields * DESCRIPTOR.itemsize,
+        )
         self.regions = {
             "header": (0, HEADER.itemsize),
             "descriptors": (HEADER.itemsize, self.records),
@@ -53,7 +91,9 @@ class Original:
             "header": _numbers(HEADER, 0, 1),
             # Its type, and where its checksums lie.
             "descriptors": [
-                (HEADER.itemsize + i * DESCRIPTOR.itemsize + at, width) for i in range(fields) for at, width in ((0, 1), (25, 8))
+                (HEADER.itemsize + i * DESCRIPTOR.itemsize + at, width)
+                for i in range(fields)
+                for at, width in ((0, 1), (25, 8))
             ],
             "records": _numbers(self.record, self.records, self.count),
             "table": _numbers(ALLOCATION, self.table, entries),
@@ -61,13 +101,18 @@ class Original:
 
     def place(self, index, field):
         """(first, last) byte of the image sub-record of a sample."""
-        first = self.records + index * self.record.itemsize + self.record.fields[self.images[field]][1]
+        first = (
+            self.records + index * self.record.itemsize + self.record.fields[self.images[field]][1]
+        )
         return first, first + IMAGE.itemsize
 
     def entries(self, index, field):
         """Places of a sample's entry in the allocation table, by its address."""
         found = np.frombuffer(self.data, ALLOCATION, -1, self.table)
-        return [self.table + int(i) * ALLOCATION.itemsize for i in np.flatnonzero(found["ptr"] == self.starts[field][index])]
+        return [
+            self.table + int(i) * ALLOCATION.itemsize
+            for i in np.flatnonzero(found["ptr"] == self.starts[field][index])
+        ]
 
 
 # Written anew here, so that a mistake in the reader's own list shows.
@@ -78,8 +123,14 @@ def _numbers(dtype, start, count):
     flat = []
     for name in dtype.names:
         part, offset = dtype.fields[name][:2]
-        flat += [(offset + at, width) for at, width in _numbers(part, 0, 1)] if part.names else [(offset, part.itemsize)]
-    return [(start + i * dtype.itemsize + offset, width) for i in range(count) for offset, width in flat]
+        flat += (
+            [(offset + at, width) for at, width in _numbers(part, 0, 1)]
+            if part.names
+            else [(offset, part.itemsize)]
+        )
+    return [
+        (start + i * dtype.itemsize + offset, width) for i in range(count) for offset, width in flat
+    ]
 
 
 def _address(reader, index, field):
@@ -88,7 +139,8 @@ def _address(reader, index, field):
 
 
 def _write_foreign(path):
-    """A file as FFCV writes it with an image, a bytes and a float field; the second bytes value is empty."""
+    """A file as FFCV writes it with an image, a bytes and a float field; the second bytes value is
+    empty."""
     record = np.dtype([("image", IMAGE), ("note", "<u8,<u8"), ("score", "<f8")], align=True)
     fields = np.array([(2, b"image", b""), (3, b"note", b""), (0, b"score", b"")], DESCRIPTOR)
     records, entries, body = np.zeros(len(BLOBS), record), [], b""
@@ -111,10 +163,19 @@ def originals(tmp_path_factory):
     for kind, pairs in (("plain", ()), ("paired", ("texture",))):
         with BetonWriter(folder / f"{kind}.beton", page_size=4096, paired_fields=pairs) as writer:
             for i, blob in enumerate(BLOBS):
-                writer.add(blob, 10 + i, 20 + i, label=i % 2, paired=dict.fromkeys(pairs, (blob[::-1] + b"t", 4, 5)))
+                writer.add(
+                    blob,
+                    10 + i,
+                    20 + i,
+                    label=i % 2,
+                    paired=dict.fromkeys(pairs, (blob[::-1] + b"t", 4, 5)),
+                )
             for pixels in PIXELS:
-                writer.add_raw(pixels, label=1, paired=dict.fromkeys(pairs, (b"texture of raw pixels", 4, 5)))
-        (folder / f"{kind}.beton.json").unlink()  # its fingerprint would refuse most damage before the reader is done
+                writer.add_raw(
+                    pixels, label=1, paired=dict.fromkeys(pairs, (b"texture of raw pixels", 4, 5))
+                )
+        # its fingerprint would refuse most damage before the reader is done
+        (folder / f"{kind}.beton.json").unlink()
     _write_foreign(folder / "foreign.beton")
     return {kind: Original(folder / f"{kind}.beton") for kind in KINDS}
 
@@ -122,15 +183,30 @@ def originals(tmp_path_factory):
 SHARE = st.floats(0, 1, exclude_max=True)
 REGION = st.sampled_from(["header", "descriptors", "records", "table"])
 MUTATIONS = st.one_of(
-    st.tuples(st.just("byte"), st.sampled_from(["header", "descriptors", "records", "table", "anywhere"]), SHARE, st.integers(0, 255)),
-    st.tuples(st.just("number"), REGION, SHARE, st.sampled_from(EXTREMES) | st.integers(0, 300_000)),
+    st.tuples(
+        st.just("byte"),
+        st.sampled_from(["header", "descriptors", "records", "table", "anywhere"]),
+        SHARE,
+        st.integers(0, 255),
+    ),
+    st.tuples(
+        st.just("number"), REGION, SHARE, st.sampled_from(EXTREMES) | st.integers(0, 300_000)
+    ),
     st.tuples(st.just("nudge"), REGION, SHARE, st.sampled_from([-24, -8, -1, 1, 8, 24])),
     st.tuples(st.just("copy"), REGION, SHARE, SHARE),
-    st.tuples(st.just("swap"), st.sampled_from(["descriptors", "records", "table", "anywhere"]), SHARE, SHARE, st.integers(1, 64)),
+    st.tuples(
+        st.just("swap"),
+        st.sampled_from(["descriptors", "records", "table", "anywhere"]),
+        SHARE,
+        SHARE,
+        st.integers(1, 64),
+    ),
     st.tuples(st.just("swap entries"), SHARE, SHARE),
     st.tuples(st.just("copy entry"), SHARE, SHARE, st.integers(0, 100_000)),
     st.tuples(st.just("move sample"), SHARE, SHARE, st.integers(-9000, 200_000), st.booleans()),
-    st.tuples(st.just("resize sample"), SHARE, SHARE, st.sampled_from(EXTREMES) | st.integers(0, 200_000)),
+    st.tuples(
+        st.just("resize sample"), SHARE, SHARE, st.sampled_from(EXTREMES) | st.integers(0, 200_000)
+    ),
     st.tuples(st.just("count"), st.integers(-9, 9), st.integers(-3, 3)),
     st.tuples(st.just("truncate"), SHARE),
     st.tuples(st.just("extend"), st.integers(1, 100)),
@@ -142,25 +218,39 @@ def _put(data, place, width, value):
 
 
 def damaged(original, mutations):
-    """The file's bytes after the mutations, in turn; truncations and extensions come last, so that places stay what they are."""
+    """The file's bytes after the mutations, in turn; truncations and extensions come last, so that
+    places stay what they are."""
     data = bytearray(original.data)
     pick = lambda share, items: items[int(share * len(items))]
-    for kind, *what in sorted(mutations, key=lambda mutation: mutation[0] in ("truncate", "extend")):
+    for kind, *what in sorted(
+        mutations, key=lambda mutation: mutation[0] in ("truncate", "extend")
+    ):
         if kind == "byte":
             first, last = original.regions[what[0]]
             data[first + int(what[1] * (last - first))] = what[2]
         elif kind in ("number", "nudge"):
             place, width = pick(what[1], original.numbers[what[0]])
-            _put(data, place, width, what[2] + (int.from_bytes(data[place : place + width], "little") if kind == "nudge" else 0))
+            _put(
+                data,
+                place,
+                width,
+                what[2]
+                + (int.from_bytes(data[place : place + width], "little") if kind == "nudge" else 0),
+            )
         elif kind == "copy":
             place, width = pick(what[1], original.numbers[what[0]])
-            source, taken = pick(what[2], [each for each in original.numbers[what[0]] if each[1] == width])
+            source, taken = pick(
+                what[2], [each for each in original.numbers[what[0]] if each[1] == width]
+            )
             data[place : place + width] = data[source : source + taken]
         elif kind == "swap":
             first, last = original.regions[what[0]]
             one, other = sorted(first + int(share * (last - first)) for share in what[1:3])
             size = min(what[3], last - other, other - one)
-            data[one : one + size], data[other : other + size] = data[other : other + size], data[one : one + size]
+            data[one : one + size], data[other : other + size] = (
+                data[other : other + size],
+                data[one : one + size],
+            )
         elif kind in ("swap entries", "copy entry"):
             places = range(original.table, len(original.data), ALLOCATION.itemsize)
             one, other = (pick(share, places) for share in what[:2])
@@ -173,15 +263,25 @@ def damaged(original, mutations):
         elif kind in ("move sample", "resize sample"):
             field = pick(what[0], list(original.images))
             index = int(what[1] * original.count)
-            offset, value = (16, what[2]) if kind == "resize sample" else (8, original.starts[field][index] + what[2])
+            offset, value = (
+                (16, what[2])
+                if kind == "resize sample"
+                else (8, original.starts[field][index] + what[2])
+            )
             for entry in original.entries(index, field):
                 _put(data, entry + offset, 8, value)
             if kind == "move sample":
                 _put(data, original.place(index, field)[0] + 5, 8, value)
-        elif kind == "count":  # the table begins where it must for that many samples, but for a few entries
+        elif kind == "count":
+            # the table begins where it must for that many samples, but for a few entries
             count = max(0, original.count + what[0])
             _put(data, 8, 8, count)
-            _put(data, 16, 8, len(original.data) - (count * original.pointers + what[1]) * ALLOCATION.itemsize)
+            _put(
+                data,
+                16,
+                8,
+                len(original.data) - (count * original.pointers + what[1]) * ALLOCATION.itemsize,
+            )
         elif kind == "truncate":
             del data[int(what[0] * len(data)) :]
         elif kind == "extend":
@@ -190,10 +290,16 @@ def damaged(original, mutations):
 
 
 def untouched(original, data, index, field):
-    """Whether a sample is as it was: descriptors, its part of the record, its entry in the allocation table, its bytes."""
+    """Whether a sample is as it was: descriptors, its part of the record, its entry in the
+    allocation table, its bytes."""
     first, last = original.regions["descriptors"]
     start = original.starts[field][index]
-    parts = [(2, 4), (first, last), original.place(index, field), (start, start + len(original.samples[field][index]))]
+    parts = [
+        (2, 4),
+        (first, last),
+        original.place(index, field),
+        (start, start + len(original.samples[field][index])),
+    ]
     parts += [(entry, entry + ALLOCATION.itemsize) for entry in original.entries(index, field)]
     return all(data[one:other] == original.data[one:other] for one, other in parts)
 
@@ -215,7 +321,8 @@ def time_limit():
 
 
 def opened(path, size):
-    """The reader of a file; to open it, or to refuse it, takes no more memory than the file has bytes."""
+    """The reader of a file; to open it, or to refuse it, takes no more memory than the file has
+    bytes."""
     tracemalloc.start()
     try:
         return BetonReader(path)
@@ -239,7 +346,11 @@ def read_all(reader, original, data):
                     reader.jpeg(index, field)
             else:
                 assert len(reader.encoded(index, field)) == len(stored)
-            if field in original.samples and index < original.count and untouched(original, data, index, field):
+            if (
+                field in original.samples
+                and index < original.count
+                and untouched(original, data, index, field)
+            ):
                 assert stored.tobytes() == original.samples[field][index]
         reader.will_need(np.arange(len(reader)), field)
 
@@ -268,18 +379,26 @@ def test_damage_gives_a_beton_error_or_what_it_left_alone(originals, tmp_path, k
         with reader:
             read_all(reader, original, data)
         try:
-            both = BetonSet([path, original.path])  # what can be opened can be one file of several, or is refused
+            # what can be opened can be one file of several, or is refused
+            both = BetonSet([path, original.path])
         except BetonError:
             return
         with both:
             assert both.stored(len(both) - 1).tobytes() == original.samples["image"][-1]
-            assert len(both.pages) == len(both) and (both.labels is None or len(both.labels) == len(both))
+            assert len(both.pages) == len(both) and (
+                both.labels is None or len(both.labels) == len(both)
+            )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_whole_file_is_read_whole(originals, kind):
-    """The checks of the fuzz test hold for files without damage, and see every sample as untouched."""
+    """The checks of the fuzz test hold for files without damage, and see every sample as
+    untouched."""
     original = originals[kind]
     with BetonReader(original.path) as reader:
         read_all(reader, original, original.data)
-        assert all(untouched(original, original.data, i, field) for field in reader.image_fields for i in range(len(reader)))
+        assert all(
+            untouched(original, original.data, i, field)
+            for field in reader.image_fields
+            for i in range(len(reader))
+        )

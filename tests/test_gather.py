@@ -1,4 +1,5 @@
-"""The methods without a queue mean the same in several processes as in one with the whole batch: losses, gradients, weights."""
+"""The methods without a queue mean the same in several processes as in one with the whole batch:
+losses, gradients, weights."""
 
 import torch
 from test_distributed import train
@@ -54,13 +55,20 @@ distributed.stop()
 
 
 def test_two_processes_do_what_one_does(tmp_path):
-    """In float64, where nothing but a fault makes a difference; in float32 loosely, since rounding grows from step to step."""
+    """In float64, where nothing but a fault makes a difference; in float32 loosely, since rounding
+    grows from step to step."""
     for dtype, bound in (("float64", 1e-10), ("float32", 2e-3)):
         one, two = (train(tmp_path, processes, WORKER, dtype) for processes in (1, 2))
         assert one.keys() == two.keys() and len(one) > 200
         for name, value in one.items():
             assert value.dtype in (getattr(torch, dtype), torch.int64), name
-            torch.testing.assert_close(two[name], value, rtol=bound, atol=bound, msg=lambda said, name=name: f"{name}: {said}")
+            torch.testing.assert_close(
+                two[name],
+                value,
+                rtol=bound,
+                atol=bound,
+                msg=lambda said, name=name: f"{name}: {said}",
+            )
 
 
 def test_alone_the_rows_are_returned_as_they_are():

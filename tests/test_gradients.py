@@ -39,9 +39,12 @@ def test_parts_have_batch_statistics_of_their_own():
 
 
 def test_the_trainer_takes_one_step_a_batch(beton, tmp_path):
-    """In parts of a batch, with as many groups of batch normalisation in all: the queries' statistics are the same."""
+    """In parts of a batch, with as many groups of batch normalisation in all: the queries'
+    statistics are the same."""
     plain = {"epochs": 1, "negatives": "none"}
-    assert pretrain(settings(beton, tmp_path / "parts", accumulate=2, bn_splits=2, **plain)).step == 5
+    assert (
+        pretrain(settings(beton, tmp_path / "parts", accumulate=2, bn_splits=2, **plain)).step == 5
+    )
     pretrain(settings(beton, tmp_path / "whole", bn_splits=4, **plain))
     ours, theirs = rows(tmp_path / "parts"), rows(tmp_path / "whole")
     assert ours[0]["loss"] != theirs[0]["loss"]  # the keys' groups are drawn within a part
@@ -66,7 +69,11 @@ def test_compiled_encoders_train_alike_and_keep_their_names(beton, tmp_path, mon
     """The tracing part of torch.compile; generating code for the CPU would take minutes."""
     pretrain(settings(beton, tmp_path / "plain", epochs=1))
     calls, plain = [], torch.compile
-    monkeypatch.setattr(torch, "compile", lambda *a, **k: calls.append(1) or functools.partial(plain, backend="eager")(*a, **k))
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda *a, **k: calls.append(1) or functools.partial(plain, backend="eager")(*a, **k),
+    )
     pretrain(settings(beton, tmp_path / "compiled", epochs=1, compile=True))
     assert len(calls) == 2  # query encoder and key encoder
     ours, theirs = weights(tmp_path / "compiled"), weights(tmp_path / "plain")

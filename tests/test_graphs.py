@@ -1,4 +1,5 @@
-"""Key passes replayed as CUDA graphs give the numbers of passes that are not (fastneg.models.graphs)."""
+"""Key passes replayed as CUDA graphs give the numbers of passes that are not
+(fastneg.models.graphs)."""
 
 import copy
 
@@ -37,7 +38,11 @@ def steps(method, sizes, device="cpu", autocast=False):
     return found, method.state_dict()
 
 
-BUILDS = [lambda **c: build(bn="split", bn_splits=2, **c), lambda **c: build(key_pass="batched", negatives_per_query=2, **c), build_byol]
+BUILDS = [
+    lambda **c: build(bn="split", bn_splits=2, **c),
+    lambda **c: build(key_pass="batched", negatives_per_query=2, **c),
+    build_byol,
+]
 SIZES = (32, 32, 24, 32, 24)
 
 
@@ -50,7 +55,9 @@ def compare(make, monkeypatch=None, **where):
     torch.testing.assert_close(found, expected)
     assert state.keys() == other.keys()
     for name, value in state.items():
-        torch.testing.assert_close(other[name], value, msg=name) if isinstance(value, torch.Tensor) else None
+        torch.testing.assert_close(other[name], value, msg=name) if isinstance(
+            value, torch.Tensor
+        ) else None
     return graphed
 
 
@@ -84,7 +91,16 @@ def test_a_run_with_graphs_is_one_without(beton, tmp_path):
     from test_trainer import rows
 
     for name, changes in (("plain", {}), ("graphed", {"cuda_graphs": True})):
-        pretrain(settings(beton, tmp_path / name, device="cuda", epochs=2, image_size_schedule="0:24,1:32", **changes))
+        pretrain(
+            settings(
+                beton,
+                tmp_path / name,
+                device="cuda",
+                epochs=2,
+                image_size_schedule="0:24,1:32",
+                **changes,
+            )
+        )
     for one, other in zip(rows(tmp_path / "graphed"), rows(tmp_path / "plain"), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-2)
 
@@ -94,6 +110,10 @@ def test_where_there_is_nothing_to_record_it_is_refused(beton, tmp_path):
         pretrain(settings(beton, tmp_path / "run", cuda_graphs=True, device="cpu"))
     simclr = {"method": "simclr", "queue_size": None, "bn_splits": None, "temperature": 0.1}
     sync = {"bn": "sync", "bn_splits": None}
-    for changes, said in (({"compile": True}, "--compile makes"), (sync, "sync a pass"), (simclr, "no key encoder")):
+    for changes, said in (
+        ({"compile": True}, "--compile makes"),
+        (sync, "sync a pass"),
+        (simclr, "no key encoder"),
+    ):
         with pytest.raises(ConfigError, match=said):
             settings(beton, tmp_path / "run", cuda_graphs=True, **changes)

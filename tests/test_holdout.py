@@ -1,4 +1,7 @@
-"""encode --holdout: two files of one source, with nothing of one in the other. Serves fastneg.data.encode.holdout."""
+"""encode --holdout: two files of one source, with nothing of one in the other.
+
+Serves fastneg.data.encode.holdout.
+"""
 
 import json
 import os
@@ -17,7 +20,11 @@ from fastneg.recipes.encode import run_encode
 
 RNG = np.random.default_rng(0)
 COUNTS = {"ant": 20, "bee": 5, "cat": 2, "dog": 1}
-IMAGES = {f"{name}/{i}.jpg": jpeg(photo(RNG, 12, 12)) for name, count in COUNTS.items() for i in range(count)}
+IMAGES = {
+    f"{name}/{i}.jpg": jpeg(photo(RNG, 12, 12))
+    for name, count in COUNTS.items()
+    for i in range(count)
+}
 
 
 def tree(root, files=IMAGES):
@@ -29,7 +36,9 @@ def tree(root, files=IMAGES):
 
 def encoded(src, tmp_path, holdout=0.2, **options):
     """(names in OUT, names in OUT-holdout, summary)"""
-    config = EncodeConfig(str(src), str(tmp_path / "x.beton"), holdout=holdout, **{"workers": 1, **options})
+    config = EncodeConfig(
+        str(src), str(tmp_path / "x.beton"), holdout=holdout, **{"workers": 1, **options}
+    )
     summary = encode(config)
     return *map(names, (tmp_path / "x.beton", tmp_path / "x-holdout.beton")), summary
 
@@ -54,9 +63,17 @@ def test_each_class_gives_its_share_and_one_at_least(tmp_path, capsys):
     assert sorted(train + held) == sorted(IMAGES)
     assert per_class(held) == {"ant": 4, "bee": 1, "cat": 1, "dog": 0}
     out = capsys.readouterr().out
-    assert f"{tmp_path}/x-holdout.beton: 6 of these images, held out (seed 0); {config.out}: the other 22;" in out
-    assert out.rstrip().endswith(f"; 1 class with one image, or copies of one, in {config.out} alone: dog.")
-    for path, part, other in (("x", "train", "x-holdout.beton"), ("x-holdout", "holdout", "x.beton")):
+    assert (
+        f"{tmp_path}/x-holdout.beton: 6 of these images, held out (seed 0); {config.out}: the "
+        "other 22;" in out
+    )
+    assert out.rstrip().endswith(
+        f"; 1 class with one image, or copies of one, in {config.out} alone: dog."
+    )
+    for path, part, other in (
+        ("x", "train", "x-holdout.beton"),
+        ("x-holdout", "holdout", "x.beton"),
+    ):
         notes = json.loads((tmp_path / f"{path}.beton.json").read_text())
         assert notes["holdout"] == {"share": 0.2, "seed": 0, "part": part, "other": other}
         assert notes["classes"] == list(COUNTS)  # both files number their labels alike
@@ -72,7 +89,9 @@ def test_the_seed_decides_and_the_workers_do_not(tmp_path):
     assert first == again != other
 
 
-@pytest.mark.parametrize(("wanted", "expected"), [(3, [1, 1, 1, 0]), (9, [7, 1, 1, 0]), (24, [19, 4, 1, 0])])
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [(3, [1, 1, 1, 0]), (9, [7, 1, 1, 0]), (24, [19, 4, 1, 0])]
+)
 def test_a_number_of_images_is_met(tmp_path, wanted, expected):
     _, held, summary = encoded(tree(tmp_path / "src"), tmp_path, wanted)
     assert list(per_class(held).values()) == expected and summary["holdout"]["images"] == wanted
@@ -80,7 +99,12 @@ def test_a_number_of_images_is_met(tmp_path, wanted, expected):
 
 @pytest.mark.parametrize(
     ("holdout", "said"),
-    [(2, r"3 to 24 can be held out of these 28"), (25, r"3 to 24"), (2.5, "whole number"), (0, "more than 0")],
+    [
+        (2, r"3 to 24 can be held out of these 28"),
+        (25, r"3 to 24"),
+        (2.5, "whole number"),
+        (0, "more than 0"),
+    ],
 )
 def test_numbers_that_cannot_be(tmp_path, holdout, said):
     with pytest.raises(ConfigError, match=said):
@@ -89,8 +113,11 @@ def test_numbers_that_cannot_be(tmp_path, holdout, said):
 
 
 def test_images_of_the_same_bytes_stay_together(tmp_path):
-    copies = {f"{'ab'[i % 2]}/{i}-{j}.jpg": IMAGES[f"ant/{i}.jpg"] for i in range(20) for j in range(3)}
-    copies |= {f"b/{i}-other.jpg": IMAGES[f"ant/{i}.jpg"] for i in range(0, 20, 2)}  # in another class too
+    copies = {
+        f"{'ab'[i % 2]}/{i}-{j}.jpg": IMAGES[f"ant/{i}.jpg"] for i in range(20) for j in range(3)
+    }
+    # in another class too
+    copies |= {f"b/{i}-other.jpg": IMAGES[f"ant/{i}.jpg"] for i in range(0, 20, 2)}
     for seed in range(5):
         train, held, summary = encoded(tree(tmp_path / "src", copies), tmp_path, 0.3, seed=seed)
         assert not {copies[name] for name in train} & {copies[name] for name in held}
@@ -99,10 +126,16 @@ def test_images_of_the_same_bytes_stay_together(tmp_path):
 
 
 def test_a_class_of_copies_alone_stays_whole(tmp_path):
-    files = {**IMAGES, **{f"eel/{i}.jpg": IMAGES["dog/0.jpg"] for i in range(4)}, "dog/1.jpg": jpeg(photo(RNG, 9, 9))}
+    files = {
+        **IMAGES,
+        **{f"eel/{i}.jpg": IMAGES["dog/0.jpg"] for i in range(4)},
+        "dog/1.jpg": jpeg(photo(RNG, 9, 9)),
+    }
     for seed in range(4):
         train, held, summary = encoded(tree(tmp_path / "src", files), tmp_path, seed=seed)
-        sides = [any(name.startswith(("eel/", "dog/0")) for name in found) for found in (train, held)]
+        sides = [
+            any(name.startswith(("eel/", "dog/0")) for name in found) for found in (train, held)
+        ]
         assert sorted(sides) == [False, True]
         told = summary["holdout"]["only_train"] + summary["holdout"]["only_holdout"]
         assert "eel" in told and not {"ant", "bee", "cat"} & set(told)
@@ -113,7 +146,9 @@ def test_broken_images_take_no_place(tmp_path):
     for broken in range(3):
         data = {f"{name}/{i}.jpg": jpeg(photo(RNG, 9, 9)) for name in "ab" for i in range(3)}
         data[f"a/{broken}.jpg"] = b"\xff\xd8 no image"
-        train, held, summary = encoded(tree(tmp_path / f"src{broken}", data), tmp_path, 0.1, on_error="skip")
+        train, held, summary = encoded(
+            tree(tmp_path / f"src{broken}", data), tmp_path, 0.1, on_error="skip"
+        )
         assert len(summary["skipped"]) == 1 and [name[0] for name in held] == ["a", "b"]
         assert [name[0] for name in train] == ["a", "b", "b"]
 
@@ -123,7 +158,9 @@ def test_other_sources(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for name in IMAGES:
             archive.add(src / name, name)
-    (src / "list.csv").write_text("path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in IMAGES))
+    (src / "list.csv").write_text(
+        "path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in IMAGES)
+    )
     (tmp_path / "two.txt").write_text("ant\nbee\n")
     expected = {"ant": 4, "bee": 1, "cat": 1, "dog": 0}
     for path in (src, tmp_path / "x.tar", src / "list.csv"):
@@ -138,7 +175,9 @@ def test_other_sources(tmp_path):
 
 def test_textures_go_with_their_images(tmp_path):
     textures = {name: jpeg(photo(RNG, 7, 7)) for name in IMAGES}
-    train, held, _ = encoded(tree(tmp_path / "src"), tmp_path, textures=str(tree(tmp_path / "textures", textures)))
+    train, held, _ = encoded(
+        tree(tmp_path / "src"), tmp_path, textures=str(tree(tmp_path / "textures", textures))
+    )
     for path, found in (("x", train), ("x-holdout", held)):
         with BetonReader(tmp_path / f"{path}.beton", verify=True) as reader:
             assert sorted(reader.names) == found
@@ -150,7 +189,10 @@ def test_textures_go_with_their_images(tmp_path):
 def test_ffcvs_writer_makes_two_files(tmp_path):
     train, held, summary = encoded(tree(tmp_path / "src"), tmp_path, writer="ffcv", ffcv_mode="raw")
     assert per_class(held) == {"ant": 4, "bee": 1, "cat": 1, "dog": 0} and len(train) == 22
-    assert summary["images"] == 28 and summary["re_encoded"] == {"raw by ffcv": 28, "jpg by ffcv": 0}
+    assert summary["images"] == 28 and summary["re_encoded"] == {
+        "raw by ffcv": 28,
+        "jpg by ffcv": 0,
+    }
     assert sorted(path.name for path in tmp_path.glob("*beton*")) == [
         "x-holdout.beton", "x-holdout.beton.json", "x.beton", "x.beton.json",
     ]  # fmt: skip
@@ -161,7 +203,9 @@ def test_nothing_that_could_be_held_out_is_said_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match=r"no class has two images \(3 images in 3 classes\)"):
         encoded(tree(tmp_path / "src", lonely), tmp_path)
     same = {f"{i}.jpg": IMAGES["ant/0.jpg"] for i in range(3)}
-    with pytest.raises(BetonError, match=r"x-holdout\.beton would hold no image: .* the same image"):
+    with pytest.raises(
+        BetonError, match=r"x-holdout\.beton would hold no image: .* the same image"
+    ):
         encoded(tree(tmp_path / "same", same), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"src", "same"}
 
@@ -171,10 +215,14 @@ def test_no_stale_file_stays_beside_a_new_one(tmp_path):
     encoded(src, tmp_path)
     encoded(src, tmp_path, 0.5)  # the pair is replaced as a pair
     assert len(names(tmp_path / "x-holdout.beton")) > 10
-    with pytest.raises(ConfigError, match=r"x-holdout\.beton holds images that --holdout kept out of .*x\.beton"):
+    with pytest.raises(
+        ConfigError, match=r"x-holdout\.beton holds images that --holdout kept out of .*x\.beton"
+    ):
         encode(EncodeConfig(str(src), str(tmp_path / "x.beton"), workers=1))
     encode(EncodeConfig(str(src), str(other), workers=1))
-    with pytest.raises(ConfigError, match=r"y-holdout\.beton, which is there and was not written by --holdout with"):
+    with pytest.raises(
+        ConfigError, match=r"y-holdout\.beton, which is there and was not written by --holdout with"
+    ):
         encode(EncodeConfig(str(src), str(tmp_path / "y.beton"), holdout=0.1, workers=1))
     assert len(names(other)) == len(IMAGES) and not (tmp_path / "y.beton").exists()
 
@@ -213,7 +261,8 @@ def test_an_error_on_the_way_leaves_both_files_of_before(tmp_path):
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 0.5, 0.9, 0.99])
 def test_every_share_of_every_count(share):
-    """The count held out is the rounded share, within one to all but one, and no order of labels changes it."""
+    """The count held out is the rounded share, within one to all but one, and no order of labels
+    changes it."""
     for count in (2, 3, 7, 50, 333):
         labels = np.repeat(np.arange(3), count)
         holdout, held = Holdout(labels, share, len(labels), list("abc")), np.zeros(3, int)

@@ -15,7 +15,11 @@ from fastneg.data.encode.images import decoded_size, jpeg_header, prepare
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)
 # Without fine grain, so that JPEG loses next to nothing and a difference means a fault.
-SMOOTH = np.asarray(Image.fromarray(RNG.integers(0, 256, (3, 4, 3), dtype=np.uint8)).resize((80, 60), Image.Resampling.BICUBIC))
+SMOOTH = np.asarray(
+    Image.fromarray(RNG.integers(0, 256, (3, 4, 3), dtype=np.uint8)).resize(
+        (80, 60), Image.Resampling.BICUBIC
+    )
+)
 FLAT = RNG.integers(0, 256, (2, 2, 3), dtype=np.uint8).repeat(32, 0).repeat(32, 1)
 
 
@@ -28,7 +32,7 @@ def error(data, expected):
     return abs(pixels(data) - np.asarray(expected).astype(int)).mean()
 
 
-# --- JPEG headers -----------------------------------------------------------------------------------------------------------------------
+# --- JPEG headers ---------------------------------------------------------------------------------
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -37,7 +41,13 @@ def error(data, expected):
     width=st.integers(1, 300),
     mode=st.sampled_from(["L", "RGB", "CMYK"]),
     orientation=st.integers(0, 9),
-    options=st.fixed_dictionaries({"progressive": st.booleans(), "optimize": st.booleans(), "quality": st.sampled_from([5, 50, 100])}),
+    options=st.fixed_dictionaries(
+        {
+            "progressive": st.booleans(),
+            "optimize": st.booleans(),
+            "quality": st.sampled_from([5, 50, 100]),
+        }
+    ),
     comment=st.binary(max_size=300),
     fill=st.integers(0, 3),
 )
@@ -48,7 +58,13 @@ def test_headers_say_what_pillow_says(height, width, mode, orientation, options,
     data = saved(Image.new(mode, (width, height)), "JPEG", exif=exif, comment=comment, **options)
     data = data[:2] + b"\xff" * fill + data[2:]  # fill bytes may stand before any marker
     with Image.open(io.BytesIO(data)) as image:
-        expected = image.height, image.width, len(image.getbands()), 8, 0xC2 if options["progressive"] else 0xC0
+        expected = (
+            image.height,
+            image.width,
+            len(image.getbands()),
+            8,
+            0xC2 if options["progressive"] else 0xC0,
+        )
     assert jpeg_header(data)[:5] == expected
     assert jpeg_header(data).orientation == (orientation if 1 <= orientation <= 8 else 1)
 
@@ -85,7 +101,7 @@ def test_any_bytes_give_a_header_or_a_beton_error(changes, keep, decode):
         pass
 
 
-# --- one image --------------------------------------------------------------------------------------------------------------------------
+# --- one image ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -118,19 +134,38 @@ def test_jpeg_bytes_pass_through_untouched(data):
         (rotated(SMOOTH, 8), np.rot90(SMOOTH), "exif rotation"),
         (rotated(SMOOTH, 2), SMOOTH[:, ::-1], "exif rotation"),
     ],
-    ids=["png", "webp", "bmp", "palette", "alpha", "16 bit", "cmyk", "180", "90", "270", "mirrored"],
+    ids=[
+        "png",
+        "webp",
+        "bmp",
+        "palette",
+        "alpha",
+        "16 bit",
+        "cmyk",
+        "180",
+        "90",
+        "270",
+        "mirrored",
+    ],
 )
 def test_what_must_change_is_encoded_again(data, expected, reason):
     again, height, width, why, _ = prepare(data, quality=95)
     header = jpeg_header(again)
-    assert why == (reason,) and (header.height, header.width, header.components) == (height, width, 3) == (*expected.shape[:2], 3)
+    assert why == (reason,) and (header.height, header.width, header.components) == (
+        height,
+        width,
+        3,
+    ) == (*expected.shape[:2], 3)
     assert error(again, expected) < 3
     assert prepare(again) == (again, height, width, (), False)
 
 
 def test_large_images_are_scaled_down():
     large = np.asarray(Image.fromarray(SMOOTH).resize((150, 300)))
-    for data, reason in ((jpeg(large), ("over max_side",)), (saved(large, "PNG"), ("png", "over max_side"))):
+    for data, reason in (
+        (jpeg(large), ("over max_side",)),
+        (saved(large, "PNG"), ("png", "over max_side")),
+    ):
         again, height, width, why, _ = prepare(data, max_side=100)
         assert (height, width, why) == (100, 50, reason) and decoded_size(again) == (100, 50)
         assert error(again, Image.fromarray(large).resize((50, 100), Image.Resampling.LANCZOS)) < 3
@@ -145,11 +180,20 @@ def test_large_images_are_scaled_down():
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff\xd8", jpeg(PHOTO)[:-300], jpeg(PHOTO)[:100], saved(PHOTO, "PNG")[:-300], b"text", saved(Image.new("F", (4, 4)), "TIFF")],
+    [
+        b"",
+        b"\xff\xd8",
+        jpeg(PHOTO)[:-300],
+        jpeg(PHOTO)[:100],
+        saved(PHOTO, "PNG")[:-300],
+        b"text",
+        saved(Image.new("F", (4, 4)), "TIFF"),
+    ],
     ids=["empty", "start only", "truncated", "header only", "truncated png", "text", "float"],
 )
 def test_what_cannot_be_decoded_is_refused(data, monkeypatch):
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # a program that is lenient elsewhere changes nothing here
+    # a program that is lenient elsewhere changes nothing here
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     with pytest.raises(BetonError):
         prepare(data)
     assert ImageFile.LOAD_TRUNCATED_IMAGES

@@ -1,4 +1,5 @@
-"""Gradients of InfoNCE at logits so large that a float32 log-sum-exp has lost its digits, against float64.
+"""Gradients of InfoNCE at logits so large that a float32 log-sum-exp has lost its digits, against
+float64.
 
 One negative is far ahead of the others, so the softmax is known exactly however large the logits
 are: what is lost is lost by us. The kernels are fastneg.kernels.info_nce_triton's.
@@ -12,7 +13,8 @@ from fastneg.kernels.info_nce import info_nce
 
 
 def errors(tensors, temperature, backend, scale=1.0):
-    """Relative errors of the loss and of the gradients of query, positive, negatives, extras and temperature."""
+    """Relative errors of the loss and of the gradients of query, positive, negatives, extras and
+    temperature."""
     heat = torch.tensor(temperature, device=tensors[0].device)
     options = {"backend": backend} | ({} if tensors[3] is None else {"extra_scale": scale})
 
@@ -28,7 +30,8 @@ def errors(tensors, temperature, backend, scale=1.0):
 
 
 def one_ahead(which, dtype=torch.float32):
-    """A negative of each query that is the query itself, shared or private, and a positive far behind."""
+    """A negative of each query that is the query itself, shared or private, and a positive far
+    behind."""
     query, _, negatives, extras = draw(16, 90, 32, 3, dtype)
     if which == "shared":
         return query, -query, torch.cat([query, negatives]), extras
@@ -46,7 +49,8 @@ def test_gradients_keep_their_digits_at_large_logits(backend, temperature, which
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("temperature", [1e-2, 1e-3, 1e-4])
 def test_features_in_any_direction(backend, temperature):
-    """Logits of rank 1 and 2 apart by chance: known to float32's rounding of the logits, no worse."""
+    """Logits of rank 1 and 2 apart by chance: known to float32's rounding of the logits, no
+    worse."""
     known = torch.finfo(torch.float32).eps / temperature
     assert max(errors(draw(16, 90, 32, 3), temperature, backend, scale=2.0)) < 1e-6 + known
 
@@ -62,7 +66,8 @@ def test_half_precision_loses_no_more_than_its_rounding(backend, dtype, which):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_weights_of_rows_of_unlike_losses_add_up(backend):
-    """Some rows at a loss of 1e4, some near 0: their shares of one negative's gradient differ by many orders."""
+    """Some rows at a loss of 1e4, some near 0: their shares of one negative's gradient differ by
+    many orders."""
     query, positive, negatives, extras = one_ahead("shared")
     positive[::2] = query[::2] * 1.001
     assert max(errors((query, positive, negatives, extras), 1e-4, backend)) < 1e-6

@@ -1,4 +1,5 @@
-"""Sizes by the header against Pillow; and what passes must never be a header that DALI refuses: in a large batch that ends the process."""
+"""Sizes by the header against Pillow; and what passes must never be a header that DALI refuses: in
+a large batch that ends the process."""
 
 import io
 
@@ -33,7 +34,10 @@ def test_it_is_the_size_that_pillow_reads(kind):
     assert size_of(KINDS[kind]) == (opened.height, opened.width)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"\xff\xd8\xff\xd9", b"no image at all", saved(PICTURE, "PNG"), bytes(1000)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff", b"\xff\xd8\xff\xd9", b"no image at all", saved(PICTURE, "PNG"), bytes(1000)],
+)
 def test_what_is_no_jpeg_has_none(data):
     assert size_of(data) is None
 
@@ -44,7 +48,9 @@ def test_a_header_without_its_end_has_none():
     assert all(size_of(data[:end]) is None for end in range(pixels)) and size_of(data[: pixels + 4])
 
 
-@pipeline_def(exec_dynamic=True, batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
+@pipeline_def(
+    exec_dynamic=True, batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1
+)
 def decoding():
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     return fn.decoders.image(encoded, device="cpu", output_type=types.RGB, adjust_orientation=False)
@@ -63,7 +69,10 @@ def refusal(data):
 
 
 def test_whatever_passes_dali_reads_the_header_of():
-    """Bytes of headers set, flipped, removed, added, cut. Damage behind the header is an error that names a sample: that is no harm."""
+    """Bytes of headers set, flipped, removed, added, cut.
+
+    Damage behind the header is an error that names a sample: that is no harm.
+    """
     rng, passed = np.random.default_rng(1), 0
     for number in range(500):
         data = bytearray(list(KINDS.values())[number % len(KINDS)])
@@ -73,7 +82,9 @@ def test_whatever_passes_dali_reads_the_header_of():
             if kind == 0:
                 data[at : at + 1] = bytes([rng.choice([0, 1, 255])])
             elif kind == 1:
-                data[at : at + 1] = bytes(byte ^ 1 << int(rng.integers(8)) for byte in data[at : at + 1])
+                data[at : at + 1] = bytes(
+                    byte ^ 1 << int(rng.integers(8)) for byte in data[at : at + 1]
+                )
             elif kind == 2:
                 del data[at : at + int(rng.integers(1, 20))]
             elif kind == 3:

@@ -1,4 +1,5 @@
-"""Whether a JPEG is all there by its markers: whole ones of every kind pass, damaged ones are told."""
+"""Whether a JPEG is all there by its markers: whole ones of every kind pass, damaged ones are
+told."""
 
 import contextlib
 import io
@@ -43,9 +44,14 @@ def changed(data, code, offset, value):
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("restarts", [{}, {"restart_marker_blocks": 1}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize(
+    "restarts",
+    [{}, {"restart_marker_blocks": 1}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1}],
+)
 def test_whole_jpegs_pass(progressive, restarts):
-    for height, width, subsampling, mode in itertools.product((1, 8, 17, 33), (1, 16, 23, 40), (0, 1, 2), ("RGB", "L", "CMYK")):
+    for height, width, subsampling, mode in itertools.product(
+        (1, 8, 17, 33), (1, 16, 23, 40), (0, 1, 2), ("RGB", "L", "CMYK")
+    ):
         image = Image.fromarray(photo(RNG, height, width)).convert(mode)
         data = saved(image, "JPEG", progressive=progressive, subsampling=subsampling, **restarts)
         check_markers(data)
@@ -55,7 +61,8 @@ def test_whole_jpegs_pass(progressive, restarts):
 
 
 def test_restart_markers_are_really_there():  # else the test above would show nothing of them
-    assert sum(RESTARTS.count(bytes((0xFF, code))) for code in range(0xD0, 0xD8)) == 6  # 4×5 units of 16×16 pixels, three at a time
+    # 4×5 units of 16×16 pixels, three at a time
+    assert sum(RESTARTS.count(bytes((0xFF, code))) for code in range(0xD0, 0xD8)) == 6
 
 
 def test_fill_bytes_comments_and_bytes_between_segments_pass():
@@ -78,14 +85,17 @@ RESTART = RESTARTS.index(b"\xff\xd1")
         (PLAIN[:700] + bytes(len(PLAIN) - 700), r"its end marker \(FF D9\) is missing"),
         (PLAIN[: BEGIN + 5], "FF DA at byte .* says 12 bytes, 3 are there"),
         (PLAIN[:END] + PLAIN[-2:], "the scan at byte .* is empty"),
-        (PLAIN[: END + 40] + b"\xff\x20" + PLAIN[END + 40 :], "FF 20 at byte .*, which no JPEG holds there"),
+        (PLAIN[: END + 40] + b"\xff\x20" + PLAIN[END + 40 :], "FF 20 at byte .*, which no JPEG "
+                                                              "holds there"),
         (PLAIN[:-2] + b"\xff\xd0" + PLAIN[-2:], None),  # some writers end a scan with one more
-        (PLAIN[: END + 40] + b"\xff\xd1" + PLAIN[END + 40 :], "has 1 restart markers, 0 in turn were expected"),
+        (PLAIN[: END + 40] + b"\xff\xd1" + PLAIN[END + 40 :], "has 1 restart markers, 0 in turn "
+                                                              "were expected"),
         (RESTARTS[:RESTART] + RESTARTS[RESTARTS.index(b"\xff\xd2") :], "has 5 restart markers, 6 in turn"),
         (RESTARTS[: RESTART + 1] + b"\xd0" + RESTARTS[RESTART + 2 :], "has 6 restart markers, 6 in turn"),
         (RESTARTS[:RESTART] + RESTARTS[-2:], "has 1 restart markers, 6 in turn"),
         (changed(RESTARTS, 0xDD, 1, 2), "has 6 restart markers, 9 in turn"),
-        (PROGRESSIVE[:SECOND_SCAN] + PROGRESSIVE[-2:], None),  # all components have begun: a coarse picture, but a picture
+        # all components have begun: a coarse picture, but a picture
+        (PROGRESSIVE[:SECOND_SCAN] + PROGRESSIVE[-2:], None),
         (without(PLAIN, 0xC4), "needs the table DC 0, which is not there"),
         (without(PLAIN, 0xDB), "needs the table quantization 0, which is not there"),
         (without(PLAIN, 0xC0), "components that its frame does not have"),
@@ -111,7 +121,9 @@ def test_damage_is_told(data, said):
         check_markers(data)
 
 
-@pytest.mark.parametrize("data", [PLAIN, PROGRESSIVE, RESTARTS], ids=["baseline", "progressive", "restart markers"])
+@pytest.mark.parametrize(
+    "data", [PLAIN, PROGRESSIVE, RESTARTS], ids=["baseline", "progressive", "restart markers"]
+)
 def test_every_cut_is_found(data):
     for size in range(2, len(data)):
         with pytest.raises(BetonError):
@@ -133,7 +145,8 @@ def test_any_bytes_pass_or_are_a_beton_error(data, changes):
 
 def test_markers_alone_do_not_decode(monkeypatch):
     begin, _ = segment(PLAIN, 0xC4)
-    counts = [3, *[0] * 14, sum(PLAIN[begin + 5 : begin + 21]) - 3]  # three codes of one bit cannot be: a decoder refuses the table
+    # three codes of one bit cannot be: a decoder refuses the table
+    counts = [3, *[0] * 14, sum(PLAIN[begin + 5 : begin + 21]) - 3]
     bad = PLAIN[: begin + 5] + bytes(counts) + PLAIN[begin + 21 :]
     with pytest.raises(BetonError):
         decoded_alone(bad)

@@ -1,4 +1,5 @@
-"""Every configuration that the kernels ship compiles for sm_90 on any machine, without a spilled register.
+"""Every configuration that the kernels ship compiles for sm_90 on any machine, without a spilled
+register.
 
 In a process of its own: this one may have decorated the kernels for Triton's interpreter.
 """
@@ -20,7 +21,8 @@ if __name__ == "__main__":
     for row in bench_compile(targets=("sm_90",)):
         print(json.dumps(row))
 """
-CHOSEN_WITH = (3, 6)  # the oldest Triton with which no tile size spills: compilers before it need more registers
+# the oldest Triton with which no tile size spills: compilers before it need more registers
+CHOSEN_WITH = (3, 6)
 SHARED_BYTES_SM_90 = 232_448  # what a block may take of an H100's or H200's shared memory
 
 
@@ -32,7 +34,9 @@ def rows(tmp_path_factory):
     script = tmp_path_factory.mktemp("compile") / "rows.py"
     script.write_text(CODE)
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
@@ -48,11 +52,17 @@ def test_nothing_spills_and_everything_fits(rows):
 
 
 def test_half_precision_products_run_on_the_tensor_cores_of_hopper(rows):
-    products = [row for row in rows if row["kernel"] != "merge_kernel" and row["config"].startswith("bfloat16 D=128 ")]
+    products = [
+        row
+        for row in rows
+        if row["kernel"] != "merge_kernel" and row["config"].startswith("bfloat16 D=128 ")
+    ]
     assert len(products) >= 8 and all(row["wgmma"] > 0 for row in products)
 
 
-@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="Triton compiles in this process")
+@pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") != "1", reason="Triton compiles in this process"
+)
 def test_an_interpreted_kernel_is_refused():
     from fastneg.kernels.patch_shuffle_triton import patch_shuffle_kernel
 

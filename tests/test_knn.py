@@ -16,7 +16,9 @@ def plain(queries, voters, labels, classes, k, temperature):
     """One query at a time, in float64, with exp(s / T) and no tricks."""
     votes = torch.zeros(len(queries), classes, dtype=torch.float64)
     for row, query in enumerate(queries.double()):
-        similarity = [float(query @ voter / (query.norm() * voter.norm())) for voter in voters.double()]
+        similarity = [
+            float(query @ voter / (query.norm() * voter.norm())) for voter in voters.double()
+        ]
         for j in sorted(range(len(voters)), key=lambda j: -similarity[j])[:k]:
             votes[row, labels[j]] += math.exp(similarity[j] / temperature)
     return votes / votes.sum(1, keepdim=True)
@@ -26,10 +28,15 @@ def plain(queries, voters, labels, classes, k, temperature):
 @pytest.mark.parametrize("blocks", [(1024, 16384), (4, 10), (1, 1)])
 def test_votes_are_the_definition(k, temperature, blocks):
     generator = torch.Generator().manual_seed(k)
-    queries, voters = torch.randn(9, 6, generator=generator) * 3, torch.randn(53, 6, generator=generator)
+    queries, voters = (
+        torch.randn(9, 6, generator=generator) * 3,
+        torch.randn(53, 6, generator=generator),
+    )
     labels = torch.randint(0, 5, (53,), generator=generator)
     votes = knn_votes(queries, voters, labels, 5, k, temperature, blocks=blocks)
-    torch.testing.assert_close(votes.double(), plain(queries, voters, labels, 5, k, temperature), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        votes.double(), plain(queries, voters, labels, 5, k, temperature), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_low_temperature_does_not_overflow():
@@ -39,7 +46,9 @@ def test_a_low_temperature_does_not_overflow():
 
 def test_more_neighbours_than_voters_are_all_voters():
     queries, voters, labels = torch.randn(4, 3), torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 2, 2])
-    torch.testing.assert_close(knn_votes(queries, voters, labels, 3, 200), knn_votes(queries, voters, labels, 3, 6))
+    torch.testing.assert_close(
+        knn_votes(queries, voters, labels, 3, 200), knn_votes(queries, voters, labels, 3, 6)
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,12 @@ def test_more_neighbours_than_voters_are_all_voters():
     ],
 )
 def test_what_cannot_be_is_refused(change, said):
-    given = {"queries": torch.randn(4, 3), "voters": torch.randn(6, 3), "voter_labels": torch.tensor([0, 1, 0, 1, 2, 2]), "classes": 3}
+    given = {
+        "queries": torch.randn(4, 3),
+        "voters": torch.randn(6, 3),
+        "voter_labels": torch.tensor([0, 1, 0, 1, 2, 2]),
+        "classes": 3,
+    }
     with pytest.raises(ValueError, match=said):
         knn_votes(**{**given, **change})
 

@@ -1,4 +1,5 @@
-"""Two labelled sets for probes, kNN and fine-tuning: joined before any work, what is left out is told."""
+"""Two labelled sets for probes, kNN and fine-tuning: joined before any work, what is left out is
+told."""
 
 import pytest
 from test_features import make_beton, make_run
@@ -16,8 +17,15 @@ def test_sets_are_joined_by_name_and_what_is_left_out_is_told(tmp_path, capsys):
     train = make_beton(tmp_path / "train.beton", 8)
     val = make_beton(tmp_path / "val.beton", 6, classes=("c", "zebra", "a"))
     with open_labelled(config(train, val)) as data:
-        assert data.count == 4 and data.labels.tolist() == [0, 1, 2, 3] * 2 and data.val_labels.tolist() == [2, -1, 0] * 2
-    assert f"{val}: 2 of 3 classes and 4 of 6 images remain: {train} does not know the others." in capsys.readouterr().out
+        assert (
+            data.count == 4
+            and data.labels.tolist() == [0, 1, 2, 3] * 2
+            and data.val_labels.tolist() == [2, -1, 0] * 2
+        )
+    assert (
+        f"{val}: 2 of 3 classes and 4 of 6 images remain: {train} does not know the others."
+        in capsys.readouterr().out
+    )
     with open_labelled(config(train, make_beton(tmp_path / "other.beton", 8, seed=1))) as data:
         assert capsys.readouterr().out == "" and data.shared == 0
 

@@ -1,4 +1,5 @@
-"""Classes of a file joined to those of another one: by name where there are names, by number where the counts agree."""
+"""Classes of a file joined to those of another one: by name where there are names, by number where
+the counts agree."""
 
 from types import SimpleNamespace
 
@@ -13,7 +14,15 @@ def fake(labels, classes=None, names=None, **ints):
     ints = {name: np.asarray(values) for name, values in ints.items()}
     labels = None if labels is None else np.asarray(labels)
     kinds = {"image": "image", **dict.fromkeys(ints, "int")}
-    return SimpleNamespace(path="x.beton", labels=labels, classes=classes, names=names, ints=ints, fields=list(kinds), kinds=kinds)
+    return SimpleNamespace(
+        path="x.beton",
+        labels=labels,
+        classes=classes,
+        names=names,
+        ints=ints,
+        fields=list(kinds),
+        kinds=kinds,
+    )
 
 
 def test_join_by_name_permutes_and_drops():
@@ -26,7 +35,10 @@ def test_join_by_name_permutes_and_drops():
 def test_join_by_number_needs_equal_counts():
     assert class_map(fake([0, 2, 1]), ["a", "b", "c"], 3).tolist() == [0, 1, 2]
     assert class_map(fake([0, 2, 1], ["c", "b", "a"]), None, 3).tolist() == [0, 1, 2]
-    for reader, classes, count in ((fake([0, 1]), ["a", "b", "c"], 3), (fake([0, 1], ["a", "b"]), None, 3)):
+    for reader, classes, count in (
+        (fake([0, 1]), ["a", "b", "c"], 3),
+        (fake([0, 1], ["a", "b"]), None, 3),
+    ):
         with pytest.raises(ConfigError, match="has 2 classes, the classifier 3"):
             class_map(reader, classes, count)
 

@@ -1,4 +1,5 @@
-"""The folder tree is the architecture: imports point down only, and the drop-in loss needs torch alone."""
+"""The folder tree is the architecture: imports point down only, and the drop-in loss needs torch
+alone."""
 
 import ast
 import subprocess
@@ -8,9 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"fastneg": ROOT / "fastneg", "fastneg.kernels": ROOT / "kernels", "fastneg.recipes": ROOT / "recipes"}
+PACKAGES = {
+    "fastneg": ROOT / "fastneg",
+    "fastneg.kernels": ROOT / "kernels",
+    "fastneg.recipes": ROOT / "recipes",
+}
 MODULES = {
-    ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+    ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(
+        ".__init__"
+    ): path
     for package, folder in PACKAGES.items()
     for path in sorted(folder.rglob("*.py"))
 }
@@ -33,7 +40,11 @@ GROUND = {"fastneg.kernels": set(), "fastneg.losses": {"fastneg.kernels"}}
 
 def part(module):
     return max(
-        (name for name in FLOOR if module == name or (name != "fastneg" and module.startswith(name + "."))),
+        (
+            name
+            for name in FLOOR
+            if module == name or (name != "fastneg" and module.startswith(name + "."))
+        ),
         key=len,
         default=None,
     )
@@ -47,7 +58,12 @@ def imports(module):
         elif isinstance(node, ast.ImportFrom):
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
             base = (
-                ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [node.module])])
+                ".".join(
+                    [
+                        *package.split(".")[: len(package.split(".")) - node.level + 1],
+                        *filter(None, [node.module]),
+                    ]
+                )
                 if node.level
                 else node.module
             )
@@ -73,12 +89,26 @@ def test_only_the_entry_points_import_recipes():
             assert not [name for name in imports(module) if name.startswith("fastneg.recipes")]
 
 
-HEAVY = ("nvidia.dali", "ffcv", "fire", "triton", "torchvision", "PIL", "tqdm", "tensorboard", "matplotlib")
+HEAVY = (
+    "nvidia.dali",
+    "ffcv",
+    "fire",
+    "triton",
+    "torchvision",
+    "PIL",
+    "tqdm",
+    "tensorboard",
+    "matplotlib",
+)
 
 
 def loaded(package):
     code = f"import sys, {package}; print(*[name for name in {HEAVY} if name in sys.modules])"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout.split())
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        ).stdout.split()
+    )
 
 
 @pytest.mark.parametrize("package", ["fastneg", "fastneg.data"])
@@ -87,10 +117,18 @@ def test_the_drop_in_loss_and_the_reader_need_torch_and_numpy_alone(package):
 
 
 def test_one_test_file_per_module():
-    """Each module has a tests/test_<name>.py, or is named in full in the test file that serves it."""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py") if path.name != "test_layout.py"}
+    """Each module has a tests/test_<name>.py, or is named in full in the test file that serves
+    it."""
+    texts = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (ROOT / "tests").glob("test_*.py")
+        if path.name != "test_layout.py"
+    }
     for module, path in MODULES.items():
         if path.name in ("__init__.py", "__main__.py", "version.py"):
             continue
-        name = module.rsplit(".", 1)[1].removesuffix("_triton").removesuffix("_torch")  # an implementation is tested with its contract
-        assert f"test_{name}.py" in texts or any(module in text for text in texts.values()), f"nothing tests {module}"
+        # an implementation is tested with its contract
+        name = module.rsplit(".", 1)[1].removesuffix("_triton").removesuffix("_torch")
+        assert f"test_{name}.py" in texts or any(module in text for text in texts.values()), (
+            f"nothing tests {module}"
+        )

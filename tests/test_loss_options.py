@@ -1,4 +1,5 @@
-"""What the losses refuse before they compute (fastneg.kernels.info_nce_checks), and rows that have no direction."""
+"""What the losses refuse before they compute (fastneg.kernels.info_nce_checks), and rows that have
+no direction."""
 
 import math
 
@@ -26,7 +27,9 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "said"), [*OPTIONS, ({"negative_mode": "pair"}, "negative_mode is 'pair'")])
+@pytest.mark.parametrize(
+    ("options", "said"), [*OPTIONS, ({"negative_mode": "pair"}, "negative_mode is 'pair'")]
+)
 def test_the_module_refuses_an_option_when_it_is_built(options, said):
     with pytest.raises(ValueError, match=said):
         InfoNCELoss(**options)
@@ -45,25 +48,41 @@ def test_the_function_refuses_it_before_it_computes(options, said):
         ({"positive": None}, "positive is a NoneType"),
         ({"negatives": [1.0]}, "negatives is a list"),
         ({"extra_negatives": 3.0}, "extra_negatives is a float"),
-        ({"extra_negatives": torch.ones(2, 1, 3), "extra_scale": "2"}, r"extra_scale is '2' \(str\)"),
+        (
+            {"extra_negatives": torch.ones(2, 1, 3), "extra_scale": "2"},
+            r"extra_scale is '2' \(str\)",
+        ),
     ],
 )
 def test_what_is_no_tensor_or_number_is_named(changes, said):
-    tensors = {"query": torch.ones(2, 3), "positive": torch.ones(2, 3), "negatives": torch.ones(4, 3)}
+    tensors = {
+        "query": torch.ones(2, 3),
+        "positive": torch.ones(2, 3),
+        "negatives": torch.ones(4, 3),
+    }
     with pytest.raises(ValueError, match=said):
         info_nce(**{**tensors, **changes})
 
 
 def test_one_row_has_no_others_to_be_compared_with():
     one, extra = normalize(torch.randn(1, 8), dim=1), normalize(torch.randn(1, 2, 8), dim=-1)
-    for call in (lambda: info_nce(one, one), lambda: InfoNCELoss()(one, one), lambda: nt_xent(one, one)):
+    for call in (
+        lambda: info_nce(one, one),
+        lambda: InfoNCELoss()(one, one),
+        lambda: nt_xent(one, one),
+    ):
         with pytest.raises(ValueError, match=r"one row, and .*would be 0 whatever the features"):
             call()
     with pytest.raises(ValueError, match="one row"):
         nt_xent(one, one, extra_negatives=extra[:, :0])
-    expected = cross_entropy(torch.cat([torch.ones(1, 1), 2 * torch.einsum("nd,nmd->nm", one, extra)], 1) / 0.1, torch.tensor([0]))
+    expected = cross_entropy(
+        torch.cat([torch.ones(1, 1), 2 * torch.einsum("nd,nmd->nm", one, extra)], 1) / 0.1,
+        torch.tensor([0]),
+    )
     for given in (info_nce, lambda *rows, **options: nt_xent(*rows, **options).loss):
-        torch.testing.assert_close(given(one, one, temperature=0.1, extra_negatives=extra, extra_scale=2.0), expected)
+        torch.testing.assert_close(
+            given(one, one, temperature=0.1, extra_negatives=extra, extra_scale=2.0), expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,12 +117,20 @@ def test_a_row_of_any_length_gives_a_finite_loss_and_gradient(dtype, row):
     double[0][2] /= LENGTHS[row] or 1.0
     wanted = InfoNCELoss(0.5, "sum")(*double)
     assert (loss.double() - wanted).abs() < 30 * torch.finfo(dtype).eps
-    rows = [0, 1, 3, 4, 5] if 0 < LENGTHS[row] < 1e-3 else range(6)  # the true gradient of a short row may leave float16
-    assert all(leaf.grad[list(rows) if leaf is leaves[0] else slice(None)].isfinite().all() for leaf in leaves)
+    # the true gradient of a short row may leave float16
+    rows = [0, 1, 3, 4, 5] if 0 < LENGTHS[row] < 1e-3 else range(6)
+    assert all(
+        leaf.grad[list(rows) if leaf is leaves[0] else slice(None)].isfinite().all()
+        for leaf in leaves
+    )
 
 
 def test_lengths_out_of_reach_of_a_square():
-    for dtype, values in ((torch.bfloat16, (1e30, 1e-30)), (torch.float32, (1e30, 1e-30, 1e-44)), (torch.float64, (1e200, 1e-200))):
+    for dtype, values in (
+        (torch.bfloat16, (1e30, 1e-30)),
+        (torch.float32, (1e30, 1e-30, 1e-44)),
+        (torch.float64, (1e200, 1e-200)),
+    ):
         for value in values:
             row = torch.full((1, 4), value, dtype=dtype)
             torch.testing.assert_close(unit_rows(row), torch.full((1, 4), 0.5, dtype=dtype))

@@ -1,4 +1,5 @@
-"""InfoNCELoss against the class of the same call in info-nce-pytorch, and the definition of the loss by hand."""
+"""InfoNCELoss against the class of the same call in info-nce-pytorch, and the definition of the
+loss by hand."""
 
 import math
 import pickle
@@ -21,7 +22,10 @@ def test_same_numbers_and_gradients_as_the_peer(reduction, shape, mode, temperat
     if shape:
         inputs.append(torch.randn(shape, generator=g))
     results = []
-    for module in (InfoNCELoss(temperature, reduction, mode), peer.InfoNCE(temperature, reduction, mode)):
+    for module in (
+        InfoNCELoss(temperature, reduction, mode),
+        peer.InfoNCE(temperature, reduction, mode),
+    ):
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
         loss = module(*leaves)
         loss.sum().backward()
@@ -50,7 +54,9 @@ def test_a_learned_temperature():
 def test_it_pickles_and_says_what_it_is():
     loss = pickle.loads(pickle.dumps(InfoNCELoss(0.2, "sum", "paired")))
     assert str(loss) == "InfoNCELoss(temperature=0.2, reduction='sum', negative_mode='paired')"
-    assert isinstance(InfoNCELoss(torch.nn.Parameter(torch.tensor(0.1))).temperature, torch.nn.Parameter)
+    assert isinstance(
+        InfoNCELoss(torch.nn.Parameter(torch.tensor(0.1))).temperature, torch.nn.Parameter
+    )
 
 
 def test_mistakes_are_named():

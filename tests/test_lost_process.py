@@ -1,4 +1,5 @@
-"""A process that dies ends the job with its name, never a hang; torchrun's restart goes on from the last checkpoint."""
+"""A process that dies ends the job with its name, never a hang; torchrun's restart goes on from the
+last checkpoint."""
 
 import datetime
 import os
@@ -36,10 +37,29 @@ trainer.pretrain(settings({data!r}, {out!r}, log_every=3))
 
 def torchrun(tmp_path, beton, out, dies_at, restarts):
     worker = tmp_path / f"{out.name}.py"
-    worker.write_text(textwrap.dedent(WORKER.format(tests=os.path.dirname(__file__), data=str(beton), out=str(out), dies_at=dies_at)))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    worker.write_text(
+        textwrap.dedent(
+            WORKER.format(
+                tests=os.path.dirname(__file__), data=str(beton), out=str(out), dies_at=dies_at
+            )
+        )
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
     command += ["--max-restarts", str(restarts), str(worker)]
-    return subprocess.run(command, timeout=300, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        command,
+        timeout=300,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def test_a_lost_process_ends_the_job_and_a_restart_ends_as_if_undisturbed(tmp_path, beton):

@@ -1,4 +1,5 @@
-"""Two agents of torchrun, one a machine: where one is killed, all end in time, with a checkpoint."""
+"""Two agents of torchrun, one a machine: where one is killed, all end in time, with a
+checkpoint."""
 
 import json
 import os
@@ -19,11 +20,35 @@ def listens(port):
 
 
 def test_an_agent_that_is_killed_ends_the_job_with_a_checkpoint(beton, tmp_path):
-    """Its process is told by the kernel, and tells the others: it would train on unwatched, and the other agent wait for minutes."""
-    config, port, until = settings(beton, tmp_path / "run", bn="none", bn_splits=None, epochs=1000), free_port(), time.monotonic() + 200
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d"]
-    command += ["--rdzv_endpoint", f"127.0.0.1:{port}", "-m", "fastneg", "pretrain", "--preset=tiny_cpu"]
-    command += [f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")]
+    """Its process is told by the kernel, and tells the others: it would train on unwatched, and the
+    other agent wait for minutes."""
+    config, port, until = (
+        settings(beton, tmp_path / "run", bn="none", bn_splits=None, epochs=1000),
+        free_port(),
+        time.monotonic() + 200,
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "2",
+        "--nproc_per_node",
+        "1",
+        "--rdzv_backend",
+        "c10d",
+    ]
+    command += [
+        "--rdzv_endpoint",
+        f"127.0.0.1:{port}",
+        "-m",
+        "fastneg",
+        "pretrain",
+        "--preset=tiny_cpu",
+    ]
+    command += [
+        f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     agents = []
 
@@ -34,9 +59,21 @@ def test_an_agent_that_is_killed_ends_the_job_with_a_checkpoint(beton, tmp_path)
 
     try:
         for _ in range(2):
-            agents.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            agents.append(
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
             wait(lambda: listens(port))  # so that the first one is where they meet
-        wait(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and len(rows(tmp_path / "run")) > 2)
+        wait(
+            lambda: (
+                (tmp_path / "run" / "metrics.jsonl").exists() and len(rows(tmp_path / "run")) > 2
+            )
+        )
         agents[1].kill()
         said = agents[0].communicate(timeout=200)[0]
     finally:
@@ -44,5 +81,9 @@ def test_an_agent_that_is_killed_ends_the_job_with_a_checkpoint(beton, tmp_path)
             agent.kill()
             agent.wait()
     assert agents[0].returncode == 1 and "exitcode  : 143" in said, said
-    assert checkpoint.load_newest(tmp_path / "run")[1]["step"] == rows(tmp_path / "run")[-1]["step"] < 5000
+    assert (
+        checkpoint.load_newest(tmp_path / "run")[1]["step"]
+        == rows(tmp_path / "run")[-1]["step"]
+        < 5000
+    )
     assert json.loads((tmp_path / "run" / "config.json").read_text())["epochs"] == 1000

@@ -14,7 +14,9 @@ from fastneg.training.meter import Clock, Meter
 def test_meter_reads_means_and_forgets():
     meter = Meter()
     for value in (1.0, 2.0, 6.0):
-        meter.add({"loss": torch.tensor(value), "acc1": torch.tensor(10 * value, dtype=torch.float64)})
+        meter.add(
+            {"loss": torch.tensor(value), "acc1": torch.tensor(10 * value, dtype=torch.float64)}
+        )
     assert meter.read(lambda values: values) == {"loss": 3.0, "acc1": 30.0}
     meter.add({"loss": torch.tensor(4.0)})
     assert meter.read(lambda values: values * 2) == {"loss": 8.0}
@@ -58,18 +60,29 @@ def test_rows_after_a_checkpoint_and_half_lines_are_dropped(tmp_path):
 def test_the_log_writes_json_lines_and_tensorboard_events(tmp_path, capsys):
     log = RunLog(tmp_path, total_steps=10)
     log.begin(0)
-    figures = {"epoch": 0, "loss": 1.5, "acc1": 20.0, "images_per_s": 100.0, "data_wait_share": 0.25}
+    figures = {
+        "epoch": 0,
+        "loss": 1.5,
+        "acc1": 20.0,
+        "images_per_s": 100.0,
+        "data_wait_share": 0.25,
+    }
     log.row("train", 10, figures)
     log.close()
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
         {"kind": "train", "step": 10, **figures}
     ]
-    assert capsys.readouterr().out == "step 10/10 · epoch 0 · loss 1.500 · acc1 20.0% · 100 images/s · data wait 25%\n"
+    assert (
+        capsys.readouterr().out
+        == "step 10/10 · epoch 0 · loss 1.500 · acc1 20.0% · 100 images/s · data wait 25%\n"
+    )
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    assert events.Scalars("train/loss")[0].value == 1.5 and events.Scalars("train/loss")[0].step == 10
+    assert (
+        events.Scalars("train/loss")[0].value == 1.5 and events.Scalars("train/loss")[0].step == 10
+    )
 
 
 def test_histograms_reach_json_lines_and_tensorboard(tmp_path):
@@ -79,13 +92,23 @@ def test_histograms_reach_json_lines_and_tensorboard(tmp_path):
     assert log.has("knn", 7) and not log.has("knn", 8) and not log.has("train", 7)
     log.close()
     first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
-    assert first == {"kind": "similarities", "step": 7, "low": -1.0, "high": 1.0, "positive": [1, 0, 3]}
+    assert first == {
+        "kind": "similarities",
+        "step": 7,
+        "low": -1.0,
+        "high": 1.0,
+        "positive": [1, 0, 3],
+    }
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     drawn = events.Histograms("similarity/positive")[0]
-    assert drawn.step == 7 and drawn.histogram_value.num == 4 and drawn.histogram_value.sum == pytest.approx(3 * 0.75 - 0.75)
+    assert (
+        drawn.step == 7
+        and drawn.histogram_value.num == 4
+        and drawn.histogram_value.sum == pytest.approx(3 * 0.75 - 0.75)
+    )
     assert events.Scalars("knn/top1")[0].value == 12.5
 
 

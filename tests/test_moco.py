@@ -1,4 +1,5 @@
-"""MoCo v2 with non-semantic negatives against the published definition written out: einsum, cat, cross-entropy."""
+"""MoCo v2 with non-semantic negatives against the published definition written out: einsum, cat,
+cross-entropy."""
 
 import copy
 
@@ -14,7 +15,14 @@ from fastneg.recipes.presets import tiny_cpu
 
 def build(**changes):
     torch.manual_seed(0)
-    settings = {"queue_size": 24, "feature_dim": 16, "bn": "none", "alpha": 3.0, "temperature": 0.2, "key_momentum": 0.9}
+    settings = {
+        "queue_size": 24,
+        "feature_dim": 16,
+        "bn": "none",
+        "alpha": 3.0,
+        "temperature": 0.2,
+        "key_momentum": 0.9,
+    }
     return MoCo(tiny_cpu().replace(**{**settings, **changes}))
 
 
@@ -27,7 +35,11 @@ def test_loss_and_gradient_are_the_published_ones(float64):
     reference = copy.deepcopy(method)
     query_view, key_view, negatives = views()
     output = method(query_view, key_view, negatives)
-    assert isinstance(output, MethodOutput) and output.loss.shape == () and output.loss.dtype == torch.float64
+    assert (
+        isinstance(output, MethodOutput)
+        and output.loss.shape == ()
+        and output.loss.dtype == torch.float64
+    )
     output.loss.backward()
 
     q = reference.query_encoder(query_view)
@@ -35,16 +47,23 @@ def test_loss_and_gradient_are_the_published_ones(float64):
         k = reference.key_encoder(key_view)
         extra = torch.stack([reference.key_encoder(negatives[:, m]) for m in range(2)], 1)
     positive = torch.einsum("nd,nd->n", q, k)[:, None]
-    logits = torch.cat([positive, q @ reference.queue.T, 3.0 * torch.einsum("nd,nmd->nm", q, extra)], 1) / 0.2
+    logits = (
+        torch.cat([positive, q @ reference.queue.T, 3.0 * torch.einsum("nd,nmd->nm", q, extra)], 1)
+        / 0.2
+    )
     loss = F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
     loss.backward()
     torch.testing.assert_close(output.loss, loss)
-    for ours, theirs in zip(method.query_encoder.parameters(), reference.query_encoder.parameters(), strict=True):
+    for ours, theirs in zip(
+        method.query_encoder.parameters(), reference.query_encoder.parameters(), strict=True
+    ):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
     assert all(parameter.grad is None for parameter in method.key_encoder.parameters())
     torch.testing.assert_close(output.stats["positive_similarity"], positive.mean())
     torch.testing.assert_close(output.stats["queue_similarity"], (q @ reference.queue.T).mean())
-    torch.testing.assert_close(output.stats["negative_similarity"], torch.einsum("nd,nmd->nm", q, extra).mean())
+    torch.testing.assert_close(
+        output.stats["negative_similarity"], torch.einsum("nd,nmd->nm", q, extra).mean()
+    )
     torch.testing.assert_close(output.stats["acc1"], 100 * (logits.argmax(1) == 0).float().mean())
     assert not output.keys.requires_grad and torch.equal(output.keys, k)
 
@@ -55,7 +74,9 @@ def test_without_negatives_it_is_plain_moco():
     output = method(query_view, key_view)
     q, k = method.query_encoder(query_view), method.key_encoder(key_view)
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ method.queue.T], 1) / 0.2
-    torch.testing.assert_close(output.loss, F.cross_entropy(logits, torch.zeros(8, dtype=torch.long)))
+    torch.testing.assert_close(
+        output.loss, F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
+    )
     assert "negative_similarity" not in output.stats
 
 
@@ -72,7 +93,10 @@ def test_after_step_moves_keys_and_fills_the_queue():
     with torch.no_grad():
         for parameter in method.query_encoder.parameters():
             parameter.add_(torch.randn_like(parameter))
-    key, query = next(method.key_encoder.parameters()).clone(), next(method.query_encoder.parameters())
+    key, query = (
+        next(method.key_encoder.parameters()).clone(),
+        next(method.query_encoder.parameters()),
+    )
     rows = F.normalize(torch.randn(8, 16), dim=1)
     method.after_step(rows)
     torch.testing.assert_close(next(method.key_encoder.parameters()), 0.9 * key + 0.1 * query)
@@ -123,7 +147,9 @@ def test_split_batch_norm_groups_the_key_batch_in_the_drawn_order():
 def test_the_split_changes_what_the_statistics_are_taken_over():
     query_view, key_view, negatives = views()
     plain, split = build(bn="none"), build(bn="split", bn_splits=4)
-    assert not torch.allclose(plain(query_view, key_view, negatives).loss, split(query_view, key_view, negatives).loss)
+    assert not torch.allclose(
+        plain(query_view, key_view, negatives).loss, split(query_view, key_view, negatives).loss
+    )
 
 
 def test_a_backbone_without_batch_norm_needs_no_split():

@@ -1,4 +1,5 @@
-"""The registry of negatives, and its small kinds: fastneg.negatives.blur and fastneg.negatives.random_image."""
+"""The registry of negatives, and its small kinds: fastneg.negatives.blur and
+fastneg.negatives.random_image."""
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ def generator(seed=0):
 
 
 def views(n=5, size=32, seed=0):
-    return torch.randn(n, 3, size, size, generator=generator(seed)).contiguous(memory_format=torch.channels_last)
+    return torch.randn(n, 3, size, size, generator=generator(seed)).contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def batch(n=5, size=32):
@@ -30,17 +33,30 @@ def test_the_config_knows_every_kind():
 
 @pytest.mark.parametrize("kind", NEGATIVE_KINDS)
 def test_each_kind_gives_m_views_a_query_and_repeats_itself(kind):
-    config = tiny_cpu().replace(negatives=kind, negatives_per_query=2, **({"texture_source": "view"} if kind == "texture" else {}))
+    config = tiny_cpu().replace(
+        negatives=kind,
+        negatives_per_query=2,
+        **({"texture_source": "view"} if kind == "texture" else {}),
+    )
     one, again, other = (make_negatives(batch(), config, generator(seed)) for seed in (1, 1, 2))
     assert one.shape == (5, 2, 3, 32, 32) and one.dtype == torch.float32
-    assert torch.equal(one, again) and not torch.equal(one, other) and not torch.equal(one[:, 0], one[:, 1])
+    assert (
+        torch.equal(one, again)
+        and not torch.equal(one, other)
+        and not torch.equal(one[:, 0], one[:, 1])
+    )
     assert one.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_several_kinds_stand_in_the_order_in_which_they_are_named():
-    together = make_negatives(batch(), tiny_cpu().replace(negatives="blur,patch", negatives_per_query=2), generator())
+    together = make_negatives(
+        batch(), tiny_cpu().replace(negatives="blur,patch", negatives_per_query=2), generator()
+    )
     g = generator()
-    alone = [make_negatives(batch(), tiny_cpu().replace(negatives=kind, negatives_per_query=2), g) for kind in ("blur", "patch")]
+    alone = [
+        make_negatives(batch(), tiny_cpu().replace(negatives=kind, negatives_per_query=2), g)
+        for kind in ("blur", "patch")
+    ]
     assert torch.equal(together, torch.cat(alone, 1))
     assert together.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     assert together.flatten(0, 1).data_ptr() == together.data_ptr()
@@ -52,7 +68,11 @@ def test_no_kind_gives_none():
 
 def test_a_random_image_is_never_the_own_one_and_every_other_occurs():
     images = torch.arange(4.0).view(4, 1, 1, 1)
-    seen = {(i, int(other)) for seed in range(40) for i, other in enumerate(random_image_negatives(images, 1, generator(seed)).flatten())}
+    seen = {
+        (i, int(other))
+        for seed in range(40)
+        for i, other in enumerate(random_image_negatives(images, 1, generator(seed)).flatten())
+    }
     assert seen == {(i, j) for i in range(4) for j in range(4) if i != j}
     made = random_image_negatives(images, 3, generator()).squeeze()
     assert made.sort(0).values.T.tolist() == [[0, 1, 2, 3]] * 3
@@ -60,10 +80,16 @@ def test_a_random_image_is_never_the_own_one_and_every_other_occurs():
 
 def test_blur_keeps_constants_and_low_frequencies_and_drops_high_ones():
     line = torch.arange(64.0)
-    slow, fast = torch.cos(torch.pi * (line + 0.5) / 64), torch.cos(torch.pi * 20 * (line + 0.5) / 64)
-    images = torch.stack([torch.full((64, 64), 3.0), slow.expand(64, 64), fast.expand(64, 64)])[:, None]
+    slow, fast = (
+        torch.cos(torch.pi * (line + 0.5) / 64),
+        torch.cos(torch.pi * 20 * (line + 0.5) / 64),
+    )
+    images = torch.stack([torch.full((64, 64), 3.0), slow.expand(64, 64), fast.expand(64, 64)])[
+        :, None
+    ]
     out = blur_negatives(images, 1, (1 / 16, 1 / 16), generator())[:, 0]
-    # Cosines of the mirrored line are the blur's eigenvectors, with the Fourier transform of the Gaussian as eigenvalues.
+    # Cosines of the mirrored line are the blur's eigenvectors, with the Fourier transform of the
+    # Gaussian as eigenvalues.
     gains = [torch.exp(torch.tensor(-0.5 * (4 * torch.pi * k / 64) ** 2)) for k in (0, 1, 20)]
     for image, blurred, gain in zip(images, out, gains, strict=True):
         torch.testing.assert_close(blurred, image * gain, atol=2e-3, rtol=0)
@@ -99,11 +125,26 @@ def test_a_callers_mistake_is_named(call, message):
         ({"alpha": float("inf")}, "--alpha is inf"),
         ({"texture_patch": 40}, "it has an effect with texture among --negatives only"),
         ({"texture_source": "view"}, "it has an effect with texture among --negatives only"),
-        ({"negatives": "texture", "texture_patch": 300, "texture_source": "view"}, "a patch the view"),
-        ({"negatives": "texture", "texture_patch": 20, "texture_block": 21}, "a block must fit a patch"),
-        ({"negatives": "texture", "texture_source": "file", "negatives_per_query": 2}, "a file holds one texture"),
-        ({"negatives": "texture", "texture_source": "file", "texture_block": 20}, "no effect with --texture_source file"),
-        ({"negatives": "random_image", "batch_size": 1, "bn": "none"}, "another image in the batch"),
+        (
+            {"negatives": "texture", "texture_patch": 300, "texture_source": "view"},
+            "a patch the view",
+        ),
+        (
+            {"negatives": "texture", "texture_patch": 20, "texture_block": 21},
+            "a block must fit a patch",
+        ),
+        (
+            {"negatives": "texture", "texture_source": "file", "negatives_per_query": 2},
+            "a file holds one texture",
+        ),
+        (
+            {"negatives": "texture", "texture_source": "file", "texture_block": 20},
+            "no effect with --texture_source file",
+        ),
+        (
+            {"negatives": "random_image", "batch_size": 1, "bn": "none"},
+            "another image in the batch",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused(changes, message):
@@ -113,7 +154,9 @@ def test_a_wrong_setting_is_refused(changes, message):
 
 def test_one_alpha_or_one_for_each_kind():
     assert PretrainConfig(negatives="patch,texture", alpha=3).alphas() == (3.0, 3.0)
-    config = PretrainConfig(negatives="patch,texture", alpha="texture=1,patch=2.5", negatives_per_query=2)
+    config = PretrainConfig(
+        negatives="patch,texture", alpha="texture=1,patch=2.5", negatives_per_query=2
+    )
     assert config.alphas() == (2.5, 2.5, 1.0, 1.0)
     assert PretrainConfig(**config.as_dict()) == config
 
@@ -122,4 +165,9 @@ def test_the_defaults_of_textures_scale_with_the_view():
     config = PretrainConfig(negatives="texture")
     assert config.texture(224) == {"patch": 96, "block": 32, "overlap": 8, "candidates": 128}
     assert config.texture(32) == {"patch": 14, "block": 5, "overlap": 1, "candidates": 128}
-    assert config.replace(texture_patch=50, texture_block=20).texture(64) == {"patch": 50, "block": 20, "overlap": 5, "candidates": 128}
+    assert config.replace(texture_patch=50, texture_block=20).texture(64) == {
+        "patch": 50,
+        "block": 20,
+        "overlap": 5,
+        "candidates": 128,
+    }

@@ -24,18 +24,26 @@ def diverge(beton, out, **changes):
 
 def test_the_dumped_step_is_not_finite_again(beton, tmp_path):
     path, step = diverge(beton, tmp_path / "run", log_every=3)
-    assert step == 2  # the first step is finite and applies a rate that no weights survive; the log notices at step 3
+    # the first step is finite and applies a rate that no weights survive; the log notices at step 3
+    assert step == 2
     found, dump = replay(path), load(path)
     assert found["step"] == step and found["loss"] != found["loss"]
     assert any(name.startswith("gradient of query_encoder.") for name in found["not_finite"])
     assert not {"query view", "key view", "negatives"} & set(found["not_finite"])
     order = EpochOrder(len(BetonReader(beton)), 8, seed=0)
     assert found["index"] == order.batch(0, step - 1).tolist()
-    # The weights are those that the step before left: finite, and the same as of a run that logs at once.
+    # The weights are those that the step before left: finite, and the same as of a run that logs at
+    # once.
     other, same = diverge(beton, tmp_path / "other", log_every=1)
-    queries = [name for name in dump["method"] if re.fullmatch(r"query_encoder\..*(weight|bias)", name)]
-    assert same == step and all(torch.equal(dump["method"][name], load(other)["method"][name]) for name in queries)
-    assert all(dump["method"][name].isfinite().all() for name in queries) and not paths(tmp_path / "run")
+    queries = [
+        name for name in dump["method"] if re.fullmatch(r"query_encoder\..*(weight|bias)", name)
+    ]
+    assert same == step and all(
+        torch.equal(dump["method"][name], load(other)["method"][name]) for name in queries
+    )
+    assert all(dump["method"][name].isfinite().all() for name in queries) and not paths(
+        tmp_path / "run"
+    )
 
 
 def test_a_checkpoint_is_no_dump(beton, tmp_path):

@@ -1,7 +1,8 @@
 """Odd source trees: the labels of encode against those written by hand, and what is said of what is
 left out.
 
-fastneg.data.encode.folders and fastneg.data.encode.class_folders are tested here and in test_unreadable_folders.py.
+fastneg.data.encode.folders and fastneg.data.encode.class_folders are tested here and in
+test_unreadable_folders.py.
 """
 
 import json
@@ -85,7 +86,8 @@ def test_odd_trees_have_the_labels_written_by_hand(tmp_path, name):
 
 
 def test_a_name_that_is_no_utf8(tmp_path, capfd):
-    """Of a class, an image, the source, the output and a list of classes, with textures made of them."""
+    """Of a class, an image, the source, the output and a list of classes, with textures made of
+    them."""
     src = os.fsencode(tmp_path) + b"/\xffsrc"
     for folder in (b"caf\xe9", b"tea"):
         os.makedirs(src + b"/" + folder)

@@ -1,8 +1,8 @@
-"""Lists as people have them: the labels of `encode` against those written by hand, or a refusal that
-names what is wrong.
+"""Lists as people have them: the labels of `encode` against those written by hand, or a refusal
+that names what is wrong.
 
-fastneg.data.encode.listing, fastneg.data.encode.list_rows, fastneg.data.encode.listed_files, fastneg.data.encode.columns and
-fastneg.data.encode.label_texts are tested here.
+fastneg.data.encode.listing, fastneg.data.encode.list_rows, fastneg.data.encode.listed_files,
+fastneg.data.encode.columns and fastneg.data.encode.label_texts are tested here.
 """
 
 import csv
@@ -38,7 +38,9 @@ def labelled(src, tmp_path, **options):
     out = tmp_path / "out.beton"
     summary = encode(EncodeConfig(str(src), str(out), workers=1, **options))
     with BetonReader(out) as reader:
-        classes = None if reader.labels is None else [reader.classes[label] for label in reader.labels]
+        classes = (
+            None if reader.labels is None else [reader.classes[label] for label in reader.labels]
+        )
         return dict(zip(reader.names, classes or [None] * len(reader), strict=True)), summary
 
 
@@ -50,37 +52,85 @@ LISTS = {
     "Id and Target": ("x.csv", "Id,Target\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
     "path and target": ("x.csv", "path,target\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
     "img and class": ("x.csv", "img,class\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
-    "quotes, BOM, CRLF": ("x.csv", '\ufeff"Image Path","Class Name"\r\n"a.jpg","cat"\r\n"b.jpg","dog"\r\n"c.jpg","cat"\r\n', ABC),
+    "quotes, BOM, CRLF": (
+        "x.csv",
+        '\ufeff"Image Path","Class Name"\r\n"a.jpg","cat"\r\n"b.jpg","dog"\r\n"c.jpg","cat"\r\n',
+        ABC,
+    ),
     "semicolons": ("x.csv", "image;label\na.jpg;cat\nb.jpg;dog\nc.jpg;cat\n", ABC),
     "tabs in a csv": ("x.csv", "image\tlabel\na.jpg\tcat\nb.jpg\tdog\nc.jpg\tcat\n", ABC),
     "label first": ("x.tsv", "cat\ta.jpg\ndog\tb.jpg\ncat\tc.jpg\n", ABC),
-    "more columns": ("x.csv", "id,width,filename,breed\n7,1,a.jpg,cat\n8,1,b.jpg,dog\n9,1,c.jpg,cat\n", ABC),
+    "more columns": (
+        "x.csv",
+        "id,width,filename,breed\n7,1,a.jpg,cat\n8,1,b.jpg,dog\n9,1,c.jpg,cat\n",
+        ABC,
+    ),
     "an unknown header": ("x.csv", "image_id,level\na.jpg,2\nb.jpg,0\nc.jpg,2\n", NUMBERS),
     "an index of pandas": ("x.csv", ",image,label\n0,a.jpg,cat\n1,b.jpg,dog\n2,c.jpg,cat\n", ABC),
     "pandas without names": ("x.csv", "0,1\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
     "another language": ("x.csv", "Bild;Klasse\na.jpg;cat\nb.jpg;dog\nc.jpg;cat\n", ABC),
     "classes called Id": ("x.csv", "Image,Id\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
-    "classes called as columns": ("x.csv", "a.jpg,label\nb.jpg,class\nc.jpg,id\n", {"a.jpg": "label", "b.jpg": "class", "c.jpg": "id"}),
-    "classes of two words": ("x.txt", "a.jpg big cat\nb.jpg dog\nc.jpg dog\n", {"a.jpg": "big cat", "b.jpg": "dog", "c.jpg": "dog"}),
+    "classes called as columns": (
+        "x.csv",
+        "a.jpg,label\nb.jpg,class\nc.jpg,id\n",
+        {"a.jpg": "label", "b.jpg": "class", "c.jpg": "id"},
+    ),
+    "classes of two words": (
+        "x.txt",
+        "a.jpg big cat\nb.jpg dog\nc.jpg dog\n",
+        {"a.jpg": "big cat", "b.jpg": "dog", "c.jpg": "dog"},
+    ),
     "empty cells at the end": ("x.csv", "a.jpg,cat,\nb.jpg,dog,\nc.jpg,cat,\n", ABC),
     "line ends of old Macs": ("x.csv", "path,label\ra.jpg,cat\rb.jpg,dog\rc.jpg,cat\r", ABC),
     "a header behind #": ("x.csv", "# path,label\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n", ABC),
     "bars": ("x.csv", "a.jpg|cat\nb.jpg|dog\nc.jpg|cat\n", ABC),
-    "numbers with a base of 1": ("x.csv", "a.jpg,3\nb.jpg,1\nc.jpg,3\n", {"a.jpg": "3", "b.jpg": "1", "c.jpg": "3"}),
-    "JSON pairs, as StyleGAN has them": ("dataset.json", json.dumps({"labels": [[n, int(c)] for n, c in NUMBERS.items()]}), NUMBERS),
+    "numbers with a base of 1": (
+        "x.csv",
+        "a.jpg,3\nb.jpg,1\nc.jpg,3\n",
+        {"a.jpg": "3", "b.jpg": "1", "c.jpg": "3"},
+    ),
+    "JSON pairs, as StyleGAN has them": (
+        "dataset.json",
+        json.dumps({"labels": [[n, int(c)] for n, c in NUMBERS.items()]}),
+        NUMBERS,
+    ),
     "a path that begins with a slash": ("x.txt", "/a.jpg 2\n/b.jpg 0\n/c.jpg 2\n", NUMBERS),
     "paths of Windows": ("x.csv", ".\\a.jpg,2\n.\\b.jpg,0\n.\\c.jpg,2\n", NUMBERS),
     "words": ("x.txt", "a.jpg 2\nb.jpg 0\n\n# the last\nc.jpg 2\n", NUMBERS),
-    "Tiny-ImageNet": ("x.txt", "".join(f"{name}\t{label}\t0\t1\t30\t40\n" for name, label in ABC.items()), ABC),
-    "Kaggle's ids and boxes": ("x.csv", "ImageId,PredictionString\na,cat 1 2 3 4 cat 5 6 7 8 \nb,dog 1 2 3 4\nc,cat 1 2 3 4\n", ABC),
+    "Tiny-ImageNet": (
+        "x.txt",
+        "".join(f"{name}\t{label}\t0\t1\t30\t40\n" for name, label in ABC.items()),
+        ABC,
+    ),
+    "Kaggle's ids and boxes": (
+        "x.csv",
+        "ImageId,PredictionString\na,cat 1 2 3 4 cat 5 6 7 8 \nb,dog 1 2 3 4\nc,cat 1 2 3 4\n",
+        ABC,
+    ),
     "ids without a header": ("x.csv", "a,cat\nb,dog\nc,cat\n", ABC),
-    "JSON lines": ("metadata.jsonl", "".join(json.dumps({"file_name": n, "label": c}) + "\n" for n, c in ABC.items()), ABC),
-    "JSON numbers": ("x.jsonl", "".join(json.dumps({"image": n, "label": int(c)}) + "\n" for n, c in NUMBERS.items()), NUMBERS),
+    "JSON lines": (
+        "metadata.jsonl",
+        "".join(json.dumps({"file_name": n, "label": c}) + "\n" for n, c in ABC.items()),
+        ABC,
+    ),
+    "JSON numbers": (
+        "x.jsonl",
+        "".join(json.dumps({"image": n, "label": int(c)}) + "\n" for n, c in NUMBERS.items()),
+        NUMBERS,
+    ),
     "JSON of paths": ("x.json", json.dumps(ABC), ABC),
     "floats that are whole": ("x.csv", "path,label\na.jpg,2.0\nb.jpg,0.0\nc.jpg,2.0\n", NUMBERS),
     "zeros in front": ("x.csv", "path,label\na.jpg,002\nb.jpg,000\nc.jpg,002\n", NUMBERS),
-    "numbers and names": ("x.csv", "path,label\na.jpg,747\nb.jpg,A300\nc.jpg,747\n", {"a.jpg": "747", "b.jpg": "A300", "c.jpg": "747"}),
-    "large ids": ("x.csv", "path,label\na.jpg,12345678\nb.jpg,9\nc.jpg,9\n", {"a.jpg": "12345678", "b.jpg": "9", "c.jpg": "9"}),
+    "numbers and names": (
+        "x.csv",
+        "path,label\na.jpg,747\nb.jpg,A300\nc.jpg,747\n",
+        {"a.jpg": "747", "b.jpg": "A300", "c.jpg": "747"},
+    ),
+    "large ids": (
+        "x.csv",
+        "path,label\na.jpg,12345678\nb.jpg,9\nc.jpg,9\n",
+        {"a.jpg": "12345678", "b.jpg": "9", "c.jpg": "9"},
+    ),
 }
 
 
@@ -98,7 +148,11 @@ def test_numbers_are_the_labels_themselves(tmp_path):
     (tmp_path / "x.csv").write_text("path,label\na.jpg,3\nb.jpg,1.0\nc.jpg,007\n")
     labelled(tmp_path / "x.csv", tmp_path)
     with BetonReader(tmp_path / "out.beton") as reader:
-        assert dict(zip(reader.names, reader.labels.tolist(), strict=True)) == {"a.jpg": 3, "b.jpg": 1, "c.jpg": 7}
+        assert dict(zip(reader.names, reader.labels.tolist(), strict=True)) == {
+            "a.jpg": 3,
+            "b.jpg": 1,
+            "c.jpg": 7,
+        }
         assert reader.classes == [str(i) for i in range(8)]
     listed = classes_of(["3", "1.0", "007"], "abc", "x.csv")
     assert any("without an image: 5 of these (0, 2, 4, …)" in note for note in listed.notes)
@@ -107,9 +161,16 @@ def test_numbers_are_the_labels_themselves(tmp_path):
 
 def test_images_below_the_list_are_found_by_name(tmp_path):
     place(tmp_path, *(f"images/{name}" for name in ABC))
-    (tmp_path / "val_annotations.txt").write_text("".join(f"{n}\t{c}\t0\t0\t9\t9\n" for n, c in ABC.items()))
-    assert labelled(tmp_path / "val_annotations.txt", tmp_path)[0] == {f"images/{name}": c for name, c in ABC.items()}
-    assert "3 of 3 images, such as images/c.jpg" in read_list(tmp_path / "val_annotations.txt").notes[-1]
+    (tmp_path / "val_annotations.txt").write_text(
+        "".join(f"{n}\t{c}\t0\t0\t9\t9\n" for n, c in ABC.items())
+    )
+    assert labelled(tmp_path / "val_annotations.txt", tmp_path)[0] == {
+        f"images/{name}": c for name, c in ABC.items()
+    }
+    assert (
+        "3 of 3 images, such as images/c.jpg"
+        in read_list(tmp_path / "val_annotations.txt").notes[-1]
+    )
 
 
 def test_paths_with_commas_and_blanks(tmp_path):
@@ -126,21 +187,36 @@ def test_paths_with_commas_and_blanks(tmp_path):
 
 def test_a_split_column_is_told_and_can_be_chosen(tmp_path):
     place(tmp_path, *ABC)
-    (tmp_path / "x.csv").write_text("path,label,split\na.jpg,cat,train\nb.jpg,dog,val\nc.jpg,cat,train\n")
+    (tmp_path / "x.csv").write_text(
+        "path,label,split\na.jpg,cat,train\nb.jpg,dog,val\nc.jpg,cat,train\n"
+    )
     with pytest.raises(BetonError, match=r"split of .* holds train \(2\), val \(1\): give --split"):
         labelled(tmp_path / "x.csv", tmp_path)
     assert labelled(tmp_path / "x.csv", tmp_path, split=".")[0] == ABC
-    with pytest.raises(BetonError, match=r"--split is test, but column split of .* holds train \(2\), val \(1\)"):
+    with pytest.raises(
+        BetonError, match=r"--split is test, but column split of .* holds train \(2\), val \(1\)"
+    ):
         labelled(tmp_path / "x.csv", tmp_path, split="test")
-    assert labelled(tmp_path / "x.csv", tmp_path, split="Train")[0] == {"a.jpg": "cat", "c.jpg": "cat"}
+    assert labelled(tmp_path / "x.csv", tmp_path, split="Train")[0] == {
+        "a.jpg": "cat",
+        "c.jpg": "cat",
+    }
 
 
 def test_the_label_column_by_hand(tmp_path):
     place(tmp_path, *ABC)
-    (tmp_path / "x.csv").write_text("path,shape,colour\na.jpg,cat,red\nb.jpg,dog,blue\nc.jpg,cat,red\n")
-    with pytest.raises(BetonError, match=r"shape, colour is the label(.|\n)*path,shape,colour\n  a.jpg,cat,red\n"):
+    (tmp_path / "x.csv").write_text(
+        "path,shape,colour\na.jpg,cat,red\nb.jpg,dog,blue\nc.jpg,cat,red\n"
+    )
+    with pytest.raises(
+        BetonError, match=r"shape, colour is the label(.|\n)*path,shape,colour\n  a.jpg,cat,red\n"
+    ):
         labelled(tmp_path / "x.csv", tmp_path)
-    assert labelled(tmp_path / "x.csv", tmp_path, label_column="colour")[0] == {"a.jpg": "red", "b.jpg": "blue", "c.jpg": "red"}
+    assert labelled(tmp_path / "x.csv", tmp_path, label_column="colour")[0] == {
+        "a.jpg": "red",
+        "b.jpg": "blue",
+        "c.jpg": "red",
+    }
     assert labelled(tmp_path / "x.csv", tmp_path, label_column="2")[0] == ABC
     assert set(labelled(tmp_path / "x.csv", tmp_path, label_column="none")[0].values()) == {None}
     with pytest.raises(ConfigError, match="effect on lists only"):
@@ -154,24 +230,45 @@ REFUSED = {
     "NaN": ("path,label\na.jpg,nan\nb.jpg,1\n", "a.jpg has no label"),
     "no label": ("path,label\na.jpg,\nb.jpg,1\n", "line 2 of .*a.jpg, has no label"),
     "two spellings": ("path,label\na.jpg,7654321\nb.jpg,07654321\n", "are they one class"),
-    "several classes": ("path,label\na.jpg,cat 1 2 3 4 dog 1 2 3 4\nb.jpg,cat 1 2 3 4\n", "several classes, cat, dog"),
-    "a list as label": ("path,label\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\n", "one class for each image"),
-    "an odd line": ("path,label\na.jpg,1\nb.jpg,1,2\n", "line 3 of .* 3 columns where others have 2"),
+    "several classes": (
+        "path,label\na.jpg,cat 1 2 3 4 dog 1 2 3 4\nb.jpg,cat 1 2 3 4\n",
+        "several classes, cat, dog",
+    ),
+    "a list as label": (
+        "path,label\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\n",
+        "one class for each image",
+    ),
+    "an odd line": (
+        "path,label\na.jpg,1\nb.jpg,1,2\n",
+        "line 3 of .* 3 columns where others have 2",
+    ),
     "no images": ("x,y\n1,2\n3,4\n", "no column holds images(.|\n)*x,y\n  1,2"),
     "no path": ("path,label\n,1\nb.jpg,1\n", "line 2 of .* names no image"),
     "infinite": ("path,label\na.jpg,inf\nb.jpg,1\n", "a.jpg has the label inf"),
     "none among numbers": ("a.jpg,0\nb.jpg,1\nc.jpg,None\n", "c.jpg has no label .'None'"),
     "several numbers": ("Id,Target\na,16 0\nb,7\n", "line 2 of .*a, has the label 16 0"),
     "a header alone": ("path,label\n", "a header and nothing else"),
-    "no delimiter in the lines": ("path,label\na.jpg\nb.jpg\n", "line 1 of .*'path,label', 2 columns where others have 1"),
-    "a count before the header": ("3\nimage label\na.jpg 1\nb.jpg 2\n", "line 1 of .*'3', 1 columns"),
-    "one-hot labels": ("image,healthy,rust\na.jpg,1,0\nb.jpg,0,1\n", "healthy, rust is the label cannot be told"),
+    "no delimiter in the lines": (
+        "path,label\na.jpg\nb.jpg\n",
+        "line 1 of .*'path,label', 2 columns where others have 1",
+    ),
+    "a count before the header": (
+        "3\nimage label\na.jpg 1\nb.jpg 2\n",
+        "line 1 of .*'3', 1 columns",
+    ),
+    "one-hot labels": (
+        "image,healthy,rust\na.jpg,1,0\nb.jpg,0,1\n",
+        "healthy, rust is the label cannot be told",
+    ),
     "coordinates": ("filename,x,y\na.jpg,1,2\nb.jpg,3,4\n", "x, y is the label cannot be told"),
     "regression": ("image,age\na.jpg,1.5\nb.jpg,3\n", "a.jpg has the label 1.5"),
     "numbers of the lines": ("1 a.jpg\n2 b.jpg\n3 c.jpg\n", "column 1 counts the lines"),
     "an open quote": ('"a.jpg,1\nb.jpg,2\n', "cannot be read as a list"),
     "two images": ("a.jpg,b.jpg\nb.jpg,c.jpg\n", "all name images"),
-    "several labels": ("a.jpg,1,2\nb.jpg,1,2\n", "which of the columns column 2, column 3 (.|\n)*a.jpg,1,2\n  b.jpg,1,2"),
+    "several labels": (
+        "a.jpg,1,2\nb.jpg,1,2\n",
+        "which of the columns column 2, column 3 (.|\n)*a.jpg,1,2\n  b.jpg,1,2",
+    ),
 }
 
 
@@ -212,7 +309,11 @@ def test_a_list_that_is_no_utf8_or_no_file(tmp_path):
     os.mkfifo(tmp_path / "y.csv")
     with pytest.raises(BetonError, match=r"y.csv cannot be read: it is a FIFO"):
         read_list(tmp_path / "y.csv")
-    for text, said in (("{", "is no JSON"), ('{"images": []}', "no list of records"), ('["a.jpg", {}]', "record 1 of")):
+    for text, said in (
+        ("{", "is no JSON"),
+        ('{"images": []}', "no list of records"),
+        ('["a.jpg", {}]', "record 1 of"),
+    ):
         (tmp_path / "z.json").write_text(text)
         with pytest.raises(BetonError, match=said):
             read_list(tmp_path / "z.json")
@@ -232,7 +333,9 @@ def test_columns_that_are_not_taken_are_told(tmp_path):
 def test_only_a_list_whose_paths_all_fail_is_looked_for_elsewhere(tmp_path):
     place(tmp_path, "a.jpg", "old/b.jpg")
     (tmp_path / "x.csv").write_text("a.jpg,1\nb.jpg,0\n")
-    with pytest.raises(BetonError, match=r"not there: 1; the first is b.jpg \(line 2\): No such file"):
+    with pytest.raises(
+        BetonError, match=r"not there: 1; the first is b.jpg \(line 2\): No such file"
+    ):
         labelled(tmp_path / "x.csv", tmp_path)
 
 
@@ -240,7 +343,9 @@ def test_a_class_keeps_its_place_though_its_images_are_missing(tmp_path):
     place(tmp_path, "b.jpg", "c.jpg")
     (tmp_path / "x.csv").write_text("a.jpg,ant\nb.jpg,bee\nc.jpg,cat\n")
     found, summary = labelled(tmp_path / "x.csv", tmp_path, on_error="skip")
-    assert found == {"b.jpg": "bee", "c.jpg": "cat"} and summary["skipped"][0].startswith("a.jpg (line 1): ")
+    assert found == {"b.jpg": "bee", "c.jpg": "cat"} and summary["skipped"][0].startswith(
+        "a.jpg (line 1): "
+    )
     with BetonReader(tmp_path / "out.beton") as reader:
         assert reader.classes == ["ant", "bee", "cat"]
 
@@ -275,21 +380,31 @@ def test_folders_are_numbers_only_if_all_are_written_plainly():
         assert classes_of(texts, "ab", "x", folders=True).names == sorted(texts)
 
 
-WORDS = st.text("abcxyz _-é,;", min_size=1, max_size=8).map(str.strip).filter(lambda word: word not in ("", "na"))
+WORDS = (
+    st.text("abcxyz _-é,;", min_size=1, max_size=8)
+    .map(str.strip)
+    .filter(lambda word: word not in ("", "na"))
+)
 STEMS = st.text("ab ,;'é", max_size=5).map(str.lstrip)
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     rows=st.lists(st.tuples(STEMS, WORDS), min_size=1, max_size=6),
     delimiter=st.sampled_from([",", ";", "\t", "|", " ", "json"]),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
-    header=st.sampled_from([None, ("image", "label"), ("Path", "Class"), ("file_name", "target"), ("ImageId", "y")]),
+    header=st.sampled_from(
+        [None, ("image", "label"), ("Path", "Class"), ("file_name", "target"), ("ImageId", "y")]
+    ),
     swapped=st.booleans(),
     end=st.sampled_from(["\n", "\r\n"]),
     mark=st.sampled_from(["", "\ufeff"]),
 )
-def test_any_dialect_gives_back_names_and_labels(tmp_path, rows, delimiter, quoting, header, swapped, end, mark):
+def test_any_dialect_gives_back_names_and_labels(
+    tmp_path, rows, delimiter, quoting, header, swapped, end, mark
+):
     rows = [(f"{stem}{i}.jpg", label) for i, (stem, label) in enumerate(rows)]
     folder = Path(tempfile.mkdtemp(dir=tmp_path))  # files of other examples would decide
     place(folder, *(name for name, _ in rows))
@@ -297,9 +412,19 @@ def test_any_dialect_gives_back_names_and_labels(tmp_path, rows, delimiter, quot
     file, suffix = io.StringIO(), "csv"
     if delimiter == "json":
         keys, suffix = header or ("file_name", "label"), "jsonl"
-        file.write("".join(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + end for row in rows))
+        file.write(
+            "".join(
+                json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + end
+                for row in rows
+            )
+        )
     else:
-        csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(written)
+        csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(
+            written
+        )
     (folder / f"x.{suffix}").write_bytes((mark + file.getvalue()).encode())
     listed = read_list(folder / f"x.{suffix}")
-    assert (listed.names, listed.texts) == ([name for name, _ in rows], [label for _, label in rows])
+    assert (listed.names, listed.texts) == (
+        [name for name, _ in rows],
+        [label for _, label in rows],
+    )

@@ -1,5 +1,5 @@
-"""Shards as people have them: the labels of `encode` against those written by hand, or a refusal that
-names what is wrong; and which field of a foreign .beton file is the label.
+"""Shards as people have them: the labels of `encode` against those written by hand, or a refusal
+that names what is wrong; and which field of a foreign .beton file is the label.
 
 fastneg.data.encode.companions and fastneg.data.beton.label_field are tested here.
 """
@@ -29,14 +29,29 @@ SHARDS = {
     "cls": ([("0.cls", b"2\n"), ("1.cls", b"0")], ("2", "0")),
     "cls with a mark": ([("0.cls", b"\xef\xbb\xbf2"), ("1.cls", b"0")], ("2", "0")),
     "cls of floats": ([("0.cls", b"2.0"), ("1.cls", b"007")], ("2", "7")),
-    "class_name": ([("0.json", b'{"class_name": "cat"}'), ("1.json", b'{"class_name": "dog"}')], ("cat", "dog")),
+    "class_name": (
+        [("0.json", b'{"class_name": "cat"}'), ("1.json", b'{"class_name": "dog"}')],
+        ("cat", "dog"),
+    ),
     "target": ([("0.json", b'{"target": 1, "w": 3}'), ("1.json", b'{"target": 0}')], ("1", "0")),
     "Class": ([("0.json", b'{"Class": "b"}'), ("1.json", b'{"Class": "a"}')], ("b", "a")),
-    "label before class": ([(f"{i}.json", b'{"class": 9, "label": %d}' % i) for i in (0, 1)], ("0", "1")),
-    "cls before json": ([("0.cls", b"1"), ("0.json", b'{"label": "x"}'), ("1.cls", b"0")], ("1", "0")),
+    "label before class": (
+        [(f"{i}.json", b'{"class": 9, "label": %d}' % i) for i in (0, 1)],
+        ("0", "1"),
+    ),
+    "cls before json": (
+        [("0.cls", b"1"), ("0.json", b'{"label": "x"}'), ("1.cls", b"0")],
+        ("1", "0"),
+    ),
     "json before cls": ([("0.json", b"{"), ("0.cls", b"1"), ("1.cls", b"0")], ("1", "0")),
-    "a json beside a blank cls": ([("0.cls", b""), ("0.json", b'{"label": 3}'), ("1.cls", b"0")], ("3", "0")),
-    "captions": ([("0.json", b'{"caption": "a cat"}'), ("1.json", b'{"caption": "a dog"}')], (None, None)),
+    "a json beside a blank cls": (
+        [("0.cls", b""), ("0.json", b'{"label": 3}'), ("1.cls", b"0")],
+        ("3", "0"),
+    ),
+    "captions": (
+        [("0.json", b'{"caption": "a cat"}'), ("1.json", b'{"caption": "a dog"}')],
+        (None, None),
+    ),
 }
 
 
@@ -78,7 +93,11 @@ def test_labels_in_fields_of_several_names_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("members", "source", "said"),
     [
-        ([("0.json", b'{"label": 1, "label_name": "x"}'), ("1.json", b'{"label": 0}')], "the field label of .json files", "label_name"),
+        (
+            [("0.json", b'{"label": 1, "label_name": "x"}'), ("1.json", b'{"label": 0}')],
+            "the field label of .json files",
+            "label_name",
+        ),
         ([("0.cls", b"1"), ("0.json", b'{"class": 4}'), ("1.cls", b"0")], ".cls files", "class"),
         ([("0.json", b'{"boxes": []}')], "none", "boxes"),
         ([("0.txt", b"cat"), ("1.txt", b"dog")], "none", r".txt (2)"),
@@ -90,7 +109,10 @@ def test_what_shards_hold_and_is_not_taken_is_told(tmp_path, members, source, sa
 
 
 def test_fields_beside_images_in_folders_are_told(tmp_path):
-    path = tar(tmp_path / "x.tar", [("a/0.jpg", PHOTO), ("a/0.json", b'{"score": 4}'), ("a/readme.txt", b"")])
+    path = tar(
+        tmp_path / "x.tar",
+        [("a/0.jpg", PHOTO), ("a/0.json", b'{"score": 4}'), ("a/readme.txt", b"")],
+    )
     found = list_archives([path], SUFFIXES)
     assert found.labels_from == "the folders in the archives"
     assert found.notes == ["Fields of the .json files that are not taken: score."]
@@ -132,16 +154,26 @@ def test_no_other_number_stands_in_for_a_label_of_floats(tmp_path):
     (tmp_path / "x.beton.json").unlink(missing_ok=True)
     with BetonReader(path) as reader:
         assert reader.labels is None and reader.ints["index"].tolist() == [5]
-        with pytest.raises(ConfigError, match=r"no labels: .* image \(image\), label \(float\), index \(int\)"):
+        with pytest.raises(
+            ConfigError, match=r"no labels: .* image \(image\), label \(float\), index \(int\)"
+        ):
             labels_of(reader)
 
 
 def test_archives_with_several_parts_of_a_set_ask_which(tmp_path):
-    members = [(f"in100/{part}/{label}/{label}{part}.jpg", PHOTO) for part in ("train", "Val") for label in "ab"]
+    members = [
+        (f"in100/{part}/{label}/{label}{part}.jpg", PHOTO)
+        for part in ("train", "Val")
+        for label in "ab"
+    ]
     path = tar(tmp_path / "x.tar", members)
     with pytest.raises(ConfigError, match="holds train, val: give --split"):
         labelled(path, tmp_path)
-    assert labelled(path, tmp_path, split="val")[0] == {f"in100/Val/{label}/{label}Val.jpg": label for label in "ab"}
+    assert labelled(path, tmp_path, split="val")[0] == {
+        f"in100/Val/{label}/{label}Val.jpg": label for label in "ab"
+    }
     assert len(labelled(path, tmp_path, split=".")[0]) == 4
-    with pytest.raises(ConfigError, match=r"--split is test, which has no effect .*: there are train, val"):
+    with pytest.raises(
+        ConfigError, match=r"--split is test, which has no effect .*: there are train, val"
+    ):
         labelled(path, tmp_path, split="test")

@@ -1,4 +1,5 @@
-"""Under torchrun each message comes once, and that of one process alone names it (fastneg.recipes.once)."""
+"""Under torchrun each message comes once, and that of one process alone names it
+(fastneg.recipes.once)."""
 
 import os
 import signal
@@ -51,7 +52,10 @@ def test_a_process_that_is_told_to_end_still_says_what_only_it_knows(capsys, tmp
 def test_warnings_come_once_and_those_of_one_name_it(tmp_path):
     first, second = (Voice(place(rank), tmp_path) for rank in (0, 1))
     shown = []
-    plain, warnings.showwarning = warnings.showwarning, lambda message, *_, **__: shown.append(str(message))
+    plain, warnings.showwarning = (
+        warnings.showwarning,
+        lambda message, *_, **__: shown.append(str(message)),
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -73,12 +77,33 @@ def test_marks_of_jobs_long_gone_are_swept(tmp_path):
     assert not old.exists() and len([*tmp_path.iterdir()]) == 1
 
 
-FLAGS = ["--preset", "tiny_cpu", "--device", "cpu", "--image_size", "32", "--eval_resize", "32", "--bn", "none", "--threads", "1"]
+FLAGS = [
+    "--preset",
+    "tiny_cpu",
+    "--device",
+    "cpu",
+    "--image_size",
+    "32",
+    "--eval_resize",
+    "32",
+    "--bn",
+    "none",
+    "--threads",
+    "1",
+]
 CASES = {  # what is asked for: exit code of the processes, what is said
     "a wrong flag": (["--bathc_size", "8"], 2, "did you mean --batch_size?"),
-    "a refused config": (["--batch_size", "1", "--data", "{beton}"], 1, "--batch_size is 1: it must divide"),
+    "a refused config": (
+        ["--batch_size", "1", "--data", "{beton}"],
+        1,
+        "--batch_size is 1: it must divide",
+    ),
     "a missing file": (["--batch_size", "8", "--data", "{folder}/absent.beton"], 1, "absent.beton"),
-    "bad weights": (["--batch_size", "8", "--data", "{beton}", "--init", "{folder}/empty.pth"], 1, "empty.pth cannot be read as weights"),
+    "bad weights": (
+        ["--batch_size", "8", "--data", "{beton}", "--init", "{folder}/empty.pth"],
+        1,
+        "empty.pth cannot be read as weights",
+    ),
 }
 ONE = """
 import sys
@@ -95,7 +120,10 @@ def together(command, tmp_path, **settings):
         meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     own = {**os.environ, **meet, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path), **settings}
     streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-    started = [subprocess.Popen([sys.executable, *command], env={**own, **place(rank)}, **streams) for rank in (0, 1)]
+    started = [
+        subprocess.Popen([sys.executable, *command], env={**own, **place(rank)}, **streams)
+        for rank in (0, 1)
+    ]
     said = [process.communicate(timeout=240)[1] for process in started]
     return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
 
@@ -104,8 +132,12 @@ def together(command, tmp_path, **settings):
 def test_two_processes_that_fail_alike_say_so_once(case, beton, tmp_path):
     flags, code, said = CASES[case]
     (tmp_path / "empty.pth").touch()
-    flags = [flag.format(beton=beton, folder=tmp_path) for flag in [*flags, "--out", "{folder}/run"]]
-    (first, text), (second, silence) = together(["-m", "fastneg", "pretrain", *FLAGS, *flags], tmp_path)
+    flags = [
+        flag.format(beton=beton, folder=tmp_path) for flag in [*flags, "--out", "{folder}/run"]
+    ]
+    (first, text), (second, silence) = together(
+        ["-m", "fastneg", "pretrain", *FLAGS, *flags], tmp_path
+    )
     assert first == second == code
     assert text.count(said) == 1 and text.startswith("fastneg")
     assert "fastneg" not in silence
@@ -116,7 +148,16 @@ def test_an_error_of_one_process_alone_is_seen_with_its_rank_under_torchrun(tmp_
     script = tmp_path / "one.py"
     script.write_text(ONE)
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), "presets"],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            str(script),
+            "presets",
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -124,5 +165,7 @@ def test_an_error_of_one_process_alone_is_seen_with_its_rank_under_torchrun(tmp_
         check=False,
     )
     lines = [line for line in done.stderr.splitlines() if "has no flag --wrong" in line]
-    assert len(lines) == 1 and lines[0].startswith("process 1 (of 2, from 0): fastneg:"), done.stderr[-3000:]
+    assert len(lines) == 1 and lines[0].startswith("process 1 (of 2, from 0): fastneg:"), (
+        done.stderr[-3000:]
+    )
     assert "exitcode  : 2 " in done.stderr

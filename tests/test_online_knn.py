@@ -1,4 +1,5 @@
-"""kNN while training against the same taken with `fastneg knn`'s parts; in several processes the same as in one."""
+"""kNN while training against the same taken with `fastneg knn`'s parts; in several processes the
+same as in one."""
 
 import contextlib
 import os
@@ -28,7 +29,9 @@ ALONE = World(0, 1, torch.device("cpu"))
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("knn")
-    return make_beton(folder / "train.beton", 40), make_beton(folder / "val.beton", 20, classes=("d", "a", "c", "b"), seed=1)
+    return make_beton(folder / "train.beton", 40), make_beton(
+        folder / "val.beton", 20, classes=("d", "a", "c", "b"), seed=1
+    )
 
 
 def features(run, path, **options):
@@ -62,29 +65,39 @@ def test_without_a_file_every_tenth_image_asks_the_others(files, tmp_path):
     voting = torch.tensor([i for i in range(40) if i % 10])
     votes = knn_votes(found[asking], found[voting], labels[voting], 4, 36)
     assert row["images"] == 4 and row["voters"] == row["k"] == 36
-    assert row["top1"] == pytest.approx(100 * (votes.argmax(1) == labels[asking]).double().mean().item())
+    assert row["top1"] == pytest.approx(
+        100 * (votes.argmax(1) == labels[asking]).double().mean().item()
+    )
 
 
 def test_it_changes_nothing_in_the_training_and_misses_no_epoch_when_resumed(files, tmp_path):
     train, _ = files
     every = {"without": 0, "whole": 1, "parts": 1}
-    without, whole, parts = (settings(train, tmp_path / name, epochs=3, knn_every=often) for name, often in every.items())
+    without, whole, parts = (
+        settings(train, tmp_path / name, epochs=3, knn_every=often) for name, often in every.items()
+    )
     pretrain(without)
     pretrain(whole)
     for stop in (5, 3):  # at the end of an epoch, and within one
         pretrain(parts, stop_after=stop)
     pretrain(parts)
-    assert same_weights(tmp_path / "without", tmp_path / "whole") and same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert same_weights(tmp_path / "without", tmp_path / "whole") and same_weights(
+        tmp_path / "whole", tmp_path / "parts"
+    )
     assert [row["step"] for row in rows(tmp_path / "whole", "knn")] == [5, 10, 15]
     assert rows(tmp_path / "whole", "knn") == rows(tmp_path / "parts", "knn")
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts") == rows(tmp_path / "without")
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
-def test_a_signal_ends_it_and_the_same_command_takes_it_up_again(files, tmp_path, monkeypatch, epochs):
+def test_a_signal_ends_it_and_the_same_command_takes_it_up_again(
+    files, tmp_path, monkeypatch, epochs
+):
     """In the middle of training and after its last step."""
     train, _ = files
-    whole, parts = (settings(train, tmp_path / name, epochs=epochs, knn_every=1) for name in ("whole", "parts"))
+    whole, parts = (
+        settings(train, tmp_path / name, epochs=epochs, knn_every=1) for name in ("whole", "parts")
+    )
     pretrain(whole)
     monkeypatch.setattr(online_knn, "BATCH", 4)
     plain, calls = online_knn.embed, []
@@ -97,47 +110,99 @@ def test_a_signal_ends_it_and_the_same_command_takes_it_up_again(files, tmp_path
 
     monkeypatch.setattr(online_knn, "embed", embed)
     result = pretrain(parts)
-    assert not result.finished and result.signal == signal.SIGTERM and result.step == 5 and len(calls) == 3
+    assert (
+        not result.finished
+        and result.signal == signal.SIGTERM
+        and result.step == 5
+        and len(calls) == 3
+    )
     assert rows(tmp_path / "parts", "knn") == []
     monkeypatch.undo()
     assert pretrain(parts).finished
-    assert rows(tmp_path / "parts", "knn") == rows(tmp_path / "whole", "knn") and len(rows(tmp_path / "parts", "knn")) == epochs
+    assert (
+        rows(tmp_path / "parts", "knn") == rows(tmp_path / "whole", "knn")
+        and len(rows(tmp_path / "parts", "knn")) == epochs
+    )
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
 def test_two_processes_find_what_one_finds(beton, tmp_path):
-    """Each process takes a share of voters and queries, with the running statistics that the checkpoint holds."""
-    config = settings(beton, tmp_path / "run", epochs=1, knn_every=1, knn_val=str(beton), bn="none", bn_splits=None)
+    """Each process takes a share of voters and queries, with the running statistics that the
+    checkpoint holds."""
+    config = settings(
+        beton,
+        tmp_path / "run",
+        epochs=1,
+        knn_every=1,
+        knn_val=str(beton),
+        bn="none",
+        bn_splits=None,
+    )
     flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v not in (None, "")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "fastneg", "pretrain"]
-    subprocess.run([*command, "--preset=tiny_cpu", *flags], check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "fastneg",
+        "pretrain",
+    ]
+    subprocess.run(
+        [*command, "--preset=tiny_cpu", *flags],
+        check=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     (row,) = rows(tmp_path / "run", "knn")
     with BetonReader(beton) as reader, contextlib.ExitStack() as stack:
-        alone = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)(load_run(tmp_path / "run").backbone, False)
+        alone = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)(
+            load_run(tmp_path / "run").backbone, False
+        )
     assert row == {"kind": "knn", "step": 5, "epoch": 0, **alone}
 
 
 def test_images_that_cannot_be_used_neither_vote_nor_ask(files, tmp_path):
-    train, val = (make_beton(tmp_path / f"{name}.beton", count, seed=seed) for name, count, seed in (("train", 40, 0), ("val", 20, 1)))
+    train, val = (
+        make_beton(tmp_path / f"{name}.beton", count, seed=seed)
+        for name, count, seed in (("train", 40, 0), ("val", 20, 1))
+    )
     damage(train, 7, 8)
     damage(val, 0)
-    pretrain(settings(train, tmp_path / "run", epochs=1, knn_every=1, knn_val=str(val), max_bad_share=0.05))
+    pretrain(
+        settings(
+            train, tmp_path / "run", epochs=1, knn_every=1, knn_val=str(val), max_bad_share=0.05
+        )
+    )
     (row,) = rows(tmp_path / "run", "knn")
-    (voters, labels, _), (queries, answers, _) = (features(tmp_path / "run", path, max_bad_share=0.1) for path in (train, val))
+    (voters, labels, _), (queries, answers, _) = (
+        features(tmp_path / "run", path, max_bad_share=0.1) for path in (train, val)
+    )
     votes = knn_votes(queries, voters, labels, 4, 38)
     assert (row["images"], row["voters"], row["k"]) == (19, 38, 38)
     assert row["top1"] == pytest.approx(100 * (votes.argmax(1) == answers).double().mean().item())
 
 
 def test_every_process_asks_as_often_whatever_it_could_use(files, tmp_path, monkeypatch):
-    """`stopping` is a collective: a process that left it out, for a batch of bad images, would leave the others waiting."""
+    """`stopping` is a collective: a process that left it out, for a batch of bad images, would
+    leave the others waiting."""
     train, _ = files
     hurt = make_beton(tmp_path / "hurt.beton", 40)
     damage(hurt, 4, 5, 6, 7)
     monkeypatch.setattr(online_knn, "BATCH", 2)
     asked = {}
     for path in (train, hurt):
-        config = settings(path, tmp_path / path.stem, epochs=1, knn_every=1, knn_train=str(train), knn_val=str(path), max_bad_share=0.5)
+        config = settings(
+            path,
+            tmp_path / path.stem,
+            epochs=1,
+            knn_every=1,
+            knn_train=str(train),
+            knn_val=str(path),
+            max_bad_share=0.5,
+        )
         calls = []
         with BetonReader(path) as reader, contextlib.ExitStack() as stack:
             knn = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)

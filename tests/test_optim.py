@@ -1,4 +1,5 @@
-"""SGD and LARS against their plain definitions, guarded against gradients that are not finite; the published schedule."""
+"""SGD and LARS against their plain definitions, guarded against gradients that are not finite; the
+published schedule."""
 
 import copy
 import math
@@ -15,7 +16,10 @@ def test_steps_are_those_of_plain_sgd():
     config = moco_patch_in100().replace(weight_decay=0.01)
     ours, theirs = nn.Linear(5, 3), nn.Linear(5, 3)
     theirs.load_state_dict(ours.state_dict())
-    guarded, plain = GuardedSGD(ours.parameters(), config), torch.optim.SGD(theirs.parameters(), lr=0.5, momentum=0.9, weight_decay=0.01)
+    guarded, plain = (
+        GuardedSGD(ours.parameters(), config),
+        torch.optim.SGD(theirs.parameters(), lr=0.5, momentum=0.9, weight_decay=0.01),
+    )
     for lr in (0.5, 0.3, 0.1):
         inputs = torch.randn(4, 5)
         for model in (ours, theirs):
@@ -43,10 +47,18 @@ def plain_lars(weights, gradients, momenta, lr, momentum, decay, trust):
 
 
 def test_steps_are_those_of_plain_lars():
-    """With normalisation, biases and a layer of zeros, behind which the first gradients are zero too."""
+    """With normalisation, biases and a layer of zeros, behind which the first gradients are zero
+    too."""
     config = moco_patch_in100().replace(optimizer="lars", weight_decay=0.01, lars_trust=0.02)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.Linear(5, 2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 5),
+        nn.Linear(5, 2),
+    )
     nn.init.zeros_(model[4].weight)
     optimizer = GuardedLARS(model.parameters(), config)
     weights = {name: value.detach().double().clone() for name, value in model.named_parameters()}
@@ -58,7 +70,9 @@ def test_steps_are_those_of_plain_lars():
         torch.testing.assert_close(optimizer.step(lr).double(), norm, rtol=1e-5, atol=1e-6)
         plain_lars(weights, gradients, momenta, lr, 0.9, 0.01, 0.02)
         for name, value in model.named_parameters():
-            torch.testing.assert_close(value.double(), weights[name], rtol=1e-5, atol=1e-6, msg=name)
+            torch.testing.assert_close(
+                value.double(), weights[name], rtol=1e-5, atol=1e-6, msg=name
+            )
     assert not optimizer.bad
 
 
@@ -75,7 +89,9 @@ def test_lars_goes_on_from_its_state():
     for model, optimizer in ((first, one), (second, other)):
         model(torch.ones(2, 5)).square().sum().backward()
         optimizer.step(0.5)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -89,14 +105,18 @@ def test_no_step_is_applied_from_the_first_bad_gradient_on(name, bad):
     for factor in (bad, 1.0):  # a finite gradient after a bad one changes nothing either
         (factor * model(torch.randn(4, 5)).square().sum()).backward()
         optimizer.step(0.1)
-        assert all(torch.equal(one, other) for one, other in zip(model.parameters(), before, strict=True))
+        assert all(
+            torch.equal(one, other) for one, other in zip(model.parameters(), before, strict=True)
+        )
     assert optimizer.bad
 
 
 def test_the_schedule():
     config = moco_patch_in100().replace(lr=0.4, epochs=10)
     assert learning_rate(config, 0, 99, 100) == pytest.approx(0.4)
-    assert learning_rate(config, 5, 0, 100) == learning_rate(config, 5, 99, 100) == pytest.approx(0.2)
+    assert (
+        learning_rate(config, 5, 0, 100) == learning_rate(config, 5, 99, 100) == pytest.approx(0.2)
+    )
     steps = config.replace(lr_schedule="cosine_step")
     assert learning_rate(steps, 5, 50, 100) == pytest.approx(0.2 * (1 + math.cos(math.pi * 0.55)))
     assert learning_rate(steps, 9, 99, 100) > 0
@@ -109,5 +129,8 @@ def test_warm_up_rises_step_by_step_and_the_cosine_takes_the_rest(schedule):
     assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
     assert rates[10] == pytest.approx(2.0)
     assert rates[35] == pytest.approx(1.0)  # half of the ten epochs that are left
-    places = [(step - 10) // 5 / 10 if schedule == "cosine_epoch" else (step - 10) / 50 for step in range(10, 60)]
+    places = [
+        (step - 10) // 5 / 10 if schedule == "cosine_epoch" else (step - 10) / 50
+        for step in range(10, 60)
+    ]
     assert rates[10:] == pytest.approx([1 + math.cos(math.pi * place) for place in places])

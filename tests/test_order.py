@@ -10,11 +10,16 @@ def whole(order, epoch=0):
 
 def test_an_epoch_covers_what_it_promises():
     dropped = whole(EpochOrder(103, 10, seed=1))
-    assert dropped.dtype == np.int64 and len(dropped) == len(set(dropped.tolist())) == 100 and set(dropped.tolist()) < set(range(103))
+    assert (
+        dropped.dtype == np.int64
+        and len(dropped) == len(set(dropped.tolist())) == 100
+        and set(dropped.tolist()) < set(range(103))
+    )
     padded = EpochOrder(103, 10, seed=1, last="pad")
     counted = [padded.batch(0, i)[: padded.valid(i)] for i in range(padded.iterations)]
     assert sorted(np.concatenate(counted).tolist()) == list(range(103))
-    assert (padded.batch(0, 10)[3:] == padded.batch(0, 10)[2]).all()  # filled with repeats of the last sample
+    # filled with repeats of the last sample
+    assert (padded.batch(0, 10)[3:] == padded.batch(0, 10)[2]).all()
     assert [padded.valid(i) for i in (0, 9, 10)] == [10, 10, 3]
 
 
@@ -22,7 +27,10 @@ def test_an_epoch_covers_what_it_promises():
 @pytest.mark.parametrize("world_size", [2, 3, 6])
 def test_ranks_share_the_batches_of_one_process(last, world_size):
     one = EpochOrder(100, 12, seed=5, last=last)
-    ranks = [EpochOrder(100, 12, seed=5, rank=rank, world_size=world_size, last=last) for rank in range(world_size)]
+    ranks = [
+        EpochOrder(100, 12, seed=5, rank=rank, world_size=world_size, last=last)
+        for rank in range(world_size)
+    ]
     assert {rank.iterations for rank in ranks} == {one.iterations}
     for i in range(one.iterations):
         parts = [rank.batch(3, i) for rank in ranks]
@@ -47,7 +55,10 @@ def test_a_batch_is_the_callers_own():
 
 
 def test_epochs_and_seeds_differ_and_an_unshuffled_order_is_the_files():
-    orders = [whole(EpochOrder(1000, 10, seed=seed), epoch).tolist() for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    orders = [
+        whole(EpochOrder(1000, 10, seed=seed), epoch).tolist()
+        for seed, epoch in ((0, 0), (0, 1), (1, 0))
+    ]
     assert orders[0] != orders[1] != orders[2] != orders[0]
     assert whole(EpochOrder(1000, 10, order="sequential"), 7).tolist() == list(range(1000))
 
@@ -56,7 +67,8 @@ def test_every_order_is_equally_likely():
     counts = np.zeros((4, 4))
     for seed in range(2000):
         counts[np.arange(4), EpochOrder(4, 4, seed=seed).batch(0, 0)] += 1
-    assert abs(counts - 500).max() < 5 * np.sqrt(2000 * 0.25 * 0.75)  # each sample in each place: 5 standard deviations
+    # each sample in each place: 5 standard deviations
+    assert abs(counts - 500).max() < 5 * np.sqrt(2000 * 0.25 * 0.75)
 
 
 def test_the_order_is_the_same_with_every_numpy():
@@ -106,7 +118,10 @@ def paged(length, page=75, **settings):
 @pytest.mark.parametrize("last", ["drop", "pad"])
 def test_page_order_takes_every_sample_once_whatever_the_number_of_ranks(world_size, last):
     length = 1003
-    ranks = [paged(length, 40, window=4, seed=3, rank=rank, world_size=world_size, last=last) for rank in range(world_size)]
+    ranks = [
+        paged(length, 40, window=4, seed=3, rank=rank, world_size=world_size, last=last)
+        for rank in range(world_size)
+    ]
     assert {rank.iterations for rank in ranks} == {1003 // 12 if last == "drop" else 84}
     seen = []
     for rank in ranks:
@@ -119,7 +134,8 @@ def test_page_order_takes_every_sample_once_whatever_the_number_of_ranks(world_s
 
 
 def test_page_order_reads_pages_whole_and_within_a_window():
-    """A rank takes up a page, uses it up within its window, and does not come back: so it is read once, in one piece."""
+    """A rank takes up a page, uses it up within its window, and does not come back: so it is read
+    once, in one piece."""
     for rank in range(2):
         order = paged(6000, 75, window=8, seed=1, rank=rank, world_size=2)
         pages = whole(order, 1) // 75
@@ -133,7 +149,8 @@ def test_page_order_reads_pages_whole_and_within_a_window():
 
 
 def test_page_order_mixes_the_classes_of_a_sorted_file():
-    """100 classes of 1300 samples one after the other, 75 samples a page: a batch of 256 shows most of a window's 64 pages."""
+    """100 classes of 1300 samples one after the other, 75 samples a page: a batch of 256 shows most
+    of a window's 64 pages."""
     labels = np.repeat(np.arange(100), 1300)
     order = EpochOrder(len(labels), 256, order="page", pages=np.arange(len(labels)) // 75, seed=0)
     kinds = [len(set(labels[order.batch(0, i)].tolist())) for i in range(0, order.iterations, 10)]
@@ -152,8 +169,17 @@ def test_page_order_can_start_anywhere():
 @pytest.mark.parametrize("order", ["random", "page", "sequential"])
 @pytest.mark.parametrize("start", [0, 7, 80])
 def test_what_is_due_was_read_ahead(order, start):
-    """Whatever a batch takes was announced before its turn, once each, from wherever the epoch began."""
-    drawn = EpochOrder(1000, 12, order=order, pages=np.arange(1000) // 20 if order == "page" else None, window=5, rank=1, world_size=2)
+    """Whatever a batch takes was announced before its turn, once each, from wherever the epoch
+    began."""
+    drawn = EpochOrder(
+        1000,
+        12,
+        order=order,
+        pages=np.arange(1000) // 20 if order == "page" else None,
+        window=5,
+        rank=1,
+        world_size=2,
+    )
     announced = []
     for i in range(start, drawn.iterations):
         announced += drawn.ahead(1, i, first=i == start).tolist()

@@ -13,11 +13,16 @@ def test_shape_format_and_dtype():
         out = patch_negatives(images, 2, (8, 20))
         assert out.shape == (3, 2, 3, 40, 40) and out.dtype == dtype
     images = torch.randn(3, 3, 40, 40).to(memory_format=torch.channels_last)
-    assert patch_negatives(images, 2, (8, 20)).flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert (
+        patch_negatives(images, 2, (8, 20))
+        .flatten(0, 1)
+        .is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def test_every_tile_is_a_patch_of_its_own_image():
-    images = torch.arange(2 * 48 * 48, dtype=torch.float32).view(2, 1, 48, 48)  # each pixel names its place
+    # each pixel names its place
+    images = torch.arange(2 * 48 * 48, dtype=torch.float32).view(2, 1, 48, 48)
     generator = torch.Generator().manual_seed(0)
     out = patch_negatives(images, 3, (8, 20), generator)
     _, sizes = draw_patches(images.shape, 3, (8, 20), "cpu", torch.Generator().manual_seed(0))
@@ -35,7 +40,9 @@ def test_every_tile_is_a_patch_of_its_own_image():
 
 
 def test_corners_and_sizes_are_uniform_and_reach_both_ends():
-    offsets, sizes = draw_patches((64, 3, 24, 24), 8, (4, 10), "cpu", torch.Generator().manual_seed(1))
+    offsets, sizes = draw_patches(
+        (64, 3, 24, 24), 8, (4, 10), "cpu", torch.Generator().manual_seed(1)
+    )
     assert set(sizes.unique().tolist()) == set(range(4, 11))
     counts = torch.bincount(sizes.flatten(), minlength=11)[4:].float()
     assert (counts / counts.mean() - 1).abs().max() < 0.5
@@ -53,7 +60,10 @@ def test_a_patch_as_large_as_the_image_is_the_image():
 
 def test_the_generator_decides():
     images = torch.randn(4, 3, 32, 32)
-    one, same, other = (patch_negatives(images, 1, (4, 8), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    one, same, other = (
+        patch_negatives(images, 1, (4, 8), torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
+    )
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 

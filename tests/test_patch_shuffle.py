@@ -30,7 +30,9 @@ def definition(images, offsets, patch_sizes):
 def draw(rows, copies, channels, height, width, dtype=torch.float32, smallest=5, seed=0):
     g = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (rows, channels, height, width), generator=g).to(dtype)
-    sizes = torch.randint(smallest, min(height, width) + 1, (rows, copies), generator=g, dtype=torch.int32)
+    sizes = torch.randint(
+        smallest, min(height, width) + 1, (rows, copies), generator=g, dtype=torch.int32
+    )
     sizes[0, 0] = smallest
     grid = -(-max(height, width) // smallest)
     room = torch.tensor([height, width]) - sizes[:, :, None, None, None]
@@ -44,11 +46,15 @@ def on_device(*tensors):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+)
 def test_equals_the_definition(backend, memory_format, dtype):
     images, offsets, sizes = draw(2, 2, 3, 23, 31, dtype)
     truth = definition(images, offsets, sizes)
-    images, offsets, sizes = on_device(images.contiguous(memory_format=memory_format), offsets, sizes)
+    images, offsets, sizes = on_device(
+        images.contiguous(memory_format=memory_format), offsets, sizes
+    )
     out = patch_shuffle(images, offsets, sizes, backend=backend)
     assert out.dtype == dtype and torch.equal(out.cpu(), truth)
     assert out.flatten(0, 1).is_contiguous(memory_format=memory_format)
@@ -57,9 +63,12 @@ def test_equals_the_definition(backend, memory_format, dtype):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.bfloat16, torch.float32, torch.int64, torch.complex64])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.bool, torch.bfloat16, torch.float32, torch.int64, torch.complex64]
+)
 def test_the_runs_of_pixels_that_a_cpu_copies(monkeypatch, dtype, memory_format, threads):
-    """They serve all rows without gaps, of either format, and give what the gathering of pixels gives."""
+    """They serve all rows without gaps, of either format, and give what the gathering of pixels
+    gives."""
     images, offsets, sizes = draw(3, 2, 3, 37, 23, smallest=4)
     images = images.to(dtype).contiguous(memory_format=memory_format)
     gather = module._reference
@@ -78,15 +87,23 @@ def test_pixels_are_gathered_where_runs_do_not_serve(monkeypatch):
     images, offsets, sizes = draw(2, 2, 3, 20, 24)
     truth = definition(images, offsets, sizes)
     last = images.contiguous(memory_format=torch.channels_last)
-    assert torch.equal(patch_shuffle(last, offsets, sizes, backend="torch", out=torch.empty_like(truth)), truth)
-    assert torch.equal(patch_shuffle(images.to(torch.complex128), offsets, sizes, backend="torch").real.float(), truth)
+    assert torch.equal(
+        patch_shuffle(last, offsets, sizes, backend="torch", out=torch.empty_like(truth)), truth
+    )
+    assert torch.equal(
+        patch_shuffle(images.to(torch.complex128), offsets, sizes, backend="torch").real.float(),
+        truth,
+    )
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "fastneg.kernels.patch_shuffle_cpu", None)
     assert torch.equal(patch_shuffle(images, offsets, sizes, backend="torch"), truth)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("channels", "height", "width", "smallest"), [(1, 16, 16, 4), (3, 17, 8, 1), (4, 8, 40, 8), (5, 7, 7, 7)])
+@pytest.mark.parametrize(
+    ("channels", "height", "width", "smallest"),
+    [(1, 16, 16, 4), (3, 17, 8, 1), (4, 8, 40, 8), (5, 7, 7, 7)],
+)
 def test_other_shapes_and_a_single_copy(backend, channels, height, width, smallest):
     images, offsets, sizes = draw(3, 1, channels, height, width, smallest=smallest)
     truth = definition(images, offsets, sizes)[:, 0]
@@ -96,7 +113,8 @@ def test_other_shapes_and_a_single_copy(backend, channels, height, width, smalle
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_patch_size_divides_exactly(backend):
-    """A product with a rounded 1/p would put some pixels at tile borders (p = 41, 47, 55 …) into the tile before."""
+    """A product with a rounded 1/p would put some pixels at tile borders (p = 41, 47, 55 …) into
+    the tile before."""
     sizes = torch.arange(16, 225, dtype=torch.int32)[:, None]
     images = torch.arange(224.0).expand(len(sizes), 1, 1, 224).contiguous()
     left = (torch.arange(14) * 31 % (225 - sizes)).int()[:, None, None, :].expand(-1, 1, 14, -1)
@@ -123,11 +141,16 @@ def test_strided_images_and_a_given_buffer(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_straight_into_the_batch_of_the_key_encoder(backend, memory_format):
-    """One buffer for a key view and M negatives of each image: the negatives are written behind the views, in its memory format."""
+    """One buffer for a key view and M negatives of each image: the negatives are written behind the
+    views, in its memory format."""
     images, offsets, sizes = draw(2, 3, 3, 20, 24, torch.bfloat16)
     truth = definition(images, offsets, sizes)
-    batch = torch.zeros(2 + 2 * 3, 3, 20, 24, dtype=torch.bfloat16, device=DEVICE).contiguous(memory_format=memory_format)
-    images, offsets, sizes = on_device(images.contiguous(memory_format=memory_format), offsets, sizes)
+    batch = torch.zeros(2 + 2 * 3, 3, 20, 24, dtype=torch.bfloat16, device=DEVICE).contiguous(
+        memory_format=memory_format
+    )
+    images, offsets, sizes = on_device(
+        images.contiguous(memory_format=memory_format), offsets, sizes
+    )
     patch_shuffle(images, offsets, sizes, backend=backend, out=batch[2:].unflatten(0, (2, 3)))
     assert torch.equal(batch[2:].cpu(), truth.flatten(0, 1)) and not batch[:2].any()
 
@@ -145,11 +168,15 @@ def test_the_identity():
     images, _, _ = draw(2, 1, 3, 16, 16)
     corner = torch.arange(0, 16, 4, dtype=torch.int32)
     offsets = torch.stack(torch.meshgrid(corner, corner, indexing="ij"), -1).expand(2, 4, 4, 2)
-    assert torch.equal(patch_shuffle(images, offsets, torch.full((2,), 4, dtype=torch.int32)), images)
+    assert torch.equal(
+        patch_shuffle(images, offsets, torch.full((2,), 4, dtype=torch.int32)), images
+    )
 
 
 def test_an_empty_batch():
-    assert patch_shuffle(*draw(2, 1, 3, 8, 8)[:1], torch.zeros(2, 0, 2, 2, 2).int(), torch.zeros(2, 0).int()).shape == (2, 0, 3, 8, 8)
+    assert patch_shuffle(
+        *draw(2, 1, 3, 8, 8)[:1], torch.zeros(2, 0, 2, 2, 2).int(), torch.zeros(2, 0).int()
+    ).shape == (2, 0, 3, 8, 8)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -160,13 +187,18 @@ def test_images_that_require_a_gradient_pass_and_get_none(backend):
 
 def test_compiles_without_a_graph_break():
     images, offsets, sizes = draw(2, 2, 3, 12, 12)
-    compiled = torch.compile(lambda *args: patch_shuffle(*args) + 1, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(
+        lambda *args: patch_shuffle(*args) + 1, fullgraph=True, backend="aot_eager"
+    )
     assert torch.equal(compiled(images, offsets, sizes), definition(images, offsets, sizes) + 1)
 
 
 def test_the_operator_is_registered_well():
     images, offsets, sizes = draw(2, 2, 3, 12, 12)
-    torch.library.opcheck(torch.ops.fastneg.patch_shuffle, (images, offsets, sizes, "torch", torch.empty(2, 2, 3, 12, 12)))
+    torch.library.opcheck(
+        torch.ops.fastneg.patch_shuffle,
+        (images, offsets, sizes, "torch", torch.empty(2, 2, 3, 12, 12)),
+    )
 
 
 def wrong_shapes():
@@ -179,7 +211,11 @@ def wrong_shapes():
     yield (images, offsets.long(), sizes), {}, "offsets have dtype torch.int64: int32"
     yield (images, offsets, sizes.float()), {}, "patch_sizes have dtype torch.float32: int32"
     yield (images, offsets.to("meta"), sizes), {}, "offsets are on meta but images on cpu"
-    yield (images, offsets, sizes), {"out": torch.empty(2, 2, 3, 12, 13)}, "out is .2, 2, 3, 12, 13."
+    yield (
+        (images, offsets, sizes),
+        {"out": torch.empty(2, 2, 3, 12, 13)},
+        "out is .2, 2, 3, 12, 13.",
+    )
     yield (images, offsets, sizes), {"out": torch.empty(2, 2, 3, 12, 12).half()}, "torch.float16"
     yield (images, offsets[:, 0], sizes[:, 0]), {"out": images}, "out is the images themselves"
     yield (images, offsets, sizes), {"backend": "gpu"}, "backend is 'gpu'"
@@ -196,7 +232,10 @@ def test_a_callers_mistake_is_named(args, options, message):
     [
         (lambda offsets, sizes: offsets.add_(20), "source rows"),
         (lambda offsets, sizes: offsets[..., 1].sub_(20), "source columns"),
-        (lambda offsets, sizes: sizes.fill_(2), "offsets have 3 entries a side but patches of 2 pixels need 6"),
+        (
+            lambda offsets, sizes: sizes.fill_(2),
+            "offsets have 3 entries a side but patches of 2 pixels need 6",
+        ),
         (lambda offsets, sizes: sizes.zero_(), "patch_sizes hold 0"),
     ],
 )
@@ -220,7 +259,9 @@ def test_the_kernel_never_reads_outside_the_image():
 def test_a_large_batch_on_the_gpu(memory_format):
     images, offsets, sizes = draw(64, 4, 3, 224, 224, torch.bfloat16, smallest=16)
     truth = patch_shuffle(images, offsets, sizes)
-    images, offsets, sizes = on_device(images.contiguous(memory_format=memory_format), offsets, sizes)
+    images, offsets, sizes = on_device(
+        images.contiguous(memory_format=memory_format), offsets, sizes
+    )
     assert torch.equal(patch_shuffle(images, offsets, sizes).cpu(), truth)
 
 

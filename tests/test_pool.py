@@ -33,7 +33,8 @@ def _interrupt_yourself(number):
 
 
 def test_an_interrupt_is_the_parents_business():
-    assert list(in_order(_interrupt_yourself, range(4), workers=2)) == [0, 1, 2, 3]  # Ctrl-C reaches idle workers too
+    # Ctrl-C reaches idle workers too
+    assert list(in_order(_interrupt_yourself, range(4), workers=2)) == [0, 1, 2, 3]
 
 
 def _refuse(number):
@@ -80,7 +81,9 @@ def _gone(pid):
 
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_workers_end_with_the_generator(method):
-    results = in_order(_sleep, [0, 0, 600, 600, 600], workers=2, context=multiprocessing.get_context(method))
+    results = in_order(
+        _sleep, [0, 0, 600, 600, 600], workers=2, context=multiprocessing.get_context(method)
+    )
     pids = {next(results), next(results)}
     results.close()
     assert all(_gone(pid) for pid in pids)
@@ -89,13 +92,18 @@ def test_workers_end_with_the_generator(method):
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_workers_end_when_their_parent_is_killed(method, tmp_path):
     script = (
-        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1]); import test_pool; from fastneg.data.encode.pool import in_order\n"
-        "if __name__ == '__main__':\n"
-        "    for pid in in_order(test_pool._sleep, [0.2] * 1000, 2, multiprocessing.get_context(sys.argv[2])): print(pid, flush=True)"
+        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1]); import test_pool; from "
+        "fastneg.data.encode.pool import in_order\nif __name__ == '__main__':\n    for pid in "
+        "in_order(test_pool._sleep, [0.2] * 1000, 2, multiprocessing.get_context(sys.argv[2])): "
+        "print(pid, flush=True)"
     )
     path = tmp_path / "job.py"
     path.write_text(script)
-    job = subprocess.Popen([sys.executable, str(path), str(Path(__file__).parent), method], stdout=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [sys.executable, str(path), str(Path(__file__).parent), method],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     pids = {int(job.stdout.readline()) for _ in range(4)}
     job.kill()
     job.wait(120)
@@ -118,8 +126,10 @@ def test_results_come_in_order_and_a_dead_worker_is_an_error():
 
 
 def _buffers(number):
-    time.sleep(0.01 * (number % 3 == 0))  # later results wait for earlier ones, and for slots of memory
-    sizes = (number + 1, 5 << 20, 0, 5 << 20)  # the last has no room beside the others: it comes as bytes
+    # later results wait for earlier ones, and for slots of memory
+    time.sleep(0.01 * (number % 3 == 0))
+    # the last has no room beside the others: it comes as bytes
+    sizes = (number + 1, 5 << 20, 0, 5 << 20)
     return number, [pickle.PickleBuffer(bytes([number % 251]) * size) for size in sizes]
 
 
@@ -127,7 +137,9 @@ def _buffers(number):
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_buffers_come_through_shared_memory(workers, method):
     kinds, count = [], 3 * SLOTS
-    for number, buffers in in_order(_buffers, range(count), workers, multiprocessing.get_context(method)):
+    for number, buffers in in_order(
+        _buffers, range(count), workers, multiprocessing.get_context(method)
+    ):
         views = [memoryview(buffer) for buffer in buffers]
         assert [view.nbytes for view in views] == [number + 1, 5 << 20, 0, 5 << 20]
         assert all(view == bytes([number % 251]) * view.nbytes for view in views)

@@ -1,4 +1,5 @@
-"""Items come in order and bounded ahead; errors surface where they are taken; no wait is endless."""
+"""Items come in order and bounded ahead; errors surface where they are taken; no wait is
+endless."""
 
 import threading
 import time
@@ -60,6 +61,9 @@ def test_a_wait_that_is_too_long_says_for_what():
         yield 0
 
     producer = Producer(items(), 0.2, "the next batch of x.beton", 2)
-    with pytest.raises(TimeoutError, match=r"Waited 0 s for (the next batch|the thread that makes the next batch) of x\.beton"):
+    with pytest.raises(
+        TimeoutError,
+        match=r"Waited 0 s for (the next batch|the thread that makes the next batch) of x\.beton",
+    ):
         next(iter(producer))
     release.set()

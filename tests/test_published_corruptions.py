@@ -1,4 +1,5 @@
-"""Every corruption and severity against the second writing of the published definitions, on photographs and on the same random numbers.
+"""Every corruption and severity against the second writing of the published definitions, on
+photographs and on the same random numbers.
 
 fastneg.evaluation.corruptions.digital, the other families together, and
 fastneg.evaluation.corruptions.levels are tested here.
@@ -24,8 +25,13 @@ TABLES = {224: 224, 96: 64, 64: 64, 32: 32}
 
 def photographs(side):
     """(2, side, side, 3) uint8: the middle of a temple and of a flower."""
-    middles = [Image.fromarray(image).resize((384, 256)).crop((80, 16, 304, 240)) for image in load_sample_images().images]
-    return np.stack([np.asarray(middle.resize((side, side), Image.Resampling.BOX)) for middle in middles])
+    middles = [
+        Image.fromarray(image).resize((384, 256)).crop((80, 16, 304, 240))
+        for image in load_sample_images().images
+    ]
+    return np.stack(
+        [np.asarray(middle.resize((side, side), Image.Resampling.BOX)) for middle in middles]
+    )
 
 
 def as_images(pixels):
@@ -84,9 +90,11 @@ def as_published(name, given, side):
 @pytest.mark.parametrize("side", TABLES)
 @pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "shot_noise"])
 def test_a_corruption_is_the_published_one(drawn, name, side):
-    """To the level, but where float32 falls on the other side of a whole number: in at most 0.2% of the values, by one level.
+    """To the level, but where float32 falls on the other side of a whole number: in at most 0.2% of
+    the values, by one level.
 
-    Spatter's water stretches such a difference, and one of OpenCV's versions in the distance to an edge, to some levels in 1%.
+    Spatter's water stretches such a difference, and one of OpenCV's versions in the distance to an
+    edge, to some levels in 1%.
     """
     share, most = (0.01, 8) if name == "spatter" else (0.002, 1)
     pixels = photographs(side)
@@ -94,26 +102,40 @@ def test_a_corruption_is_the_published_one(drawn, name, side):
         picture = pixels[severity % 2]
         given = drawn if CORRUPTIONS[name].random else []
         found = levels(corrupt(as_images(picture[None]), name, severity, [severity]))[0]
-        truth = np.floor(published(name, picture, severity, TABLES[side], as_published(name, given, side)) + 1e-3)
+        truth = np.floor(
+            published(name, picture, severity, TABLES[side], as_published(name, given, side)) + 1e-3
+        )
         off = np.abs(found - truth)
-        assert off.max() <= most and (off > 0).mean() <= share, f"severity {severity}: {off.max()} levels, {(off > 0).mean():.2%}"
+        assert off.max() <= most and (off > 0).mean() <= share, (
+            f"severity {severity}: {off.max()} levels, {(off > 0).mean():.2%}"
+        )
         assert np.abs(truth - picture).mean() > 0.4, "the image stayed as it was"
 
 
 @pytest.mark.parametrize("table", CONSTANTS)
 def test_shot_noise_is_poissons(table):
-    """The counts of two levels against Poisson's distribution with the published photons: every probability, the mean, the variance."""
+    """The counts of two levels against Poisson's distribution with the published photons: every
+    probability, the mean, the variance."""
     for severity in SEVERITIES:
         photons = CONSTANTS[table]["shot_noise"][severity - 1]
         for level in (26, 128):
-            images = torch.full((8, 3, table, table), level / 255) if table == 32 else torch.full((2, 3, 64, 64), level / 255)
+            images = (
+                torch.full((8, 3, table, table), level / 255)
+                if table == 32
+                else torch.full((2, 3, 64, 64), level / 255)
+            )
             draws = Draws("cpu", "shot_noise", severity, range(len(images)))
             counts = (CORRUPTIONS["shot_noise"].function(images, photons, draws) * photons).double()
             assert (counts - counts.round()).abs().max() < 1e-3
             truth = stats.poisson(photons * level / 255)
-            found = np.bincount(counts.round().long().flatten(), minlength=int(truth.ppf(0.9999)) + 1) / counts.numel()
+            found = (
+                np.bincount(counts.round().long().flatten(), minlength=int(truth.ppf(0.9999)) + 1)
+                / counts.numel()
+            )
             assert np.abs(found - truth.pmf(np.arange(len(found)))).max() < 0.015
-            assert counts.mean().item() == pytest.approx(truth.mean(), abs=5 * truth.std() / counts.numel() ** 0.5)
+            assert counts.mean().item() == pytest.approx(
+                truth.mean(), abs=5 * truth.std() / counts.numel() ** 0.5
+            )
             assert counts.var().item() == pytest.approx(truth.var(), rel=0.06)
     one = corrupt(torch.full((4, 3, table, table), 128 / 255), "shot_noise", 3, range(4))
     photons = CONSTANTS[table]["shot_noise"][2]
@@ -134,11 +156,15 @@ def test_the_constants_are_the_published_ones(name):
 
 
 def test_elastic_shifts_photographs_as_far_as_published():
-    """At 224 px severities 1 and 2 are above all an affine map: some 40 and 49 levels of mean change on photographs, then 12 to 20."""
+    """At 224 px severities 1 and 2 are above all an affine map: some 40 and 49 levels of mean
+    change on photographs, then 12 to 20."""
     pixels = photographs(224)
     index = range(8)
     images = as_images(pixels)[torch.arange(8) % 2]
-    change = [255 * (corrupt(images, "elastic_transform", severity, index) - images).abs().mean().item() for severity in SEVERITIES]
+    change = [
+        255 * (corrupt(images, "elastic_transform", severity, index) - images).abs().mean().item()
+        for severity in SEVERITIES
+    ]
     assert 33 < change[0] < 47 and 40 < change[1] < 57 and change[0] < change[1]
     assert all(9 < each < 22 for each in change[2:])
 
@@ -150,13 +176,16 @@ def test_the_affine_map_is_opencvs(severity):
     corners = np.float32([[186, 186], [186, 38], [38, 38]])
     moves = np.float32(np.random.default_rng(severity).uniform(-24, 24, (3, 2)) * severity)
     matrix = cv2.getAffineTransform(corners, corners + moves)
-    truth = cv2.warpAffine(np.float32(picture), matrix, (224, 224), borderMode=cv2.BORDER_REFLECT_101)
+    truth = cv2.warpAffine(
+        np.float32(picture), matrix, (224, 224), borderMode=cv2.BORDER_REFLECT_101
+    )
     off = np.abs(warped(picture, matrix) - truth)
     assert off.mean() < 0.5 / 255 and np.abs(truth - picture).mean() > 0.08
 
 
 def test_pixels_are_cut_to_8_bits_as_numpy_does():
-    """uint8 leaves the fraction off; what a corruption does not touch stays as it is, at each of the 256 levels."""
+    """uint8 leaves the fraction off; what a corruption does not touch stays as it is, at each of
+    the 256 levels."""
     ramp = torch.arange(256).view(1, 1, 16, 16).expand(1, 3, 16, 16).contiguous() / 255
     kept = corrupt(ramp, "impulse_noise", 1, [3])
     untouched = (kept - ramp).abs() < 0.5 / 255

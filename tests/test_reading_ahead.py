@@ -14,7 +14,11 @@ def test_samples_are_announced_in_few_pieces(tmp_path):
             writer.add(bytes(20_000 + i), 10, 10, label=0)
     with BetonReader(path) as reader:
         asked = []
-        reader._map = type("Map", (), {"madvise": lambda self, option, start, size: asked.append((start, start + size))})()
+        reader._map = type(
+            "Map",
+            (),
+            {"madvise": lambda self, option, start, size: asked.append((start, start + size))},
+        )()
         reader.will_need(np.array([3, 2, 30, 4]))
         assert len(asked) == 2
         reader.will_need(np.empty(0, np.int64))

@@ -1,5 +1,6 @@
-"""The page in a browser: no console message, every image loads, nothing is wider than a phone, no card is empty (the page of
-fastneg.report.page, opened in headless Chromium; skipped where no Chromium is installed: Debian and Ubuntu have it as chromium)."""
+"""The page in a browser: no console message, every image loads, nothing is wider than a phone, no
+card is empty (the page of fastneg.report.page, opened in headless Chromium; skipped where no
+Chromium is installed: Debian and Ubuntu have it as chromium)."""
 
 import html
 import json
@@ -14,15 +15,40 @@ from fastneg.config import ReportConfig
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
 from fastneg.report.page import write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-logging=stderr"),
+CHROMIUM = next(
+    filter(
+        None,
+        map(
+            shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+        ),
+    ),
+    None,
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium to open the report in it")
+FLAGS = (
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ),
+    *(
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--enable-logging=stderr",
+    ),
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="no Chromium on this machine: apt-get install chromium to open the report in it",
+)
 
-# Put into a copy of the page: it finds what a reader would stumble over. The copy is shown in a frame, which may be as narrow as a phone
-# (a window may not), and the frame's page writes what the probe tells into its own title, which --dump-dom shows.
+# Put into a copy of the page: it finds what a reader would stumble over. The copy is shown in a
+# frame, which may be as narrow as a phone (a window may not), and the frame's page writes what the
+# probe tells into its own title, which --dump-dom shows.
 FRAME = """<!DOCTYPE html><html><head><title></title><script>
 addEventListener("message", event => document.title = event.data);
 </script></head><body><iframe src="{source}" style="border: 0; width: {width}px; height: 900px"></iframe></body></html>"""
@@ -65,13 +91,17 @@ def page(tmp_path_factory, beton):
     for number, (name, config) in enumerate(configs.items()):
         make_run(folder / name, config, top1=60.0 + number)
         add_new_kinds(folder / name, beton, number)
-    return write_report(ReportConfig(tuple(str(folder / name) for name in configs), str(folder / "report.html")))
+    return write_report(
+        ReportConfig(tuple(str(folder / name) for name in configs), str(folder / "report.html"))
+    )
 
 
 def opened(page, width, *flags):
     """What the probe found, and what Chromium wrote to its console."""
     copy = page.with_name(f"probed-{width}.html")
-    copy.write_text(page.read_text(encoding="utf-8").replace("<title>", PROBE + "<title>", 1), encoding="utf-8")
+    copy.write_text(
+        page.read_text(encoding="utf-8").replace("<title>", PROBE + "<title>", 1), encoding="utf-8"
+    )
     profile = page.with_name(f"profile-{width}{len(flags)}")
     frame = page.with_name(f"frame-{width}.html")
     frame.write_text(FRAME.format(source=copy.name, width=width), encoding="utf-8")
@@ -83,7 +113,9 @@ def opened(page, width, *flags):
     return json.loads(html.unescape(title)), console
 
 
-@pytest.mark.parametrize(("width", "flags"), [(1280, ()), (390, ()), (390, ("--blink-settings=preferredColorScheme=0",))])
+@pytest.mark.parametrize(
+    ("width", "flags"), [(1280, ()), (390, ()), (390, ("--blink-settings=preferredColorScheme=0",))]
+)
 def test_a_browser_shows_all_of_it(page, width, flags):
     found, console = opened(page, width, *flags)
     assert found["errors"] == [] and console == [] and found["requests"] == []
@@ -102,14 +134,26 @@ def test_the_probe_finds_what_is_wrong(page):
     )
     broken.write_text(text, encoding="utf-8")
     found, _ = opened(broken, 390)
-    assert not found["images"][-1] and found["errors"] and len(found["beyond"]) == 1 and found["page"] > 390
+    assert (
+        not found["images"][-1]
+        and found["errors"]
+        and len(found["beyond"]) == 1
+        and found["page"] > 390
+    )
 
 
 def test_it_prints(page):
     paper = page.with_suffix(".pdf")
     profile = page.with_name("profile-print")
     subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "--no-pdf-header-footer", f"--print-to-pdf={paper}", page.as_uri()],
+        [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            "--no-pdf-header-footer",
+            f"--print-to-pdf={paper}",
+            page.as_uri(),
+        ],
         capture_output=True,
         timeout=240,
         check=True,

@@ -41,8 +41,14 @@ def test_a_table_as_latex():
     text = exports.to_latex(TABLE)
     assert r"\begin{tabular}{lrl}" in text and text.endswith("\\end{tabular}\n")
     assert r"x \& y & \textbf{12.3} {\scriptsize $\pm$ 0.5} & \$5 \# \{1\} \\" in text
-    assert r"set & a\_b & note \\" in text and r"z & $-$1.0 & $\alpha$ 2 \\" in text and r"w & -- &  \\" in text
-    body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert (
+        r"set & a\_b & note \\" in text
+        and r"z & $-$1.0 & $\alpha$ 2 \\" in text
+        and r"w & -- &  \\" in text
+    )
+    body = [
+        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    ]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
 
 
@@ -53,9 +59,14 @@ def test_latex_reads_a_row_as_it_is_meant():
 
 
 def test_letters_that_no_font_has_are_told_once(tmp_path, capsys, recwarn):
-    runs = [make_run(tmp_path / name, tiny_cpu().replace(lr=lr)) for name, lr in (("\U0001bc00a", 0.1), ("b", 0.2))]
+    runs = [
+        make_run(tmp_path / name, tiny_cpu().replace(lr=lr))
+        for name, lr in (("\U0001bc00a", 0.1), ("b", 0.2))
+    ]
     said = []
-    write_report(ReportConfig(tuple(runs), str(tmp_path / "out" / "r.html"), files="on"), tell=said.append)
+    write_report(
+        ReportConfig(tuple(runs), str(tmp_path / "out" / "r.html"), files="on"), tell=said.append
+    )
     assert len(said) == 1 and "no font installed here has \U0001bc00" in said[0]
     assert not list(recwarn) and capsys.readouterr().err == ""
 
@@ -77,7 +88,12 @@ def test_every_plot_and_table_of_the_page_is_a_file(folder):
     assert len([name for name in names if name.endswith(".csv")]) == page.source.count("<table>")
     for name in names - {"CONTENTS.txt"}:
         stem, suffix = name.rsplit(".", 1)
-        assert {"svg": f"{stem}.png", "png": f"{stem}.svg", "csv": f"{stem}.tex", "tex": f"{stem}.csv"}[suffix] in names
+        assert {
+            "svg": f"{stem}.png",
+            "png": f"{stem}.svg",
+            "csv": f"{stem}.tex",
+            "tex": f"{stem}.csv",
+        }[suffix] in names
     for path in files.glob("*.svg"):
         root = ElementTree.parse(path).getroot()
         assert root.get("width") and "var(--" not in path.read_text()
@@ -88,19 +104,32 @@ def test_every_plot_and_table_of_the_page_is_a_file(folder):
     results = list(csv.DictReader((files / "results.csv").open(encoding="utf-8")))
     photos = next(row for row in results if row["set"] == "photos" and row["group"] == "Test sets")
     assert (photos["one"], photos["one low"], photos["one high"]) == ("50.0", "35.0", "65.0")
-    listed = [line.split("\t")[0] for line in (files / "CONTENTS.txt").read_text(encoding="utf-8").splitlines()]
+    listed = [
+        line.split("\t")[0]
+        for line in (files / "CONTENTS.txt").read_text(encoding="utf-8").splitlines()
+    ]
     assert sorted([*listed, "CONTENTS.txt"]) == sorted(names)
 
 
 def test_sets_with_like_names_have_files_and_ids_of_their_own(tmp_path):
     make_run(tmp_path / "run")
     for test_set in ("a b", "a-b"):
-        row = {"kind": "corruptions", "set": test_set, "mean_top1": 10.0 * len(test_set), "by_corruption": {"fog": [5, 4, 3, 2, 1]}}
+        row = {
+            "kind": "corruptions",
+            "set": test_set,
+            "mean_top1": 10.0 * len(test_set),
+            "by_corruption": {"fog": [5, 4, 3, 2, 1]},
+        }
         add_rows(tmp_path / "run", row)
     page = page_of(tmp_path, str(tmp_path / "run"), files="on")
     assert len(page.ids) == len(set(page.ids))
     names = {path.name for path in (tmp_path / "out" / "report-files").iterdir()}
-    assert {"corruptions-a-b-mean.svg", "corruptions-a-b-mean-2.svg", "corruptions-a-b.csv", "corruptions-a-b-2.csv"} <= names
+    assert {
+        "corruptions-a-b-mean.svg",
+        "corruptions-a-b-mean-2.svg",
+        "corruptions-a-b.csv",
+        "corruptions-a-b-2.csv",
+    } <= names
 
 
 def test_files_of_an_earlier_report_go_and_those_of_others_stay(folder):
@@ -109,4 +138,8 @@ def test_files_of_an_earlier_report_go_and_those_of_others_stay(folder):
     (files / "mine.csv").write_text("kept")
     assert (files / "settings-differing.csv").exists()
     page_of(tmp_path, str(tmp_path / "one"), files="on")
-    assert not (files / "settings-differing.csv").exists() and (files / "mine.csv").exists() and (files / "results.csv").exists()
+    assert (
+        not (files / "settings-differing.csv").exists()
+        and (files / "mine.csv").exists()
+        and (files / "results.csv").exists()
+    )

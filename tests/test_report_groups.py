@@ -1,5 +1,5 @@
-"""Runs that differ in their seed alone, and runs that differ in alpha alone (fastneg.report.entries, fastneg.report.sections.paired,
-fastneg.report.sections.alpha)."""
+"""Runs that differ in their seed alone, and runs that differ in alpha alone
+(fastneg.report.entries, fastneg.report.sections.paired, fastneg.report.sections.alpha)."""
 
 import pytest
 from report_runs import add_rows, make_run, page_of
@@ -26,9 +26,18 @@ def test_runs_that_differ_in_their_seed_alone_are_one():
         run("bare"),
     ]  # of the settings that are not named here, all have the defaults
     entries = group_runs(runs)
-    assert [(entry.name, len(entry.runs)) for entry in entries] == [("patch", 2), ("other", 1), ("bare", 1)]
+    assert [(entry.name, len(entry.runs)) for entry in entries] == [
+        ("patch", 2),
+        ("other", 1),
+        ("bare", 1),
+    ]
     assert entries[0].config == {"lr": 1.0, "threads": 1} and entries[0].seeds == "2 seeds"
-    assert [entry.name for entry in group_runs(runs, "none")] == ["patch-s0", "other", "patch-s1", "bare"]
+    assert [entry.name for entry in group_runs(runs, "none")] == [
+        "patch-s0",
+        "other",
+        "patch-s1",
+        "bare",
+    ]
 
 
 def test_settings_that_an_earlier_version_did_not_know_count_as_their_defaults():
@@ -39,7 +48,9 @@ def test_settings_that_an_earlier_version_did_not_know_count_as_their_defaults()
 
 
 def test_repetitions_of_one_seed_are_no_seeds():
-    assert [len(entry.runs) for entry in group_runs([run("a", seed=0, lr=1), run("b", seed=0, lr=1)])] == [1, 1]
+    assert [
+        len(entry.runs) for entry in group_runs([run("a", seed=0, lr=1), run("b", seed=0, lr=1)])
+    ] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,10 @@ def test_mean_and_standard_deviation_by_hand():
 
 
 def test_the_page_gives_mean_and_spread_of_seeds(tmp_path):
-    runs = [make_run(tmp_path / f"patch-s{seed}", tiny_cpu().replace(seed=seed), top1=60.0 + 4 * seed) for seed in (0, 1)]
+    runs = [
+        make_run(tmp_path / f"patch-s{seed}", tiny_cpu().replace(seed=seed), top1=60.0 + 4 * seed)
+        for seed in (0, 1)
+    ]
     page = page_of(tmp_path, *runs)
     assert page.row("in domain120")[1] == "62.0±\u20092.8"
     assert "2 seeds" in page.text
@@ -100,7 +114,9 @@ def test_paired_differences_by_hand():
     assert (same.value, same.interval, same.note) == (pytest.approx(1.0), None, "equal in 2 pairs")
     assert paired.block([other, base]).title == "Differences from e, paired by seed"
     assert paired.block([base, entry({0: 1.0})]) is None
-    assert [cell.value for row in paired.block([other, base]).rows for cell in row.cells] == [pytest.approx(2.0)]
+    assert [cell.value for row in paired.block([other, base]).rows for cell in row.cells] == [
+        pytest.approx(2.0)
+    ]
 
 
 def test_quantiles_are_students():
@@ -110,14 +126,33 @@ def test_quantiles_are_students():
 
 
 def test_the_page_gives_paired_differences_with_signs(tmp_path):
-    runs = [make_run(tmp_path / f"moco-s{seed}", tiny_cpu_moco().replace(seed=seed), top1=60.0, negatives=0) for seed in (0, 1)]
-    runs += [make_run(tmp_path / f"patch-s{seed}", tiny_cpu().replace(seed=seed), top1=61.0 + 2 * seed) for seed in (0, 1)]
+    runs = [
+        make_run(
+            tmp_path / f"moco-s{seed}", tiny_cpu_moco().replace(seed=seed), top1=60.0, negatives=0
+        )
+        for seed in (0, 1)
+    ]
+    runs += [
+        make_run(tmp_path / f"patch-s{seed}", tiny_cpu().replace(seed=seed), top1=61.0 + 2 * seed)
+        for seed in (0, 1)
+    ]
     page = page_of(tmp_path, *runs)
-    assert page.row("top-1, in domain")[1] == "+2.0[−10.7, +14.7]" and page.row("shape bias, swapped")[1] == "0.0equal in 2 pairs"
+    assert (
+        page.row("top-1, in domain")[1] == "+2.0[−10.7, +14.7]"
+        and page.row("shape bias, swapped")[1] == "0.0equal in 2 pairs"
+    )
 
 
 def alphas(tmp_path, *values):
-    return [make_run(tmp_path / f"a{alpha}", tiny_cpu().replace(alpha=alpha), top1=60 + alpha, bias=40 + alpha) for alpha in values]
+    return [
+        make_run(
+            tmp_path / f"a{alpha}",
+            tiny_cpu().replace(alpha=alpha),
+            top1=60 + alpha,
+            bias=40 + alpha,
+        )
+        for alpha in values
+    ]
 
 
 def test_families_are_of_alpha_alone(tmp_path):
@@ -139,7 +174,11 @@ def test_families_are_of_alpha_alone(tmp_path):
 def test_the_page_shows_the_trade_off_in_alpha(tmp_path):
     baseline = make_run(tmp_path / "moco", tiny_cpu_moco(), negatives=0)
     page = page_of(tmp_path, *alphas(tmp_path, 2.0, 0.5), baseline)
-    assert {"linear probe, val against alpha", "shape bias, swapped against alpha", "Accuracy against shape bias"} <= set(page.plots)
+    assert {
+        "linear probe, val against alpha",
+        "shape bias, swapped against alpha",
+        "Accuracy against shape bias",
+    } <= set(page.plots)
     head = page.rows("%")[0]
     assert head[1:] == ["none · moco", "α 0.5 · a0.5", "α 2 · a2.0"]
     assert page.row("shape bias, swapped")[1:] == ["40.0", "40.5", "42.0"]

@@ -1,5 +1,5 @@
-"""What the figures alone would hide is told: a default answer, chance beside coverage, an encoder that
-is no better than an untrained one (fastneg.report.remarks, fastneg.report.intervals,
+"""What the figures alone would hide is told: a default answer, chance beside coverage, an encoder
+that is no better than an untrained one (fastneg.report.remarks, fastneg.report.intervals,
 fastneg.report.sections.classes, fastneg.report.sections.shape_or_texture)."""
 
 from pathlib import Path
@@ -30,7 +30,8 @@ SWAPPED["by_category"] = {name: {"shape": 4, "texture": 6, "other": 10} for name
 
 
 def untrained(top1, low, high, **changes):
-    """The two lines that are compared: a linear probe of 50% (46 to 54), and that of an untrained encoder."""
+    """The two lines that are compared: a linear probe of 50% (46 to 54), and that of an untrained
+    encoder."""
     common = {"set": "val", "path": "x/in_domain.beton", "mode": "features", "images": 600}
     linear = {
         "kind": "linear",
@@ -115,7 +116,8 @@ def test_recall_and_precision_together_by_hand():
 def test_chance_stands_beside_the_coverage(run, tmp_path):
     page = page_of(tmp_path, str(run))
     assert ["chance coverage2 of all categories", "12.5"] in page.tables
-    # The older line of the set swapped says nothing of chance: the classifier's 12 classes are its categories.
+    # The older line of the set swapped says nothing of chance: the classifier's 12 classes are its
+    # categories.
     assert ["chance coverage2 of all categories", "16.7"] in page.tables
     assert "swapped, chance coverage 16.7%" in page.text
     counts = [cells for cells in page.tables if cells[0] == "ring" and len(cells) == 5]

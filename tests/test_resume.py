@@ -1,4 +1,5 @@
-"""Runs that are killed, cannot write, or are given other settings (fastneg.training.resume, fastneg.training.signals)."""
+"""Runs that are killed, cannot write, or are given other settings (fastneg.training.resume,
+fastneg.training.signals)."""
 
 import json
 import random
@@ -77,29 +78,43 @@ assert os.waitpid(forked(None), 0)[1] == 0
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_if_undisturbed(beton, tmp_path):
-    """SIGKILL at random moments, within a checkpoint and before its renaming: metrics and weights are those of the run left alone."""
+    """SIGKILL at random moments, within a checkpoint and before its renaming: metrics and weights
+    are those of the run left alone."""
     whole = settings(beton, tmp_path / "whole", epochs=6)
     assert pretrain(whole).finished
     config, seed = whole.replace(out=str(tmp_path / "run")), random.randrange(1 << 30)
     script = tmp_path / "victims.py"
     script.write_text(textwrap.dedent(VICTIMS).replace("{threads}", str(torch.get_num_threads())))
-    ran = subprocess.run([sys.executable, script, json.dumps(config.as_dict()), str(seed)], capture_output=True, text=True, timeout=400)
+    ran = subprocess.run(
+        [sys.executable, script, json.dumps(config.as_dict()), str(seed)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
     assert ran.returncode == 0, f"seed {seed}: {ran.stderr[-3000:]}"
     assert rows(tmp_path / "run") == rows(tmp_path / "whole"), f"seed {seed}"
     assert same_weights(tmp_path / "run", tmp_path / "whole"), f"seed {seed}"
     assert not [*(tmp_path / "run").rglob("*.tmp")]
 
 
-@pytest.mark.parametrize(("room", "said"), [("checkpoint", "could not be written .*free space"), ("log", "metrics.jsonl")])
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [("checkpoint", "could not be written .*free space"), ("log", "metrics.jsonl")],
+)
 def test_a_full_disk_stops_the_run_with_the_checkpoints_intact(beton, tmp_path, room, said):
-    """A limit on the size of files stands for the full disk: a write beyond it fails in the same way."""
+    """A limit on the size of files stands for the full disk: a write beyond it fails in the same
+    way."""
     config = settings(beton, tmp_path / "run", epochs=1)
     pretrain(config)
     first = checkpoint.paths(tmp_path / "run")[0]
     before = first.read_bytes()
-    size = {"checkpoint": len(before) // 2, "log": (tmp_path / "run" / "metrics.jsonl").stat().st_size + 600}[room]
+    size = {
+        "checkpoint": len(before) // 2,
+        "log": (tmp_path / "run" / "metrics.jsonl").stat().st_size + 600,
+    }[room]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    events = [path.unlink() for path in (tmp_path / "run" / "tensorboard").iterdir()]  # small, unlike the log
+    # small, unlike the log
+    events = [path.unlink() for path in (tmp_path / "run" / "tensorboard").iterdir()]
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         with pytest.raises((CheckpointError, OSError), match=said) as error:
@@ -135,7 +150,8 @@ def test_another_number_of_processes_may_go_on_at_an_epochs_end_only(beton, tmp_
 
 @pytest.mark.parametrize("stops", [(2,), (7,), (4, 4)])
 def test_lines_of_the_log_that_a_stop_divides_are_those_of_the_whole(beton, tmp_path, stops):
-    """Means over the steps of a line: those before the checkpoint count, whether the run was stopped there or killed later."""
+    """Means over the steps of a line: those before the checkpoint count, whether the run was
+    stopped there or killed later."""
     whole, parts = (settings(beton, tmp_path / name, log_every=3) for name in ("whole", "parts"))
     pretrain(whole)
     for stop in stops:

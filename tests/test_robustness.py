@@ -4,12 +4,23 @@ import pytest
 import torch
 
 from fastneg.evaluation.corruptions import ALL_15
-from fastneg.evaluation.corruptions.robustness import ALEXNET, ALEXNET_CLEAN, mean_accuracy, mean_corruption_errors, summary, with_interval
+from fastneg.evaluation.corruptions.robustness import (
+    ALEXNET,
+    ALEXNET_CLEAN,
+    mean_accuracy,
+    mean_corruption_errors,
+    summary,
+    with_interval,
+)
 
 
 def of(errors):
-    """Accuracies in percent that have these errors as their means over the severities, with the severities apart."""
-    return {name: [100 * (1 - error) + step for step in (6, 3, 0, -3, -6)] for name, error in errors.items()}
+    """Accuracies in percent that have these errors as their means over the severities, with the
+    severities apart."""
+    return {
+        name: [100 * (1 - error) + step for step in (6, 3, 0, -3, -6)]
+        for name, error in errors.items()
+    }
 
 
 def test_the_table_is_whole_and_by_name():
@@ -20,18 +31,28 @@ def test_alexnet_against_itself_is_100():
     mce, relative = mean_corruption_errors(of(ALEXNET), 100 * (1 - ALEXNET_CLEAN))
     assert (mce, relative) == (pytest.approx(100), pytest.approx(100))
     backwards = dict(reversed(of(ALEXNET).items()))
-    assert mean_corruption_errors(backwards, 100 * (1 - ALEXNET_CLEAN)) == (pytest.approx(100), pytest.approx(100)), "by name"
+    assert mean_corruption_errors(backwards, 100 * (1 - ALEXNET_CLEAN)) == (
+        pytest.approx(100),
+        pytest.approx(100),
+    ), "by name"
 
 
 def test_the_published_row_of_resnet_50():
-    """Hendrycks and Dietterich 2019, table 1: clean error 23.9%, mCE 76.7%, relative mCE 105.0%; its CEs in whole numbers."""
-    ces = dict(zip(ALL_15, (80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77), strict=True))
-    mce, relative = mean_corruption_errors(of({name: ALEXNET[name] * ce / 100 for name, ce in ces.items()}), 76.1)
+    """Hendrycks and Dietterich 2019, table 1: clean error 23.9%, mCE 76.7%, relative mCE 105.0%;
+    its CEs in whole numbers."""
+    ces = dict(
+        zip(ALL_15, (80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77), strict=True)
+    )
+    mce, relative = mean_corruption_errors(
+        of({name: ALEXNET[name] * ce / 100 for name, ce in ces.items()}), 76.1
+    )
     assert (mce, relative) == (pytest.approx(76.7, abs=0.5), pytest.approx(105.0, abs=1.0))
 
 
 def test_half_of_alexnets_errors():
-    mce, relative = mean_corruption_errors(of({name: error / 2 for name, error in ALEXNET.items()}), 100 * (1 - ALEXNET_CLEAN / 2))
+    mce, relative = mean_corruption_errors(
+        of({name: error / 2 for name, error in ALEXNET.items()}), 100 * (1 - ALEXNET_CLEAN / 2)
+    )
     assert (mce, relative) == (pytest.approx(50), pytest.approx(50))
 
 
@@ -58,11 +79,23 @@ def test_where_mce_means_nothing_it_is_not_given():
     whole = summary(of(ALEXNET), 100 * (1 - ALEXNET_CLEAN), 1000)
     assert whole["mce"] == pytest.approx(100) and "mce_note" not in whole
     hundred = summary(of(ALEXNET), 50.0, 100)
-    assert hundred["mce"] is None and "this test has 100" in hundred["mce_note"] and hundred["mean_top1"] == whole["mean_top1"]
+    assert (
+        hundred["mce"] is None
+        and "this test has 100" in hundred["mce_note"]
+        and hundred["mean_top1"] == whole["mean_top1"]
+    )
     without = summary(of(ALEXNET), None, 1000)
-    assert without["mce"] == pytest.approx(100) and without["relative_mce"] is None and "val=PATH" in without["mce_note"]
+    assert (
+        without["mce"] == pytest.approx(100)
+        and without["relative_mce"] is None
+        and "val=PATH" in without["mce_note"]
+    )
     fewer = summary(of(ALEXNET), 50.0, 1000, same_images=False)
-    assert fewer["mce"] is None is fewer["relative_mce"] and "have fewer" in fewer["mce_note"] and fewer["mean_top1"] == whole["mean_top1"]
+    assert (
+        fewer["mce"] is None is fewer["relative_mce"]
+        and "have fewer" in fewer["mce_note"]
+        and fewer["mean_top1"] == whole["mean_top1"]
+    )
     some = {name: values for name, values in of(ALEXNET).items() if name != "fog"}
     part = summary(some, 50.0, 1000)
     assert part["mce"] is None is part["relative_mce"] and "14 are here" in part["mce_note"]
@@ -81,7 +114,11 @@ def test_the_interval_of_the_mean_is_over_images_and_not_over_their_versions():
     shares = (torch.arange(100) < 40).float()
     row = with_interval({"mean_top1": 40.0}, shares)
     low, high = row["mean_top1_interval"]
-    assert high - 40 == pytest.approx(40 - low) == pytest.approx(196 * (0.4 * 0.6 / 99) ** 0.5, abs=1e-3)
+    assert (
+        high - 40
+        == pytest.approx(40 - low)
+        == pytest.approx(196 * (0.4 * 0.6 / 99) ** 0.5, abs=1e-3)
+    )
     part = with_interval({"mean_top1": None, "partial_mean_top1": 1.0}, torch.tensor([0.0, 0.02]))
     assert part["partial_mean_top1_interval"][0] == 0.0
     assert with_interval({"mean_top1": 40.0}, shares[:1]) == {"mean_top1": 40.0}

@@ -21,11 +21,17 @@ sys.stdin.read()
 """
 
 
-def test_a_second_training_in_the_folder_is_refused_and_a_killed_one_is_no_obstacle(beton, tmp_path):
+def test_a_second_training_in_the_folder_is_refused_and_a_killed_one_is_no_obstacle(
+    beton, tmp_path
+):
     config = settings(beton, tmp_path / "run", epochs=1)
-    with subprocess.Popen([sys.executable, "-c", HOLDER, config.out], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, config.out], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(TrainingError, match=f"Another training runs in .*process {other.pid} on "):
+        with pytest.raises(
+            TrainingError, match=f"Another training runs in .*process {other.pid} on "
+        ):
             pretrain(config)
         assert not (tmp_path / "run" / "metrics.jsonl").exists()
         other.kill()
@@ -33,7 +39,9 @@ def test_a_second_training_in_the_folder_is_refused_and_a_killed_one_is_no_obsta
     assert pretrain(config).finished  # the first one let go of it
 
 
-def test_a_file_system_without_locks_is_told_of_and_any_other_error_is_not_hidden(beton, tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_is_told_of_and_any_other_error_is_not_hidden(
+    beton, tmp_path, monkeypatch, capsys
+):
     def lockf(*_):
         raise OSError(code, "No locks available")
 

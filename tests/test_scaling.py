@@ -1,4 +1,5 @@
-"""The scaling model against numbers worked by hand, and the measured rows of real gloo processes (fastneg.recipes.bench.scaling)."""
+"""The scaling model against numbers worked by hand, and the measured rows of real gloo processes
+(fastneg.recipes.bench.scaling)."""
 
 import pytest
 
@@ -12,7 +13,14 @@ STEP = Step(step_ms=100.0, backward_ms=50.0, gradient_bytes=100_000_000, gathere
 
 
 def test_one_process_alone():
-    assert predict(STEP, LINKS, 1) == {"step_ms": 100, "reduce_ms": 0, "exposed_ms": 0, "gather_ms": 0, "exchange_ms": 0, "efficiency": 1}
+    assert predict(STEP, LINKS, 1) == {
+        "step_ms": 100,
+        "reduce_ms": 0,
+        "exposed_ms": 0,
+        "gather_ms": 0,
+        "exchange_ms": 0,
+        "efficiency": 1,
+    }
 
 
 def test_what_the_backward_pass_hides():
@@ -55,12 +63,21 @@ def test_a_machine_that_slows_down_does_not_look_like_poor_scaling(monkeypatch):
     monkeypatch.setattr(bench_scaling_module, "bench_data", lambda *_: None)
     one, two = bench_scaling_module._measured_rows(tiny_cpu(), [1, 2], 1, turns=3)
     assert asked == [1, 2, 2, 1, 1, 2]
-    assert one["efficiency"] == 1 and two["efficiency"] == pytest.approx(1 / 2.5)  # of 1/2.5, 1/0.625 and 1/2.5
+    # of 1/2.5, 1/0.625 and 1/2.5
+    assert one["efficiency"] == 1 and two["efficiency"] == pytest.approx(1 / 2.5)
 
 
 def test_measured_beside_modelled():
     config = tiny_cpu().replace(
-        image_size=32, eval_resize=32, batch_size=8, queue_size=16, feature_dim=16, patch_min=4, patch_max=12, threads=1, bn_splits=2
+        image_size=32,
+        eval_resize=32,
+        batch_size=8,
+        queue_size=16,
+        feature_dim=16,
+        patch_min=4,
+        patch_max=12,
+        threads=1,
+        bn_splits=2,
     )
     rows = list(bench_scaling(450.0, 50.0, 5.0, config=config, processes=(1, 2), rounds=1, turns=1))
     one, two = (row for row in rows if row["contender"] == "measured (gloo)")
@@ -68,5 +85,9 @@ def test_measured_beside_modelled():
     assert two["samples_per_s"] == pytest.approx(1000 * 16 / two["step_ms"])
     assert two["gloo_gb_s"] > 0 and 0 < two["modelled_efficiency"] < 1
     modelled = [row for row in rows if row["contender"] == "modelled"]
-    assert [row["processes"] for row in modelled] == [1, 2, 4, 8, 16, 32, 64] and modelled[-1]["machines"] == 8
-    assert any("ring all-reduce" in row.get("note", "") for row in rows), "the assumptions are printed with the figures"
+    assert [row["processes"] for row in modelled] == [1, 2, 4, 8, 16, 32, 64] and modelled[-1][
+        "machines"
+    ] == 8
+    assert any("ring all-reduce" in row.get("note", "") for row in rows), (
+        "the assumptions are printed with the figures"
+    )

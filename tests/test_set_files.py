@@ -17,7 +17,11 @@ def make_folder(root, classes=("b", "a"), images=3, suffix="jpg"):
         (root / name).mkdir(parents=True, exist_ok=True)
         for i in range(images):
             data = jpeg(photo(rng, 40, 48)) if suffix == "jpg" else saved(photo(rng, 40, 48), "PNG")
-            (root / name / f"{name}{i}-{classes[0] if name != classes[0] else classes[1]}{i}.{suffix}").write_bytes(data)
+            (
+                root
+                / name
+                / f"{name}{i}-{classes[0] if name != classes[0] else classes[1]}{i}.{suffix}"
+            ).write_bytes(data)
     return root
 
 
@@ -57,7 +61,10 @@ def test_a_folder_in_a_folder_as_archives_are_unpacked(tmp_path):
 def test_a_folder_without_a_known_class_is_not_encoded(tmp_path):
     folder = make_folder(tmp_path / "renamed")
     said = r"holds 2 folders \(a, b\), none of which the classifier or --categories names: .*, such as n1, n2"
-    with pytest.raises(ConfigError, match=said), open_set(folder, tmp_path / "run", 1, known={"n1", "n2"}):
+    with (
+        pytest.raises(ConfigError, match=said),
+        open_set(folder, tmp_path / "run", 1, known={"n1", "n2"}),
+    ):
         pass
     assert not (tmp_path / "run").exists()
     with open_set(folder, tmp_path / "run", 1, lambda text: None, known={"a", "z"}) as reader:
@@ -83,5 +90,8 @@ def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):
     ):
         pass
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="holds no folders"), open_set(tmp_path / "empty", tmp_path):
+    with (
+        pytest.raises(ConfigError, match="holds no folders"),
+        open_set(tmp_path / "empty", tmp_path),
+    ):
         pass

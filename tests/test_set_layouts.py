@@ -396,8 +396,8 @@ def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, caps
     ]
     printed = capsys.readouterr().out
     assert (
-        "silhouettes: all images are 224×224 and read whole, scaled to the 32 px of the network, as "
-        "others read such a set (resize=32 for the run's crop)." in printed
+        "silhouettes: all images are 224×224 and read whole, scaled to the 32 px of the network, "
+        "as others read such a set (resize=32 for the run's crop)." in printed
     )
     assert (
         "whole: read whole, scaled to the 32 px" in printed

@@ -33,16 +33,25 @@ def test_a_table_worked_by_hand():
 
 
 def test_a_category_answers_by_the_mean_of_its_classes():
-    # Category "many" has three classes of .2 (sum .6, mean .2), "one" a single class of .4: by sums "many" would win.
+    # Category "many" has three classes of .2 (sum .6, mean .2), "one" a single class of .4: by sums
+    # "many" would win.
     probabilities = torch.tensor([[0.2, 0.2, 0.2, 0.4]])
     categories = {"many": [0, 1, 2], "one": [3]}
-    assert shape_bias(probabilities, torch.tensor([1]), torch.tensor([0]), categories).shape_bias == 100.0
-    assert shape_bias(probabilities, torch.tensor([0]), torch.tensor([1]), categories).shape_bias == 0.0
+    assert (
+        shape_bias(probabilities, torch.tensor([1]), torch.tensor([0]), categories).shape_bias
+        == 100.0
+    )
+    assert (
+        shape_bias(probabilities, torch.tensor([0]), torch.tensor([1]), categories).shape_bias
+        == 0.0
+    )
 
 
 def test_classes_outside_the_categories_do_not_answer():
     probabilities = torch.tensor([[0.9, 0.06, 0.04]])
-    found = shape_bias(probabilities, torch.tensor([0]), torch.tensor([1]), {"dog": [1], "car": [2]})
+    found = shape_bias(
+        probabilities, torch.tensor([0]), torch.tensor([1]), {"dog": [1], "car": [2]}
+    )
     assert found.shape_bias == 100.0 and found.coverage == 100.0
 
 
@@ -79,11 +88,17 @@ def test_what_cannot_be_is_refused(probabilities, shape, texture, categories, sa
 def test_the_interval_is_that_of_resampled_images():
     rng = np.random.default_rng(0)
     answer = torch.from_numpy(rng.choice([0, 1, 2], 400, p=[0.3, 0.5, 0.2]))
-    found = shape_bias(torch.eye(3)[answer], torch.zeros(400, dtype=torch.int64), torch.ones(400, dtype=torch.int64))
+    found = shape_bias(
+        torch.eye(3)[answer],
+        torch.zeros(400, dtype=torch.int64),
+        torch.ones(400, dtype=torch.int64),
+    )
     samples = answer.numpy()[rng.integers(0, 400, (4000, 400))]
     shares = 100 * (samples == 0).sum(1) / (samples < 2).sum(1)
     assert found.interval == pytest.approx(np.quantile(shares, [0.025, 0.975]).tolist(), abs=0.7)
     assert found.figures()["shape_bias_interval"] == [*found.interval]
     shape, texture = torch.tensor([0]), torch.tensor([1])
     assert shape_bias(certain(0), shape, texture).interval == (100.0, 100.0)
-    assert "shape_bias_interval" not in shape_bias(certain(2), shape, texture).figures(), "no decision, no interval"
+    assert "shape_bias_interval" not in shape_bias(certain(2), shape, texture).figures(), (
+        "no decision, no interval"
+    )

@@ -51,7 +51,12 @@ def test_images_are_found_with_and_without_checksums(tmp_path, raw, checksums):
     val = write(tmp_path / "b.beton", [9, 3, 10, 0, 0, 7, 12], raw, checksums[1])
     assert shared(train, val) == [False, True, False, True, True, True, False]
     assert shared(train, val, train_at=[0, 1, 3], val_at=[1, 2, 5]) == [True, False, False]
-    assert not any(shared(write(tmp_path / "c.beton", [8, 9], raw, checksums[0]), write(tmp_path / "d.beton", [10], raw)))
+    assert not any(
+        shared(
+            write(tmp_path / "c.beton", [8, 9], raw, checksums[0]),
+            write(tmp_path / "d.beton", [10], raw),
+        )
+    )
 
 
 @pytest.mark.parametrize("checksums", [True, False])
@@ -60,8 +65,16 @@ def test_several_files_are_one_set(tmp_path, checksums):
         write(tmp_path / f"{name}.beton", chosen, checksums=checksums)
     write(tmp_path / "v.beton", [5, 11], checksums=checksums)
     names = {name: str(tmp_path / f"{name}.beton") for name in "abcv"}
-    assert shared(f"{names['a']},{names['b']}", f"{names['c']},{names['v']}") == [False, False, True, False]
-    assert shared(f"{names['a']},{names['b']}", f"{names['b']},{names['c']}") == [True] * 4 + [False] * 2
+    assert shared(f"{names['a']},{names['b']}", f"{names['c']},{names['v']}") == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert (
+        shared(f"{names['a']},{names['b']}", f"{names['b']},{names['c']}")
+        == [True] * 4 + [False] * 2
+    )
 
 
 def test_the_same_file_is_known_without_reading_it(tmp_path, monkeypatch):
@@ -86,7 +99,10 @@ class Many:
 
     def __init__(self, seed):
         rng = np.random.default_rng(seed)
-        self.checksums, self.stored_bytes = rng.integers(0, 2**32, 1_300_000), rng.integers(10_000, 200_000, 1_300_000)
+        self.checksums, self.stored_bytes = (
+            rng.integers(0, 2**32, 1_300_000),
+            rng.integers(10_000, 200_000, 1_300_000),
+        )
 
     def __len__(self):
         return len(self.checksums)
@@ -107,11 +123,16 @@ def lines(run):
 
 @pytest.fixture
 def sets(tmp_path):
-    """A run, a training file, a copy of it, one that shares 6 of 12 images with it, and one that shares none."""
+    """A run, a training file, a copy of it, one that shares 6 of 12 images with it, and one that
+    shares none."""
     run, train = make_run(tmp_path / "run"), make_beton(tmp_path / "train.beton", 24)
     shutil.copy(train, tmp_path / "copy.beton")
     clean = make_beton(tmp_path / "clean.beton", 12, seed=5)
-    with BetonReader(train) as one, BetonReader(clean) as two, BetonWriter(tmp_path / "half.beton", classes=list("abcd")) as writer:
+    with (
+        BetonReader(train) as one,
+        BetonReader(clean) as two,
+        BetonWriter(tmp_path / "half.beton", classes=list("abcd")) as writer,
+    ):
         for i in range(12):
             source = (one, two)[i % 2]
             writer.add(source.jpeg(i), *source.sizes[i].tolist(), label=int(source.labels[i]))
@@ -119,9 +140,15 @@ def sets(tmp_path):
 
 
 COMMANDS = {
-    "linear": lambda run, train, val: run_linear(LinearConfig(str(run), train, val, mode="features", epochs=1, device="cpu", threads=1)),
-    "few_shot": lambda run, train, val: run_linear(LinearConfig(str(run), train, val, share=50.0, device="cpu", threads=1)),
-    "knn": lambda run, train, val: run_knn(KnnConfig(str(run), train, val, device="cpu", threads=1)),
+    "linear": lambda run, train, val: run_linear(
+        LinearConfig(str(run), train, val, mode="features", epochs=1, device="cpu", threads=1)
+    ),
+    "few_shot": lambda run, train, val: run_linear(
+        LinearConfig(str(run), train, val, share=50.0, device="cpu", threads=1)
+    ),
+    "knn": lambda run, train, val: run_knn(
+        KnnConfig(str(run), train, val, device="cpu", threads=1)
+    ),
     "finetune": lambda run, train, val: run_finetune(
         FinetuneConfig(str(run), train, val, epochs=1, batch_size=12, device="cpu", threads=1)
     ),
@@ -136,7 +163,9 @@ def test_every_probe_says_so(sets, kind, capsys):
         out = capsys.readouterr().out
         assert lines(run)[-1]["kind"] == kind and lines(run)[-1]["shared_with_train"] == count
         if count:
-            assert f"SHARED IMAGES: {count} of the {total} images of {val} are in {train} too" in out
+            assert (
+                f"SHARED IMAGES: {count} of the {total} images of {val} are in {train} too" in out
+            )
             assert f"; {count} IMAGES OF THE SET ARE IN THE TRAINING SET TOO (step-" in out
         else:
             assert "SHARED" not in out and "TRAINING SET TOO" not in out
@@ -148,30 +177,49 @@ def test_evaluate_compares_with_the_probes_training_set(sets, capsys, monkeypatc
     COMMANDS["linear"](run, "train.beton", clean)
     monkeypatch.chdir("/")  # the training file was named relative to another folder
     capsys.readouterr()
-    evaluate = lambda sets, **options: run_evaluate(EvaluateConfig(str(run), sets, device="cpu", threads=1, **options))
+    evaluate = lambda sets, **options: run_evaluate(
+        EvaluateConfig(str(run), sets, device="cpu", threads=1, **options)
+    )
     assert evaluate(f"copy={copy},half={half},clean={clean}") == 0
     found = {(row["kind"], row["set"]): row.get("shared_with_train") for row in lines(run)}
     assert [found["accuracy", name] for name in ("copy", "half", "clean")] == [24, 6, 0]
     assert found["per_class", "half"] == 6
     out = capsys.readouterr().out
-    assert f"half: SHARED IMAGES: 6 of the 12 images of {half} are in train.beton too" in out and "clean: " not in out
+    assert (
+        f"half: SHARED IMAGES: 6 of the 12 images of {half} are in train.beton too" in out
+        and "clean: " not in out
+    )
     os.remove(train)
     assert evaluate(f"half={half}") == 0
     assert lines(run)[-1]["shared_with_train"] is None
-    assert "half: whether the classifier was trained on images of it is not known: " in capsys.readouterr().out
+    assert (
+        "half: whether the classifier was trained on images of it is not known: "
+        in capsys.readouterr().out
+    )
     make_beton(train, 24, seed=8)
     assert evaluate(f"half={half}") == 0
-    assert lines(run)[-1]["shared_with_train"] is None and "is not what linear.pt was trained on" in capsys.readouterr().out
+    assert (
+        lines(run)[-1]["shared_with_train"] is None
+        and "is not what linear.pt was trained on" in capsys.readouterr().out
+    )
 
 
 def test_the_report_says_it_where_the_figures_stand(sets, tmp_path):
     run, train, _, half, clean = sets
     COMMANDS["linear"](run, train, half)
     COMMANDS["knn"](run, train, clean)
-    page = lambda: Page(write_report(ReportConfig((str(run),), str(tmp_path / "r.html"))).read_text(encoding="utf-8"))
+    page = lambda: Page(
+        write_report(ReportConfig((str(run),), str(tmp_path / "r.html"))).read_text(
+            encoding="utf-8"
+        )
+    )
     shown = page().text
-    assert shown.count("6 images of it are in the training set too") == 2  # the tile and the row of the table
-    assert "6 images of val are in the training set too, byte for byte" in shown and "(linear)" in shown
+    # the tile and the row of the table
+    assert shown.count("6 images of it are in the training set too") == 2
+    assert (
+        "6 images of val are in the training set too, byte for byte" in shown
+        and "(linear)" in shown
+    )
     COMMANDS["linear"](run, train, clean)
     assert "training set too" not in page().text
 
@@ -180,9 +228,12 @@ def test_the_knn_while_training_says_so(sets, tmp_path, capsys):
     _, train, _, half, clean = sets
     doubled = tmp_path / "doubled.beton"
     with BetonReader(train) as reader, BetonWriter(doubled, classes=list("abcd")) as writer:
-        for i in [*range(20), 5, 0, 10, 3]:  # those at 0, 10 and 20 ask, and each has a copy that votes
+        # those at 0, 10 and 20 ask, and each has a copy that votes
+        for i in [*range(20), 5, 0, 10, 3]:
             writer.add(reader.jpeg(i), *reader.sizes[i].tolist(), label=int(reader.labels[i]))
-    for number, (data, val, count) in enumerate(((train, half, 6), (train, clean, 0), (str(doubled), "", 3))):
+    for number, (data, val, count) in enumerate(
+        ((train, half, 6), (train, clean, 0), (str(doubled), "", 3))
+    ):
         out = tmp_path / f"run{number}"
         pretrain(settings(data, out, epochs=1, knn_every=1, knn_val=val))
         (row,) = rows(out, "knn")

@@ -1,4 +1,5 @@
-"""The first signal is noted, those right after it are the same, a later one does what it does elsewhere (fastneg.training.signals)."""
+"""The first signal is noted, those right after it are the same, a later one does what it does
+elsewhere (fastneg.training.signals)."""
 
 import os
 import signal
@@ -10,7 +11,8 @@ from fastneg.training import signals
 
 @pytest.fixture
 def interruptible():
-    """Ctrl-C raises, also where the tests run in the background of a shell, which ignores it there."""
+    """Ctrl-C raises, also where the tests run in the background of a shell, which ignores it
+    there."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,5 @@
-"""SimCLR with non-semantic negatives against the published definition written out in float64, gradients to every side included."""
+"""SimCLR with non-semantic negatives against the published definition written out in float64,
+gradients to every side included."""
 
 import copy
 import math
@@ -13,7 +14,8 @@ from fastneg.recipes.presets import tiny_cpu
 
 
 def plain_nt_xent(first, second, temperature, extra=None, alpha=1.0):
-    """Rows 1 … 2N of the two views, one by one: every other row is compared, the partner is the positive."""
+    """Rows 1 … 2N of the two views, one by one: every other row is compared, the partner is the
+    positive."""
     views = torch.cat([first, second])
     n, losses, ranks = len(first), [], []
     for i, view in enumerate(views):
@@ -34,11 +36,15 @@ def rows(*shape, dtype=torch.float64):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_loss_and_gradients_are_the_published_ones(n, m, temperature, dtype):
     torch.manual_seed(n)
-    inputs = [rows(n, 7, dtype=dtype), rows(n, 7, dtype=dtype)] + ([rows(n, m, 7, dtype=dtype)] if m else [])
+    inputs = [rows(n, 7, dtype=dtype), rows(n, 7, dtype=dtype)] + (
+        [rows(n, m, 7, dtype=dtype)] if m else []
+    )
     private = {"extra_negatives": inputs[2], "extra_scale": 1.5} if m else {}
     result = nt_xent(*inputs[:2], temperature=temperature, **private)
     truth_inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    loss, ranks = plain_nt_xent(*truth_inputs[:2], temperature, *([truth_inputs[2], 1.5] if m else []))
+    loss, ranks = plain_nt_xent(
+        *truth_inputs[:2], temperature, *([truth_inputs[2], 1.5] if m else [])
+    )
     allowed = 1e-10 if dtype == torch.float64 else 2e-5
     assert (result.loss.double() - loss).abs() <= allowed * (1 + loss)
     for ours, truth in zip(
@@ -52,22 +58,35 @@ def test_loss_and_gradients_are_the_published_ones(n, m, temperature, dtype):
 
 
 def test_a_pair_that_nothing_disturbs_costs_nothing_and_gives_finite_gradients():
-    """Losses far below float32's smallest step from 1: what is joined from two passes must not cancel."""
+    """Losses far below float32's smallest step from 1: what is joined from two passes must not
+    cancel."""
     first = torch.eye(4, requires_grad=True)
     result = nt_xent(first, torch.eye(4), temperature=0.01)
     result.loss.backward()
-    assert 0 <= result.loss.item() < 1e-40 + math.exp(-90) and first.grad.isfinite().all() and result.acc1 == 1
+    assert (
+        0 <= result.loss.item() < 1e-40 + math.exp(-90)
+        and first.grad.isfinite().all()
+        and result.acc1 == 1
+    )
 
 
 def build(**changes):
     torch.manual_seed(0)
-    return SimCLR(tiny_cpu().replace(method="simclr", **{"feature_dim": 16, "temperature": 0.2, "alpha": 1.5, **changes}))
+    return SimCLR(
+        tiny_cpu().replace(
+            method="simclr", **{"feature_dim": 16, "temperature": 0.2, "alpha": 1.5, **changes}
+        )
+    )
 
 
 def test_the_method_is_the_definition_on_its_features(float64):
     method = build()
     reference = copy.deepcopy(method)
-    query_view, key_view, negatives = torch.randn(6, 3, 32, 32), torch.randn(6, 3, 32, 32), torch.randn(6, 2, 3, 32, 32)
+    query_view, key_view, negatives = (
+        torch.randn(6, 3, 32, 32),
+        torch.randn(6, 3, 32, 32),
+        torch.randn(6, 2, 3, 32, 32),
+    )
     output = method(query_view, key_view, negatives)
     output.loss.backward()
     features = reference.query_encoder(torch.cat([query_view, key_view]))
@@ -79,8 +98,12 @@ def test_the_method_is_the_definition_on_its_features(float64):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
     similarity = features[:6] @ features[6:].T
     torch.testing.assert_close(output.stats["positive_similarity"], similarity.diagonal().mean())
-    torch.testing.assert_close(output.stats["batch_similarity"], similarity[~torch.eye(6, dtype=bool)].mean())
-    torch.testing.assert_close(output.stats["negative_similarity"], torch.einsum("nd,nmd->nm", features[:6], extra).mean())
+    torch.testing.assert_close(
+        output.stats["batch_similarity"], similarity[~torch.eye(6, dtype=bool)].mean()
+    )
+    torch.testing.assert_close(
+        output.stats["negative_similarity"], torch.einsum("nd,nmd->nm", features[:6], extra).mean()
+    )
     assert output.keys is None
 
 

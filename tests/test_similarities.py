@@ -10,10 +10,18 @@ from fastneg.training.trainer import pretrain
 
 
 def test_counts_are_numpys():
-    inside = lambda *shape: (torch.randint(0, BINS, shape) + 0.1 + 0.8 * torch.rand(shape)) * 2 / BINS - 1  # clear of the edges
+    # clear of the edges
+    inside = lambda *shape: (
+        (torch.randint(0, BINS, shape) + 0.1 + 0.8 * torch.rand(shape)) * 2 / BINS - 1
+    )
     values = {"positive": inside(77), "queue": inside(6, 50)}
     counts = histograms(values)
-    assert counts.shape == (2, BINS) and len(edges()) == BINS + 1 and edges()[0] == -1 and edges()[-1] == 1
+    assert (
+        counts.shape == (2, BINS)
+        and len(edges()) == BINS + 1
+        and edges()[0] == -1
+        and edges()[-1] == 1
+    )
     for row, kind in zip(counts, values, strict=True):
         assert np.array_equal(row, np.histogram(values[kind].double(), BINS, (-1, 1))[0])
 
@@ -34,6 +42,8 @@ def test_a_run_logs_them_once_an_epoch(beton, tmp_path):
     assert [row["step"] for row in found] == [4, 10]
     for row in found:
         assert (row["low"], row["high"]) == (-1.0, 1.0)
-        assert sum(row["positive"]) == 8 and sum(row["queue"]) == 8 * 20 and sum(row["negative"]) == 8
+        assert (
+            sum(row["positive"]) == 8 and sum(row["queue"]) == 8 * 20 and sum(row["negative"]) == 8
+        )
     ages = [row["queue_age_steps"] for row in rows(tmp_path / "run")]
     assert ages == [2, 2.5, 2.5, 2.5, 2.5]

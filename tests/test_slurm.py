@@ -1,4 +1,5 @@
-"""Tasks of srun, which it tells of their places by SLURM_* variables: they train together and stop together."""
+"""Tasks of srun, which it tells of their places by SLURM_* variables: they train together and stop
+together."""
 
 import contextlib
 import os
@@ -21,13 +22,33 @@ def free_port():
 
 @contextlib.contextmanager
 def srun(config, tasks=2):
-    """So many processes of the command line, as srun starts them, as if each were on a machine of its own."""
-    flags = [f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")]
+    """So many processes of the command line, as srun starts them, as if each were on a machine of
+    its own."""
+    flags = [
+        f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")
+    ]
     command = [sys.executable, "-m", "fastneg", "pretrain", "--preset=tiny_cpu", *flags]
-    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    }
     kept |= {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    environments = [{**kept, "SLURM_PROCID": str(task), "SLURM_LOCALID": "0", "SLURM_STEP_NUM_TASKS": str(tasks)} for task in range(tasks)]
-    started = [subprocess.Popen(command, env=each, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for each in environments]
+    environments = [
+        {
+            **kept,
+            "SLURM_PROCID": str(task),
+            "SLURM_LOCALID": "0",
+            "SLURM_STEP_NUM_TASKS": str(tasks),
+        }
+        for task in range(tasks)
+    ]
+    started = [
+        subprocess.Popen(
+            command, env=each, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for each in environments
+    ]
     try:
         yield started
     finally:

@@ -1,6 +1,8 @@
-"""What can be encoded beside class folders: flat folders, tar archives, WebDataset shards, CSV lists; samples equal their files.
+"""What can be encoded beside class folders: flat folders, tar archives, WebDataset shards, CSV
+lists; samples equal their files.
 
-fastneg.data.encode.archives, fastneg.data.file_names and fastneg.data.encode.listing are tested here.
+fastneg.data.encode.archives, fastneg.data.file_names and fastneg.data.encode.listing are tested
+here.
 """
 
 import io
@@ -41,7 +43,11 @@ def encoded(src, tmp_path, **options):
     out = tmp_path / "out.beton"
     summary = encode(EncodeConfig(str(src), str(out), workers=1, **options))
     with BetonReader(out) as reader:
-        labels = [None] * len(reader) if reader.labels is None else [reader.classes[label] for label in reader.labels]
+        labels = (
+            [None] * len(reader)
+            if reader.labels is None
+            else [reader.classes[label] for label in reader.labels]
+        )
         found = {reader.names[i]: (reader.jpeg(i).tobytes(), labels[i]) for i in range(len(reader))}
     return found, summary
 
@@ -52,16 +58,27 @@ def test_a_flat_folder_has_no_labels(tmp_path):
         (tmp_path / "flat" / name).write_bytes(data)
     (tmp_path / "flat" / "notes.txt").write_text("no image")
     found, summary = encoded(tmp_path / "flat", tmp_path)
-    assert found == {name: (data, None) for name, data in PHOTOS.items()} and summary["ignored"] == 1
+    assert (
+        found == {name: (data, None) for name, data in PHOTOS.items()} and summary["ignored"] == 1
+    )
     with BetonReader(tmp_path / "out.beton") as reader:
         assert reader.labels is None and reader.classes is None and reader.matches_checksum(0)
 
 
 def test_a_tar_with_a_folder_for_each_class(tmp_path):
-    members = [(f"./train/{'cat' if i % 2 else 'dog'}/{name}", data) for i, (name, data) in enumerate(PHOTOS.items())]
-    path = tar(tmp_path / "images.tar", [*members, ("train/readme.txt", b"x"), ("train/cat/.hidden.jpg", b"x")])
+    members = [
+        (f"./train/{'cat' if i % 2 else 'dog'}/{name}", data)
+        for i, (name, data) in enumerate(PHOTOS.items())
+    ]
+    path = tar(
+        tmp_path / "images.tar",
+        [*members, ("train/readme.txt", b"x"), ("train/cat/.hidden.jpg", b"x")],
+    )
     found, summary = encoded(path, tmp_path)
-    assert found == {name[2:]: (data, name.split("/")[2]) for name, data in members} and summary["ignored"] == 1
+    assert (
+        found == {name[2:]: (data, name.split("/")[2]) for name, data in members}
+        and summary["ignored"] == 1
+    )
 
 
 @pytest.mark.parametrize("companion", ["cls", "json"])
@@ -70,11 +87,17 @@ def test_webdataset_shards_by_a_glob_and_a_list(tmp_path, companion):
         for i in range(3):
             key, label = f"{i:04d}", str(3 * number + i)
             yield f"{key}.jpg", PHOTOS[f"img{3 * number + i}.jpg"]
-            told = label.encode() + b"\n" if companion == "cls" else json.dumps({"label": int(label)}).encode()
+            told = (
+                label.encode() + b"\n"
+                if companion == "cls"
+                else json.dumps({"label": int(label)}).encode()
+            )
             yield f"{key}.{companion}", told
 
     paths = [tar(tmp_path / f"shard-{number}.tar", shard(number)) for number in range(2)]
-    expected = {f"shard-{i // 3}/{i % 3:04d}.jpg": (PHOTOS[f"img{i}.jpg"], str(i)) for i in range(6)}
+    expected = {
+        f"shard-{i // 3}/{i % 3:04d}.jpg": (PHOTOS[f"img{i}.jpg"], str(i)) for i in range(6)
+    }
     assert encoded(tmp_path / "shard-*.tar", tmp_path)[0] == expected
     assert encoded(",".join(paths), tmp_path)[0] == expected
     with BetonReader(tmp_path / "out.beton") as reader:
@@ -82,11 +105,16 @@ def test_webdataset_shards_by_a_glob_and_a_list(tmp_path, companion):
 
 
 def test_workers_read_archives_too(tmp_path):
-    path = tar(tmp_path / "images.tar", [(f"a/{i}-{name}", data) for i in range(12) for name, data in PHOTOS.items()])
+    path = tar(
+        tmp_path / "images.tar",
+        [(f"a/{i}-{name}", data) for i in range(12) for name, data in PHOTOS.items()],
+    )
     encode(EncodeConfig(path, str(tmp_path / "x.beton"), workers=2))
     with BetonReader(tmp_path / "x.beton") as reader:
         assert len(reader) == 72
-        assert all(reader.jpeg(i).tobytes() == PHOTOS[reader.names[i].split("-")[1]] for i in range(72))
+        assert all(
+            reader.jpeg(i).tobytes() == PHOTOS[reader.names[i].split("-")[1]] for i in range(72)
+        )
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -97,27 +125,45 @@ def test_a_csv_of_paths_and_labels(tmp_path, header):
     rows = [f"images/{name},{'b' if i else 'a'}" for i, name in enumerate(PHOTOS)]
     (tmp_path / "list.csv").write_text("\n".join((["path,label"] if header else []) + rows) + "\n")
     found, _ = encoded(tmp_path / "list.csv", tmp_path)
-    assert found == {f"images/{name}": (data, "b" if i else "a") for i, (name, data) in enumerate(PHOTOS.items())}
+    assert found == {
+        f"images/{name}": (data, "b" if i else "a") for i, (name, data) in enumerate(PHOTOS.items())
+    }
 
 
 def test_a_csv_of_paths_alone_has_no_labels(tmp_path):
     for name, data in PHOTOS.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "list.csv").write_text("\n".join(PHOTOS))
-    assert encoded(tmp_path / "list.csv", tmp_path)[0] == {name: (data, None) for name, data in PHOTOS.items()}
+    assert encoded(tmp_path / "list.csv", tmp_path)[0] == {
+        name: (data, None) for name, data in PHOTOS.items()
+    }
 
 
 def test_a_subset_of_an_archives_classes_and_their_names(tmp_path):
-    path = tar(tmp_path / "images.tar", [(f"{'abc'[i % 3]}/{name}", data) for i, (name, data) in enumerate(PHOTOS.items())])
+    path = tar(
+        tmp_path / "images.tar",
+        [(f"{'abc'[i % 3]}/{name}", data) for i, (name, data) in enumerate(PHOTOS.items())],
+    )
     (tmp_path / "few.txt").write_text("c\na\n")
     (tmp_path / "names.txt").write_text("a apple, fruit\nb bear\nc cat\n")
-    found, _ = encoded(path, tmp_path, subset=str(tmp_path / "few.txt"), class_names=str(tmp_path / "names.txt"))
+    found, _ = encoded(
+        path, tmp_path, subset=str(tmp_path / "few.txt"), class_names=str(tmp_path / "names.txt")
+    )
     assert {name for _, name in found.values()} == {"a", "c"} and len(found) == 4
-    assert json.loads((tmp_path / "out.beton.json").read_text())["class_names"] == {"a": "apple, fruit", "c": "cat"}
+    assert json.loads((tmp_path / "out.beton.json").read_text())["class_names"] == {
+        "a": "apple, fruit",
+        "c": "cat",
+    }
 
 
 def test_an_unreadable_member_stops_or_is_listed(tmp_path):
-    path = tar(tmp_path / "images.tar", [*((f"a/{name}", data) for name, data in PHOTOS.items()), ("a/bad.jpg", b"\xff\xd8 no image")])
+    path = tar(
+        tmp_path / "images.tar",
+        [
+            *((f"a/{name}", data) for name, data in PHOTOS.items()),
+            ("a/bad.jpg", b"\xff\xd8 no image"),
+        ],
+    )
     with pytest.raises(BetonError, match=r"a/bad.jpg of .* cannot be used"):
         encoded(path, tmp_path)
     assert not (tmp_path / "out.beton").exists()
@@ -128,11 +174,31 @@ def test_an_unreadable_member_stops_or_is_listed(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda p: (p / "x.tar").write_bytes(b"no archive" * 100), BetonError, "cannot be read as a tar"),
-        (lambda p: cut(tar(p / "x.tar", [("a/b.jpg", b"z" * 4000)]), 2000), BetonError, "cannot be read as a tar"),
-        (lambda p: tar(p / "x.tar", [("a/b.jpg", b"x"), ("a/b.jpg", b"y")]), BetonError, "holds a/b.jpg twice"),
-        (lambda p: tar(p / "x.tar", [("0.jpg", b"x"), ("0.cls", b"3"), ("1.jpg", b"x")]), BetonError, "1.jpg has no class"),
-        (lambda p: tar(p / "x.tar", [("0.jpg", b"x"), ("0.json", b"{")]), BetonError, "companion .json"),
+        (
+            lambda p: (p / "x.tar").write_bytes(b"no archive" * 100),
+            BetonError,
+            "cannot be read as a tar",
+        ),
+        (
+            lambda p: cut(tar(p / "x.tar", [("a/b.jpg", b"z" * 4000)]), 2000),
+            BetonError,
+            "cannot be read as a tar",
+        ),
+        (
+            lambda p: tar(p / "x.tar", [("a/b.jpg", b"x"), ("a/b.jpg", b"y")]),
+            BetonError,
+            "holds a/b.jpg twice",
+        ),
+        (
+            lambda p: tar(p / "x.tar", [("0.jpg", b"x"), ("0.cls", b"3"), ("1.jpg", b"x")]),
+            BetonError,
+            "1.jpg has no class",
+        ),
+        (
+            lambda p: tar(p / "x.tar", [("0.jpg", b"x"), ("0.json", b"{")]),
+            BetonError,
+            "companion .json",
+        ),
         (lambda p: tar(p / "x.tar", [("a.txt", b"x")]), BetonError, "holds no images"),
     ],
 )
@@ -169,7 +235,15 @@ def test_a_link_in_an_archive_is_refused(tmp_path):
 
 
 def test_an_empty_label_is_none(tmp_path):
-    path = tar(tmp_path / "x.tar", [("0.jpg", PHOTOS["img0.jpg"]), ("0.cls", b"\n"), ("1.jpg", PHOTOS["img1.jpg"]), ("1.cls", b"3")])
+    path = tar(
+        tmp_path / "x.tar",
+        [
+            ("0.jpg", PHOTOS["img0.jpg"]),
+            ("0.cls", b"\n"),
+            ("1.jpg", PHOTOS["img1.jpg"]),
+            ("1.cls", b"3"),
+        ],
+    )
     with pytest.raises(BetonError, match=r"0\.jpg has no class"):
         encoded(path, tmp_path)
 
@@ -177,7 +251,9 @@ def test_an_empty_label_is_none(tmp_path):
 def test_a_listed_image_is_not_its_own_texture(tmp_path):
     for name in ("images", "textures"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "0.jpg").write_bytes(PHOTOS["img0.jpg" if name == "images" else "img1.jpg"])
+        (tmp_path / name / "0.jpg").write_bytes(
+            PHOTOS["img0.jpg" if name == "images" else "img1.jpg"]
+        )
     for listed in (f"{tmp_path}/images/0.jpg", "../images/0.jpg"):
         (tmp_path / "images" / "list.csv").write_text(f"{listed},x\n")
         with pytest.raises(BetonError, match=r"its texture: .* is not below SRC"):
@@ -186,7 +262,12 @@ def test_a_listed_image_is_not_its_own_texture(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("path,label\na.jpg\n", "line 2 of"), ("a.jpg,x\na.jpg,y\n", "more than once"), ("a.jpg,x\n,y\n", "line 2"), ("", "lists no images")],
+    [
+        ("path,label\na.jpg\n", "line 2 of"),
+        ("a.jpg,x\na.jpg,y\n", "more than once"),
+        ("a.jpg,x\n,y\n", "line 2"),
+        ("", "lists no images"),
+    ],
 )
 def test_a_wrong_list_is_refused(tmp_path, text, said):
     (tmp_path / "a.jpg").write_bytes(PHOTOS["img0.jpg"])
@@ -222,7 +303,13 @@ def test_class_names_must_name_each_class(tmp_path):
 
 
 def test_a_subset_of_numbered_classes_keeps_their_order(tmp_path):
-    path = tar(tmp_path / "x.tar", [(f"{label}/{name}", PHOTOS[name]) for label, name in zip((2, 10, 0), PHOTOS, strict=False)])
+    path = tar(
+        tmp_path / "x.tar",
+        [
+            (f"{label}/{name}", PHOTOS[name])
+            for label, name in zip((2, 10, 0), PHOTOS, strict=False)
+        ],
+    )
     (tmp_path / "few.txt").write_text("10\n2\n")
     encoded(path, tmp_path, subset=str(tmp_path / "few.txt"))
     with BetonReader(tmp_path / "out.beton") as reader:
@@ -237,10 +324,19 @@ def write_files(root, files):
 
 
 def test_images_beside_the_class_folders_are_counted(tmp_path, capsys):
-    files = {"cat/0.jpg": PHOTOS["img0.jpg"], "loose.jpg": PHOTOS["img1.jpg"], "notes.txt": b"x", ".hidden.jpg": b"x"}
+    files = {
+        "cat/0.jpg": PHOTOS["img0.jpg"],
+        "loose.jpg": PHOTOS["img1.jpg"],
+        "notes.txt": b"x",
+        ".hidden.jpg": b"x",
+    }
     src = write_files(tmp_path / "src", files)
     found, summary = encoded(src, tmp_path)
-    assert list(found) == ["cat/0.jpg"] and summary["left_out"] == {"beside the class folders": 1} and summary["ignored"] == 2
+    assert (
+        list(found) == ["cat/0.jpg"]
+        and summary["left_out"] == {"beside the class folders": 1}
+        and summary["ignored"] == 2
+    )
     assert json.loads((tmp_path / "out.beton.json").read_text())["left_out"] == summary["left_out"]
     assert main(["encode", str(src), str(tmp_path / "out.beton")]) == 0
     assert "images left out: 1 beside the class folders;" in capsys.readouterr().out
@@ -257,10 +353,16 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 
 def test_a_webdataset_key_is_one_sample(tmp_path):
-    members = [(f"{i}.{end}", PHOTOS[f"img{i}.jpg"]) for i in range(3) for end in ("seg.jpg", "jpg")]
+    members = [
+        (f"{i}.{end}", PHOTOS[f"img{i}.jpg"]) for i in range(3) for end in ("seg.jpg", "jpg")
+    ]
     for companions in ([], [(f"{i}.cls", b"%d" % i) for i in range(3)]):  # of flat archives too
-        found, summary = encoded(tar(tmp_path / "x.tar", [*members, *companions, ("9.cls", b"5")]), tmp_path)
-        expected = {f"{i}.jpg": (PHOTOS[f"img{i}.jpg"], str(i) if companions else None) for i in range(3)}
+        found, summary = encoded(
+            tar(tmp_path / "x.tar", [*members, *companions, ("9.cls", b"5")]), tmp_path
+        )
+        expected = {
+            f"{i}.jpg": (PHOTOS[f"img{i}.jpg"], str(i) if companions else None) for i in range(3)
+        }
         assert found == expected and summary["left_out"] == {"other images of a sample": 3}
         assert summary["ignored"] == 1, "a class without an image"
 
@@ -268,7 +370,10 @@ def test_a_webdataset_key_is_one_sample(tmp_path):
 def test_images_of_class_folders_may_have_dots_in_their_names(tmp_path):
     members = {f"cat/a.{i}.jpg": PHOTOS[f"img{i}.jpg"] for i in range(3)}
     found, summary = encoded(tar(tmp_path / "x.tar", members.items()), tmp_path)
-    assert found == {name: (data, "cat") for name, data in members.items()} and summary["left_out"] == {}
+    assert (
+        found == {name: (data, "cat") for name, data in members.items()}
+        and summary["left_out"] == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,7 +381,10 @@ def test_images_of_class_folders_may_have_dots_in_their_names(tmp_path):
     [
         (("0.a.jpg", "0.b.jpg"), "0.a.jpg and 0.b.jpg are images of one sample, 0 "),
         (("0.jpg", "0.png"), "0.jpg and 0.png are images of one sample"),
-        (("0-x.jpg", "0.jpg", "0.seg.jpg", "1.seg.jpg"), "1.seg.jpg is the only image of its sample"),
+        (
+            ("0-x.jpg", "0.jpg", "0.seg.jpg", "1.seg.jpg"),
+            "1.seg.jpg is the only image of its sample",
+        ),
         (("0.jpg", "./0.jpg"), "holds 0.jpg twice"),
     ],
 )
@@ -291,7 +399,9 @@ def test_shards_of_one_name_in_several_folders(tmp_path):
         (tmp_path / folder).mkdir()
         tar(tmp_path / folder / "s.tar", [("0.jpg", PHOTOS[f"img{'ab'.index(folder)}.jpg"])])
     found, _ = encoded(tmp_path / "?" / "s.tar", tmp_path)
-    assert found == {f"{folder}/s/0.jpg": (PHOTOS[f"img{i}.jpg"], None) for i, folder in enumerate("ab")}
+    assert found == {
+        f"{folder}/s/0.jpg": (PHOTOS[f"img{i}.jpg"], None) for i, folder in enumerate("ab")
+    }
     with pytest.raises(ConfigError, match=r"names .*s\.tar twice"):
         encoded(f"{tmp_path}/a/s.tar,{tmp_path}/b/../a/s.tar", tmp_path)
 
@@ -311,22 +421,30 @@ def test_ranges_are_expanded_as_written(tmp_path):
         ("b", ["b"]),
     ]
     (tmp_path / "x{1..2}").touch()
-    assert split_names(f"{tmp_path}/x{{1..2}}")[0][1] == [f"{tmp_path}/x{{1..2}}"], "a file of that very name"
+    assert split_names(f"{tmp_path}/x{{1..2}}")[0][1] == [f"{tmp_path}/x{{1..2}}"], (
+        "a file of that very name"
+    )
     for name in ("y1a", "y1b", "y2a"):
         (tmp_path / name).touch()
-    assert split_names(f"{tmp_path}/y{{1..2}}?")[0][1] == [f"{tmp_path}/{name}" for name in ("y1a", "y1b", "y2a")]
+    assert split_names(f"{tmp_path}/y{{1..2}}?")[0][1] == [
+        f"{tmp_path}/{name}" for name in ("y1a", "y1b", "y2a")
+    ]
 
 
 def test_a_listed_image_counts_once_however_it_is_spelt(tmp_path):
     write_files(tmp_path, {"a/0.jpg": PHOTOS["img0.jpg"]})
     for other in ("./a/0.jpg", "a/../a/0.jpg", f"{tmp_path}/a/0.jpg"):
         (tmp_path / "list.csv").write_text(f"a/0.jpg,x\n{other},y\n")
-        with pytest.raises(BetonError, match=r"a/0\.jpg more than once, in the same or another spelling"):
+        with pytest.raises(
+            BetonError, match=r"a/0\.jpg more than once, in the same or another spelling"
+        ):
             encoded(tmp_path / "list.csv", tmp_path)
 
 
 def test_what_goes_to_the_workers_does_not_grow_with_the_archive(tmp_path):
     path = tar(tmp_path / "x.tar", [(f"a/{i}.jpg", b"x") for i in range(500)])
     sources = find_sources(EncodeConfig(path, str(tmp_path / "x.beton")))
-    assert len(sources.names) == len(sources.places) == 500 and len(pickle.dumps(sources.read)) < 200
+    assert (
+        len(sources.names) == len(sources.places) == 500 and len(pickle.dumps(sources.read)) < 200
+    )
     assert sources.read(sources.places[499]) == b"x"

@@ -6,7 +6,14 @@ import pytest
 import torch
 from scipy import ndimage
 
-from fastneg.evaluation.corruptions.spatter import FARTHEST, box3, canny, edge_distance, equalized, water_mask
+from fastneg.evaluation.corruptions.spatter import (
+    FARTHEST,
+    box3,
+    canny,
+    edge_distance,
+    equalized,
+    water_mask,
+)
 
 
 def drops(seed=0):
@@ -23,12 +30,15 @@ def test_edges_are_opencvs():
 
 @pytest.mark.parametrize(("height", "width"), [(60, 70), (16, 17)])
 def test_distance_is_opencvs(height, width):
-    """Its versions take 1.4 and 2.1969 for a corner's and a knight's move, or the nearest multiple of 1 / 65536."""
+    """Its versions take 1.4 and 2.1969 for a corner's and a knight's move, or the nearest multiple
+    of 1 / 65536."""
     edges = torch.zeros(2, 1, height, width, dtype=torch.bool)
     edges[0, 0, [5, 14, 15], [width - 3, 12, 13]] = True
     edges[1, 0, 0, 0] = True
     for found, edge in zip(edge_distance(edges).numpy()[:, 0], edges.numpy()[:, 0], strict=True):
-        truth = np.minimum(cv2.distanceTransform(255 - 255 * np.uint8(edge), cv2.DIST_L2, 5), FARTHEST)
+        truth = np.minimum(
+            cv2.distanceTransform(255 - 255 * np.uint8(edge), cv2.DIST_L2, 5), FARTHEST
+        )
         np.testing.assert_allclose(found, truth, atol=2e-4)
     assert edge_distance(torch.zeros(1, 1, 20, 20, dtype=torch.bool)).eq(FARTHEST).all()
 
@@ -42,7 +52,9 @@ def test_histograms_are_evened_as_by_opencv():
 
 def test_the_mean_of_nine_is_opencvs():
     image = drops(5).astype(np.float32)
-    np.testing.assert_allclose(box3(torch.from_numpy(image)[None, None])[0, 0].numpy(), cv2.blur(image, (3, 3)), atol=1e-3)
+    np.testing.assert_allclose(
+        box3(torch.from_numpy(image)[None, None])[0, 0].numpy(), cv2.blur(image, (3, 3)), atol=1e-3
+    )
 
 
 def test_no_liquid_is_no_mask():

@@ -1,5 +1,6 @@
-"""The built-in set, from its statistics and from what independent classifiers can and cannot read in it (fastneg.data.stencils.render,
-fastneg.data.stencils.shapes, fastneg.data.stencils.textures, fastneg.data.stencils.files)."""
+"""The built-in set, from its statistics and from what independent classifiers can and cannot read
+in it (fastneg.data.stencils.render, fastneg.data.stencils.shapes, fastneg.data.stencils.textures,
+fastneg.data.stencils.files)."""
 
 import io
 from collections import Counter
@@ -11,7 +12,15 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from fastneg.data import stencils
-from fastneg.data.stencils import CLASSES, NO_TEXTURE, SETS, TEST_SETS, TEXTURES, UNSEEN_TEXTURES, StencilsSpec
+from fastneg.data.stencils import (
+    CLASSES,
+    NO_TEXTURE,
+    SETS,
+    TEST_SETS,
+    TEXTURES,
+    UNSEEN_TEXTURES,
+    StencilsSpec,
+)
 from fastneg.data.stencils import files as stencil_files
 from fastneg.data.stencils.render import render
 from fastneg.data.stencils.shapes import SHAPES
@@ -22,7 +31,9 @@ SPEC = StencilsSpec(size=48)
 
 
 def drawn(set_name, count, spec=SPEC):
-    pixels, labels, textures = zip(*(render(spec, set_name, index) for index in range(count)), strict=True)
+    pixels, labels, textures = zip(
+        *(render(spec, set_name, index) for index in range(count)), strict=True
+    )
     return np.stack(pixels), np.array(labels), np.array(textures)
 
 
@@ -40,9 +51,12 @@ def test_names_are_distinct_and_numbered_as_folders_would_number_them():
 @pytest.mark.parametrize("set_name", SETS)
 def test_bytes_do_not_depend_on_count_or_workers(set_name):
     alone = list(stencils.samples(SPEC, set_name, 3))
-    together = list(stencils.samples(SPEC, set_name, 130, workers=2))  # three chunks, the last one short
+    # three chunks, the last one short
+    together = list(stencils.samples(SPEC, set_name, 130, workers=2))
     assert together[:3] == alone
-    assert [fields["label"] for _, fields, _ in together] == [index % SPEC.shapes for index in range(130)]
+    assert [fields["label"] for _, fields, _ in together] == [
+        index % SPEC.shapes for index in range(130)
+    ]
     assert len({name for _, _, name in together}) == 130
     assert len({jpeg for jpeg, _, _ in together}) == 130
 
@@ -58,7 +72,10 @@ def test_seed_set_and_index_each_change_the_image():
 
 
 def test_train_and_in_domain_share_no_image():
-    train, test = ({jpeg for jpeg, _, _ in stencils.samples(SPEC, name, 200)} for name in ("train", "in_domain"))
+    train, test = (
+        {jpeg for jpeg, _, _ in stencils.samples(SPEC, name, 200)}
+        for name in ("train", "in_domain")
+    )
     assert not train & test
 
 
@@ -68,8 +85,12 @@ def test_own_texture_comes_as_often_as_rho_says(rho, set_name):
     spec, count = SPEC.replace(rho=rho, shapes=4), 1200
     _, labels, textures = drawn(set_name, count, spec)
     expected = rho + (1 - rho) / 4
-    assert abs((labels == textures).mean() - expected) <= 4 * np.sqrt(expected * (1 - expected) / count)
-    others = Counter(zip(labels[labels != textures].tolist(), textures[labels != textures].tolist(), strict=True))
+    assert abs((labels == textures).mean() - expected) <= 4 * np.sqrt(
+        expected * (1 - expected) / count
+    )
+    others = Counter(
+        zip(labels[labels != textures].tolist(), textures[labels != textures].tolist(), strict=True)
+    )
     mean = count * (1 - rho) / 16
     assert all(abs(others[pair] - mean) <= 5 * np.sqrt(mean) for pair in others)
     assert len(others) == (0 if rho == 1 else 12)
@@ -79,7 +100,8 @@ def test_cues_of_each_test_set():
     n = SPEC.shapes
     _, labels, textures = drawn("swapped", 2 * n * (n - 1))
     assert not (labels == textures).any()
-    assert set(Counter(zip(labels.tolist(), textures.tolist(), strict=True)).values()) == {2}  # every conflict equally often
+    # every conflict equally often
+    assert set(Counter(zip(labels.tolist(), textures.tolist(), strict=True)).values()) == {2}
     _, labels, textures = drawn("decorrelated", n * n)
     assert set(Counter(zip(labels.tolist(), textures.tolist(), strict=True)).values()) == {1}
     _, labels, textures = drawn("texture_only", 3 * n)
@@ -138,8 +160,11 @@ def test_outlines_are_strokes_around_a_white_inside():
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_shapes_lie_in_the_unit_circle_and_are_distances_near_the_outline(name):
-    """The truth is the distance to the nearest change of sign on a fine raster. Strokes and anti-aliasing rely on it, and a seam where
-    two parts of a shape meet would show as a stroke inside."""
+    """The truth is the distance to the nearest change of sign on a fine raster.
+
+    Strokes and anti-aliasing rely on it, and a seam where two parts of a shape meet would show as a
+    stroke inside.
+    """
     step = 0.02
     line = np.arange(-1.3, 1.3, step, dtype=np.float32)
     x, y = np.meshgrid(line, line)
@@ -151,14 +176,23 @@ def test_shapes_lie_in_the_unit_circle_and_are_distances_near_the_outline(name):
         change[:, 1:] |= inside[:, 1:] != inside[:, :-1]
         change[1:] |= inside[1:] != inside[:-1]
         near = np.abs(distance) < 0.06
-        truth = np.hypot(*(np.argwhere(near)[:, None] - np.argwhere(change)[None]).transpose(2, 0, 1)).min(1) * step
+        truth = (
+            np.hypot(
+                *(np.argwhere(near)[:, None] - np.argwhere(change)[None]).transpose(2, 0, 1)
+            ).min(1)
+            * step
+        )
         error = np.abs(truth - np.abs(distance[near]))
         assert np.percentile(error, 90) < 2 * step and error.max() < 0.1
 
 
 def test_texture_only_covers_the_frame():
     for pixels, _, texture in zip(*drawn("texture_only", 48), strict=True):
-        corners = [pixels[a : a + 16, b : b + 16].reshape(-1, 3).astype(float) for a in (0, 32) for b in (0, 32)]
+        corners = [
+            pixels[a : a + 16, b : b + 16].reshape(-1, 3).astype(float)
+            for a in (0, 32)
+            for b in (0, 32)
+        ]
         if TEXTURES[texture] != "cow":  # its patches may be larger than a corner
             assert min(corner.std(axis=0).max() for corner in corners) > 8, TEXTURES[texture]
 
@@ -167,7 +201,8 @@ def test_shapes_can_be_told_apart_by_their_silhouettes():
     spec = SPEC.replace(shapes=16)
     pixels, labels, _ = drawn("silhouette", 1600, spec)
     features = np.stack([_moments(255 - image[..., 0].astype(float)) for image in pixels])
-    assert accuracy(features, labels, RandomForestClassifier(100, random_state=0)) > 0.8  # chance: 0.0625
+    # chance: 0.0625
+    assert accuracy(features, labels, RandomForestClassifier(100, random_state=0)) > 0.8
 
 
 def _moments(mass):
@@ -188,14 +223,29 @@ def _moments(mass):
 def test_textures_can_be_told_apart_by_their_power_spectra():
     spec = SPEC.replace(shapes=16, size=64)
     pixels, labels, _ = drawn("texture_only", 800, spec)
-    assert accuracy(np.stack([_spectrum(image) for image in pixels]), labels, RandomForestClassifier(100, random_state=0)) > 0.7
+    assert (
+        accuracy(
+            np.stack([_spectrum(image) for image in pixels]),
+            labels,
+            RandomForestClassifier(100, random_state=0),
+        )
+        > 0.7
+    )
 
 
 def _spectrum(pixels):
-    """Power by frequency, whatever the direction, and the histogram of grey levels, both free of contrast and polarity."""
+    """Power by frequency, whatever the direction, and the histogram of grey levels, both free of
+    contrast and polarity."""
     grey = pixels.mean(axis=2)
     grey = (grey - grey.mean()) / grey.std()
-    power = np.abs(np.fft.fftshift(np.fft.fft2(grey * np.hanning(len(grey))[:, None] * np.hanning(len(grey))))) ** 2
+    power = (
+        np.abs(
+            np.fft.fftshift(
+                np.fft.fft2(grey * np.hanning(len(grey))[:, None] * np.hanning(len(grey)))
+            )
+        )
+        ** 2
+    )
     y, x = np.mgrid[: len(grey), : len(grey)] - len(grey) // 2
     rings = np.minimum(np.hypot(x, y).astype(int), 24)
     profile = np.bincount(rings.ravel(), power.ravel()) / power.sum()
@@ -207,7 +257,10 @@ def _spectrum(pixels):
 @pytest.mark.parametrize("set_name", ["train", "unseen_texture", "flat_colour"])
 def test_the_background_carries_no_cue(set_name):
     pixels, labels, _ = drawn(set_name, 1440)
-    corners = np.concatenate([pixels[:, a, b] for a in (slice(3), slice(-3, None)) for b in (slice(3), slice(-3, None))], axis=1)
+    corners = np.concatenate(
+        [pixels[:, a, b] for a in (slice(3), slice(-3, None)) for b in (slice(3), slice(-3, None))],
+        axis=1,
+    )
     features = corners.reshape(len(labels), -1) / 255.0
     chance, half = 1 / SPEC.shapes, len(labels) // 2
     allowed = chance + 4 * np.sqrt(chance * (1 - chance) / half)
@@ -237,7 +290,10 @@ def test_jpegs_have_the_size_and_are_near_the_pixels(size):
 def test_write_folder(tmp_path):
     spec = SPEC.replace(shapes=3)
     stencils.write_folder(spec, "swapped", 7, tmp_path / "swapped", workers=2)
-    found = {str(path.relative_to(tmp_path / "swapped")): path.read_bytes() for path in (tmp_path / "swapped").rglob("*.jpg")}
+    found = {
+        str(path.relative_to(tmp_path / "swapped")): path.read_bytes()
+        for path in (tmp_path / "swapped").rglob("*.jpg")
+    }
     assert found == {
         f"{CLASSES[fields['label']]}/{CLASSES[fields['label']]}{i // 3}-{CLASSES[fields['texture']]}{i // 3}.jpg": jpeg
         for i, (jpeg, fields, _) in enumerate(stencils.samples(spec, "swapped", 7))
@@ -252,8 +308,13 @@ def test_write_beton(tmp_path):
     spec = SPEC.replace(shapes=3)
     stencils.write_beton(spec, "swapped", 8, tmp_path / "swapped.beton")
     reader = BetonReader(tmp_path / "swapped.beton")
-    expected = Counter((jpeg, fields["label"]) for jpeg, fields, _ in stencils.samples(spec, "swapped", 8))
-    assert Counter((reader.jpeg(i).tobytes(), int(reader.labels[i])) for i in range(len(reader))) == expected
+    expected = Counter(
+        (jpeg, fields["label"]) for jpeg, fields, _ in stencils.samples(spec, "swapped", 8)
+    )
+    assert (
+        Counter((reader.jpeg(i).tobytes(), int(reader.labels[i])) for i in range(len(reader)))
+        == expected
+    )
     assert "texture" in reader.fields
 
 

@@ -1,4 +1,5 @@
-"""Textures on the way from the loader to a step: each is treated as its query view was, whichever way it comes.
+"""Textures on the way from the loader to a step: each is treated as its query view was, whichever
+way it comes.
 
 Serves fastneg.data.load.loaders, fastneg.data.load.batch and fastneg.negatives together.
 """
@@ -28,7 +29,13 @@ def written(path, images, textures=None):
 
 
 def first(path, **changes):
-    options = {"batch_size": 8, "image_size": 32, "augmentation": "moco_v2", "seed": 3, "threads": 1}
+    options = {
+        "batch_size": 8,
+        "image_size": 32,
+        "augmentation": "moco_v2",
+        "seed": 3,
+        "threads": 1,
+    }
     with BetonReader(path) as reader:
         loader = TrainLoader(reader, **{**options, **changes})
         try:
@@ -50,18 +57,29 @@ def photos(*sizes):
 def test_a_paired_texture_gets_the_very_numbers_of_the_query(tmp_path, augment):
     """With the image itself as its texture, both views are one."""
     images = photos(*[(50 + i, 70 - i) for i in range(8)])
-    path = written(tmp_path / "x.beton", images, [(jpeg(image), *image.shape[:2]) for image in images])
+    path = written(
+        tmp_path / "x.beton", images, [(jpeg(image), *image.shape[:2]) for image in images]
+    )
     batch, _ = first(path, texture="file", augment=augment)
     assert torch.equal(batch.texture, batch.query) and not torch.equal(batch.texture, batch.key)
     plain, _ = first(path, augment=augment)
-    assert torch.equal(plain.query, batch.query) and plain.texture is None and plain.texture_sources is None
+    assert (
+        torch.equal(plain.query, batch.query)
+        and plain.texture is None
+        and plain.texture_sources is None
+    )
 
 
 def test_a_paired_texture_of_another_size_is_cropped_in_shares_of_it(tmp_path):
     images = photos(*[(48, 64)] * 8)
-    doubled = [np.asarray(Image.fromarray(image).resize((128, 96), Image.Resampling.NEAREST)) for image in images]
+    doubled = [
+        np.asarray(Image.fromarray(image).resize((128, 96), Image.Resampling.NEAREST))
+        for image in images
+    ]
     textures = [(jpeg(image, 100), *image.shape[:2]) for image in doubled]
-    batch, _ = first(written(tmp_path / "x.beton", images, textures), texture="file", augmentation="crop_flip")
+    batch, _ = first(
+        written(tmp_path / "x.beton", images, textures), texture="file", augmentation="crop_flip"
+    )
     error = (batch.texture - batch.query).abs().mean((1, 2, 3)) * min(IMAGENET_STD)
     shuffled = (batch.texture - batch.query.roll(1, 0)).abs().mean((1, 2, 3)) * min(IMAGENET_STD)
     assert error.max() < 0.05 < shuffled.min()
@@ -91,7 +109,10 @@ def test_the_random_patch_reaches_every_place_and_small_images_give_what_they_ha
     for number in range(2):
         side = drawn[f"roi_end_patch{number}"] - drawn[f"roi_start_patch{number}"]
         assert (side[:2000] == 3).all() and (side[2000] == 2).all()
-        assert drawn[f"roi_start_patch{number}"][2000, 0] == 0 and drawn[f"roi_end_patch{number}"][2000, 1] <= 9
+        assert (
+            drawn[f"roi_start_patch{number}"][2000, 0] == 0
+            and drawn[f"roi_end_patch{number}"][2000, 1] <= 9
+        )
 
 
 def test_an_image_smaller_than_a_patch_is_enlarged(tmp_path):
@@ -101,15 +122,19 @@ def test_an_image_smaller_than_a_patch_is_enlarged(tmp_path):
     assert (patches[6] == patches[6, 0, :, :1, :1]).all()
     strip = torch.from_numpy(images[7]).permute(2, 0, 1)[None, :, :, 26:34].float()
     expected = torch.nn.functional.interpolate(strip, (24, 24), mode="bilinear")[0]
-    inner = (slice(None), slice(None), slice(2, -2))  # at the window's sides the resize sees the pixels beyond it
+    # at the window's sides the resize sees the pixels beyond it
+    inner = (slice(None), slice(None), slice(2, -2))
     assert (patches[7, 0].float() - expected)[inner].abs().max() <= 1
 
 
 def test_a_texture_of_the_image_itself_would_be_the_query_view(tmp_path):
-    """Images as large as the views, taken for their own textures: crop, colours, blur, flip and normalisation are those of the query."""
+    """Images as large as the views, taken for their own textures: crop, colours, blur, flip and
+    normalisation are those of the query."""
     path = written(tmp_path / "x.beton", photos(*[(32, 32)] * 8))
     batch, images = first(path, texture="image", texture_patch=20, augment="kernel")
-    textures = torch.from_numpy(np.stack([images[i] for i in batch.index.tolist()])).permute(0, 3, 1, 2)[:, None]
+    textures = torch.from_numpy(np.stack([images[i] for i in batch.index.tolist()])).permute(
+        0, 3, 1, 2
+    )[:, None]
     views = texture_views(textures.expand(-1, 2, -1, -1, -1), batch.texture_sources, torch.float32)
     assert views.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     for copy in range(2):  # the query was rounded to 8 bits after the crop, this was not
@@ -119,9 +144,14 @@ def test_a_texture_of_the_image_itself_would_be_the_query_view(tmp_path):
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize(("augment", "tolerance"), [("kernel", 1.5), ("dali", 40)])
 def test_the_texture_of_a_flat_image_is_its_query_view(tmp_path, augment, tolerance, device):
-    """From the file to the negatives of a step. DALI's contrast and hue differ from the kernel's, which textures get in either case."""
+    """From the file to the negatives of a step.
+
+    DALI's contrast and hue differ from the kernel's, which textures get in either case.
+    """
     colours = np.random.default_rng(0).integers(40, 215, (8, 3), dtype=np.uint8)
-    path = written(tmp_path / "x.beton", [np.broadcast_to(colour, (40, 50, 3)).copy() for colour in colours])
+    path = written(
+        tmp_path / "x.beton", [np.broadcast_to(colour, (40, 50, 3)).copy() for colour in colours]
+    )
     batch, _ = first(path, texture="image", texture_patch=14, augment=augment, device=device)
     config = tiny_cpu().replace(negatives="texture", negatives_per_query=2)
     made = make_negatives(batch, config, torch.Generator(device).manual_seed(0))

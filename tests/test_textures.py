@@ -1,4 +1,5 @@
-"""Textures made offline, as a tree and as a field of a .beton: fastneg.data.encode.textures and fastneg.recipes.textures."""
+"""Textures made offline, as a tree and as a field of a .beton: fastneg.data.encode.textures and
+fastneg.recipes.textures."""
 
 import io
 import json
@@ -30,7 +31,9 @@ def tree(tmp_path):
 
 
 def settings(tree, out, **changes):
-    return TexturesConfig(src=str(tree), out=str(out), split="train", **{**SMALL, "workers": 1, **changes})
+    return TexturesConfig(
+        src=str(tree), out=str(out), split="train", **{**SMALL, "workers": 1, **changes}
+    )
 
 
 def files(out):
@@ -46,7 +49,12 @@ def test_the_tree_mirrors_the_images(tree, tmp_path):
     done = write_textures(settings(tree, tmp_path / "out"))
     assert done["made"] == done["images"] == 4 and not done["skipped"]
     made = files(tmp_path / "out")
-    assert sorted(made) == ["train/a/1.jpg", "train/a/2.JPEG", "train/b/4.jpg", "train/b/deep/3.jpg"]
+    assert sorted(made) == [
+        "train/a/1.jpg",
+        "train/a/2.JPEG",
+        "train/b/4.jpg",
+        "train/b/deep/3.jpg",
+    ]
     assert all(pixels(data).shape == (40, 40, 3) for data in made.values())
     assert len(set(made.values())) == 4
 
@@ -76,14 +84,20 @@ def test_unreadable_images_are_skipped_and_listed_with_exit_code_1(tree, tmp_pat
     command += [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
     assert main(command) == 1
     said = capsys.readouterr().out
-    assert "4 textures made" in said and "skipped train/a/0.jpg: " in said and "skipped train/a/3.jpg: " in said
+    assert (
+        "4 textures made" in said
+        and "skipped train/a/0.jpg: " in said
+        and "skipped train/a/3.jpg: " in said
+    )
     assert len(files(tmp_path / "out")) == 4
     for name in ("0", "3"):
         (tree / f"train/a/{name}.jpg").unlink()
     assert main(command) == 0
     assert "0 textures made" in capsys.readouterr().out
-    assert main(["textures", str(tree), str(tmp_path / "out"), "--split", "vall"]) == 1  # a folder that is not there
-    assert main(["textures", str(tree), str(tmp_path / "out"), "--patch", "20"]) == 2  # a block that does not fit
+    # a folder that is not there
+    assert main(["textures", str(tree), str(tmp_path / "out"), "--split", "vall"]) == 1
+    # a block that does not fit
+    assert main(["textures", str(tree), str(tmp_path / "out"), "--patch", "20"]) == 2
 
 
 def test_an_interrupted_texture_leaves_nothing(tree, tmp_path, monkeypatch):
@@ -110,7 +124,9 @@ BAD = {
     "one row": saved(photo(np.random.default_rng(1), 1, 90), "PNG"),
     "smaller than a patch": jpeg(photo(np.random.default_rng(2), 17, 90)),
     "gray": saved(Image.fromarray(photo(np.random.default_rng(3), 50, 50)).convert("L"), "JPEG"),
-    "transparent": saved(Image.fromarray(photo(np.random.default_rng(3), 50, 50)).convert("RGBA"), "PNG"),
+    "transparent": saved(
+        Image.fromarray(photo(np.random.default_rng(3), 50, 50)).convert("RGBA"), "PNG"
+    ),
     "exif": rotated(Image.fromarray(photo(np.random.default_rng(3), 30, 70)), 6),
 }
 
@@ -149,13 +165,17 @@ def test_the_same_pixels_under_two_names_give_two_textures():
 
 
 def test_encode_makes_the_texture_field(tree, tmp_path):
-    config = EncodeConfig(src=str(tree), out=str(tmp_path / "x.beton"), split="train", textures="synth", workers=1)
+    config = EncodeConfig(
+        src=str(tree), out=str(tmp_path / "x.beton"), split="train", textures="synth", workers=1
+    )
     encode(config)
     with BetonReader(tmp_path / "x.beton", verify=True) as reader:
         assert tuple(reader.image_fields) == ("image", "texture")
         maker = SynthesisedTextures(seed=config.seed)
         for i, name in enumerate(reader.names):
-            assert reader.jpeg(i, "texture").tobytes() == maker.make(name, (tree / name).read_bytes())
+            assert reader.jpeg(i, "texture").tobytes() == maker.make(
+                name, (tree / name).read_bytes()
+            )
 
 
 def test_the_settings_are_noted(tree, tmp_path):

@@ -1,4 +1,5 @@
-"""The training loop on real JPEG data: resumed equals uninterrupted, bit for bit; it stops where it must."""
+"""The training loop on real JPEG data: resumed equals uninterrupted, bit for bit; it stops where it
+must."""
 
 import contextlib
 import json
@@ -23,15 +24,33 @@ from fastneg.training.trainer import pretrain
 
 
 def settings(beton, out, **changes):
-    small = {"image_size": 32, "eval_resize": 32, "epochs": 3, "batch_size": 8, "bn_splits": 2, "queue_size": 20, "feature_dim": 16}
-    fixed = {"patch_min": 4, "patch_max": 16, "log_every": 1, "threads": 1, "augmentation": "moco_v2"}
+    small = {
+        "image_size": 32,
+        "eval_resize": 32,
+        "epochs": 3,
+        "batch_size": 8,
+        "bn_splits": 2,
+        "queue_size": 20,
+        "feature_dim": 16,
+    }
+    fixed = {
+        "patch_min": 4,
+        "patch_max": 16,
+        "log_every": 1,
+        "threads": 1,
+        "augmentation": "moco_v2",
+    }
     return tiny_cpu().replace(data=str(beton), out=str(out), **{**small, **fixed, **changes})
 
 
 def rows(out, kind="train"):
     """The figures of metrics.jsonl, less those that measure time."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("images_per_s", "data_wait_share")} for line in lines if line["kind"] == kind]
+    return [
+        {k: v for k, v in line.items() if k not in ("images_per_s", "data_wait_share")}
+        for line in lines
+        if line["kind"] == kind
+    ]
 
 
 def weights(out):
@@ -40,7 +59,9 @@ def weights(out):
 
 def same_weights(one, other):
     one, other = weights(one), weights(other)
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one if isinstance(one[k], torch.Tensor))
+    return one.keys() == other.keys() and all(
+        torch.equal(one[k], other[k]) for k in one if isinstance(one[k], torch.Tensor)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +77,40 @@ def test_a_run_leaves_what_it_promises(uninterrupted, beton):
     assert PretrainConfig(**json.loads((out / "config.json").read_text())) == settings(beton, out)
     assert json.loads((out / "environment.json").read_text())["versions"]["torch"]
     assert [row["step"] for row in rows(out)] == list(range(1, 16))
-    expected = {"loss", "acc1", "acc5", "positive_similarity", "negative_similarity", "queue_similarity", "gradient_norm", "lr", "epoch"}
+    expected = {
+        "loss",
+        "acc1",
+        "acc5",
+        "positive_similarity",
+        "negative_similarity",
+        "queue_similarity",
+        "gradient_norm",
+        "lr",
+        "epoch",
+    }
     assert expected <= rows(out)[0].keys()
-    assert [path.name for path in checkpoint.paths(out)] == ["step-000000005.pt", "step-000000010.pt", "step-000000015.pt"]
-    assert sorted(path.name for path in (out / "gallery").glob("0-*")) == ["0-image.jpg", "0-key.jpg", "0-negative-0.jpg", "0-query.jpg"]
+    assert [path.name for path in checkpoint.paths(out)] == [
+        "step-000000005.pt",
+        "step-000000010.pt",
+        "step-000000015.pt",
+    ]
+    assert sorted(path.name for path in (out / "gallery").glob("0-*")) == [
+        "0-image.jpg",
+        "0-key.jpg",
+        "0-negative-0.jpg",
+        "0-query.jpg",
+    ]
     assert list((out / "tensorboard").glob("events*"))
     assert json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["kind"] == "start"
 
 
 def test_the_trained_backbone_loads(uninterrupted):
     run = load_run(uninterrupted)
-    assert run.feature_dim == 128 and not run.backbone.training and run.checkpoint == "step-000000015.pt"
+    assert (
+        run.feature_dim == 128
+        and not run.backbone.training
+        and run.checkpoint == "step-000000015.pt"
+    )
     state = weights(uninterrupted)
     for name, value in run.backbone.state_dict().items():
         assert torch.equal(value, state[f"query_encoder.backbone.{name}"])
@@ -74,7 +118,12 @@ def test_the_trained_backbone_loads(uninterrupted):
 
 @pytest.mark.parametrize("source", ["image", "view"])
 def test_several_kinds_of_negatives_resume_bit_for_bit(beton, tmp_path, source):
-    changes = {"negatives": "texture,blur,random_image", "alpha": "texture=1,blur=0.5,random_image=0.25", "epochs": 1, "threads": 1}
+    changes = {
+        "negatives": "texture,blur,random_image",
+        "alpha": "texture=1,blur=0.5,random_image=0.25",
+        "epochs": 1,
+        "threads": 1,
+    }
     changes |= {"texture_source": source}
     whole, stopped = (settings(beton, tmp_path / name, **changes) for name in ("whole", "stopped"))
     assert pretrain(whole).finished
@@ -98,14 +147,28 @@ def test_resumed_equals_uninterrupted(beton, tmp_path, uninterrupted, stops):
 @pytest.mark.parametrize("method", ["byol", "simclr"])
 def test_the_other_methods_train_and_resume(beton, tmp_path, method):
     own = {"hidden_dim": 32} if method == "byol" else {"temperature": 0.1}
-    changes = {"method": method, "queue_size": None, "bn_splits": None, "epochs": 2, "alpha": 0.5, "optimizer": "lars", "warmup_epochs": 1}
-    whole, parts = (settings(beton, tmp_path / name, **changes, **own) for name in ("whole", "parts"))
+    changes = {
+        "method": method,
+        "queue_size": None,
+        "bn_splits": None,
+        "epochs": 2,
+        "alpha": 0.5,
+        "optimizer": "lars",
+        "warmup_epochs": 1,
+    }
+    whole, parts = (
+        settings(beton, tmp_path / name, **changes, **own) for name in ("whole", "parts")
+    )
     assert pretrain(whole).finished
     assert not pretrain(parts, stop_after=3).finished and not pretrain(parts, stop_after=4).finished
     assert pretrain(parts).finished
-    assert len(rows(tmp_path / "whole")) == 10 and rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    assert len(rows(tmp_path / "whole")) == 10 and rows(tmp_path / "whole") == rows(
+        tmp_path / "parts"
+    )
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
-    first, last = (row["loss"] for row in (rows(tmp_path / "whole")[0], rows(tmp_path / "whole")[-1]))
+    first, last = (
+        row["loss"] for row in (rows(tmp_path / "whole")[0], rows(tmp_path / "whole")[-1])
+    )
     assert first != last and load_run(tmp_path / "parts").feature_dim == 128
 
 
@@ -136,7 +199,11 @@ def test_a_signal_ends_the_run_with_a_checkpoint(beton, tmp_path, number, monkey
     threading.Timer(3.0, os.kill, (os.getpid(), number)).start()
     result = pretrain(config)
     assert not result.finished and result.signal == number
-    assert checkpoint.load_newest(tmp_path / "run")[1]["step"] == result.step == rows(tmp_path / "run")[-1]["step"]
+    assert (
+        checkpoint.load_newest(tmp_path / "run")[1]["step"]
+        == result.step
+        == rows(tmp_path / "run")[-1]["step"]
+    )
     assert signal.getsignal(number) is before
 
 
@@ -154,7 +221,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(beton, tmp_pa
     original = trainer.Trainer.train_step
     monkeypatch.setattr(trainer.Trainer, "train_step", poisoned)
     kept = []
-    monkeypatch.setattr(trainer.Trainer, "_refuse_bad_weights", _watch(trainer.Trainer._refuse_bad_weights, kept))
+    monkeypatch.setattr(
+        trainer.Trainer, "_refuse_bad_weights", _watch(trainer.Trainer._refuse_bad_weights, kept)
+    )
     with pytest.raises(TrainingError, match="not finite in step 8"):
         pretrain(config)
     assert all(torch.equal(one, other) for one, other in zip(kept[-1], states[7], strict=True))
@@ -170,15 +239,25 @@ def _watch(method, kept):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"optimizer": "lars"}, *({"method": method, "queue_size": None, "bn_splits": None} for method in ("byol", "simclr"))]
+    "changes",
+    [
+        {},
+        {"optimizer": "lars"},
+        *(
+            {"method": method, "queue_size": None, "bn_splits": None}
+            for method in ("byol", "simclr")
+        ),
+    ],
 )
 def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkeypatch, changes):
-    """item, cpu, tolist and the like wait for a GPU: they may be called when logging, and nowhere else in a step."""
+    """item, cpu, tolist and the like wait for a GPU: they may be called when logging, and nowhere
+    else in a step."""
     calls, allowed = [], []
 
     def counted(name, plain):
         def call(self, *arguments):
-            # The torch path of patch_shuffle checks its offsets, which costs nothing on the CPU; the Triton path does not.
+            # The torch path of patch_shuffle checks its offsets, which costs nothing on the CPU;
+            # the Triton path does not.
             if not allowed and not sys._getframe(1).f_code.co_filename.endswith("patch_shuffle.py"):
                 calls.append(name)
             return plain(self, *arguments)
@@ -200,7 +279,11 @@ def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkey
         return out
 
     monkeypatch.setattr(trainer.Trainer, "train_step", stepping)
-    monkeypatch.setattr(trainer.Trainer, "_log", lambda self, *a: (allowed.append(1), log(self, *a), allowed.clear())[1])
+    monkeypatch.setattr(
+        trainer.Trainer,
+        "_log",
+        lambda self, *a: (allowed.append(1), log(self, *a), allowed.clear())[1],
+    )
     pretrain(settings(beton, tmp_path / "run", epochs=1, log_every=5, **changes))
     assert len(inside) == 4
 
@@ -211,7 +294,8 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(beton, tmp_path):
         pretrain(settings(beton, tmp_path / "run", lr=0.5))
     with pytest.raises(TrainingError, match="already holds checkpoints"):
         pretrain(settings(beton, tmp_path / "run", resume="never"))
-    assert pretrain(settings(beton, tmp_path / "run", epochs=2)).step == 10  # a longer run may go on
+    # a longer run may go on
+    assert pretrain(settings(beton, tmp_path / "run", epochs=2)).step == 10
     assert pretrain(settings(beton, tmp_path / "run", epochs=2)).finished
 
 
@@ -240,7 +324,13 @@ def test_views_of_a_size_that_the_backbone_is_not_built_for_are_refused(beton, t
     changes = {"backbone": "timm:vit_tiny_patch16_224", "image_size_schedule": "0:16,2:32"}
     with pytest.raises(TrainingError, match="views of 16 px, which timm:vit_tiny_patch16_224"):
         pretrain(settings(beton, tmp_path / "run", **changes))
-    assert pretrain(settings(beton, tmp_path / "run", image_size_schedule="0:16,1:32", epochs=1), stop_after=1).step == 1
+    assert (
+        pretrain(
+            settings(beton, tmp_path / "run", image_size_schedule="0:16,1:32", epochs=1),
+            stop_after=1,
+        ).step
+        == 1
+    )
 
 
 def test_a_split_that_reaches_a_part_of_the_layers_is_refused(beton, tmp_path, monkeypatch):
@@ -259,12 +349,29 @@ def test_a_split_that_reaches_a_part_of_the_layers_is_refused(beton, tmp_path, m
 
 
 def test_two_processes_train_and_resume(beton, tmp_path):
-    """torchrun with two gloo processes; stopped by SIGTERM to the job, the same command goes on and ends."""
+    """torchrun with two gloo processes; stopped by SIGTERM to the job, the same command goes on and
+    ends."""
     config = settings(beton, tmp_path / "run", bn="none", bn_splits=None)
     flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v is not None]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "fastneg", "pretrain"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "fastneg",
+        "pretrain",
+    ]
     command += ["--preset=tiny_cpu", *flags]
-    subprocess.run(command, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command,
+        check=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
     assert [row["step"] for row in rows(tmp_path / "run")] == list(range(1, 16))
     assert rows(tmp_path / "run", "start")[0]["processes"] == 2
     # resumed by one process at an epoch's end, with a further epoch

@@ -93,11 +93,11 @@ def test_permissions_of_another_user(tmp_path):
     for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
         folder.chmod(folder.stat().st_mode | 0o005)
     code = (
-        "import os, sys; from fastneg.config import EncodeConfig; from fastneg.data.encode.sources import find_sources\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "found = find_sources(EncodeConfig(sys.argv[1], 'x', on_error='skip')); print(found.classes, found.skipped)\n"
-        "try: found.read('cat/2.jpg')\nexcept OSError as error: print(error.strerror)\n"
-        "find_sources(EncodeConfig(sys.argv[1], 'x'))"
+        "import os, sys; from fastneg.config import EncodeConfig; from "
+        "fastneg.data.encode.sources import find_sources\nos.setgroups([]); os.setgid(65534); "
+        "os.setuid(65534)\nfound = find_sources(EncodeConfig(sys.argv[1], 'x', on_error='skip')); "
+        "print(found.classes, found.skipped)\ntry: found.read('cat/2.jpg')\nexcept OSError as "
+        "error: print(error.strerror)\nfind_sources(EncodeConfig(sys.argv[1], 'x'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(src)],

@@ -95,7 +95,8 @@ def test_at_or_below_is_told_and_above_is_not():
 def test_an_encoder_that_lost_everything_is_called_so_wherever_it_is_judged(
     tmp_path, files, capsys
 ):
-    """Weights of zero, as a run that collapsed would have them: chance, against random weights' far above it."""
+    """Weights of zero, as a run that collapsed would have them: chance, against random weights' far
+    above it."""
     run = make_run(tmp_path / "run")
     _, state = checkpoint.load_newest(run)
     state["method"] = {name: value * 0 for name, value in state["method"].items()}

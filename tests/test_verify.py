@@ -38,7 +38,8 @@ def test_every_bad_sample_is_listed_with_its_reason(tmp_path, workers):
     path = written(tmp_path / "x.beton", broken=((3, "truncated"), (140, "size")))
     data = bytearray(path.read_bytes())
     with BetonReader(path) as reader:
-        for i, place in ((69, 100), (71, -20)):  # within raw pixels, and near the end of a JPEG, where decoders say nothing
+        # within raw pixels, and near the end of a JPEG, where decoders say nothing
+        for i, place in ((69, 100), (71, -20)):
             stored = reader.stored(i).tobytes()
             data[data.find(stored) + place % len(stored)] ^= 1
     path.write_bytes(data)
@@ -46,7 +47,12 @@ def test_every_bad_sample_is_listed_with_its_reason(tmp_path, workers):
     assert result["samples"] == 150 and [(bad["index"], bad["name"]) for bad in result["bad"]] == [
         (3, "3.jpg"), (69, "69.png"), (71, "71.jpg"), (140, "140.jpg")
     ]  # fmt: skip
-    reasons = ("cannot be decoded (OSError", "CRC32", "CRC32", "decodes to 40×170 pixels, the file says 8×7")
+    reasons = (
+        "cannot be decoded (OSError",
+        "CRC32",
+        "CRC32",
+        "decodes to 40×170 pixels, the file says 8×7",
+    )
     assert all(said in bad["reason"] for bad, said in zip(result["bad"], reasons, strict=True))
 
 
@@ -60,13 +66,22 @@ def test_several_files_are_checked_one_by_one(tmp_path, workers, capsys):
     config = VerifyConfig(f"{tmp_path}/?.beton", workers=workers)
     result = verify(config)
     assert (result["files"], result["samples"], result["checked_crc"]) == (4, 450, False)
-    found = sorted((bad["file"][-7], bad["index"], bad["name"]) for bad in result["bad"] if bad["index"] is not None)
+    found = sorted(
+        (bad["file"][-7], bad["index"], bad["name"])
+        for bad in result["bad"]
+        if bad["index"] is not None
+    )
     assert found == [("b", 3, "3.jpg"), ("b", 140, "140.jpg"), ("d", 71, "71.jpg")]
-    assert ["149 entries" in bad["reason"] for bad in result["bad"] if bad["index"] is None] == [True]
+    assert ["149 entries" in bad["reason"] for bad in result["bad"] if bad["index"] is None] == [
+        True
+    ]
     assert run_verify(config) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "450 samples, 4 bad; checked: decode (not every file" in lines[0] and len(lines) == 5
-    assert any(line.startswith(f"  {tmp_path}/b.beton: sample 3 3.jpg: it cannot be decoded") for line in lines)
+    assert any(
+        line.startswith(f"  {tmp_path}/b.beton: sample 3 3.jpg: it cannot be decoded")
+        for line in lines
+    )
     assert run_verify(VerifyConfig(str(tmp_path / "a.beton"), workers=1)) == 0
 
 
@@ -74,14 +89,21 @@ def test_paired_images_are_checked_too(tmp_path):
     path, texture = tmp_path / "x.beton", jpeg(IMAGES[0])
     with BetonWriter(path, paired_fields=("texture",)) as writer:
         for i in range(8):
-            pair = {"texture": (texture[:-100] if i == 2 else texture, *((9, 9) if i == 5 else IMAGES[0].shape[:2]))}
+            pair = {
+                "texture": (
+                    texture[:-100] if i == 2 else texture,
+                    *((9, 9) if i == 5 else IMAGES[0].shape[:2]),
+                )
+            }
             writer.add(jpeg(IMAGES[i]), *IMAGES[i].shape[:2], label=0, paired=pair)
     data = bytearray(path.read_bytes())
     with BetonReader(path) as reader:
         data[data.find(reader.stored(6).tobytes() + texture) + len(reader.stored(6)) + 100] ^= 1
     path.write_bytes(data)
     bad = {bad["index"]: bad["reason"] for bad in verify(VerifyConfig(str(path), workers=1))["bad"]}
-    assert list(bad) == [2, 5, 6] and all(reason.startswith("its texture: it") for reason in bad.values())
+    assert list(bad) == [2, 5, 6] and all(
+        reason.startswith("its texture: it") for reason in bad.values()
+    )
     assert "cannot be decoded" in bad[2] and "the file says 9×9" in bad[5] and "CRC32" in bad[6]
 
 
@@ -89,7 +111,9 @@ def test_without_checksums_the_decode_is_what_is_left(tmp_path):
     path = written(tmp_path / "x.beton", checksums=False, broken=((3, "truncated"),))
     (tmp_path / "x.beton.json").unlink()
     result = verify(VerifyConfig(str(path), workers=1))
-    assert result["checked_crc"] is False and [(bad["index"], bad["name"]) for bad in result["bad"]] == [(3, None)]
+    assert result["checked_crc"] is False and [
+        (bad["index"], bad["name"]) for bad in result["bad"]
+    ] == [(3, None)]
 
 
 def test_a_file_that_is_not_whole_raises(tmp_path):

@@ -1,8 +1,10 @@
-"""What every command takes: one frozen dataclass each, a docstring under each field, checked when it is built.
+"""What every command takes: one frozen dataclass each, a docstring under each field, checked when
+it is built.
 
-A config that exists is valid: types, ranges and choices are checked in `__post_init__`, so no work starts on a wrong one.
-A field that belongs to particular choices of another one (the queue to MoCo, say) is None under any other: an option that would have
-no effect is refused, and never stands in a config as if it had one.
+A config that exists is valid: types, ranges and choices are checked in `__post_init__`, so no work
+starts on a wrong one. A field that belongs to particular choices of another one (the queue to MoCo,
+say) is None under any other: an option that would have no effect is refused, and never stands in a
+config as if it had one.
 """
 
 from fastneg.config.base import Config, ConfigError, default_workers, field_docs, flag_text, option
@@ -10,7 +12,14 @@ from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
 from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
 from fastneg.config.pretrain import NEGATIVE_KINDS, TEXTURE_FIELDS, TEXTURE_SOURCES, PretrainConfig
-from fastneg.config.tools import BenchConfig, DemoConfig, ExportConfig, ImportConfig, PresetsConfig, ReportConfig
+from fastneg.config.tools import (
+    BenchConfig,
+    DemoConfig,
+    ExportConfig,
+    ImportConfig,
+    PresetsConfig,
+    ReportConfig,
+)
 
 __all__ = [
     "IMAGENET",

@@ -1,4 +1,5 @@
-"""What every config is: a frozen dataclass, its fields checked against their annotations and bounds when it is built."""
+"""What every config is: a frozen dataclass, its fields checked against their annotations and bounds
+when it is built."""
 
 from __future__ import annotations
 
@@ -21,11 +22,22 @@ class ConfigError(ValueError):
 def option(default, *, choices=None, at_least=None, above=None, at_most=None, below=None, by=None):
     """A dataclass field with the bounds that `Config` checks.
 
-    by: (name of an earlier field, {choice of it: the default there}): under these choices None stands for that default; under any other
-    one the field has no effect, must be None, and a value is refused.
+    by: (name of an earlier field, {choice of it: the default there}): under these choices None
+    stands for that default; under any other one the field has no effect, must be None, and a value
+    is refused.
     """
-    bounds = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "below": below, "by": by}
-    return dataclasses.field(default=default, metadata={name: bound for name, bound in bounds.items() if bound is not None})
+    bounds = {
+        "choices": choices,
+        "at_least": at_least,
+        "above": above,
+        "at_most": at_most,
+        "below": below,
+        "by": by,
+    }
+    return dataclasses.field(
+        default=default,
+        metadata={name: bound for name, bound in bounds.items() if bound is not None},
+    )
 
 
 class Config:
@@ -45,7 +57,10 @@ class Config:
         return name, getattr(self, name), defaults
 
     def replace(self, **changes):
-        """A copy with some fields changed, checked again. Fields that belong to another choice of a changed field take its defaults."""
+        """A copy with some fields changed, checked again.
+
+        Fields that belong to another choice of a changed field take its defaults.
+        """
         for field in dataclasses.fields(self):
             if "by" in field.metadata:
                 name, value, _ = self._governor(field)
@@ -64,8 +79,13 @@ def _types(cls):
 
 
 def _fit(name, value, expected):
-    """`value` as the annotated type: an int serves where a float is due; nothing else is converted."""
-    options = typing.get_args(expected) if typing.get_origin(expected) in (typing.Union, types.UnionType) else (expected,)
+    """`value` as the annotated type: an int serves where a float is due; nothing else is
+    converted."""
+    options = (
+        typing.get_args(expected)
+        if typing.get_origin(expected) in (typing.Union, types.UnionType)
+        else (expected,)
+    )
     for kind in options:
         origin = typing.get_origin(kind) or kind
         if origin is tuple and isinstance(value, (tuple, list)):
@@ -87,7 +107,9 @@ def _fit(name, value, expected):
 
 def _type_name(kind):
     names = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
-    return names.get(kind, "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind)))
+    return names.get(
+        kind, "a list" if typing.get_origin(kind) is tuple else getattr(kind, "__name__", str(kind))
+    )
 
 
 def _governed(name, value, governor, choice, defaults):
@@ -96,14 +118,20 @@ def _governed(name, value, governor, choice, defaults):
         return defaults[choice] if value is None else value
     if value is not None:
         served = " or ".join(str(each) for each in defaults)
-        raise ConfigError(f"--{name} is {value!r}, which has no effect with --{governor} {choice} (only with {served}): leave it out.")
+        raise ConfigError(
+            f"--{name} is {value!r}, which has no effect with --{governor} {choice} (only with "
+            f"{served}): leave it out."
+        )
     return None
 
 
 def check_bounds(name, value, bounds):
     """ConfigError if a value breaks one of the bounds of `option`."""
     rules = {
-        "choices": (lambda bound: value in bound, lambda bound: "one of " + ", ".join(map(str, bound))),
+        "choices": (
+            lambda bound: value in bound,
+            lambda bound: "one of " + ", ".join(map(str, bound)),
+        ),
         "at_least": (lambda bound: value >= bound, lambda bound: f"at least {bound}"),
         "above": (lambda bound: value > bound, lambda bound: f"more than {bound}"),
         "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
@@ -113,7 +141,8 @@ def check_bounds(name, value, bounds):
         if rule not in bounds:
             continue
         bound = bounds[rule]
-        if not holds(bound):  # a NaN fails every comparison, so it is refused wherever there is a bound
+        # a NaN fails every comparison, so it is refused wherever there is a bound
+        if not holds(bound):
             raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
 
 
@@ -127,13 +156,18 @@ def flag_text(value):
 
 @cache
 def field_docs(cls):
-    """{field: its docstring}, read from the source: the text under each field is the one place where it is explained."""
+    """{field: its docstring}, read from the source: the text under each field is the one place
+    where it is explained."""
     docs = {}
     for parent in reversed(cls.__mro__):
         if dataclasses.is_dataclass(parent):
             body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0].body
             for statement, following in itertools.pairwise(body):
-                if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                if (
+                    isinstance(statement, ast.AnnAssign)
+                    and isinstance(following, ast.Expr)
+                    and isinstance(following.value, ast.Constant)
+                ):
                     docs[statement.target.id] = inspect.cleandoc(following.value.value)
     return docs
 

@@ -10,19 +10,25 @@ from fastneg.config.pretrain import NEGATIVE_KINDS
 
 @dataclass(frozen=True)
 class LinearConfig(Config):
-    """Train a linear classifier on the frozen encoder of a run and report its accuracy after the last epoch."""
+    """Train a linear classifier on the frozen encoder of a run and report its accuracy after the
+    last epoch."""
 
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     train: str
-    """The labelled .beton file to train the classifier on; several by a comma list or a glob in quotes."""
+    """The labelled .beton file to train the classifier on; several by a comma list or a glob in
+    quotes."""
     val: str
     """The labelled .beton file to report accuracy on; several likewise."""
     mode: str = option("auto", choices=("auto", "crops", "features", "lbfgs"))
-    """crops: SGD on augmented crops, as published; features: SGD on features stored once; lbfgs: logistic regression on them, its weight
-    decay chosen on a held-out part of the training set; auto: what the run's preset names, with --share lbfgs."""
+    """crops: SGD on augmented crops, as published; features:
+
+    SGD on features stored once; lbfgs: logistic regression on them, its weight decay chosen on a
+    held-out part of the training set; auto: what the run's preset names, with --share lbfgs.
+    """
     share: float = option(100.0, above=0.0, at_most=100.0)
-    """Percent of the labels of each class to train on; below 100 a few-shot probe, which does not take the classifier's place."""
+    """Percent of the labels of each class to train on; below 100 a few-shot probe, which does not
+    take the classifier's place."""
     epochs: int | None = option(None, at_least=1)
     """Passes over the training set; default 60 with crops, 100 with features."""
     lr: float | None = option(None, above=0.0)
@@ -52,7 +58,8 @@ class LinearConfig(Config):
 
 @dataclass(frozen=True)
 class FinetuneConfig(Config):
-    """Train the encoder of a run together with a linear classifier for a few epochs and report the accuracy after the last one."""
+    """Train the encoder of a run together with a linear classifier for a few epochs and report the
+    accuracy after the last one."""
 
     run: str
     """The run folder that `fastneg pretrain` wrote; its checkpoints stay as they are."""
@@ -61,7 +68,10 @@ class FinetuneConfig(Config):
     val: str
     """The labelled .beton file (or several) to report accuracy on."""
     share: float = option(100.0, above=0.0, at_most=100.0)
-    """Percent of the labels of each class to train on: few-shot fine-tuning, as a line of its own. Fewer images take more epochs."""
+    """Percent of the labels of each class to train on: few-shot fine-tuning, as a line of its own.
+
+    Fewer images take more epochs.
+    """
     epochs: int = option(10, at_least=1)
     """Passes over the training set."""
     lr: float = option(0.01, above=0.0)
@@ -102,7 +112,8 @@ class KnnConfig(Config):
 
 @dataclass(frozen=True)
 class EvaluateConfig(Config):
-    """Evaluate a run's linear classifier on further test sets: accuracy, corruption accuracy, shape bias."""
+    """Evaluate a run's linear classifier on further test sets: accuracy, corruption accuracy, shape
+    bias."""
 
     run: str
     """The run folder; `fastneg linear` must have been run on it."""
@@ -116,15 +127,18 @@ class EvaluateConfig(Config):
     resize and central crop, as sets published at 224 px (cue conflict, edges, silhouettes,
     stylized, ImageNet-C) are by themselves; resize=256 scales the shorter side to 256 px."""
     corruptions: str = option("off", choices=("off", "on", "all"))
-    """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all: and under its 4 extra ones."""
+    """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all:
+    and under its 4 extra ones."""
     similarity: str = "off"
-    """on: also count, on the first set, the similarities of queries to their positives, to the queue and to the run's kinds of negatives
-    (patch for a run without any); or kinds by name, such as patch,texture."""
+    """on: also count, on the first set, the similarities of queries to their positives, to the
+    queue and to the run's kinds of negatives (patch for a run without any); or kinds by name, such
+    as patch,texture."""
     categories: str = "16"
     """The categories of sets whose classes are categories, such as cue conflict: 16 (those of
     model-vs-human), or a file: JSON {category: [class, …]} or CSV class,group."""
     groups: str | None = None
-    """A file of groups by which sets with the metric texture are summed up, fine-grained against coarse, say: as --categories."""
+    """A file of groups by which sets with the metric texture are summed up, fine-grained against
+    coarse, say: as --categories."""
     arg_max: str = option("all", choices=("all", "present"))
     """all: over every class of the classifier; present: over the classes that occur in the set."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
@@ -137,8 +151,12 @@ class EvaluateConfig(Config):
         kinds = self.similarity_kinds() or ()
         if not set(kinds) <= set(NEGATIVE_KINDS) or len(set(kinds)) < len(kinds):
             known = ", ".join(NEGATIVE_KINDS)
-            raise ConfigError(f"--similarity is {self.similarity!r}: off, on, or some of {known}, each once, was expected.")
+            raise ConfigError(
+                f"--similarity is {self.similarity!r}: off, on, or some of {known}, each once, "
+                "was expected."
+            )
 
     def similarity_kinds(self):
-        """The kinds of negatives whose similarities are asked for by name; None for those of the run, or for no similarities."""
+        """The kinds of negatives whose similarities are asked for by name; None for those of the
+        run, or for no similarities."""
         return None if self.similarity in ("off", "on") else tuple(self.similarity.split(","))

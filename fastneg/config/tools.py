@@ -13,7 +13,8 @@ class ImportConfig(Config):
     """Make a run folder of other projects' weights, for linear, knn, evaluate and report."""
 
     weights: str
-    """A checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt or .safetensors)."""
+    """A checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt or
+    .safetensors)."""
     run: str
     """The run folder to make."""
     backbone: str = "resnet50"
@@ -52,7 +53,8 @@ class ExportConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     format: str = option("torchvision", choices=("torchvision", "timm", "moco", "safetensors"))
-    """torchvision, timm: the backbone's state dict; safetensors: the same in that format; moco: encoders and queue, as MoCo saves them."""
+    """torchvision, timm: the backbone's state dict; safetensors: the same in that format; moco:
+    encoders and queue, as MoCo saves them."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,17 @@ class ReportConfig(Config):
     out: str = "report.html"
     """The file to write."""
     group: str = option("seeds", choices=("seeds", "none"))
-    """seeds: runs that differ in their seed alone stand as one, with mean and standard deviation; none: each run stands alone."""
+    """seeds: runs that differ in their seed alone stand as one, with mean and standard deviation;
+    none: each run stands alone."""
     files: str = option("off", choices=("off", "on"))
-    """on: also write each plot as SVG and PNG and each table as CSV and LaTeX, into a folder beside the page (report-files)."""
+    """on: also write each plot as SVG and PNG and each table as CSV and LaTeX, into a folder beside
+    the page (report-files)."""
 
 
 @dataclass(frozen=True)
 class DemoConfig(Config):
-    """The whole road on the built-in data set: make it, encode, pre-train, probe, evaluate, report."""
+    """The whole road on the built-in data set: make it, encode, pre-train, probe, evaluate,
+    report."""
 
     out: str = "demo-run"
     """The folder for the images, .beton files, the run and report.html."""
@@ -109,11 +114,18 @@ class BenchConfig(Config):
     json: str | None = None
     """Also write the rows to this file, one JSON object a line."""
     csv: str | None = None
-    """Also write the rows to this file as a table, with device, versions and commit; for info_nce a plot (.svg) beside it."""
-    inside_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 450.0, "all": 450.0}))
-    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one direction; default that of NVLink 4."""
-    between_gb_s: float | None = option(None, above=0.0, by=("name", {"scaling": 50.0, "all": 50.0}))
-    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter for each GPU."""
+    """Also write the rows to this file as a table, with device, versions and commit; for info_nce a
+    plot (.svg) beside it."""
+    inside_gb_s: float | None = option(
+        None, above=0.0, by=("name", {"scaling": 450.0, "all": 450.0})
+    )
+    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one
+    direction; default that of NVLink 4."""
+    between_gb_s: float | None = option(
+        None, above=0.0, by=("name", {"scaling": 50.0, "all": 50.0})
+    )
+    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter
+    for each GPU."""
     latency_us: float | None = option(None, at_least=0.0, by=("name", {"scaling": 5.0, "all": 5.0}))
     """Latency of one hop of a collective that the model assumes, in microseconds."""
 

@@ -1,4 +1,7 @@
-"""Data: the .beton format, encoding, verification, epoch order, loading. Importing this needs NumPy alone."""
+"""Data: the .beton format, encoding, verification, epoch order, loading.
+
+Importing this needs NumPy alone.
+"""
 
 from fastneg.data.beton.reader import BetonError, BetonReader
 from fastneg.data.beton.shards import BetonSet, open_data

@@ -9,7 +9,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class BetonError(Exception):
-    """A file that is no whole .beton file, a sample that is not what was asked for, an image that cannot be used."""
+    """A file that is no whole .beton file, a sample that is not what was asked for, an image that
+    cannot be used."""
 
 
 @contextlib.contextmanager

@@ -12,8 +12,9 @@ RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def split_names(spec):
-    """[(part of a comma list, the paths it names)]: a path itself, a glob's matches sorted by name (maybe none), or all numbers of
-    {000..146}, as WebDataset writes it. A part that is the path of a file is taken as it is.
+    """[(part of a comma list, the paths it names)]: a path itself, a glob's matches sorted by name
+    (maybe none), or all numbers of {000..146}, as WebDataset writes it. A part that is the path of
+    a file is taken as it is.
     """
     return [(part, _paths(part)) for part in map(str.strip, spec.split(","))]
 
@@ -38,8 +39,12 @@ def _paths(part):
     ]
     paths = []
     for chosen in itertools.product(*numbers):
-        path = "".join(text + number for text, number in zip(pieces[::3], (*chosen, ""), strict=True))
-        paths += sorted(_matches(path)) if glob.has_magic(path) and not os.path.exists(path) else [path]
+        path = "".join(
+            text + number for text, number in zip(pieces[::3], (*chosen, ""), strict=True)
+        )
+        paths += (
+            sorted(_matches(path)) if glob.has_magic(path) and not os.path.exists(path) else [path]
+        )
     return paths
 
 

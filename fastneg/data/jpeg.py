@@ -1,6 +1,7 @@
 """JPEG read by its markers alone, without decoding: its size, and whether it is all there.
 
-What the check finds and misses, measured: docs/data.md. Source of the format: ITU-T T.81, annexes B and G.
+What the check finds and misses, measured: docs/data.md. Source of the format: ITU-T T.81, annexes B
+and G.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ SOI, EOI, SOS, DHT, DQT, DRI, TEM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0x01
 RESTARTS = range(0xD0, 0xD8)
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 FRAMES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}
-SEGMENTS = FRAMES | {SOS, DHT, DQT, DRI, 0xCC, 0xDC, 0xFE, *range(0xE0, 0xF0)}  # DAC, DNL, comments and application data: passed over
+# DAC, DNL, comments and application data: passed over
+SEGMENTS = FRAMES | {SOS, DHT, DQT, DRI, 0xCC, 0xDC, 0xFE, *range(0xE0, 0xF0)}
 
 PREFIX = 0xFF
 DECODED = (BASELINE, EXTENDED, PROGRESSIVE)
@@ -24,11 +26,13 @@ FRAME_BYTES, COMPONENT_BYTES = 8, 3
 
 
 def size_by_header(data):
-    """(height, width) in pixels, if all segments up to the pixels are in order; else None: then ask a decoder.
+    """(height, width) in pixels, if all segments up to the pixels are in order; else None: then ask
+    a decoder.
 
-    Why it must be known beforehand: an image whose *header* DALI cannot read ends the process with a segmentation fault where the batch has 32
-    images or more (DALI 2.4: the work of its other threads goes on with what the error has taken away). Damage behind the header is an
-    exception, as it should be.
+    Why it must be known beforehand: an image whose *header* DALI cannot read ends the process with
+    a segmentation fault where the batch has 32 images or more (DALI 2.4: the work of its other
+    threads goes on with what the error has taken away). Damage behind the header is an exception,
+    as it should be.
 
     Args:
         data: (bytes,) uint8 array.
@@ -45,10 +49,19 @@ def size_by_header(data):
         if marker in (EOI, PREFIX) or marker < 0xC0 or length < 2 or 0xD0 <= marker <= 0xD8:
             return None
         if marker in FRAMES:
-            if size is not None or marker not in DECODED or at + 2 + length > len(data) or length < FRAME_BYTES:
+            if (
+                size is not None
+                or marker not in DECODED
+                or at + 2 + length > len(data)
+                or length < FRAME_BYTES
+            ):
                 return None
             precision, components = data[at + 4], data[at + 9]
-            if precision != 8 or components not in (1, 3, 4) or length != FRAME_BYTES + COMPONENT_BYTES * components:
+            if (
+                precision != 8
+                or components not in (1, 3, 4)
+                or length != FRAME_BYTES + COMPONENT_BYTES * components
+            ):
                 return None
             size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
             if 0 in size:
@@ -65,23 +78,30 @@ class _Frame(NamedTuple):
     """{id: (horizontal sampling, vertical sampling, quantization table)}"""
 
     def mcus(self, scanned):
-        """Smallest coded units of a scan of some components: the unit in which restart markers count."""
+        """Smallest coded units of a scan of some components: the unit in which restart markers
+        count."""
         across, down = (max(component[i] for component in self.components.values()) for i in (0, 1))
         if len(scanned) > 1:
             return -(-self.width // (8 * across)) * -(-self.height // (8 * down))
-        own_across, own_down, _ = self.components[scanned[0]]  # alone, a component has its own blocks and no more
-        return -(-self.width * own_across // (8 * across)) * -(-self.height * own_down // (8 * down))
+        # alone, a component has its own blocks and no more
+        own_across, own_down, _ = self.components[scanned[0]]
+        return -(-self.width * own_across // (8 * across)) * -(
+            -self.height * own_down // (8 * down)
+        )
 
 
 def check_markers(data):
-    """Walk a baseline, extended or progressive JPEG from marker to marker, through all scans up to the end marker.
+    """Walk a baseline, extended or progressive JPEG from marker to marker, through all scans up to
+    the end marker.
 
-    Checked: every segment lies in the file and has the length that its content needs; each scan refers to components and tables that are
-    there; between scans and in the coded data stands no marker that may not; restart markers come in turn, as many as the size of the
-    frame needs; every component has a scan; the end marker is there. What the coded data say is not looked at.
+    Checked: every segment lies in the file and has the length that its content needs; each scan
+    refers to components and tables that are there; between scans and in the coded data stands no
+    marker that may not; restart markers come in turn, as many as the size of the frame needs; every
+    component has a scan; the end marker is there. What the coded data say is not looked at.
 
     Args:
-        data: bytes, beginning with the start marker. What follows the end marker (a preview, a film) is nobody's business.
+        data: bytes, beginning with the start marker. What follows the end marker (a preview, a
+            film) is nobody's business.
     Raises:
         BetonError: what is wrong, and at which byte.
     """
@@ -117,7 +137,10 @@ def check_markers(data):
             continue
         at += 4 + len(body)
     if frame is None or (missing := frame.components.keys() - begun):
-        raise BetonError("damaged JPEG: it ends before " + ("its frame" if frame is None else f"its component {min(missing)} has a scan"))
+        raise BetonError(
+            "damaged JPEG: it ends before "
+            + ("its frame" if frame is None else f"its component {min(missing)} has a scan")
+        )
 
 
 class _Marks:
@@ -127,22 +150,32 @@ class _Marks:
         coded = np.frombuffer(data, np.uint8, offset=start)
         at = np.flatnonzero((coded[:-1] == 0xFF) & (coded[1:] != 0))
         codes = coded[at + 1]
-        at, codes = at[codes != 0xFF] + start, codes[codes != 0xFF]  # of several FF only the last begins a marker
+        # of several FF only the last begins a marker
+        at, codes = at[codes != 0xFF] + start, codes[codes != 0xFF]
         restart = (codes >= RESTARTS.start) & (codes < RESTARTS.stop)
         self._restarts, self._codes, self._others = at[restart], codes[restart], at[~restart]
 
     def end_of_scan(self, start, restarts):
-        """Where the marker stands that ends the scan whose coded data begin at `start`, after a check of its restart markers."""
+        """Where the marker stands that ends the scan whose coded data begin at `start`, after a
+        check of its restart markers."""
         place = np.searchsorted(self._others, start)
         if place == len(self._others):
-            raise BetonError("no whole JPEG: its end marker (FF D9) is missing, it was cut or overwritten")
+            raise BetonError(
+                "no whole JPEG: its end marker (FF D9) is missing, it was cut or overwritten"
+            )
         end = int(self._others[place])
         if end == start:
             raise BetonError(f"damaged JPEG: the scan at byte {start} is empty")
         found = self._codes[slice(*np.searchsorted(self._restarts, (start, end)))]
         # One more than needed is harmless: some writers end a scan with it.
-        if len(found) not in (restarts, restarts + 1) or (found != RESTARTS.start + np.arange(len(found)) % len(RESTARTS)).any():
-            raise BetonError(f"damaged JPEG: the scan at byte {start} has {len(found)} restart markers, {restarts} in turn were expected")
+        if (
+            len(found) not in (restarts, restarts + 1)
+            or (found != RESTARTS.start + np.arange(len(found)) % len(RESTARTS)).any()
+        ):
+            raise BetonError(
+                f"damaged JPEG: the scan at byte {start} has {len(found)} restart markers, "
+                f"{restarts} in turn were expected"
+            )
         return end
 
 
@@ -151,7 +184,9 @@ def _marker(data, at):
     while True:
         at = data.find(b"\xff", at)
         if at < 0 or at + 2 > len(data):
-            raise BetonError("no whole JPEG: its end marker (FF D9) is missing, it was cut or overwritten")
+            raise BetonError(
+                "no whole JPEG: its end marker (FF D9) is missing, it was cut or overwritten"
+            )
         if data[at + 1] not in (0x00, 0xFF):
             return at
         at += 1
@@ -160,22 +195,32 @@ def _marker(data, at):
 def _body(data, at):
     length = int.from_bytes(data[at + 2 : at + 4], "big")
     if length < 2 or at + 2 + length > len(data):
-        raise BetonError(f"no whole JPEG: FF {data[at + 1]:02X} at byte {at} says {length} bytes, {len(data) - at - 2} are there")
+        raise BetonError(
+            f"no whole JPEG: FF {data[at + 1]:02X} at byte {at} says {length} bytes, "
+            f"{len(data) - at - 2} are there"
+        )
     return data[at + 4 : at + 2 + length]
 
 
 def _wrong_length(what, body, at):
-    return BetonError(f"damaged JPEG: the {what} at byte {at} has {len(body)} bytes, which does not fit what it holds")
+    return BetonError(
+        f"damaged JPEG: the {what} at byte {at} has {len(body)} bytes, which does not fit what it "
+        "holds"
+    )
 
 
 def _frame(coding, body, at):
     if len(body) < 6 or len(body) != 6 + 3 * body[5]:
         raise _wrong_length("frame", body, at)
-    components = {body[i]: (body[i + 1] >> 4, body[i + 1] & 15, body[i + 2]) for i in range(6, len(body), 3)}
+    components = {
+        body[i]: (body[i + 1] >> 4, body[i + 1] & 15, body[i + 2]) for i in range(6, len(body), 3)
+    }
     sampled = all(1 <= factor <= 4 for component in components.values() for factor in component[:2])
     if len(components) != body[5] or not sampled:
         raise BetonError(f"damaged JPEG: the frame at byte {at} has components that cannot be")
-    return _Frame(coding, int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), components)
+    return _Frame(
+        coding, int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), components
+    )
 
 
 def _huffman_tables(body, at):
@@ -205,7 +250,9 @@ def _scan(frame, body, tables, begun, at):
         raise _wrong_length("scan", body, at)
     ids = [body[i] for i in range(1, 1 + 2 * count, 2)]
     if frame is None or not frame.components.keys() >= set(ids) or len(set(ids)) < count:
-        raise BetonError(f"damaged JPEG: the scan at byte {at} is of components that its frame does not have")
+        raise BetonError(
+            f"damaged JPEG: the scan at byte {at} is of components that its frame does not have"
+        )
     first, refined = body[-3], body[-1] >> 4
     for number, selected in zip(ids, body[2 : 2 + 2 * count : 2], strict=True):
         needed = [("quantization", frame.components[number][2])]
@@ -214,7 +261,10 @@ def _scan(frame, body, tables, begun, at):
         if first > 0 or frame.coding != PROGRESSIVE:
             needed.append(("AC", selected & 15))
         if missing := [f"{kind} {table}" for kind, table in needed if (kind, table) not in tables]:
-            raise BetonError(f"damaged JPEG: the scan at byte {at} needs the table {missing[0]}, which is not there")
+            raise BetonError(
+                f"damaged JPEG: the scan at byte {at} needs the table {missing[0]}, which is not "
+                "there"
+            )
         if first == 0:
             begun.add(number)
     return ids

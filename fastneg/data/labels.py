@@ -23,7 +23,10 @@ def labels_of(reader):
     """
     if reader.labels is None:
         fields = ", ".join(f"{name} ({kind})" for name, kind in reader.kinds.items())
-        raise ConfigError(f"{reader.path} has no labels: an int field label was expected among its fields, {fields}.")
+        raise ConfigError(
+            f"{reader.path} has no labels: an int field label was expected among its fields, "
+            f"{fields}."
+        )
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
     if len(labels) == 0:
         raise ConfigError(f"{reader.path} holds no images.")
@@ -55,21 +58,31 @@ def class_map(reader, classes, count):
     Returns:
         (classes of the file,) int64: the classifier's class, or ABSENT.
     Raises:
-        ConfigError: names are missing and the counts differ, a name comes twice, or not one class is known.
+        ConfigError: names are missing and the counts differ, a name comes twice, or not one class
+            is known.
     """
     own = class_count(reader)
     if classes is None or reader.classes is None:
         if own != count:
             raise ConfigError(
-                f"{reader.path} has {counted(own, 'class')}, the classifier {count}, and they cannot be joined by name, because "
-                f"{'the classifier has' if classes is None else reader.path + '.json gives'} no class names: "
-                "encode the files with fastneg encode, which writes the names beside them."
+                f"{reader.path} has {counted(own, 'class')}, the classifier {count}, and they "
+                "cannot be joined by name, because "
+                f"{'the classifier has' if classes is None else reader.path + '.json gives'} no "
+                "class names: encode the files with fastneg encode, which writes the names "
+                "beside them."
             )
         return torch.arange(count)
     for where, names in ((reader.path, reader.classes), ("the classifier", classes)):
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        twice = (
+            sorted({name for name in names if names.count(name) > 1})
+            if len(set(names)) < len(names)
+            else []
+        )
         if twice:
-            raise ConfigError(f"{where} has the class name {twice[0]!r} more than once: classes are joined by name.")
+            raise ConfigError(
+                f"{where} has the class name {twice[0]!r} more than once: classes are joined by "
+                "name."
+            )
     position = {name: number for number, name in enumerate(classes)}
     _, names = numbered_names(reader.classes, classes) or (None, reader.classes)
     joined = torch.tensor([position.get(name, ABSENT) for name in names], dtype=torch.int64)
@@ -82,13 +95,15 @@ def class_map(reader, classes, count):
                 "CIFAR-100): rename the folders to its classes."
             )
         raise ConfigError(
-            f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; the classifier knows {_some(classes)}."
+            f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; "
+            f"the classifier knows {_some(classes)}."
         )
     return joined
 
 
 def join_labels(reader, classes, count, own=None):
-    """(N,) labels of a file in the classifier's numbering (ABSENT where its class is not known), and the `class_map` that gave them.
+    """(N,) labels of a file in the classifier's numbering (ABSENT where its class is not known),
+    and the `class_map` that gave them.
 
     Args:
         own: (N,) int64, other labels in the file's numbering, or ABSENT; None: those of the file.
@@ -99,7 +114,10 @@ def join_labels(reader, classes, count, own=None):
     joined = class_map(reader, classes, count)
     labels = torch.where(own == ABSENT, ABSENT, joined[own])
     if (labels == ABSENT).all():
-        raise ConfigError(f"{reader.path} holds {counted(len(labels), 'image')}, none of a class that the classifier knows.")
+        raise ConfigError(
+            f"{reader.path} holds {counted(len(labels), 'image')}, none of a class that the "
+            "classifier knows."
+        )
     return labels, joined
 
 

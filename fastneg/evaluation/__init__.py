@@ -1,1 +1,2 @@
-"""What a frozen encoder has learned: linear probe, kNN, test sets, corruptions, shape bias, report."""
+"""What a frozen encoder has learned: linear probe, kNN, test sets, corruptions, shape bias,
+report."""

@@ -72,8 +72,9 @@ def evaluate_set(
     report=print,
     view=None,
 ):
-    """The lines of evaluation.jsonl for one test set: accuracy, accuracy by class, features in two dimensions, and shape bias if its cues
-    conflict (see `texture_labels`). The answers are stored in RUN/predictions/<name>.npz.
+    """The lines of evaluation.jsonl for one test set: accuracy, accuracy by class, features in two
+    dimensions, and shape bias if its cues conflict (see `texture_labels`). The answers are stored
+    in RUN/predictions/<name>.npz.
 
     A set whose classes are not the classifier's but categories is scored in these: the mean
     probability over each category's classes, arg-max. If its cues conflict it gets its shape bias
@@ -85,15 +86,17 @@ def evaluate_set(
         reader: its open `BetonReader`.
         loaded: `LoadedRun` on `device`.
         head: LinearClassifier.
-        metric: one of METRICS but corruptions, for that alone; "texture" gives accuracy, and by class as kind texture_classes, against the
-            class whose texture an image wears (see `scored_labels`).
+        metric: one of METRICS but corruptions, for that alone; "texture" gives accuracy, and by
+            class as kind texture_classes, against the class whose texture an image wears (see
+            `scored_labels`).
         categories: {category: class names} for such sets.
         groups: {group: class names} to sum the classes of a texture set up by, or None.
         report: called with lines for a person.
         view: `View` of the images; None: the run's.
     Returns: list of dicts.
     Raises:
-        ConfigError: no labels, classes that cannot be joined to the classifier's, or no conflict of cues where shape bias is asked for.
+        ConfigError: no labels, classes that cannot be joined to the classifier's, or no conflict of
+            cues where shape bias is asked for.
     """
     view = view or run_view(loaded.config)
     if said := told_of_view(view, reader, loaded.config):
@@ -180,8 +183,8 @@ def _tell_remaining(name, reader, labels, joined, textures, members, report):
     if members is not None or not kept.all():
         classes, images = (joined != ABSENT).sum().item(), kept.sum().item()
         report(
-            f"{name}: {classes} of {len(joined)} {words} and {images} of {counted(len(labels), 'image')} "
-            "remain."
+            f"{name}: {classes} of {len(joined)} {words} and {images} of "
+            f"{counted(len(labels), 'image')} remain."
         )
 
 
@@ -206,8 +209,8 @@ def _bias_rows(name, judged, textures, common, report):
         else ""
     )
     report(
-        f"{name}: coverage is over the {counted(bias.images, 'image')} with a conflict of cues{agree}; by "
-        f"chance {bias.chance_coverage:.1f}%."
+        f"{name}: coverage is over the {counted(bias.images, 'image')} with a conflict of "
+        f"cues{agree}; by chance {bias.chance_coverage:.1f}%."
     )
     return [{"kind": "shape_bias", **common, **bias.figures(), **judged.fields}]
 
@@ -242,17 +245,26 @@ def _accuracy_rows(run, name, found, judged, common, metric, groups, arg_max, re
     by_class = class_accuracies(predicted[known], true, classes)
     shares = answer_shares(predicted[known], true, classes)
     classwise = {**common, "by_class": by_class, **shares}
-    first = {"kind": "accuracy", **common, **result.figures(), "ece": calibration_error(confidence[known], right), "arg_max": arg_max}
+    first = {
+        "kind": "accuracy",
+        **common,
+        **result.figures(),
+        "ece": calibration_error(confidence[known], right),
+        "arg_max": arg_max,
+    }
     first["most_answered"] = shares["most_answered"]
     if judged.fields:
         first["chance"] = 100.0 / (result.classes if arg_max == "present" else len(classes))
         report(
-            f"{name}: scored in {counted(len(classes), 'category')}, by the mean probability over each one's "
-            f"classes; chance {first['chance']:.1f}%."
+            f"{name}: scored in {counted(len(classes), 'category')}, by the mean probability over "
+            f"each one's classes; chance {first['chance']:.1f}%."
         )
     if metric == "texture":
         summed = None if groups is None else _grouped(name, by_class, groups, report)
-        return [first, {"kind": "texture_classes", **classwise, "groups": summed, "arg_max": arg_max}]
+        return [
+            first,
+            {"kind": "texture_classes", **classwise, "groups": summed, "arg_max": arg_max},
+        ]
     return [
         first,
         {"kind": "per_class", **classwise, "arg_max": arg_max},

@@ -1,4 +1,5 @@
-"""Features of the frozen encoder, extracted once for each (weights, file, transform) and kept on disk.
+"""Features of the frozen encoder, extracted once for each (weights, file, transform) and kept on
+disk.
 
 Legend: N images, F backbone features, H W pixels.
 """
@@ -35,12 +36,15 @@ class Features:
     index: torch.Tensor
     """(N,) int64, positions in the file: all of them, but for those in `skipped`."""
     skipped: dict[int, str]
-    """{position: reason} of the images that cannot be used, up to the run's max_bad_share of the file; with more of them it ends."""
+    """{position: reason} of the images that cannot be used, up to the run's max_bad_share of the
+    file; with more of them it ends."""
 
 
 def uses_autocast(config, device):
     """Whether a run's encoder computes in bfloat16 on this device: as in its training."""
-    return config.precision == "bf16" or (config.precision == "auto" and torch.device(device).type == "cuda")
+    return config.precision == "bf16" or (
+        config.precision == "auto" and torch.device(device).type == "cuda"
+    )
 
 
 def central_crops(reader, config, *, resize=None, device="cpu", threads=0):
@@ -69,7 +73,10 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
         ConfigError: the encoder gives NaN or infinite features.
     """
     if backbone.training:
-        raise ValueError("The backbone is in training mode: its batch statistics would mix the images. Call .eval() first.")
+        raise ValueError(
+            "The backbone is in training mode: its batch statistics would mix the images. Call "
+            ".eval() first."
+        )
     features, labels, index = [], [], []
     for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
         features.append(embed(backbone, batch.images.to(device), autocast).cpu())
@@ -78,7 +85,12 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
     if not features:
         raise ConfigError("There are no images to take features of.")
     skipped = dict(getattr(loader, "quarantine", {}))
-    found = Features(torch.cat(features), None if labels[0] is None else torch.cat(labels), torch.cat(index), skipped)
+    found = Features(
+        torch.cat(features),
+        None if labels[0] is None else torch.cat(labels),
+        torch.cat(index),
+        skipped,
+    )
     bad = (~found.features.isfinite().all(1)).sum().item()
     if bad:
         raise ConfigError(
@@ -89,7 +101,8 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
 
 
 def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resize=None):
-    """The features of a file's central crops, from RUN/features/ if they are there, else extracted and stored there.
+    """The features of a file's central crops, from RUN/features/ if they are there, else extracted
+    and stored there.
 
     Args:
         run: the run folder.
@@ -107,7 +120,10 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
     path = cache_path(run, key)
     stored = _stored(path, key, report)
     if stored is not None:
-        report(f"{reader.path}: features of {counted(len(stored.index), 'image')}, stored before.{told_of(stored.skipped, reader)}")
+        report(
+            f"{reader.path}: features of {counted(len(stored.index), 'image')}, stored "
+            f"before.{told_of(stored.skipped, reader)}"
+        )
         return stored
     began = time.perf_counter()
     with contextlib.closing(
@@ -115,21 +131,32 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
     ) as loader:
         found = extract_features(loaded.backbone, loader, device, autocast, Path(reader.path).name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"key": key, "features": found.features, "labels": found.labels, "index": found.index, "skipped": found.skipped}
+    content = {
+        "key": key,
+        "features": found.features,
+        "labels": found.labels,
+        "index": found.index,
+        "skipped": found.skipped,
+    }
     write_atomically(path, lambda file: torch.save(content, file))
     seconds = time.perf_counter() - began
-    report(f"{reader.path}: features of {counted(len(found.index), 'image')} in {seconds:.1f} s.{told_of(found.skipped, reader)}")
+    report(
+        f"{reader.path}: features of {counted(len(found.index), 'image')} in {seconds:.1f} "
+        f"s.{told_of(found.skipped, reader)}"
+    )
     return found
 
 
 def told_of(skipped, reader):
-    """What to tell a person of the images that were left out, {position: reason}; "" if there are none."""
+    """What to tell a person of the images that were left out, {position: reason}; "" if there are
+    none."""
     if not skipped:
         return ""
     index, reason = min(skipped.items())
     return (
-        f" {len(skipped)} of {counted(len(reader), 'image')} cannot be used and are LEFT OUT, so figures are over the others: "
-        f"{reader.describe(index)}: {reason}{', …' if len(skipped) > 1 else ''}. Run fastneg verify on the file."
+        f" {len(skipped)} of {counted(len(reader), 'image')} cannot be used and are LEFT OUT, so "
+        f"figures are over the others: {reader.describe(index)}: "
+        f"{reason}{', …' if len(skipped) > 1 else ''}. Run fastneg verify on the file."
     )
 
 
@@ -144,7 +171,8 @@ def cache_key(digest, reader, config, device_type, autocast, resize=None):
         "bytes": [stat.st_size for stat in stats],
         "modified_ns": [stat.st_mtime_ns for stat in stats],
         "samples": len(reader),
-        "fingerprint": reader.fingerprint,  # of the files' metadata, checksums of samples among them, where a copy kept size and time
+        # of the files' metadata, checksums of samples among them, where a copy kept size and time
+        "fingerprint": reader.fingerprint,
         "image_size": config.image_size,
         "eval_resize": resize or config.eval_resize,
         "interpolation": config.eval_interpolation,
@@ -155,7 +183,11 @@ def cache_key(digest, reader, config, device_type, autocast, resize=None):
 
 
 def cache_path(run, key):
-    return Path(run) / "features" / (hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32] + ".pt")
+    return (
+        Path(run)
+        / "features"
+        / (hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32] + ".pt")
+    )
 
 
 def _stored(path, key, report):
@@ -165,7 +197,9 @@ def _stored(path, key, report):
         content = load_file(path)
         if content["key"] != key:
             raise ValueError("it holds the features of something else")
-        return Features(content["features"], content["labels"], content["index"], content["skipped"])
+        return Features(
+            content["features"], content["labels"], content["index"], content["skipped"]
+        )
     except (UnreadableError, KeyError, TypeError, ValueError) as error:
         report(f"{path} cannot be used ({error}): the features are extracted again.")
         return None

@@ -1,4 +1,5 @@
-"""Fine-tuning: the backbone and a linear classifier trained together on augmented crops, for a few epochs.
+"""Fine-tuning: the backbone and a linear classifier trained together on augmented crops, for a few
+epochs.
 
 Legend: N images, F backbone features, C classes.
 """
@@ -36,10 +37,11 @@ def fine_tune(
     threads=0,
     report=print,
 ):
-    """SGD with momentum 0.9 on random crops and flips, cosine decay each step; batch statistics are those of training.
+    """SGD with momentum 0.9 on random crops and flips, cosine decay each step; batch statistics are
+    those of training.
 
-    A last batch of a single image has no statistics and is passed over; another epoch has another one. The loaded backbone is not touched:
-    a copy is trained.
+    A last batch of a single image has no statistics and is passed over; another epoch has another
+    one. The loaded backbone is not touched: a copy is trained.
 
     Args:
         loaded: `LoadedRun` on `device`.
@@ -61,7 +63,10 @@ def fine_tune(
     torch.manual_seed(seed)  # for dropout and the like; order and crops have numbers of their own
     backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)
-    groups = [{"params": backbone.parameters(), "lr": lr}, {"params": head.parameters(), "lr": head_lr}]
+    groups = [
+        {"params": backbone.parameters(), "lr": lr},
+        {"params": head.parameters(), "lr": head_lr},
+    ]
     options = {"device": device, "seed": seed, "threads": threads, **config.evaluation_options()}
     loader = CropLoader(reader, batch_size, config.image_size, samples=samples, **options)
     autocast, steps = uses_autocast(config, device), epochs * len(loader)
@@ -75,7 +80,10 @@ def fine_tune(
             if len(batch.index) > 1:
                 yield batch.images.to(device), labels[batch.index].to(device)
 
-    decay = {"schedule": lambda _, step: 0.5 * (1 + math.cos(math.pi * step / steps)), "weight_decay": weight_decay}
+    decay = {
+        "schedule": lambda _, step: 0.5 * (1 + math.cos(math.pi * step / steps)),
+        "weight_decay": weight_decay,
+    }
     try:
         descend(logits_of, groups, batches, epochs, what="fine-tuning", report=report, **decay)
     finally:
@@ -84,8 +92,11 @@ def fine_tune(
 
 
 def fine_tuned_logits(backbone, head, loaded, reader, *, device="cpu", threads=0):
-    """Of a file's central crops: their logits, (N, C) float32 on the CPU, their positions (N,), and how many could not be used."""
+    """Of a file's central crops: their logits, (N, C) float32 on the CPU, their positions (N,), and
+    how many could not be used."""
     config = loaded.config
-    with contextlib.closing(central_crops(reader, config, device=device, threads=threads)) as loader:
+    with contextlib.closing(
+        central_crops(reader, config, device=device, threads=threads)
+    ) as loader:
         found = extract_features(backbone, loader, device, uses_autocast(config, device))
     return head.logits(found.features, device), found.index, len(found.skipped)

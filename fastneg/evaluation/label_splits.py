@@ -1,4 +1,7 @@
-"""Rows of a labelled set, drawn class by class: a part held out, a share of the labels. Legend: N images."""
+"""Rows of a labelled set, drawn class by class: a part held out, a share of the labels.
+
+Legend: N images.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import torch
 
 
 def hold_out(labels, share, seed):
-    """(rows to fit on, rows held out): `share` of the images of each class, at least one of each class that has two.
+    """(rows to fit on, rows held out):
+
+    `share` of the images of each class, at least one of each class that has two.
 
     Args:
         labels: (N,) int64 on the CPU.
@@ -22,13 +27,15 @@ def hold_out(labels, share, seed):
 
 
 def few_shot(labels, share, seed):
-    """(n,) rows of `share` percent of the images of each class, rounded up: what a few-shot classifier is trained on.
+    """(n,) rows of `share` percent of the images of each class, rounded up: what a few-shot
+    classifier is trained on.
 
     Args:
         labels: (N,) int64 on the CPU.
         share: percent, above 0, at most 100.
     """
-    kept = [rows[: math.ceil(share * len(rows) / 100 - 1e-9)] for rows in _shuffled(labels, seed)]  # 64.4 · 250 / 100 is above 161
+    # 64.4 · 250 / 100 is above 161
+    kept = [rows[: math.ceil(share * len(rows) / 100 - 1e-9)] for rows in _shuffled(labels, seed)]
     return torch.cat(kept).sort().values
 
 

@@ -1,4 +1,5 @@
-"""The linear probe: a classifier on the frozen encoder, trained on augmented crops (as published) or on stored features (fast).
+"""The linear probe: a classifier on the frozen encoder, trained on augmented crops (as published)
+or on stored features (fast).
 
 Legend: N images, F backbone features, C classes.
 """
@@ -25,7 +26,10 @@ EPOCHS = {"crops": 60, "features": 100}
 
 
 class LinearClassifier(nn.Linear):
-    """(N, F) raw backbone features to (N, C) logits. Starts from zeros: the problem is convex, so it needs no random start."""
+    """(N, F) raw backbone features to (N, C) logits.
+
+    Starts from zeros: the problem is convex, so it needs no random start.
+    """
 
     def __init__(self, feature_dim, count, classes=None):
         super().__init__(feature_dim, count)
@@ -44,33 +48,55 @@ class LinearClassifier(nn.Linear):
 
     @torch.no_grad()
     def fold(self, mean, scale):
-        """Turn weights for (features - mean) * scale into weights for raw features; mean and scale are (F,) float64."""
+        """Turn weights for (features - mean) * scale into weights for raw features; mean and scale
+        are (F,) float64."""
         weight = self.weight.double() * scale
         self.bias.copy_(self.bias.double() - weight @ mean)
         self.weight.copy_(weight)
 
 
 def standardisation(features):
-    """(mean, scale), (F,) float64: (features - mean) * scale has deviation 1 / √F in each column, so that the mean squared length is 1.
+    """(mean, scale), (F,) float64:
 
-    A feature that never varies in training tells nothing and gets the scale 0, whatever it does in a test set.
+    (features - mean) * scale has deviation 1 / √F in each column, so that the mean squared length
+    is 1.
+
+    A feature that never varies in training tells nothing and gets the scale 0, whatever it does in
+    a test set.
     """
     mean, deviation = features.double().mean(0), features.double().std(0, correction=0)
     varies = deviation > 1e-6 * deviation.max()
-    return mean, torch.where(varies, 1 / (deviation.clamp_min(1e-300) * features.shape[1] ** 0.5), 0.0)
+    return mean, torch.where(
+        varies, 1 / (deviation.clamp_min(1e-300) * features.shape[1] ** 0.5), 0.0
+    )
 
 
 def learning_rate(base, epoch, epochs):
-    """base × 0.1 for each of 1/2, 2/3 and 5/6 of the epochs that has passed: 30, 40 and 50 of 60, as published."""
+    """base × 0.1 for each of 1/2, 2/3 and 5/6 of the epochs that has passed:
+
+    30, 40 and 50 of 60, as published.
+    """
     return base * 0.1 ** sum(6 * epoch >= step * epochs for step in (3, 4, 5))
 
 
-def train_on_features(features, labels, count, *, epochs=None, lr=None, batch_size=128, weight_decay=0.0, seed=0, device="cpu"):
+def train_on_features(
+    features,
+    labels,
+    count,
+    *,
+    epochs=None,
+    lr=None,
+    batch_size=128,
+    weight_decay=0.0,
+    seed=0,
+    device="cpu",
+):
     """SGD with momentum 0.9 on stored features.
 
-    The features are standardised with the mean and deviation of the training set and divided by √F, so that their mean squared length
-    is 1 and one learning rate suits every width. This is folded into the returned weights, which apply to raw features; weight decay acts
-    on the weights before folding.
+    The features are standardised with the mean and deviation of the training set and divided by √F,
+    so that their mean squared length is 1 and one learning rate suits every width. This is folded
+    into the returned weights, which apply to raw features; weight decay acts on the weights before
+    folding.
 
     Args:
         features: (N, F) float32.
@@ -112,7 +138,9 @@ def train_on_crops(
     threads=0,
     report=print,
 ):
-    """The published protocol: SGD with momentum 0.9 on random crops (0.08 … 1 of the area) and flips, the encoder frozen.
+    """The published protocol:
+
+    SGD with momentum 0.9 on random crops (0.08 … 1 of the area) and flips, the encoder frozen.
 
     Args:
         loaded: `LoadedRun` on `device`.
@@ -136,7 +164,10 @@ def train_on_crops(
 
     def batches(epoch):
         for batch in loader.epoch(epoch):
-            yield embed(loaded.backbone, batch.images.to(device), autocast), labels[batch.index].to(device)
+            yield (
+                embed(loaded.backbone, batch.images.to(device), autocast),
+                labels[batch.index].to(device),
+            )
 
     try:
         _train(head, batches, epochs, lr, weight_decay, report)
@@ -148,8 +179,20 @@ def train_on_crops(
 
 
 def _train(head, batches, epochs, lr, weight_decay, report=None):
-    groups, schedule = [{"params": head.parameters(), "lr": lr}], lambda epoch, _: learning_rate(1.0, epoch, epochs)
-    descend(head, groups, batches, epochs, schedule=schedule, what="linear probe", weight_decay=weight_decay, report=report)
+    groups, schedule = (
+        [{"params": head.parameters(), "lr": lr}],
+        lambda epoch, _: learning_rate(1.0, epoch, epochs),
+    )
+    descend(
+        head,
+        groups,
+        batches,
+        epochs,
+        schedule=schedule,
+        what="linear probe",
+        weight_decay=weight_decay,
+        report=report,
+    )
 
 
 def save_linear(run, head, loaded, **facts):
@@ -175,16 +218,21 @@ def load_linear(run, loaded):
     """
     path = Path(run) / "linear.pt"
     if not path.exists():
-        raise ConfigError(f"{run} holds no linear.pt: run fastneg linear --run {run} --train A.beton --val B.beton first.")
+        raise ConfigError(
+            f"{run} holds no linear.pt: run fastneg linear --run {run} --train A.beton --val "
+            "B.beton first."
+        )
     content = checkpoint.load(path)
     checkpoint.require(path, content, ("digest", "checkpoint", "classes", "weight", "bias"))
     if content["digest"] != loaded.digest:
         raise ConfigError(
-            f"{path} was trained on {content['checkpoint']}, the newest checkpoint is {loaded.checkpoint} with other weights: "
-            "run fastneg linear again."
+            f"{path} was trained on {content['checkpoint']}, the newest checkpoint is "
+            f"{loaded.checkpoint} with other weights: run fastneg linear again."
         )
     count, width = content["weight"].shape
     head = LinearClassifier(width, count, content["classes"])
     head.load_state_dict({"weight": content["weight"], "bias": content["bias"]})
-    head.facts = {name: value for name, value in content.items() if name not in ("weight", "bias", "classes")}
+    head.facts = {
+        name: value for name, value in content.items() if name not in ("weight", "bias", "classes")
+    }
     return head

@@ -1,4 +1,5 @@
-"""The fast linear probe: multinomial logistic regression by L-BFGS on stored features, its penalty chosen on held-out training images.
+"""The fast linear probe: multinomial logistic regression by L-BFGS on stored features, its penalty
+chosen on held-out training images.
 
 Legend: N images, F backbone features, C classes.
 """
@@ -17,7 +18,8 @@ from fastneg.evaluation.linear import LinearClassifier, standardisation
 from fastneg.evaluation.metrics import percent
 
 PENALTIES = tuple(10.0**power for power in range(-1, -9, -1))
-"""L2 penalties that the sweep tries, from strong to weak; on features whose mean squared length is 1."""
+"""L2 penalties that the sweep tries, from strong to weak; on features whose mean squared length is
+1."""
 HELD_OUT = 0.2
 ITERATIONS = 400
 
@@ -33,11 +35,13 @@ class Fitted:
 
 
 def fit_on_features(features, labels, count, *, weight_decay=None, seed=0, device="cpu"):
-    """Minimise mean cross-entropy + weight_decay / 2 · |W|² over all images; the bias is not penalised.
+    """Minimise mean cross-entropy + weight_decay / 2 · |W|² over all images; the bias is not
+    penalised.
 
-    Without a weight_decay the best of PENALTIES is taken by top-1 on a fifth of each class held out of the training set (of equal ones the
-    strongest), and the classifier is then trained on all of it. Validation data play no part. The features are standardised and scaled as
-    for SGD; that is folded into the weights.
+    Without a weight_decay the best of PENALTIES is taken by top-1 on a fifth of each class held out
+    of the training set (of equal ones the strongest), and the classifier is then trained on all of
+    it. Validation data play no part. The features are standardised and scaled as for SGD; that is
+    folded into the weights.
 
     Args:
         features: (N, F) float32.
@@ -56,9 +60,13 @@ def fit_on_features(features, labels, count, *, weight_decay=None, seed=0, devic
     if weight_decay is None:
         fit, held = (rows.to(device) for rows in hold_out(labels.cpu(), HELD_OUT, seed))
         if not len(held):
-            raise ConfigError(f"None of {counted(count, 'class')} has two training images: no part can be held out. Give --weight_decay.")
+            raise ConfigError(
+                f"None of {counted(count, 'class')} has two training images: no part can be held "
+                "out. Give --weight_decay."
+            )
         head = None
-        for penalty in PENALTIES:  # each starts from the one before: the stronger penalty's answer is near
+        # each starts from the one before: the stronger penalty's answer is near
+        for penalty in PENALTIES:
             head = _minimise(inputs[fit], labels[fit], count, penalty, head)
             sweep[penalty] = percent(head(inputs[held]).argmax(1) == labels[held])
         weight_decay = max(sweep, key=sweep.get)

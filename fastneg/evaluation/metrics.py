@@ -1,4 +1,5 @@
-"""What a classifier's answers are worth: accuracy with intervals, calibration, accuracy class by class.
+"""What a classifier's answers are worth: accuracy with intervals, calibration, accuracy class by
+class.
 
 Legend: N images, C classes of the classifier.
 """
@@ -29,14 +30,26 @@ class Accuracy:
     classes: int
     """Classes among them."""
     top1_interval: tuple[float, float]
-    """Percent: 95% of the bootstrap over the images. It tells of the choice of images, not of the seed of the training."""
+    """Percent: 95% of the bootstrap over the images.
+
+    It tells of the choice of images, not of the seed of the training.
+    """
     top5_interval: tuple[float, float]
     """Percent, likewise."""
 
     def figures(self):
         """The fields as a row of evaluation.jsonl has them."""
-        intervals = {"top1_interval": list(self.top1_interval), "top5_interval": list(self.top5_interval)}
-        return {"top1": self.top1, "top5": self.top5, "images": self.images, "classes": self.classes, **intervals}
+        intervals = {
+            "top1_interval": list(self.top1_interval),
+            "top5_interval": list(self.top5_interval),
+        }
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "images": self.images,
+            "classes": self.classes,
+            **intervals,
+        }
 
 
 def accuracy(logits, labels, arg_max="all"):
@@ -47,7 +60,8 @@ def accuracy(logits, labels, arg_max="all"):
         labels: (N,) int64 in the classifier's numbering, ABSENT where its class is not known.
         arg_max: "all": over all C classes; "present": over the classes that occur among the labels.
     Returns:
-        Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among its logits counts as wrong.
+        Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among
+        its logits counts as wrong.
     Raises:
         ValueError: no image is left, or arg_max is another word.
     """
@@ -55,11 +69,15 @@ def accuracy(logits, labels, arg_max="all"):
     rank = rank_among(logits[known], labels[known], columns)
     first, five = rank < 1, rank < 5
     classes = len(labels[known].unique())
-    return Accuracy(percent(first), percent(five), len(rank), classes, hit_interval(first), hit_interval(five))
+    return Accuracy(
+        percent(first), percent(five), len(rank), classes, hit_interval(first), hit_interval(five)
+    )
 
 
 def columns_of(labels, arg_max):
-    """The classes among which the answer is sought: None for all, or those present among the known labels, sorted.
+    """The classes among which the answer is sought:
+
+    None for all, or those present among the known labels, sorted.
 
     Raises:
         ValueError: no image is of a known class, or arg_max is neither "all" nor "present".
@@ -68,17 +86,25 @@ def columns_of(labels, arg_max):
         raise ValueError(f"arg_max is {arg_max!r}: all or present was expected.")
     known = labels != ABSENT
     if not known.any():
-        raise ValueError(f"None of {counted(len(labels), 'image')} is of a class that the classifier knows: no accuracy can be given.")
+        raise ValueError(
+            f"None of {counted(len(labels), 'image')} is of a class that the classifier knows: no "
+            "accuracy can be given."
+        )
     return labels[known].unique() if arg_max == "present" else None
 
 
 def rank_among(logits, labels, columns):
     """`rank_of` over some of the classes, sorted; None: over all."""
-    return rank_of(logits, labels) if columns is None else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
+    return (
+        rank_of(logits, labels)
+        if columns is None
+        else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
+    )
 
 
 def rank_of(scores, labels):
-    """(N,) int64: classes that come before the true one when scores (N, C) are sorted downwards; C if any score is NaN."""
+    """(N,) int64: classes that come before the true one when scores (N, C) are sorted downwards; C
+    if any score is NaN."""
     true = scores.gather(1, labels[:, None])
     before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
     rank = ((scores > true) | ((scores == true) & before)).sum(1)
@@ -91,9 +117,11 @@ def percent(hits):
 
 
 def hit_interval(hits):
-    """(low, high) in percent: the 95% bootstrap interval of the share of true ones among (N,) booleans.
+    """(low, high) in percent: the 95% bootstrap interval of the share of true ones among (N,)
+    booleans.
 
-    N booleans drawn with replacement hold a binomial number of hits, so that resamples need not be made.
+    N booleans drawn with replacement hold a binomial number of hits, so that resamples need not be
+    made.
     """
     counts = np.random.default_rng(0).binomial(len(hits), float(hits.sum()) / len(hits), RESAMPLES)
     return interval(100 * counts / len(hits))
@@ -106,14 +134,16 @@ def interval(values):
 
 
 def answers(logits, columns=None):
-    """(predicted (N,) int64, confidence (N,) float32): the class of the highest logit and its softmax, over all or some classes."""
+    """(predicted (N,) int64, confidence (N,) float32): the class of the highest logit and its
+    softmax, over all or some classes."""
     some = logits if columns is None else logits[:, columns]
     confidence, place = some.float().softmax(1).max(1)
     return (place if columns is None else columns[place]), confidence
 
 
 def calibration_error(confidence, right, bins=BINS):
-    """ECE in percent: the mean distance of confidence and accuracy over bins of equal width, weighted by the images in them.
+    """ECE in percent: the mean distance of confidence and accuracy over bins of equal width,
+    weighted by the images in them.
 
     Args:
         confidence: (N,) in 0 … 1, of the answers.
@@ -122,16 +152,18 @@ def calibration_error(confidence, right, bins=BINS):
     """
     place = (confidence.double() * bins).long().clamp(max=bins - 1)
     zeros = torch.zeros(bins, dtype=torch.float64)
-    gap = zeros.scatter_add(0, place, confidence.double() - right.double())  # of a bin: images × (mean confidence − accuracy)
+    # of a bin: images × (mean confidence − accuracy)
+    gap = zeros.scatter_add(0, place, confidence.double() - right.double())
     return 100.0 * gap.abs().sum().item() / len(confidence)
 
 
 def class_accuracies(predicted, labels, names):
     """{name: {"top1", "images", "precision", "answered"}} of the classes that occur.
 
-    top1 is the percentage of the class's images that were answered with it: its recall, which a class that is answered by default gets for
-    nothing. precision is the percentage of the answers with the class that were right, None where there was none; answered the percentage
-    of all N images that were answered with it.
+    top1 is the percentage of the class's images that were answered with it: its recall, which a
+    class that is answered by default gets for nothing. precision is the percentage of the answers
+    with the class that were right, None where there was none; answered the percentage of all N
+    images that were answered with it.
 
     Args:
         predicted: (N,) int64, the answers, of which some may name classes that do not occur.
@@ -142,17 +174,27 @@ def class_accuracies(predicted, labels, names):
     for number in labels.unique().tolist():
         own, answered = right[labels == number], predicted == number
         precision = percent(right[answered]) if answered.any() else None
-        found[_named(number, names)] = {"top1": percent(own), "images": len(own), "precision": precision, "answered": percent(answered)}
+        found[_named(number, names)] = {
+            "top1": percent(own),
+            "images": len(own),
+            "precision": precision,
+            "answered": percent(answered),
+        }
     return found
 
 
 def answer_shares(predicted, labels, names):
-    """How the answers are spread: {"most_answered": as of `most_answered`, "answered_elsewhere": percent}.
+    """How the answers are spread: {"most_answered": as of `most_answered`, "answered_elsewhere":
+    percent}.
 
-    The latter is the share of answers with classes of which no image is here. Arguments as in `class_accuracies`.
+    The latter is the share of answers with classes of which no image is here. Arguments as in
+    `class_accuracies`.
     """
     elsewhere = percent(~torch.isin(predicted, labels))
-    return {"most_answered": most_answered(predicted, labels, names), "answered_elsewhere": elsewhere}
+    return {
+        "most_answered": most_answered(predicted, labels, names),
+        "answered_elsewhere": elsewhere,
+    }
 
 
 def _named(number, names):
@@ -160,34 +202,50 @@ def _named(number, names):
 
 
 def group_accuracies(by_class, groups):
-    """{group: {"top1": mean over its classes, "images": n, "classes": n, "answered": percent of all answers}} of `class_accuracies`.
+    """{group: {"top1": mean over its classes, "images": n, "classes": n, "answered": percent of all
+    answers}} of `class_accuracies`.
 
     Args:
-        groups: {group: class names}; classes that are not in by_class are left out, and groups without any.
+        groups: {group: class names}; classes that are not in by_class are left out, and groups
+            without any.
     """
     found = {}
     for group, names in groups.items():
         members = [by_class[name] for name in names if name in by_class]
         if members:
             mean = sum(member["top1"] for member in members) / len(members)
-            images, answered = (sum(member[field] for member in members) for field in ("images", "answered"))
-            found[group] = {"top1": mean, "images": images, "classes": len(members), "answered": answered}
+            images, answered = (
+                sum(member[field] for member in members) for field in ("images", "answered")
+            )
+            found[group] = {
+                "top1": mean,
+                "images": images,
+                "classes": len(members),
+                "answered": answered,
+            }
     return found
 
 
 def embedding(features, labels, names, points=600):
-    """Features in two dimensions by principal components: {"points": [[x, y], …], "labels": names, "explained": two percentages}.
+    """Features in two dimensions by principal components: {"points": [[x, y], …], "labels": names,
+    "explained": two percentages}.
 
     Args:
         features: (N, F).
         labels: (N,) int64, none ABSENT.
-        points: at most so many images, evenly spread over the file, are given; the components are those of all.
+        points: at most so many images, evenly spread over the file, are given; the components are
+            those of all.
     """
     centred = features.double() - features.double().mean(0)
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
     axes, total = axes[:, [-1, -2]], variances.sum().clamp_min(1e-300)
-    axes = axes * torch.where(axes.gather(0, axes.abs().argmax(0, keepdim=True)) < 0, -1, 1)  # a sign for every machine
+    # a sign for every machine
+    axes = axes * torch.where(axes.gather(0, axes.abs().argmax(0, keepdim=True)) < 0, -1, 1)
     rows = torch.linspace(0, len(features) - 1, min(points, len(features))).round().long()
     shown = [_named(number, names) for number in labels[rows].tolist()]
     places = [[round(x, 5), round(y, 5)] for x, y in (centred[rows] @ axes).tolist()]
-    return {"points": places, "labels": shown, "explained": [100 * (variances[-i] / total).item() for i in (1, 2)]}
+    return {
+        "points": places,
+        "labels": shown,
+        "explained": [100 * (variances[-i] / total).item() for i in (1, 2)],
+    }

@@ -1,4 +1,6 @@
-"""The loop that probes and fine-tuning share: SGD on the cross-entropy of a classifier, of which the last epoch stands.
+"""The loop that probes and fine-tuning share:
+
+SGD on the cross-entropy of a classifier, of which the last epoch stands.
 
 Legend: N images of a batch, C classes.
 """
@@ -21,7 +23,8 @@ def descend(logits_of, groups, batches, epochs, *, schedule, what, weight_decay=
         logits_of: a batch's inputs → (N, C) logits.
         groups: parameter groups as torch.optim takes them, each with its lr at the start.
         batches: epoch → iterable of (inputs, labels (N,) int64).
-        schedule: (epoch, steps so far) → what the learning rates are multiplied by in the next step.
+        schedule: (epoch, steps so far) → what the learning rates are multiplied by in the next
+            step.
         what: is trained, in words.
         report: called with a line for each epoch where no progress bar shows.
     Raises:
@@ -39,10 +42,20 @@ def descend(logits_of, groups, batches, epochs, *, schedule, what, weight_decay=
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total, images, step = total + loss.detach() * len(labels), images + len(labels), step + 1
+            total, images, step = (
+                total + loss.detach() * len(labels),
+                images + len(labels),
+                step + 1,
+            )
         mean = (total / images).item()
         if not mean < float("inf"):
-            raise ConfigError(f"The loss of the {what} is {mean} in epoch {epoch + 1}: lower --lr, which is {starts[0]:g}.")
+            raise ConfigError(
+                f"The loss of the {what} is {mean} in epoch {epoch + 1}: lower --lr, which is "
+                f"{starts[0]:g}."
+            )
         bar.set_postfix_str(f"loss {mean:.3f}")
         if report is not None and not sys.stderr.isatty():
-            report(f"epoch {epoch + 1}/{epochs} · loss {mean:.3f} · lr {optimizer.param_groups[0]['lr']:.3g}")
+            report(
+                f"epoch {epoch + 1}/{epochs} · loss {mean:.3f} · lr "
+                f"{optimizer.param_groups[0]['lr']:.3g}"
+            )

@@ -21,9 +21,13 @@ class ShapeBias:
     shape_bias: float | None
     """Percent: shape decisions / (shape + texture decisions); None if there was neither."""
     coverage: float
-    """Percent of the images that were decided by shape or by texture. A shape bias means little where it is low."""
+    """Percent of the images that were decided by shape or by texture.
+
+    A shape bias means little where it is low.
+    """
     by_category: dict
-    """{category of the shape: {"shape": n, "texture": n, "other": n}}, categories without images left out."""
+    """{category of the shape: {"shape": n, "texture": n, "other": n}}, categories without images
+    left out."""
     images: int
     """Images with conflicting cues: the others were dropped."""
     without_conflict: int
@@ -33,10 +37,11 @@ class ShapeBias:
     answered: dict
     """{category: percent of the answers that name it}, of those with images or answers."""
     most_answered: dict
-    """The commonest answer, see `fastneg.evaluation.default_answer`; its share of the images is that
-    of the shapes."""
+    """The commonest answer, see `fastneg.evaluation.default_answer`; its share of the images is
+    that of the shapes."""
     interval: tuple[float, float] | None
-    """Percent: 95% of the bootstrap over the images; None where shape_bias is, or where a resample has neither decision."""
+    """Percent: 95% of the bootstrap over the images; None where shape_bias is, or where a resample
+    has neither decision."""
 
     def figures(self):
         """The fields as a row of evaluation.jsonl has them."""
@@ -57,18 +62,21 @@ class ShapeBias:
 
 
 def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
-    """How often an image with the shape of one category and the texture of another is called by its shape.
+    """How often an image with the shape of one category and the texture of another is called by its
+    shape.
 
     Args:
         probabilities: (N, C), rows that sum to 1 (softmax over all classes of the classifier).
         shape_labels: (N,) int64, positions in `categories`.
         texture_labels: (N,) int64, likewise; images where both agree are dropped.
-        categories: {name: classes of the category}; an image's answer is the category with the highest mean probability over its
-            classes. None: each class is a category of its own, named by its number.
+        categories: {name: classes of the category}; an image's answer is the category with the
+            highest mean probability over its classes. None: each class is a category of its own,
+            named by its number.
     Returns:
         ShapeBias.
     Raises:
-        ValueError: shapes disagree, rows are no probabilities, a category is empty, a label names none, or no image has a conflict.
+        ValueError: shapes disagree, rows are no probabilities, a category is empty, a label names
+            none, or no image has a conflict.
     """
     if categories is None:
         categories = {number: [number] for number in range(probabilities.shape[1])}
@@ -77,18 +85,27 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
     conflict = shape_labels != texture_labels
     if not conflict.any():
         raise ValueError(
-            f"In none of {counted(len(shape_labels), 'image')} do shape and texture disagree: shape "
-            "bias needs a conflict of cues."
+            f"In none of {counted(len(shape_labels), 'image')} do shape and texture disagree: "
+            "shape bias needs a conflict of cues."
         )
-    probabilities, shape, texture = probabilities[conflict], shape_labels[conflict], texture_labels[conflict]
+    probabilities, shape, texture = (
+        probabilities[conflict],
+        shape_labels[conflict],
+        texture_labels[conflict],
+    )
     # Means, not sums: else a category of many classes would win by their number.
-    scores = torch.stack([probabilities[:, list(members)].double().mean(1) for members in categories.values()], dim=1)
+    scores = torch.stack(
+        [probabilities[:, list(members)].double().mean(1) for members in categories.values()], dim=1
+    )
     answer = scores.argmax(1)
     by_shape, by_texture = answer == shape, answer == texture
     by_category = {}
     for number in shape.unique().tolist():
         of_it = shape == number
-        counts = {"shape": (by_shape & of_it).sum().item(), "texture": (by_texture & of_it).sum().item()}
+        counts = {
+            "shape": (by_shape & of_it).sum().item(),
+            "texture": (by_texture & of_it).sum().item(),
+        }
         by_category[names[number]] = {**counts, "other": of_it.sum().item() - sum(counts.values())}
     most, seen = most_answered(answer, shape, names), torch.cat([shape, answer]).unique().tolist()
     said = {names[number]: 100.0 * (answer == number).double().mean().item() for number in seen}
@@ -101,8 +118,11 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
 
 
 def _interval(shapes, textures, images):
-    """Images drawn with replacement hold a multinomial number of each decision, so that resamples need not be made."""
-    draws = np.random.default_rng(0).multinomial(images, [shapes / images, textures / images, 1 - (shapes + textures) / images], RESAMPLES)
+    """Images drawn with replacement hold a multinomial number of each decision, so that resamples
+    need not be made."""
+    draws = np.random.default_rng(0).multinomial(
+        images, [shapes / images, textures / images, 1 - (shapes + textures) / images], RESAMPLES
+    )
     decided = draws[:, 0] + draws[:, 1]
     return interval(100 * draws[:, 0] / decided) if decided.all() else None
 
@@ -117,10 +137,19 @@ def _check(probabilities, shape_labels, texture_labels, categories):
         )
     sums = probabilities.double().sum(1)
     if not bool((((sums - 1).abs() < 1e-2) & (probabilities >= 0).all(1)).all()):
-        raise ValueError("A row of the probabilities is negative somewhere or does not sum to 1: give the softmax of the logits.")
+        raise ValueError(
+            "A row of the probabilities is negative somewhere or does not sum to 1: give the "
+            "softmax of the logits."
+        )
     for name, members in categories.items():
         if not len(members) or min(members) < 0 or max(members) >= classes:
-            raise ValueError(f"Category {name!r} has the classes {list(members)}: one or more of 0 to {classes - 1} were expected.")
+            raise ValueError(
+                f"Category {name!r} has the classes {list(members)}: one or more of 0 to "
+                f"{classes - 1} were expected."
+            )
     for what, labels in (("shape", shape_labels), ("texture", texture_labels)):
         if count and (labels.min() < 0 or labels.max() >= len(categories)):
-            raise ValueError(f"The {what} labels reach from {labels.min()} to {labels.max()}: 0 to {len(categories) - 1} were expected.")
+            raise ValueError(
+                f"The {what} labels reach from {labels.min()} to {labels.max()}: 0 to "
+                f"{len(categories) - 1} were expected."
+            )

@@ -1,4 +1,5 @@
-"""Test sets that hold images on which the classifier was trained: told, and noted with their figures."""
+"""Test sets that hold images on which the classifier was trained: told, and noted with their
+figures."""
 
 from __future__ import annotations
 

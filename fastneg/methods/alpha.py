@@ -1,4 +1,7 @@
-"""How much each non-semantic negative weighs. Legend: N queries, M negatives of a query, D feature dimension."""
+"""How much each non-semantic negative weighs.
+
+Legend: N queries, M negatives of a query, D feature dimension.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ class Alphas:
     def private(self, negatives):
         """The arguments of `info_nce` for negatives (N, M, D).
 
-        Where all scales are equal, they are its scalar `extra_scale`. Else the negatives themselves are scaled, for
-        alpha (q·t) = q·(alpha t): the same logits and the same gradients. Under half precision alpha t is rounded in place of t: the
-        relative error of a logit has the same bound, and is the very same for a power of two.
+        Where all scales are equal, they are its scalar `extra_scale`. Else the negatives themselves
+        are scaled, for alpha (q·t) = q·(alpha t): the same logits and the same gradients. Under
+        half precision alpha t is rounded in place of t: the relative error of a logit has the same
+        bound, and is the very same for a power of two.
         """
         if len(set(self.values)) == 1:
             return {"extra_negatives": negatives, "extra_scale": self.values[0]}
@@ -31,4 +35,6 @@ class Alphas:
         if len(set(self.values)) == 1:
             return values * self.values[0]
         # With numbers of Python: a tensor of the scales would be a copy from the host, which waits.
-        return torch.stack([each * alpha for each, alpha in zip(values.unbind(1), self.values, strict=True)], 1)
+        return torch.stack(
+            [each * alpha for each, alpha in zip(values.unbind(1), self.values, strict=True)], 1
+        )

@@ -1,4 +1,5 @@
-"""Where, and in which order, the images of a batch go through the key encoder, so that a query and its key share no batch statistics.
+"""Where, and in which order, the images of a batch go through the key encoder, so that a query and
+its key share no batch statistics.
 
 Legend: n batch of each process, S processes, N = S n, D feature dimension.
 """
@@ -38,11 +39,13 @@ class Permuted:
 
 
 class Shuffled:
-    """Another process: each encodes the images of its slice of a permutation of the global batch, and the features return.
+    """Another process: each encodes the images of its slice of a permutation of the global batch,
+    and the features return.
 
-    As published (He et al. 2020, arXiv:1911.05722, section 3.3), where every process gathers all images and keeps its slice; here it is
-    sent the images of the slice alone, n of them in place of N. Within a slice they stand in the order of the processes they come from,
-    which batch statistics do not depend on.
+    As published (He et al. 2020, arXiv:1911.05722, section 3.3), where every process gathers all
+    images and keeps its slice; here it is sent the images of the slice alone, n of them in place of
+    N. Within a slice they stand in the order of the processes they come from, which batch
+    statistics do not depend on.
 
     Args:
         order: (N,) int64 on the CPU, a permutation, the same in all processes.
@@ -54,7 +57,8 @@ class Shuffled:
         n = len(order) // size
         owners, encoders = order // n, torch.arange(len(order)) // n
         own = owners == rank
-        # What is sent is ordered by receiver, and what comes by sender; between two processes by the place in the permutation.
+        # What is sent is ordered by receiver, and what comes by sender; between two processes by
+        # the place in the permutation.
         self.rows = (order[own] - rank * n).to(device, non_blocking=True)
         self.sent = torch.bincount(encoders[own], minlength=size).numpy()
         self.received = torch.bincount(owners[encoders == rank], minlength=size).numpy()
@@ -66,7 +70,9 @@ class Shuffled:
 
     def back(self, features):
         """(n, D) of this process's slice → those of its own images, in their order."""
-        return torch.empty_like(features).index_copy_(0, self.rows, _exchange(features, self.received, self.sent))
+        return torch.empty_like(features).index_copy_(
+            0, self.rows, _exchange(features, self.received, self.sent)
+        )
 
 
 def _exchange(rows, sent, received):

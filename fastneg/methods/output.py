@@ -15,9 +15,11 @@ class MethodOutput(NamedTuple):
     stats: dict[str, torch.Tensor]
     """0-d tensors on the device: reading them is the only thing that waits for it."""
     similarities: dict[str, torch.Tensor]
-    """Cosine similarities of single pairs by kind, detached, of any shape: counted into histograms when these are logged."""
+    """Cosine similarities of single pairs by kind, detached, of any shape: counted into histograms
+    when these are logged."""
 
 
 def sample_rows(rows, most=256):
-    """Up to `most` rows, evenly spaced: enough to see how the similarities to a long queue are spread."""
+    """Up to `most` rows, evenly spaced: enough to see how the similarities to a long queue are
+    spread."""
     return rows[:: -(-len(rows) // most)]

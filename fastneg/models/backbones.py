@@ -1,4 +1,5 @@
-"""Backbones by name: classification networks of torchvision or timm without their classifier, and a tiny one of ours.
+"""Backbones by name: classification networks of torchvision or timm without their classifier, and a
+tiny one of ours.
 
 Legend: N batch, F backbone features, H W pixels.
 """
@@ -22,12 +23,15 @@ def build_backbone(name, image_size=224):
     """A classification network without its classifier, with fresh weights: nothing is downloaded.
 
     Args:
-        name: a torchvision model (resnet50, convnext_tiny, vit_b_16, …), timm:<a timm model>, or resnet_tiny.
-        image_size: side in pixels of the images, which networks with a fixed number of tokens are built for; others take any.
+        name: a torchvision model (resnet50, convnext_tiny, vit_b_16, …), timm:<a timm model>, or
+            resnet_tiny.
+        image_size: side in pixels of the images, which networks with a fixed number of tokens are
+            built for; others take any.
     Returns:
         (module from (N, 3, H, W) to (N, F), F).
     Raises:
-        ConfigError: no such model, timm is not installed, or the model cannot be built for images of this size or does not take them.
+        ConfigError: no such model, timm is not installed, or the model cannot be built for images
+            of this size or does not take them.
     """
     if name == "resnet_tiny":
         model, width = ResNetTiny(), ResNetTiny.features
@@ -38,15 +42,20 @@ def build_backbone(name, image_size=224):
     if objection := refuses(model, image_size):
         least = _least_side(model, image_size)
         hint = f"take {least} px or more" if least else "take another size, or another backbone"
-        raise ConfigError(f"--backbone {name} does not take images of {image_size} px (--image_size): {objection} {hint}.")
+        raise ConfigError(
+            f"--backbone {name} does not take images of {image_size} px (--image_size): "
+            f"{objection} {hint}."
+        )
     return model, width
 
 
 @torch.no_grad()
 def refuses(backbone, side):
-    """Why a backbone on the CPU cannot take square images of `side` pixels, in words that end with a colon; None where it can.
+    """Why a backbone on the CPU cannot take square images of `side` pixels, in words that end with
+    a colon; None where it can.
 
-    One image goes through it in eval mode. Nothing of the backbone changes, and nothing random is drawn.
+    One image goes through it in eval mode. Nothing of the backbone changes, and nothing random is
+    drawn.
     """
     empty = []
 
@@ -59,7 +68,11 @@ def refuses(backbone, side):
         with _in_eval_mode(backbone):
             out = backbone(torch.zeros(1, 3, side, side))
     except (AssertionError, RuntimeError, ValueError) as error:
-        return f"{str(error).splitlines()[0].rstrip('.:')}:" if str(error) else f"it raises {type(error).__name__}:"
+        return (
+            f"{str(error).splitlines()[0].rstrip('.:')}:"
+            if str(error)
+            else f"it raises {type(error).__name__}:"
+        )
     finally:
         for hook in hooks:
             hook.remove()
@@ -80,7 +93,8 @@ def _in_eval_mode(module):
 
 
 def _least_side(model, refused, most=224):
-    """The smallest side above `refused` that a model takes, found by halving; None where it takes none up to `most`."""
+    """The smallest side above `refused` that a model takes, found by halving; None where it takes
+    none up to `most`."""
     if refused >= most or refuses(model, most):
         return None
     least = most
@@ -95,10 +109,15 @@ def _from_torchvision(name, image_size):
 
     known = models.list_models(module=models)
     if name not in known:
-        raise _unknown(name, [*known, "resnet_tiny"], "a torchvision classification model, timm:<name> or resnet_tiny")
+        raise _unknown(
+            name,
+            [*known, "resnet_tiny"],
+            "a torchvision classification model, timm:<name> or resnet_tiny",
+        )
     options = {}
     builder = models.get_model_builder(name)
-    if name in ("googlenet", "inception_v3"):  # their training-time classifiers belong to supervised training
+    # their training-time classifiers belong to supervised training
+    if name in ("googlenet", "inception_v3"):
         options = {"aux_logits": False, "init_weights": True}
     elif name.startswith("vit_"):
         options = {"image_size": image_size}
@@ -109,7 +128,11 @@ def _from_torchvision(name, image_size):
         model.classifier = nn.AdaptiveAvgPool2d(1)
         return model, model.features[-1].expand3x3.out_channels * 2
     # The last one, for VGG and AlexNet end in several linear layers.
-    path = [path for path, module in model.named_modules() if isinstance(module, nn.Linear) and module.out_features == CLASSES][-1]
+    path = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == CLASSES
+    ][-1]
     parent, _, attribute = path.rpartition(".")
     parent = model.get_submodule(parent)
     width = getattr(parent, attribute).in_features
@@ -163,12 +186,17 @@ def _built(name, image_size, build):
     try:
         return build()
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ConfigError(f"--backbone {name} cannot be built for --image_size {image_size}: {error}") from error
+        raise ConfigError(
+            f"--backbone {name} cannot be built for --image_size {image_size}: {error}"
+        ) from error
 
 
 def _unknown(name, known, expected):
     near = difflib.get_close_matches(name, known, 3)
-    return ConfigError(f"There is no backbone {name!r}: {expected} was expected" + (f"; near it: {', '.join(near)}." if near else "."))
+    return ConfigError(
+        f"There is no backbone {name!r}: {expected} was expected"
+        + (f"; near it: {', '.join(near)}." if near else ".")
+    )
 
 
 def batch_norms(module):
@@ -177,7 +205,8 @@ def batch_norms(module):
 
 
 class ResNetTiny(nn.Module):
-    """Three residual blocks of 32, 64 and 128 channels, 0.3 M parameters: for images of 32 to 64 px, trained in minutes on a CPU."""
+    """Three residual blocks of 32, 64 and 128 channels, 0.3 M parameters: for images of 32 to 64
+    px, trained in minutes on a CPU."""
 
     features = 128
 
@@ -186,10 +215,14 @@ class ResNetTiny(nn.Module):
         from torchvision.models.resnet import BasicBlock
 
         def block(before, after):
-            shortcut = nn.Sequential(nn.Conv2d(before, after, 1, 2, bias=False), nn.BatchNorm2d(after))
+            shortcut = nn.Sequential(
+                nn.Conv2d(before, after, 1, 2, bias=False), nn.BatchNorm2d(after)
+            )
             return BasicBlock(before, after, 2, shortcut)
 
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)
+        )
         self.blocks = nn.Sequential(BasicBlock(32, 32), block(32, 64), block(64, 128))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -14,9 +14,11 @@ from torch import nn
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation with its own statistics for each of S consecutive parts of the batch.
 
-    One device acts as S small ones: with the key batch permuted, a query and its key share no statistics by which they could be
-    matched. The running statistics move to the mean over the parts. Weights and buffers are those of BatchNorm2d.
-    Source: the shuffled batch normalisation of He et al. 2020, arXiv:1911.05722, section 3.3, on one device.
+    One device acts as S small ones: with the key batch permuted, a query and its key share no
+    statistics by which they could be matched. The running statistics move to the mean over the
+    parts. Weights and buffers are those of BatchNorm2d.
+    Source: the shuffled batch normalisation of He et al. 2020, arXiv:1911.05722, section 3.3, on
+    one device.
     """
 
     splits = 1
@@ -26,11 +28,17 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
             return super().forward(images)
         if len(images) % self.splits:
             raise ValueError(
-                f"A batch of {len(images)} does not divide into {self.splits} splits of batch normalisation: change bn_splits."
+                f"A batch of {len(images)} does not divide into {self.splits} splits of batch "
+                "normalisation: change bn_splits."
             )
-        mean, var = self.running_mean.repeat(self.splits, 1), self.running_var.repeat(self.splits, 1)
+        mean, var = (
+            self.running_mean.repeat(self.splits, 1),
+            self.running_var.repeat(self.splits, 1),
+        )
         parts = [
-            F.batch_norm(part, mean[i], var[i], self.weight, self.bias, True, self.momentum, self.eps)
+            F.batch_norm(
+                part, mean[i], var[i], self.weight, self.bias, True, self.momentum, self.eps
+            )
             for i, part in enumerate(images.chunk(self.splits))
         ]
         with torch.no_grad():
@@ -41,8 +49,11 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
 
 
 def split_batch_norm(module, splits):
-    """Turn every BatchNorm2d of a module into SplitBatchNorm2d, in place; returns how many there were."""
-    found = [child for child in module.modules() if type(child) in (nn.BatchNorm2d, SplitBatchNorm2d)]
+    """Turn every BatchNorm2d of a module into SplitBatchNorm2d, in place; returns how many there
+    were."""
+    found = [
+        child for child in module.modules() if type(child) in (nn.BatchNorm2d, SplitBatchNorm2d)
+    ]
     for child in found:
         child.__class__ = SplitBatchNorm2d
         child.splits = splits
@@ -50,7 +61,8 @@ def split_batch_norm(module, splits):
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over the batches of all processes, equally large, on any device: what one process with all of them does.
+    """Batch normalisation over the batches of all processes, equally large, on any device: what one
+    process with all of them does.
 
     torch's own SyncBatchNorm does the same on CUDA alone; `sync_batch_norm` takes it there.
     """
@@ -75,7 +87,8 @@ class _Synchronised(torch.autograd.Function):
     def forward(ctx, images, weight, bias, eps):
         over = [dim for dim in range(images.ndim) if dim != 1]
         var, mean = torch.var_mean(images, over, correction=0)
-        # The variance of all is the mean of the variances and the variance of the means: no difference of large squares.
+        # The variance of all is the mean of the variances and the variance of the means: no
+        # difference of large squares.
         means, variances = _mean_over_processes(torch.stack([mean, var]))
         spread = _mean_over_processes((mean - means).square())
         mean, var = means, variances + spread
@@ -91,7 +104,8 @@ class _Synchronised(torch.autograd.Function):
         shape = [-1 if dim == 1 else 1 for dim in range(images.ndim)]
         normalised = (images - mean.view(shape)) * scale.view(shape)
         to_bias, to_weight = gradient.sum(ctx.over), (gradient * normalised).sum(ctx.over)
-        # dL/dx = w scale (dy - mean(dy) - x^ mean(dy x^)), the means over all processes, each of which brings its own part of the loss.
+        # dL/dx = w scale (dy - mean(dy) - x^ mean(dy x^)), the means over all processes, each of
+        # which brings its own part of the loss.
         each = images.numel() // images.shape[1]
         shift, slope = _mean_over_processes(torch.stack([to_bias, to_weight])) / each
         inner = gradient - shift.view(shape) - normalised * slope.view(shape)
@@ -105,11 +119,17 @@ def _mean_over_processes(values):
 
 
 def sync_batch_norm(module, device):
-    """Let every BatchNorm1d and BatchNorm2d in a module take its statistics over all processes, in place; returns how many there were.
+    """Let every BatchNorm1d and BatchNorm2d in a module take its statistics over all processes, in
+    place; returns how many there were.
 
-    On CUDA they become torch's SyncBatchNorm, elsewhere the one above; names, weights and buffers stay.
+    On CUDA they become torch's SyncBatchNorm, elsewhere the one above; names, weights and buffers
+    stay.
     """
-    found = [child for child in module.modules() if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)]
+    found = [
+        child
+        for child in module.modules()
+        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)
+    ]
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
     else:

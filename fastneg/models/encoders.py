@@ -15,12 +15,14 @@ from fastneg.models.backbones import build_backbone
 
 
 class Encoder(nn.Module):
-    """Backbone and MLP head: (N, 3, H, W) images to (N, D) features, of unit length unless told otherwise.
+    """Backbone and MLP head:
+
+    (N, 3, H, W) images to (N, D) features, of unit length unless told otherwise.
 
     Features are float32, also under autocast, and float64 where weights and images are.
 
-    The head is MoCo v2's (one hidden layer as wide as the backbone's features, no batch normalisation), or with `hidden_dim` BYOL's (one
-    of that width, normalised).
+    The head is MoCo v2's (one hidden layer as wide as the backbone's features, no batch
+    normalisation), or with `hidden_dim` BYOL's (one of that width, normalised).
     Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
     """
 
@@ -43,21 +45,31 @@ def at_least_float32(values):
 def mlp(width, hidden, out, norm=False):
     """One hidden layer with ReLU, batch-normalised before it if `norm`."""
     normalised = [nn.BatchNorm1d(hidden)] if norm else []
-    return nn.Sequential(nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out))
+    return nn.Sequential(
+        nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out)
+    )
 
 
 @torch.no_grad()
 def momentum_update(key_encoder, query_encoder, momentum):
-    """key ← momentum · key + (1 − momentum) · query, over all parameters in one call; buffers stay."""
-    torch._foreach_lerp_(list(key_encoder.parameters()), list(query_encoder.parameters()), 1 - momentum)
+    """key ← momentum · key + (1 − momentum) · query, over all parameters in one call; buffers
+    stay."""
+    torch._foreach_lerp_(
+        list(key_encoder.parameters()), list(query_encoder.parameters()), 1 - momentum
+    )
 
 
 def scheduled_momentum(momentum, schedule, progress):
-    """The momentum at a share `progress` of the run: as it is ("constant"), or rising to 1 along a cosine ("cosine").
+    """The momentum at a share `progress` of the run: as it is ("constant"), or rising to 1 along a
+    cosine ("cosine").
 
     Source: Grill et al. 2020, arXiv:2006.07733: 1 - (1 - momentum) (cos(pi progress) + 1) / 2.
     """
-    return momentum if schedule == "constant" else 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+    return (
+        momentum
+        if schedule == "constant"
+        else 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+    )
 
 
 @torch.no_grad()

@@ -1,4 +1,5 @@
-"""Passes without a gradient replayed as CUDA graphs: the host starts one thing instead of each kernel.
+"""Passes without a gradient replayed as CUDA graphs: the host starts one thing instead of each
+kernel.
 
 Legend: N batch, D feature dimension, H W pixels.
 """
@@ -8,14 +9,17 @@ from __future__ import annotations
 import torch
 
 WARM_UP = 3
-"""Passes before the recording, in which libraries choose their algorithms and take their work space."""
+"""Passes before the recording, in which libraries choose their algorithms and take their work
+space."""
 
 
 class GraphedPass:
-    """Calls a network through a CUDA graph, which is recorded once for each kind of input; the numbers are those of calling it.
+    """Calls a network through a CUDA graph, which is recorded once for each kind of input; the
+    numbers are those of calling it.
 
-    What a pass reads and changes in place stays where it is, so later changes are seen: weights (the momentum update), running statistics
-    of batch normalisation. Weights must not ask for gradients, for autocast would keep their rounded copies of the recording.
+    What a pass reads and changes in place stays where it is, so later changes are seen: weights
+    (the momentum update), running statistics of batch normalisation. Weights must not ask for
+    gradients, for autocast would keep their rounded copies of the recording.
 
     Args:
         network: images (N, 3, H, W) → features (N, D), on a CUDA device.
@@ -25,8 +29,14 @@ class GraphedPass:
         self._network, self._recorded, self._pool = network, {}, None
 
     def __call__(self, images):
-        """Features (N, D), in memory of their own; nothing waits for the device but the first call with another kind of images."""
-        kind = (images.shape, images.dtype, self._network.training, torch.is_autocast_enabled(images.device.type))
+        """Features (N, D), in memory of their own; nothing waits for the device but the first call
+        with another kind of images."""
+        kind = (
+            images.shape,
+            images.dtype,
+            self._network.training,
+            torch.is_autocast_enabled(images.device.type),
+        )
         if kind not in self._recorded:
             self._recorded[kind] = self._record(images)
         replay, given, features = self._recorded[kind]
@@ -39,7 +49,8 @@ class GraphedPass:
         given = images.clone(memory_format=torch.channels_last)  # whatever the format of later ones
         before = [buffer.clone() for buffer in self._network.buffers()]
         replay, features = self._graph(lambda: self._network(given), images.device)
-        for buffer, value in zip(self._network.buffers(), before, strict=True):  # as if the warm-up had not been
+        # as if the warm-up had not been
+        for buffer, value in zip(self._network.buffers(), before, strict=True):
             buffer.copy_(value)
         return replay, given, features
 
@@ -51,10 +62,12 @@ class GraphedPass:
             for _ in range(WARM_UP):
                 run()
         torch.cuda.current_stream(device).wait_stream(stream)
-        # One pool of memory for all graphs: none is replayed within another, and their results live on in it.
+        # One pool of memory for all graphs: none is replayed within another, and their results live
+        # on in it.
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # thread_local: the loader's threads and nccl's go on calling CUDA meanwhile, which is no business of this recording.
+        # thread_local: the loader's threads and nccl's go on calling CUDA meanwhile, which is no
+        # business of this recording.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             features = run()
         return graph.replay, features

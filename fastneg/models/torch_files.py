@@ -143,7 +143,10 @@ def _refuse_foreign_archive(path):
 
 
 def _size(path):
-    return f"only {counted(os.path.getsize(path), 'byte', ',')} of it are here, or some are wrong; fetch it again"
+    return (
+        f"only {counted(os.path.getsize(path), 'byte', ',')} of it are here, or some are "
+        "wrong; fetch it again"
+    )
 
 
 def _told(error):
@@ -151,10 +154,13 @@ def _told(error):
     if isinstance(error, pickle.UnpicklingError):
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             return (
-                f"it holds an object of {found[1]}, and loading that could run code: save the state "
-                "dict alone, torch.save(model.state_dict(), OUT)"
+                f"it holds an object of {found[1]}, and loading that could run code: save the "
+                "state dict alone, torch.save(model.state_dict(), OUT)"
             )
-        return "it is no file of torch.save or safetensors, or holds objects whose loading could run code"
+        return (
+            "it is no file of torch.save or safetensors, or holds objects whose loading could "
+            "run code"
+        )
     return f"it is cut short or damaged ({type(error).__name__}): fetch it again"
 
 
@@ -163,5 +169,7 @@ def not_finite(tensors):
     return [
         name
         for name, value in tensors.items()
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.isfinite().all()
+        if isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and not value.isfinite().all()
     ]

@@ -20,7 +20,12 @@ from fastneg.models.torch_files import UnreadableError, load_file, not_finite
 from fastneg.version import __version__
 
 FORMATS = ("torchvision", "timm", "moco", "safetensors")
-HEADS = {"0.weight": "fc.0.weight", "0.bias": "fc.0.bias", "2.weight": "fc.2.weight", "2.bias": "fc.2.bias"}
+HEADS = {
+    "0.weight": "fc.0.weight",
+    "0.bias": "fc.0.bias",
+    "2.weight": "fc.2.weight",
+    "2.bias": "fc.2.bias",
+}
 """MoCo v2's MLP head: our names of its tensors and MoCo's."""
 
 
@@ -39,10 +44,12 @@ class Weights:
 
 
 def read_weights(path):
-    """Read a checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt, .bin or .safetensors).
+    """Read a checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt, .bin
+    or .safetensors).
 
     Raises:
-        WeightsError: the file cannot be read without running code, holds none of these, or holds values that are not finite.
+        WeightsError: the file cannot be read without running code, holds none of these, or holds
+            values that are not finite.
     """
     path = Path(path)
     content = _load(path)
@@ -52,13 +59,15 @@ def read_weights(path):
             content = content[wrapper]
             break
     tensors = {
-        name.removeprefix("module."): value for name, value in content.items() if isinstance(value, torch.Tensor) and isinstance(name, str)
+        name.removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, torch.Tensor) and isinstance(name, str)
     }
     if not tensors:
         held = ", ".join(repr(key) for key in list(keys)[:5]) or "nothing"
         raise WeightsError(
-            f"{path} holds no weights (but {held}): a state dict, alone or under 'state_dict' or 'model', was expected. Of a run of "
-            "fastneg, take what fastneg export writes."
+            f"{path} holds no weights (but {held}): a state dict, alone or under 'state_dict' or "
+            "'model', was expected. Of a run of fastneg, take what fastneg export writes."
         )
     if bad := not_finite(tensors):
         raise WeightsError(
@@ -71,7 +80,9 @@ def read_weights(path):
         return Weights("a state dict", tensors)
     queue, pointer = tensors.get("queue"), tensors.get("queue_ptr")
     if queue is not None and (queue.ndim != 2 or (pointer is not None and pointer.numel() != 1)):
-        raise WeightsError(f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected.")
+        raise WeightsError(
+            f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected."
+        )
     return Weights(
         "a checkpoint of the MoCo family",
         query,
@@ -83,7 +94,8 @@ def read_weights(path):
 
 def _load(path):
     try:
-        # MoCo-style scripts keep their parsed command line in the checkpoint: a bag of values, which runs no code.
+        # MoCo-style scripts keep their parsed command line in the checkpoint: a bag of values,
+        # which runs no code.
         content = load_file(path, also=[argparse.Namespace])
     except UnreadableError as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}.") from error
@@ -96,19 +108,24 @@ def _safetensors():
     try:
         import safetensors.torch
     except ImportError as error:
-        raise WeightsError("The package safetensors is not installed: pip install safetensors.") from error
+        raise WeightsError(
+            "The package safetensors is not installed: pip install safetensors."
+        ) from error
     return safetensors.torch
 
 
 def _below(tensors, prefix):
-    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    return {
+        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
+    }
 
 
 def load_into(method, weights):
     """Put foreign weights into a method, in place.
 
-    The backbone must fit tensor by tensor. Its head, key encoder and queue are taken where they are there and fit; otherwise the key
-    encoder starts as a copy of the query encoder, and head and queue stay as they were made.
+    The backbone must fit tensor by tensor. Its head, key encoder and queue are taken where they are
+    there and fit; otherwise the key encoder starts as a copy of the query encoder, and head and
+    queue stay as they were made.
 
     Args:
         method: a module with `query_encoder`, and with `key_encoder` and `queue` where it has them.
@@ -118,7 +135,10 @@ def load_into(method, weights):
     Raises:
         WeightsError: the backbone does not fit.
     """
-    said = [f"Weights of {weights.origin}:", _load_backbone(method.query_encoder.backbone, weights.encoder)]
+    said = [
+        f"Weights of {weights.origin}:",
+        _load_backbone(method.query_encoder.backbone, weights.encoder),
+    ]
     said.append(_load_head(method.query_encoder.projector, weights.encoder))
     key = getattr(method, "key_encoder", None)
     if key is not None:
@@ -135,7 +155,11 @@ def load_into(method, weights):
         if fits:
             queue.copy_(weights.queue)
             method.pointer = weights.pointer % len(queue)
-        found = "none there" if weights.queue is None else f"{tuple(weights.queue.shape)} there, {tuple(queue.shape)} set"
+        found = (
+            "none there"
+            if weights.queue is None
+            else f"{tuple(weights.queue.shape)} there, {tuple(queue.shape)} set"
+        )
         said.append(f"  queue: {'taken' if fits else f'starts anew ({found})'}")
     return said
 
@@ -144,15 +168,23 @@ def _load_backbone(backbone, tensors):
     wanted = backbone.state_dict()
     extra = [name for name in tensors if name not in wanted and not _is_classifier(backbone, name)]
     # Checkpoints from before PyTorch 0.4.1 lack the batch counters, which nothing here reads.
-    missing = [name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
-    unlike = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    missing = [
+        name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")
+    ]
+    unlike = [
+        name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
     if extra or missing or unlike:
         name = (unlike or missing or extra)[0]
-        shapes = f"; {name} is {tuple(tensors[name].shape)}, {tuple(wanted[name].shape)} was expected" if unlike else ""
+        shapes = (
+            f"; {name} is {tuple(tensors[name].shape)}, {tuple(wanted[name].shape)} was expected"
+            if unlike
+            else ""
+        )
         raise WeightsError(
             f"The weights do not fit the backbone: {counted(len(missing), 'tensor')} missing, "
-            f"{len(extra)} unknown, {len(unlike)} of another shape "
-            f"(first: {name}){shapes}. Name the network they are of with --backbone, and a ViT's --image_size."
+            f"{len(extra)} unknown, {len(unlike)} of another shape (first: {name}){shapes}. Name "
+            "the network they are of with --backbone, and a ViT's --image_size."
         )
     backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
     return f"  backbone: {counted(len(wanted), 'tensor')} taken"
@@ -172,10 +204,16 @@ def _is_classifier(backbone, name):
 def _load_head(projector, tensors):
     wanted = projector.state_dict()
     found = {ours: tensors[theirs] for ours, theirs in HEADS.items() if theirs in tensors}
-    if found.keys() == wanted.keys() and all(found[name].shape == wanted[name].shape for name in wanted):
+    if found.keys() == wanted.keys() and all(
+        found[name].shape == wanted[name].shape for name in wanted
+    ):
         projector.load_state_dict(found)
         return "  head: taken"
-    return "  head: starts anew (" + ("it is another one there" if found or "fc.weight" in tensors else "none there") + ")"
+    return (
+        "  head: starts anew ("
+        + ("it is another one there" if found or "fc.weight" in tensors else "none there")
+        + ")"
+    )
 
 
 def export_weights(method_state, config, kind, out):
@@ -184,24 +222,35 @@ def export_weights(method_state, config, kind, out):
     Args:
         method_state: the state dict of the run's method.
         config: its PretrainConfig.
-        kind: "torchvision" or "timm": the backbone as a state dict of torchvision or of timm, without classifier; "safetensors": the same
-            in that format, with the backbone's name as metadata; "moco": both encoders and the (D, K) queue, as the MoCo family saves them.
+        kind: "torchvision" or "timm": the backbone as a state dict of torchvision or of timm,
+            without classifier; "safetensors": the same in that format, with the backbone's name as
+            metadata; "moco": both encoders and the (D, K) queue, as the MoCo family saves them.
         out: the file to write; whole or absent.
     Raises:
         WeightsError: the backbone has no counterpart there, or the method has no queue for "moco".
     """
-    backbone = {name: value.contiguous() for name, value in _below(method_state, "query_encoder.backbone.").items()}
+    backbone = {
+        name: value.contiguous()
+        for name, value in _below(method_state, "query_encoder.backbone.").items()
+    }
     architecture = config.backbone.removeprefix("timm:")
     if kind in ("torchvision", "timm"):
         own = "timm" if config.backbone.startswith("timm:") else "torchvision"
         # The ResNets of both name their tensors alike; other families do not.
-        if config.backbone == "resnet_tiny" or (own != kind and not architecture.startswith("resnet")):
+        if config.backbone == "resnet_tiny" or (
+            own != kind and not architecture.startswith("resnet")
+        ):
             raise WeightsError(
-                f"The backbone {config.backbone} has no counterpart with these tensors in {kind}: take --format safetensors."
+                f"The backbone {config.backbone} has no counterpart with these tensors in {kind}: "
+                "take --format safetensors."
             )
         content = backbone
     elif kind == "moco":
-        content = {"epoch": config.epochs, "arch": architecture, "state_dict": _moco_state(method_state, config)}
+        content = {
+            "epoch": config.epochs,
+            "arch": architecture,
+            "state_dict": _moco_state(method_state, config),
+        }
     elif kind == "safetensors":
         metadata = {"format": "pt", "backbone": config.backbone, "writer": f"fastneg {__version__}"}
         metadata |= {name: json.dumps(getattr(config, name)) for name in ("mean", "std")}
@@ -220,15 +269,28 @@ def _write(out, write):
 
 
 def _moco_state(state, config):
-    theirs = config.backbone.startswith(("resnet", "resnext", "wide_resnet")) and config.backbone != "resnet_tiny"
+    theirs = (
+        config.backbone.startswith(("resnet", "resnext", "wide_resnet"))
+        and config.backbone != "resnet_tiny"
+    )
     if "queue" not in state or not theirs:
         raise WeightsError(
-            f"A checkpoint of the MoCo family holds a torchvision ResNet with a queue; this run has method {config.method}, backbone "
-            f"{config.backbone}: take --format torchvision or safetensors."
+            "A checkpoint of the MoCo family holds a torchvision ResNet with a queue; this run "
+            f"has method {config.method}, backbone {config.backbone}: take --format torchvision "
+            "or safetensors."
         )
     content = {}
     for ours, theirs in (("query_encoder", "encoder_q"), ("key_encoder", "encoder_k")):
-        content |= {f"module.{theirs}.{name}": value for name, value in _below(state, f"{ours}.backbone.").items()}
-        content |= {f"module.{theirs}.{HEADS[name]}": value for name, value in _below(state, f"{ours}.projector.").items()}
+        content |= {
+            f"module.{theirs}.{name}": value
+            for name, value in _below(state, f"{ours}.backbone.").items()
+        }
+        content |= {
+            f"module.{theirs}.{HEADS[name]}": value
+            for name, value in _below(state, f"{ours}.projector.").items()
+        }
     pointer = state["_extra_state"]["pointer"]
-    return content | {"module.queue": state["queue"].t().contiguous(), "module.queue_ptr": torch.tensor([pointer])}
+    return content | {
+        "module.queue": state["queue"].t().contiguous(),
+        "module.queue_ptr": torch.tensor([pointer]),
+    }

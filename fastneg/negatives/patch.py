@@ -1,4 +1,5 @@
-"""Patch-based non-semantic negatives: tiles of an image's own patches, which keep its local look and lose its shape.
+"""Patch-based non-semantic negatives: tiles of an image's own patches, which keep its local look
+and lose its shape.
 
 Legend: N batch, M negatives per image, C channels, H W pixels, G grid cells a side.
 Source: Ge et al. 2021, arXiv:2110.14189, section 3.2.
@@ -28,22 +29,28 @@ def patch_negatives(images, count=1, sizes=(16, 72), generator=None):
         raise ValueError(f"images has shape {tuple(images.shape)}: (N, C, H, W) was expected.")
     if count < 1:
         raise ValueError(f"count is {count}: at least one negative per image was expected.")
-    return patch_shuffle(images, *draw_patches(images.shape, count, sizes, images.device, generator))
+    return patch_shuffle(
+        images, *draw_patches(images.shape, count, sizes, images.device, generator)
+    )
 
 
 def draw_patches(shape, count, sizes, device, generator=None):
     """Draw the patch side of each negative and a source corner for each grid cell, on the device.
 
     Returns:
-        offsets (N, M, G, G, 2) int32, row and column of each source corner; patch_sizes (N, M) int32.
+        offsets (N, M, G, G, 2) int32, row and column of each source corner; patch_sizes (N, M)
+        int32.
     """
     n, _, height, width = shape
     smallest, largest = sizes
     if not 1 <= smallest <= largest <= min(height, width):
         raise ValueError(
-            f"sizes is ({smallest}, {largest}) for images of {height}×{width}: 1 ≤ smallest ≤ largest ≤ the shorter side was expected."
+            f"sizes is ({smallest}, {largest}) for images of {height}×{width}: 1 ≤ smallest ≤ "
+            "largest ≤ the shorter side was expected."
         )
-    patch_sizes = torch.randint(smallest, largest + 1, (n, count), device=device, generator=generator, dtype=torch.int32)
+    patch_sizes = torch.randint(
+        smallest, largest + 1, (n, count), device=device, generator=generator, dtype=torch.int32
+    )
     grid = -(-max(height, width) // smallest)
     places = torch.rand((n, count, grid, grid, 2), device=device, generator=generator)
     room = torch.stack([height - patch_sizes, width - patch_sizes], -1)[:, :, None, None]

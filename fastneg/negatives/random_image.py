@@ -1,4 +1,6 @@
-"""Control: the view of another image as the extra negative. It tells an extra negative from a non-semantic one.
+"""Control: the view of another image as the extra negative.
+
+It tells an extra negative from a non-semantic one.
 
 Legend: N images, M negatives per image.
 """
@@ -9,7 +11,8 @@ import torch
 
 
 def random_image_negatives(images, count=1, generator=None):
-    """For each image the images that stand `shift` places further in the batch, with a shift drawn for each of M negatives.
+    """For each image the images that stand `shift` places further in the batch, with a shift drawn
+    for each of M negatives.
 
     So every image serves once for each negative, and none is its own.
 
@@ -24,7 +27,9 @@ def random_image_negatives(images, count=1, generator=None):
     """
     n = len(images)
     if n < 2:
-        raise ValueError(f"images has {n} image: at least 2 were expected, for each to have another.")
+        raise ValueError(
+            f"images has {n} image: at least 2 were expected, for each to have another."
+        )
     if count < 1:
         raise ValueError(f"count is {count}: at least one negative per image was expected.")
     shifts = torch.randint(1, n, (count,), device=images.device, generator=generator)

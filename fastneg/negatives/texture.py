@@ -1,8 +1,10 @@
-"""Texture-based non-semantic negatives: a texture quilted from patches of the image, which keeps its local statistics and loses its shape.
+"""Texture-based non-semantic negatives: a texture quilted from patches of the image, which keeps
+its local statistics and loses its shape.
 
-Legend: N images, M textures per image, S source patches of an image, C channels, P side of a source patch, H W pixels, B blocks of a
-texture, K candidates for each block.
-Source: Ge et al. 2021, arXiv:2110.14189, section 3.1; the synthesis is Efros and Freeman's image quilting (SIGGRAPH 2001).
+Legend: N images, M textures per image, S source patches of an image, C channels, P side of a source
+patch, H W pixels, B blocks of a texture, K candidates for each block.
+Source: Ge et al. 2021, arXiv:2110.14189, section 3.1; the synthesis is Efros and Freeman's image
+quilting (SIGGRAPH 2001).
 """
 
 from __future__ import annotations
@@ -14,7 +16,18 @@ from fastneg.kernels.augment import augment
 from fastneg.kernels.texture import block_grid, quilt
 
 
-def draw_corners(count, size, *, sources=2, patch=96, block=32, overlap=8, candidates=128, device="cpu", generator=None):
+def draw_corners(
+    count,
+    size,
+    *,
+    sources=2,
+    patch=96,
+    block=32,
+    overlap=8,
+    candidates=128,
+    device="cpu",
+    generator=None,
+):
     """Draw the candidates of every block: independent uniform places, in any source patch.
 
     Args:
@@ -29,24 +42,33 @@ def draw_corners(count, size, *, sources=2, patch=96, block=32, overlap=8, candi
     rows, columns = block_grid(size, block, overlap)
     room = patch - block + 1
     if room < 1:
-        raise ValueError(f"block is {block}: at most {patch}, the side of the source patches, was expected.")
+        raise ValueError(
+            f"block is {block}: at most {patch}, the side of the source patches, was expected."
+        )
     if candidates < 1:
         raise ValueError(f"candidates is {candidates}: at least one for each block was expected.")
     shape = (*count, rows * columns, candidates)
-    place = torch.randint(0, sources * room * room, shape, dtype=torch.int32, device=device, generator=generator)
+    place = torch.randint(
+        0, sources * room * room, shape, dtype=torch.int32, device=device, generator=generator
+    )
     row = place // room  # counts on from one source patch to the next
     return (row + row // room * (patch - room)).mul_(patch).add_(place % room)
 
 
 def view_sources(views, patch=96, generator=None):
-    """Two source patches of each view, one centred and one at a uniform place: (N, C, H, W) → (N, 2, C, P, P).
+    """Two source patches of each view, one centred and one at a uniform place:
+
+    (N, C, H, W) → (N, 2, C, P, P).
 
     Raises:
         ValueError: a patch does not fit the views.
     """
     n, _, height, width = views.shape
     if not 1 <= patch <= min(height, width):
-        raise ValueError(f"patch is {patch} for views of {height}×{width}: 1 to {min(height, width)} was expected.")
+        raise ValueError(
+            f"patch is {patch} for views of {height}×{width}: 1 to {min(height, width)} was "
+            "expected."
+        )
     place = torch.rand((2, n), device=views.device, generator=generator)
     line = torch.arange(patch, device=views.device)
     lines = []
@@ -54,16 +76,21 @@ def view_sources(views, patch=96, generator=None):
         room = side - patch
         # The last place is included; rounding in float32 must not reach the one after it.
         random = (uniform * (room + 1)).long().clamp_max(room)
-        lines.append(torch.stack([torch.full_like(random, room // 2), random], 1)[:, :, None] + line)
+        lines.append(
+            torch.stack([torch.full_like(random, room // 2), random], 1)[:, :, None] + line
+        )
     y, x = lines
     image = torch.arange(n, device=views.device)[:, None, None, None]
-    return views.permute(0, 2, 3, 1)[image, y[:, :, :, None], x[:, :, None, :]].permute(0, 1, 4, 2, 3)
+    return views.permute(0, 2, 3, 1)[image, y[:, :, :, None], x[:, :, None, :]].permute(
+        0, 1, 4, 2, 3
+    )
 
 
 def texture_views(textures, like, dtype):
     """Textures cropped and changed as the query views of their images were.
 
-    The crop takes the query's window, in shares of height and width, and enlarges it to the texture's size (bilinear).
+    The crop takes the query's window, in shares of height and width, and enlarges it to the
+    texture's size (bilinear).
 
     Args:
         textures: (N, M, 3, H, W) uint8.
@@ -77,19 +104,41 @@ def texture_views(textures, like, dtype):
     top, left, bottom, right = like.window[rows].unbind(1)
     zero = torch.zeros_like(top)
     # The window in coordinates that go from -1 to 1 over the texture.
-    across, down = (torch.stack([right - left, zero, left + right - 1], 1), torch.stack([zero, bottom - top, top + bottom - 1], 1))
+    across, down = (
+        torch.stack([right - left, zero, left + right - 1], 1),
+        torch.stack([zero, bottom - top, top + bottom - 1], 1),
+    )
     flat = textures.flatten(0, 1)
     grid = F.affine_grid(torch.stack([across, down], 1), list(flat.shape), align_corners=False)
-    cropped = F.grid_sample(flat.float().div_(255), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    views = augment(cropped, like.params.rows(rows), mean=like.mean, std=like.std, dtype=dtype, max_sigma=like.max_sigma)
+    cropped = F.grid_sample(
+        flat.float().div_(255), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    views = augment(
+        cropped,
+        like.params.rows(rows),
+        mean=like.mean,
+        std=like.std,
+        dtype=dtype,
+        max_sigma=like.max_sigma,
+    )
     return views.unflatten(0, (n, count))
 
 
-def texture_negatives(sources, count=1, size=(224, 224), *, block=32, overlap=8, candidates=128, seam=True, generator=None):
+def texture_negatives(
+    sources,
+    count=1,
+    size=(224, 224),
+    *,
+    block=32,
+    overlap=8,
+    candidates=128,
+    seam=True,
+    generator=None,
+):
     """Textures from source patches of each image.
 
-    The same generator state gives the same textures on one device. Devices differ in the candidates that they draw, not in what is
-    made of them.
+    The same generator state gives the same textures on one device. Devices differ in the candidates
+    that they draw, not in what is made of them.
 
     Args:
         sources: (N, S, C, P, P), uint8 or floating point.
@@ -110,6 +159,13 @@ def texture_negatives(sources, count=1, size=(224, 224), *, block=32, overlap=8,
     n, number, patch = sources.shape[0], sources.shape[1], sources.shape[3]
     grid = {"block": block, "overlap": overlap}
     corners = draw_corners(
-        (n, count), size, sources=number, patch=patch, candidates=candidates, device=sources.device, generator=generator, **grid
+        (n, count),
+        size,
+        sources=number,
+        patch=patch,
+        candidates=candidates,
+        device=sources.device,
+        generator=generator,
+        **grid,
     )
     return quilt(sources, corners, size, seam=seam, **grid)

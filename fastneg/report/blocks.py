@@ -1,6 +1,9 @@
-"""What a page is made of: sections that hold plots, tables and pictures. The page and the exported files are made from the same blocks.
+"""What a page is made of: sections that hold plots, tables and pictures.
 
-Every block has `kind`, by which the template picks its macro; plots and tables have a `name`, the stem of their files.
+The page and the exported files are made from the same blocks.
+
+Every block has `kind`, by which the template picks its macro; plots and tables have a `name`, the
+stem of their files.
 """
 
 from __future__ import annotations
@@ -74,7 +77,8 @@ class Table:
 
     @property
     def wide(self):
-        """Whether it takes the whole width of the page: its columns would not fit into half of it."""
+        """Whether it takes the whole width of the page: its columns would not fit into half of
+        it."""
         return self.pixels > HALF
 
     @property
@@ -85,7 +89,10 @@ class Table:
     @property
     def pixels(self):
         """About how wide the columns after the first are."""
-        least = [90 if any(row.cells[n].interval for row in self.rows) else 50 for n in range(len(self.columns))]
+        least = [
+            90 if any(row.cells[n].interval for row in self.rows) else 50
+            for n in range(len(self.columns))
+        ]
         return sum(
             max(8 * min(len(column.name), NAME) + 18 * (column.series is not None), width) + 14
             for column, width in zip(self.columns, least, strict=True)
@@ -180,7 +187,8 @@ def leaves(blocks):
 
 
 def arranged(blocks):
-    """Blocks in their order as (layout, blocks) pairs: neighbours that fit into "halves" or "thirds" of the width, and "whole" ones."""
+    """Blocks in their order as (layout, blocks) pairs: neighbours that fit into "halves" or
+    "thirds" of the width, and "whole" ones."""
     found = []
     for block in blocks:
         narrow = isinstance(block, Plot) or (isinstance(block, Table) and not block.wide)
@@ -198,7 +206,8 @@ def folds_last(blocks):
 
 
 def with_own_names(blocks, taken):
-    """Blocks with names that no other plot, or table, has: sets "a b" and "a-b" would share their files otherwise.
+    """Blocks with names that no other plot, or table, has: sets "a b" and "a-b" would share their
+    files otherwise.
 
     Args:
         taken: set of (kind, name) pairs, to which those of the blocks are added.
@@ -219,7 +228,8 @@ def with_own_names(blocks, taken):
 
 
 def file_stem(*parts):
-    """A name for the files of a plot or table: small letters, digits, dots, hyphens and underscores."""
+    """A name for the files of a plot or table: small letters, digits, dots, hyphens and
+    underscores."""
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(map(str, parts)).lower()).strip("-.") or "unnamed"
 
 
@@ -227,19 +237,35 @@ def with_best(cells, highest=True):
     """Cells of one row with the best marked, where its interval lies clear of all others'."""
     best = clear_best(cells, highest)
     marks = (number == best for number in range(len(cells)))
-    return tuple(dataclasses.replace(cell, best=mark) for cell, mark in zip(cells, marks, strict=True))
+    return tuple(
+        dataclasses.replace(cell, best=mark) for cell, mark in zip(cells, marks, strict=True)
+    )
 
 
 def whiskers(cells, what="Whiskers"):
-    """What the error bars of a plot stand for, as a sentence; empty where its cells have no spread."""
-    seeds, images = any(cell.std is not None for cell in cells), any(cell.std is None and cell.interval for cell in cells)
+    """What the error bars of a plot stand for, as a sentence; empty where its cells have no
+    spread."""
+    seeds, images = (
+        any(cell.std is not None for cell in cells),
+        any(cell.std is None and cell.interval for cell in cells),
+    )
     if seeds and images:
-        return f"{what}: standard deviation over seeds, or the 95% interval over images of a single run."
-    return f"{what}: standard deviation over seeds." if seeds else f"{what}: 95% interval over images." if images else ""
+        return (
+            f"{what}: standard deviation over seeds, or the 95% interval over images of a "
+            "single run."
+        )
+    return (
+        f"{what}: standard deviation over seeds."
+        if seeds
+        else f"{what}: 95% interval over images."
+        if images
+        else ""
+    )
 
 
 def figure_text(value, digits=1, signed=False):
-    """A figure as tables write it, with a minus that is as long as a plus, and without a sign where it is rounded to 0."""
+    """A figure as tables write it, with a minus that is as long as a plus, and without a sign where
+    it is rounded to 0."""
     rounded = round(value, digits)
     return f"{rounded or 0.0:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
 

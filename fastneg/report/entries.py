@@ -1,4 +1,5 @@
-"""What stands side by side: runs, or groups of runs that differ in their seed alone, with mean and standard deviation."""
+"""What stands side by side: runs, or groups of runs that differ in their seed alone, with mean and
+standard deviation."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from fastneg.runs.results import is_number, is_pair
 
 OWN = ("out", "seed")
 """Settings in which the runs of a group differ."""
-WITHOUT_EFFECT = ("threads", "resume", "log_every", "checkpoint_every", "keep_checkpoints", "check_crc")
+WITHOUT_EFFECT = (
+    "threads",
+    "resume",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "check_crc",
+)
 """Settings that do not change what is learned."""
 
 
@@ -27,7 +35,11 @@ class Entry:
     @property
     def config(self):
         """The settings that its runs share."""
-        return {name: value for name, value in self.runs[0].config.items() if len(self.runs) == 1 or name not in OWN}
+        return {
+            name: value
+            for name, value in self.runs[0].config.items()
+            if len(self.runs) == 1 or name not in OWN
+        }
 
     @property
     def seeds(self):
@@ -41,7 +53,8 @@ class Entry:
         return [run.results[kind, test_set] for run in self.runs if (kind, test_set) in run.results]
 
     def cell(self, kind, test_set, field):
-        """A figure as a Cell: mean and standard deviation over its runs, or one value with its interval."""
+        """A figure as a Cell: mean and standard deviation over its runs, or one value with its
+        interval."""
         rows = [row for row in self.rows(kind, test_set) if is_number(row.get(field))]
         if not rows:
             return Cell()
@@ -56,7 +69,8 @@ class Entry:
 
 
 def mean_cell(values, expected):
-    """Mean and sample standard deviation; a note where fewer than `expected` runs have the figure."""
+    """Mean and sample standard deviation; a note where fewer than `expected` runs have the
+    figure."""
     if not values:
         return Cell()
     note = f"{len(values)} of {expected} seeds" if len(values) < expected else ""
@@ -66,7 +80,11 @@ def mean_cell(values, expected):
 
 def mean_of(entry, values):
     """The mean cell of one value for each run; a single run's value without a spread."""
-    return mean_cell(values, len(entry.runs)) if len(entry.runs) > 1 else Cell(values[0] if values else None)
+    return (
+        mean_cell(values, len(entry.runs))
+        if len(entry.runs) > 1
+        else Cell(values[0] if values else None)
+    )
 
 
 def entry_columns(entries, single="value"):
@@ -77,17 +95,29 @@ def entry_columns(entries, single="value"):
 
 
 def sets_of(entries, kind):
-    """Test sets that any run has a result of this kind for, in the order of their first appearance."""
-    return list(dict.fromkeys(test_set for entry in entries for run in entry.runs for found, test_set in run.results if found == kind))
+    """Test sets that any run has a result of this kind for, in the order of their first
+    appearance."""
+    return list(
+        dict.fromkeys(
+            test_set
+            for entry in entries
+            for run in entry.runs
+            for found, test_set in run.results
+            if found == kind
+        )
+    )
 
 
 def same_but(config, *fields):
-    """Settings as a key that is equal for runs that differ in nothing but `fields` and what changes nothing.
+    """Settings as a key that is equal for runs that differ in nothing but `fields` and what changes
+    nothing.
 
     What a run of an earlier version did not know yet counts as its default.
     """
     known = {**PretrainConfig().as_dict(), **config}
-    kept = {name: value for name, value in known.items() if name not in (*fields, *OWN, *WITHOUT_EFFECT)}
+    kept = {
+        name: value for name, value in known.items() if name not in (*fields, *OWN, *WITHOUT_EFFECT)
+    }
     return json.dumps(kept, sort_keys=True)
 
 
@@ -96,37 +126,54 @@ def group_runs(runs, group="seeds"):
 
     Args:
         runs: list of Run.
-        group: "seeds": runs with equal settings and distinct seeds make one entry (see OWN and WITHOUT_EFFECT); "none": each run is one.
-            Runs without a readable config.json stay alone.
+        group: "seeds": runs with equal settings and distinct seeds make one entry (see OWN and
+            WITHOUT_EFFECT); "none": each run is one. Runs without a readable config.json stay
+            alone.
     """
     groups = {}
     for number, run in enumerate(runs):
-        key = same_but(run.config) if group == "seeds" and is_number(run.config.get("seed")) else number
+        key = (
+            same_but(run.config)
+            if group == "seeds" and is_number(run.config.get("seed"))
+            else number
+        )
         groups.setdefault(key, []).append(run)
     members = []
     for found in groups.values():
         distinct = len({run.config.get("seed") for run in found}) == len(found)
-        members += [tuple(found)] if distinct else [(run,) for run in found]  # equal seeds: repetitions say nothing of the spread
+        # equal seeds: repetitions say nothing of the spread
+        members += [tuple(found)] if distinct else [(run,) for run in found]
     names = [group_name([run.name for run in found]) for found in members]
     entries = []
     for name, found in zip(names, members, strict=True):
         unclear = names.count(name) > 1 and len(found) > 1
-        entries.append(Entry(f"{found[0].name} and {len(found) - 1} more" if unclear else name, found))
+        entries.append(
+            Entry(f"{found[0].name} and {len(found) - 1} more" if unclear else name, found)
+        )
     return entries
 
 
 def alpha_families(entries):
-    """Lists of numbers of entries that differ in alpha alone, two alphas or more each, in the order of alpha."""
+    """Lists of numbers of entries that differ in alpha alone, two alphas or more each, in the order
+    of alpha."""
     found = {}
     for number, entry in enumerate(entries):
-        if is_number(entry.config.get("alpha")) and entry.config.get("negatives") not in (None, "none"):
+        if is_number(entry.config.get("alpha")) and entry.config.get("negatives") not in (
+            None,
+            "none",
+        ):
             found.setdefault(same_but(entry.config, "alpha"), []).append(number)
-    ordered = [sorted(members, key=lambda n: entries[n].config["alpha"]) for members in found.values()]
-    return [members for members in ordered if len({entries[n].config["alpha"] for n in members}) > 1]
+    ordered = [
+        sorted(members, key=lambda n: entries[n].config["alpha"]) for members in found.values()
+    ]
+    return [
+        members for members in ordered if len({entries[n].config["alpha"] for n in members}) > 1
+    ]
 
 
 def group_name(names):
-    """What names of a group have in common, without what numbers the seed: runs/patch-s0, runs/patch-s1 → runs/patch."""
+    """What names of a group have in common, without what numbers the seed: runs/patch-s0,
+    runs/patch-s1 → runs/patch."""
     if len(names) == 1:
         return names[0]
     start = common_start(names)
@@ -135,4 +182,8 @@ def group_name(names):
     start = re.sub(r"(^|[-_/. ]+)(seed|s)?[-_/. ]*$", "", start)
     end = common_start([name[::-1] for name in names])[::-1]
     end = re.sub(r"^\w*/|^[-_. ]+", "", end)
-    return start or (end if re.search(r"[A-Za-z]", end) else "") or f"{names[0]} and {len(names) - 1} more"
+    return (
+        start
+        or (end if re.search(r"[A-Za-z]", end) else "")
+        or f"{names[0]} and {len(names) - 1} more"
+    )

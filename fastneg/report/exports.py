@@ -38,20 +38,30 @@ _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"} | {
 
 
 def write_files(report, folder):
-    """Write every plot and table of a Report into a folder; returns (the paths, letters that no installed font could draw).
+    """Write every plot and table of a Report into a folder; returns (the paths, letters that no
+    installed font could draw).
 
-    CONTENTS.txt lists the files with their titles. Files that an earlier report left there, by its own list, are removed.
+    CONTENTS.txt lists the files with their titles. Files that an earlier report left there, by its
+    own list, are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [entry.name for entry in report.entries]
     written, unknown = {}, set()
     for block in [block for section in report.sections for block in leaves(section.blocks)]:
         title = block.title or block.name
-        for suffix, content in (_plot_files(block, names, unknown) if isinstance(block, Plot) else _table_files(block)).items():
+        for suffix, content in (
+            _plot_files(block, names, unknown) if isinstance(block, Plot) else _table_files(block)
+        ).items():
             written[f"{block.name}.{suffix}"] = title
-            write_atomically(folder / f"{block.name}.{suffix}", lambda file, content=content: file.write(content))
+            write_atomically(
+                folder / f"{block.name}.{suffix}", lambda file, content=content: file.write(content)
+            )
     contents = folder / CONTENTS
-    earlier = [line.split("\t")[0] for line in contents.read_text(encoding="utf-8").splitlines()] if contents.exists() else []
+    earlier = (
+        [line.split("\t")[0] for line in contents.read_text(encoding="utf-8").splitlines()]
+        if contents.exists()
+        else []
+    )
     lines = "".join(f"{name}\t{title}\n" for name, title in written.items())
     write_atomically(contents, lambda file: file.write(lines.encode()))
     for name in set(earlier) - set(written):
@@ -68,11 +78,18 @@ def _plot_files(plot, names, unknown):
     settings = {**style.settings(), "svg.fonttype": "path", "svg.hashsalt": plot.name}
     with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        for suffix, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": DOTS_PER_INCH})):
+        for suffix, options in (
+            ("svg", {"metadata": {"Date": None}}),
+            ("png", {"dpi": DOTS_PER_INCH}),
+        ):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, facecolor="white", **options)
             files[suffix] = buffer.getvalue()
-    unknown.update(chr(int(found[1])) for warning in told if (found := re.match(r"Glyph (\d+) ", str(warning.message))))
+    unknown.update(
+        chr(int(found[1]))
+        for warning in told
+        if (found := re.match(r"Glyph (\d+) ", str(warning.message)))
+    )
     return files
 
 
@@ -87,12 +104,17 @@ def _spreads(table, number):
 
 
 def to_csv(table):
-    """A table as CSV: for each column its values at full precision, and std or low and high where any of its cells has them."""
+    """A table as CSV: for each column its values at full precision, and std or low and high where
+    any of its cells has them."""
     grouped, noted = any(row.group for row in table.rows), any(row.note for row in table.rows)
     head = ["group"] * grouped + [table.head or "name"] + ["note"] * noted
     spreads = [_spreads(table, number) for number in range(len(table.columns))]
     for column, (std, interval) in zip(table.columns, spreads, strict=True):
-        head += [column.name] + [f"{column.name} std"] * std + [f"{column.name} low", f"{column.name} high"] * interval
+        head += (
+            [column.name]
+            + [f"{column.name} std"] * std
+            + [f"{column.name} low", f"{column.name} high"] * interval
+        )
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(head)
@@ -106,17 +128,30 @@ def to_csv(table):
 
 
 def to_latex(table):
-    """A table as a LaTeX tabular (needs the package booktabs): best values bold, standard deviations and intervals small."""
+    """A table as a LaTeX tabular (needs the package booktabs): best values bold, standard
+    deviations and intervals small."""
     columns = "l" + "".join("r" if column.figures else "l" for column in table.columns)
-    lines = [f"% {table.title}".rstrip(), r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    lines += [_latex_row([latex(table.head), *(latex(column.name) for column in table.columns)]), r"\midrule"]
+    lines = [
+        f"% {table.title}".rstrip(),
+        r"% \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+    ]
+    lines += [
+        _latex_row([latex(table.head), *(latex(column.name) for column in table.columns)]),
+        r"\midrule",
+    ]
     group = ""
     for row in table.rows:
         if row.group != group:
             lines += [r"\addlinespace"] * bool(group)
-            lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex(row.group)}}}}} \\")
+            lines.append(
+                rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex(row.group)}}}}} \\"
+            )
             group = row.group
-        lines.append(_latex_row([latex(row.head), *(_latex_cell(cell, table) for cell in row.cells)]))
+        lines.append(
+            _latex_row([latex(row.head), *(_latex_cell(cell, table) for cell in row.cells)])
+        )
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

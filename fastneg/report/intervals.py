@@ -1,4 +1,5 @@
-"""Whether figures can be told apart: the intervals of cells, and the cell that is best beyond doubt."""
+"""Whether figures can be told apart: the intervals of cells, and the cell that is best beyond
+doubt."""
 
 from __future__ import annotations
 

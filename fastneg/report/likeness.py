@@ -34,7 +34,8 @@ OF_CLASSIFIER = (
 
 
 def unlike(entries, kind, test_set):
-    """What differs in how the runs' figures of a set came about: {name: values in words}; empty where they may be compared."""
+    """What differs in how the runs' figures of a set came about: {name: values in words}; empty
+    where they may be compared."""
     told = {}
     for run in (run for entry in entries for run in entry.runs):
         if (kind, test_set) in run.results:
@@ -46,20 +47,28 @@ def unlike(entries, kind, test_set):
 def warning(entries, kind, test_set):
     """`unlike` in a few words; empty where nothing differs."""
     differing = unlike(entries, kind, test_set)
-    return f"not comparable: {', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
+    return (
+        f"not comparable: {', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}"
+        if differing
+        else ""
+    )
 
 
 def shared(entries, kind, test_set):
-    """How many images the runs' training sets share with a set, in words; empty where none are known to."""
+    """How many images the runs' training sets share with a set, in words; empty where none are
+    known to."""
     rows = [row for entry in entries for row in entry.rows(kind, test_set)]
-    counts = dict.fromkeys(row[FIELD] for row in rows if is_number(row.get(FIELD)) and row[FIELD] > 0)
+    counts = dict.fromkeys(
+        row[FIELD] for row in rows if is_number(row.get(FIELD)) and row[FIELD] > 0
+    )
     *before, last = counts or [0]
     told = " / ".join([*(f"{count:,}" for count in before), counted(last, "image", ",")])
     return f"{told} of it are in the training set too" if counts else ""
 
 
 def shared_problems(runs):
-    """[(name of a run, sentence)] of the sets that share images with the training set of their figures."""
+    """[(name of a run, sentence)] of the sets that share images with the training set of their
+    figures."""
     found = {}
     for run in runs:
         for (kind, test_set), row in run.results.items():
@@ -82,7 +91,8 @@ def marked(entries, kind, test_set, cells, highest=True):
 
 
 def warnings(entries, kinds):
-    """What differs, and how, in all sets of some kinds; those of which the same is to be said are one sentence."""
+    """What differs, and how, in all sets of some kinds; those of which the same is to be said are
+    one sentence."""
     found = {}
     for kind in kinds:
         for test_set in sets_of(entries, kind):
@@ -93,14 +103,17 @@ def warnings(entries, kinds):
 
 
 def _facts(run, kind, row):
-    """{name: value in words} of what one line says; what it does not say is left out, as lines of earlier versions say less."""
+    """{name: value in words} of what one line says; what it does not say is left out, as lines of
+    earlier versions say less."""
     path = row.get("path")
     facts = {"file": Path(path).name} if isinstance(path, str) else {}
     for name in (*EVERYWHERE, *OF_KIND.get(kind.split(" ")[0], ())):
         value = row.get(name)
         if value is not None:
             parts = value if isinstance(value, list) else [value]
-            facts[pretty(name)] = ", ".join(sorted(f"{part:g}" if isinstance(part, float) else str(part) for part in parts))
+            facts[pretty(name)] = ", ".join(
+                sorted(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
+            )
     if kind in OF_CLASSIFIER:
         facts |= run.classifier
     return facts

@@ -51,19 +51,26 @@ def write_report(config, tell=lambda line: None):
     """Write the page, and its plots and tables as files where asked; returns the page's Path.
 
     Args:
-        config: ReportConfig. Each run is a folder with config.json, environment.json, metrics.jsonl, evaluation.jsonl, gallery/ and
-            predictions/. What is missing or damaged is named on the page, and the rest is shown.
+        config: ReportConfig. Each run is a folder with config.json, environment.json,
+            metrics.jsonl, evaluation.jsonl, gallery/ and predictions/. What is missing or damaged
+            is named on the page, and the rest is shown.
         tell: called with lines for a person: what is missing or damaged, what could not be drawn.
     Raises:
-        ConfigError: no runs, one that comes twice, a folder that holds no run. OutputError: an `out` that is no .html file, or an input.
+        ConfigError: no runs, one that comes twice, a folder that holds no run. OutputError: an
+            `out` that is no .html file, or an input.
     """
     if Path(config.out).is_dir() or Path(config.out).suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"--out is {config.out}: a file to write was expected, such as report.html.")
+        raise OutputError(
+            f"--out is {config.out}: a file to write was expected, such as report.html."
+        )
     out, files = report_output(config), files_folder(config.out)
     report = make_report(config.runs, config.group)
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
-    for line in [*(f"{run}: {problem}" for run, problem in report.problems), *(f"not comparable: {words}" for words in report.unlike)]:
+    for line in [
+        *(f"{run}: {problem}" for run, problem in report.problems),
+        *(f"not comparable: {words}" for words in report.unlike),
+    ]:
         tell(line)
     for sentence in report.remarks:
         tell(f"read with care: {sentence}")
@@ -72,7 +79,10 @@ def write_report(config, tell=lambda line: None):
     if config.files == "on":
         _, unknown = exports.write_files(report, files)
         if unknown:
-            tell(f"{files}/: no font installed here has {unknown} (Noto Sans CJK might): SVG and PNG files show boxes instead.")
+            tell(
+                f"{files}/: no font installed here has {unknown} (Noto Sans CJK might): SVG and "
+                "PNG files show boxes instead."
+            )
     return Path(config.out)
 
 
@@ -97,7 +107,9 @@ def files_folder(out):
 
 def make_report(folders, group="seeds"):
     """The Report of some run folders; `group` as in `entries.group_runs`."""
-    runs = [read_run(folder, name) for folder, name in zip(folders, run_names(folders), strict=True)]
+    runs = [
+        read_run(folder, name) for folder, name in zip(folders, run_names(folders), strict=True)
+    ]
     entries = group_runs(runs, group)
     problems = [(run.name, problem) for run in runs for problem in run.problems]
     problems += likeness.shared_problems(runs)
@@ -105,11 +117,19 @@ def make_report(folders, group="seeds"):
     pictures = examples.section(entries, problems)
     if pictures:
         names = [section.name for section in sections]
-        before = next((names.index(name) for name in ("features", "training", "gallery") if name in names), len(names))
+        before = next(
+            (names.index(name) for name in ("features", "training", "gallery") if name in names),
+            len(names),
+        )
         sections.insert(before, pictures)
     taken = set()
-    sections = [replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections]
-    unlike = likeness.warnings(entries, dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]))
+    sections = [
+        replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections
+    ]
+    unlike = likeness.warnings(
+        entries,
+        dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]),
+    )
     sets = dict.fromkeys([*sets_of(entries, "accuracy"), *sets_of(entries, "shape_bias")])
     report = Report(entries, sections, results.headline(entries), problems, unlike)
     report.remarks = remarks(entries, sets)
@@ -119,7 +139,13 @@ def make_report(folders, group="seeds"):
 def render_page(report):
     """The HTML text of a Report."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.globals.update(
         arranged=arranged,
         figure_text=figure_text,
@@ -146,7 +172,11 @@ def title(entries):
     if len(entries) == 1 or (len(entries) <= 4 and len(names) <= 80):
         return names
     runs = sum(len(entry.runs) for entry in entries)
-    return f"{runs} runs side by side" if runs == len(entries) else f"{runs} runs, {len(entries)} settings"
+    return (
+        f"{runs} runs side by side"
+        if runs == len(entries)
+        else f"{runs} runs, {len(entries)} settings"
+    )
 
 
 def subtitle(entry):

@@ -1,4 +1,5 @@
-"""Checkpoints: whole or absent, the newest ones kept, read without running any code they might hold."""
+"""Checkpoints: whole or absent, the newest ones kept, read without running any code they might
+hold."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ FORMAT = 1
 
 
 def save(run, step, state, keep, keep_too=lambda step: False):
-    """Write RUN/checkpoints/step-<step>.pt through a temporary name, then drop all but the newest ones; returns the path.
+    """Write RUN/checkpoints/step-<step>.pt through a temporary name, then drop all but the newest
+    ones; returns the path.
 
     Args:
         state: what torch.load(weights_only=True) can read.
@@ -34,8 +36,8 @@ def save(run, step, state, keep, keep_too=lambda step: False):
     except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of some failed writes
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise CheckpointError(
-            f"{path} could not be written ({cause}): free space there. The checkpoints from before are as they were, and the same command "
-            "goes on from the newest."
+            f"{path} could not be written ({cause}): free space there. The checkpoints from "
+            "before are as they were, and the same command goes on from the newest."
         ) from error
     for old in paths(run)[:-keep]:
         if not keep_too(step_of(old)):
@@ -44,7 +46,8 @@ def save(run, step, state, keep, keep_too=lambda step: False):
 
 
 def remove_unfinished(run):
-    """Remove what a process that was killed while it wrote left under temporary names; no other process may be writing."""
+    """Remove what a process that was killed while it wrote left under temporary names; no other
+    process may be writing."""
     for folder in (Path(run), Path(run) / "checkpoints", Path(run) / "nonfinite"):
         for temporary in folder.glob(".*.tmp"):
             temporary.unlink()
@@ -58,7 +61,8 @@ def step_of(path):
 def paths(run):
     """The checkpoints of a run, oldest first."""
     folder = Path(run) / "checkpoints"
-    # Unlike a glob, which finds nothing in a folder that it cannot read: the training would begin anew.
+    # Unlike a glob, which finds nothing in a folder that it cannot read: the training would begin
+    # anew.
     names = os.listdir(folder) if folder.is_dir() else ()
     return sorted(folder / name for name in names if fnmatch.fnmatch(name, "step-*.pt"))
 
@@ -70,28 +74,40 @@ def load(path, device="cpu"):
     except UnreadableError as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     if not isinstance(state, dict) or "format" not in state:
-        raise CheckpointError(f"{path} cannot be read: it is none of the files that fastneg writes into a run folder.")
+        raise CheckpointError(
+            f"{path} cannot be read: it is none of the files that fastneg writes into a run folder."
+        )
     if state["format"] != FORMAT:
-        raise CheckpointError(f"{path} has checkpoint format {state['format']}, this version of fastneg reads {FORMAT}.")
+        raise CheckpointError(
+            f"{path} has checkpoint format {state['format']}, this version of fastneg reads "
+            f"{FORMAT}."
+        )
     return state
 
 
 def require(path, state, names):
     """CheckpointError unless the state read from `path` holds these parts."""
     if missing := [name for name in names if name not in state]:
-        raise CheckpointError(f"{path} cannot be read: it holds no {' and no '.join(missing)}, as what was expected there would.")
+        raise CheckpointError(
+            f"{path} cannot be read: it holds no {' and no '.join(missing)}, as what was expected "
+            "there would."
+        )
 
 
 def _load_finite(path, device):
     """As `load`, of a checkpoint, the weights of which must be finite."""
     state = load(path, device)
     if bad := not_finite(state.get("method", {})):
-        raise CheckpointError(f"{path} cannot be used: {len(bad)} of its tensors hold values that are not finite (first: {bad[0]}).")
+        raise CheckpointError(
+            f"{path} cannot be used: {len(bad)} of its tensors hold values that are not finite "
+            f"(first: {bad[0]})."
+        )
     return state
 
 
 def load_newest(run, device="cpu", report=print):
-    """(path, state) of the newest checkpoint that can be read, or None where there is none; damaged ones are reported.
+    """(path, state) of the newest checkpoint that can be read, or None where there is none; damaged
+    ones are reported.
 
     Raises:
         CheckpointError: there are checkpoints, and none can be read.
@@ -103,5 +119,7 @@ def load_newest(run, device="cpu", report=print):
         except CheckpointError as error:
             report(f"{error} Trying the one before.")
     if candidates:
-        raise CheckpointError(f"None of the {counted(len(candidates), 'checkpoint')} in {run} can be read.")
+        raise CheckpointError(
+            f"None of the {counted(len(candidates), 'checkpoint')} in {run} can be read."
+        )
     return None

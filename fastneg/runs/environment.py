@@ -13,8 +13,15 @@ import torch
 
 
 def device_memory(device):
-    """{"peak_mib": most memory that tensors took so far} of a CUDA device; nothing on the CPU. Does not wait for the device."""
-    return {"peak_mib": torch.cuda.max_memory_allocated(device) / 2**20} if device.type == "cuda" else {}
+    """{"peak_mib": most memory that tensors took so far} of a CUDA device; nothing on the CPU.
+
+    Does not wait for the device.
+    """
+    return (
+        {"peak_mib": torch.cuda.max_memory_allocated(device) / 2**20}
+        if device.type == "cuda"
+        else {}
+    )
 
 
 def environment(device):
@@ -22,7 +29,16 @@ def environment(device):
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for name in ("fastneg", "torch", "torchvision", "triton", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "timm", "numpy"):
+    for name in (
+        "fastneg",
+        "torch",
+        "torchvision",
+        "triton",
+        "nvidia-dali-cuda120",
+        "nvidia-dali-cuda130",
+        "timm",
+        "numpy",
+    ):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -32,7 +48,9 @@ def environment(device):
         "python": platform.python_version(),
         "versions": versions,
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if cuda else f"{platform.processor() or platform.machine()} CPU",
+        "device": torch.cuda.get_device_name(device)
+        if cuda
+        else f"{platform.processor() or platform.machine()} CPU",
         "cores": len(os.sched_getaffinity(0)),
         "commit": _commit(),
         "command": " ".join(sys.argv),
@@ -41,14 +59,20 @@ def environment(device):
 
 
 def _commit():
-    """The commit of the checkout that runs, with a mark where it was changed; None outside a checkout."""
+    """The commit of the checkout that runs, with a mark where it was changed; None outside a
+    checkout."""
 
     def git(*arguments):
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed package may lie in somebody else's repository
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        # an installed package may lie in somebody else's repository
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+changes" if git("status", "--porcelain", "-uno") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return None

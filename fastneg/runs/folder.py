@@ -26,7 +26,8 @@ OF_IMPORTED = (
     "precision",
     "probe",
 )
-"""Settings that mean something where weights were imported: the others are defaults that nobody trained with."""
+"""Settings that mean something where weights were imported: the others are defaults that nobody
+trained with."""
 
 
 @dataclass
@@ -50,22 +51,30 @@ class Run:
     classifier: dict = field(default_factory=dict)
     """How the classifier was trained, {what: in words}."""
     imported: str = ""
-    """The file of weights that the folder was made of by fastneg import; empty where they were trained."""
+    """The file of weights that the folder was made of by fastneg import; empty where they were
+    trained."""
     problems: list = field(default_factory=list)
 
     def source_path(self, test_set):
-        """The .beton file of the test set's images; BetonError where no line of evaluation.jsonl names it."""
+        """The .beton file of the test set's images; BetonError where no line of evaluation.jsonl
+        names it."""
         path = self.results.get(("accuracy", test_set), {}).get("path")
         if not isinstance(path, str):
             raise BetonError(f"evaluation.jsonl names no .beton file for the set {test_set}.")
         return path
 
     def answered_as(self, other, test_set):
-        """Whether another run has predictions of the same images: of a file of the same name, at the same positions."""
+        """Whether another run has predictions of the same images: of a file of the same name, at
+        the same positions."""
         if test_set not in self.predictions or test_set not in other.predictions:
             return False
-        files = {Path(str(run.results.get(("accuracy", test_set), {}).get("path"))).name for run in (self, other)}
-        return len(files) == 1 and np.array_equal(self.predictions[test_set].index, other.predictions[test_set].index)
+        files = {
+            Path(str(run.results.get(("accuracy", test_set), {}).get("path"))).name
+            for run in (self, other)
+        }
+        return len(files) == 1 and np.array_equal(
+            self.predictions[test_set].index, other.predictions[test_set].index
+        )
 
     def class_name(self, number, test_set=None):
         """The name of a class of the classifier, or of what a set is answered in; its number where
@@ -94,10 +103,15 @@ def read_run(folder, name):
     """The Run of a folder; ConfigError if it is none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder: a run folder that fastneg pretrain wrote was expected.")
+        raise ConfigError(
+            f"{folder} is no folder: a run folder that fastneg pretrain wrote was expected."
+        )
     known = ("config.json", "metrics.jsonl", "evaluation.jsonl")
     if not any((folder / file).is_file() for file in known):
-        raise ConfigError(f"{folder} is no run folder: it holds none of {', '.join(known)}, which fastneg pretrain and evaluate write.")
+        raise ConfigError(
+            f"{folder} is no run folder: it holds none of {', '.join(known)}, which fastneg "
+            "pretrain and evaluate write."
+        )
     run = Run(folder, name)
     run.config = _read_object(run, "config.json")
     run.environment = _read_object(run, "environment.json")
@@ -109,7 +123,9 @@ def read_run(folder, name):
     for row in _read_lines(run, "evaluation.jsonl"):
         problem = misfit(row)
         if problem:
-            run.problems.append(f"evaluation.jsonl: a line of kind {row['kind']!r} was left out, {problem}.")
+            run.problems.append(
+                f"evaluation.jsonl: a line of kind {row['kind']!r} was left out, {problem}."
+            )
         else:
             run.results[key_of(row)] = row
     _compare_checkpoints(run)
@@ -128,7 +144,9 @@ def _read_training(run):
     totals = [row["total_steps"] for kind, row in lines if kind == "start" and "total_steps" in row]
     last = max((row["step"] for row in run.rows), default=0)
     if totals and last < totals[-1]:
-        run.problems.append(f"the training is not finished: metrics.jsonl ends at step {last:g} of {totals[-1]:g}.")
+        run.problems.append(
+            f"the training is not finished: metrics.jsonl ends at step {last:g} of {totals[-1]:g}."
+        )
 
 
 def _read_classifier(run):
@@ -138,14 +156,22 @@ def _read_classifier(run):
         if not (run.folder / "linear.pt").exists():
             raise FileNotFoundError
         facts = {**facts, **load_file(run.folder / "linear.pt")}
-        run.classes = list(facts["classes"]) if isinstance(facts["classes"], (list, tuple)) else None
+        run.classes = (
+            list(facts["classes"]) if isinstance(facts["classes"], (list, tuple)) else None
+        )
     except FileNotFoundError:
         if (run.folder / "predictions").exists():
             run.problems.append("linear.pt is missing: classes are shown by their numbers.")
     except (UnreadableError, KeyError, ValueError, TypeError) as error:
-        run.problems.append(f"linear.pt cannot be read, classes are shown by their numbers: {error}.")
+        run.problems.append(
+            f"linear.pt cannot be read, classes are shown by their numbers: {error}."
+        )
     if isinstance(facts.get("mode"), str):
-        settings = {"epochs": facts.get("epochs"), "lr": facts.get("lr"), "batch": facts.get("batch_size")}
+        settings = {
+            "epochs": facts.get("epochs"),
+            "lr": facts.get("lr"),
+            "batch": facts.get("batch_size"),
+        }
         told = [f"{name} {value:g}" for name, value in settings.items() if is_number(value)]
         run.classifier["probe"] = ", ".join([facts["mode"], *told])
     if isinstance(facts.get("train"), str):
@@ -169,8 +195,13 @@ def _compare_checkpoints(run):
         if row.get("checkpoint"):
             sources.setdefault(str(row["checkpoint"]), []).append(f"{kind} {test_set}")
     if len(sources) > 1:
-        told = "; ".join(f"{checkpoint}: {', '.join(results)}" for checkpoint, results in sources.items())
-        run.problems.append(f"evaluation.jsonl: results are of different checkpoints ({told}): evaluate again to compare like with like.")
+        told = "; ".join(
+            f"{checkpoint}: {', '.join(results)}" for checkpoint, results in sources.items()
+        )
+        run.problems.append(
+            f"evaluation.jsonl: results are of different checkpoints ({told}): evaluate again to "
+            "compare like with like."
+        )
 
 
 def _read_text(run, file):
@@ -199,7 +230,8 @@ def _read_object(run, file):
 
 
 def _read_lines(run, file):
-    """The JSON objects of a file that have a kind; one problem tells of all lines that are something else."""
+    """The JSON objects of a file that have a kind; one problem tells of all lines that are
+    something else."""
     rows, bad = [], []
     for number, line in enumerate((_read_text(run, file) or "").splitlines(), 1):
         try:
@@ -211,7 +243,10 @@ def _read_lines(run, file):
         elif line.strip():
             bad.append(number)
     if bad:
-        run.problems.append(f"{file}: {_lines(bad)} could not be read and {'was' if len(bad) == 1 else 'were'} left out.")
+        run.problems.append(
+            f"{file}: {_lines(bad)} could not be read and {'was' if len(bad) == 1 else 'were'} "
+            "left out."
+        )
     return rows
 
 

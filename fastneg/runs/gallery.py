@@ -1,4 +1,5 @@
-"""A few images of the first batch as the network sees them: photo, query view, key view, non-semantic negatives."""
+"""A few images of the first batch as the network sees them: photo, query view, key view,
+non-semantic negatives."""
 
 from __future__ import annotations
 
@@ -15,11 +16,20 @@ def to_pixels(images, normalisation=IMAGENET):
     """(n, 3, H, W), normalised so → (n, H, W, 3) uint8 on the CPU."""
     device = images.device
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in normalisation)
-    return ((images.float() * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return (
+        ((images.float() * std + mean) * 255)
+        .round()
+        .clamp(0, 255)
+        .byte()
+        .permute(0, 2, 3, 1)
+        .cpu()
+        .numpy()
+    )
 
 
 def write_gallery(run, reader, batch, negatives, normalisation=IMAGENET, count=8):
-    """RUN/gallery/<i>-image.jpg, <i>-query.jpg, <i>-key.jpg and <i>-negative-<m>.jpg for the first `count` images of a batch."""
+    """RUN/gallery/<i>-image.jpg, <i>-query.jpg, <i>-key.jpg and <i>-negative-<m>.jpg for the first
+    `count` images of a batch."""
     folder = Path(run) / "gallery"
     folder.mkdir(exist_ok=True)
     views = {"query": batch.query, "key": batch.key}

@@ -18,7 +18,10 @@ from fastneg.runs import checkpoint
 @dataclass(frozen=True)
 class LoadedRun:
     backbone: nn.Module
-    """The query encoder without its projector: (N, 3, H, W) → (N, F); in eval mode, frozen, on the device."""
+    """The query encoder without its projector:
+
+    (N, 3, H, W) → (N, F); in eval mode, frozen, on the device.
+    """
     feature_dim: int
     """F."""
     config: PretrainConfig
@@ -36,14 +39,28 @@ def load_run(run, device="cpu"):
     """
     found = checkpoint.load_newest(run)
     if found is None:
-        raise CheckpointError(f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected.")
+        raise CheckpointError(
+            f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
+        )
     path, state = found
     checkpoint.require(path, state, ("config", "method"))
     config = PretrainConfig(**state["config"])
     backbone, width = build_backbone(config.backbone, config.image_size)
     prefix = "query_encoder.backbone."
-    backbone.load_state_dict({name[len(prefix) :]: value for name, value in state["method"].items() if name.startswith(prefix)})
-    return LoadedRun(backbone.eval().requires_grad_(False).to(device), width, config, path.name, weights_digest(backbone))
+    backbone.load_state_dict(
+        {
+            name[len(prefix) :]: value
+            for name, value in state["method"].items()
+            if name.startswith(prefix)
+        }
+    )
+    return LoadedRun(
+        backbone.eval().requires_grad_(False).to(device),
+        width,
+        config,
+        path.name,
+        weights_digest(backbone),
+    )
 
 
 def weights_digest(module):
@@ -56,7 +73,8 @@ def weights_digest(module):
 
 
 def append_result(run, row):
-    """Add one line to RUN/evaluation.jsonl; a later line of the same kind and set replaces an earlier one for every reader."""
+    """Add one line to RUN/evaluation.jsonl; a later line of the same kind and set replaces an
+    earlier one for every reader."""
     with open(Path(run) / "evaluation.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
@@ -64,7 +82,9 @@ def append_result(run, row):
 def results_of(run):
     """The lines of RUN/evaluation.jsonl, as far as they can be read."""
     path = Path(run) / "evaluation.jsonl"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+    for line in (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ()
+    ):
         try:
             row = json.loads(line)
         except ValueError:
@@ -74,7 +94,8 @@ def results_of(run):
 
 
 def refuse_other(run, name, field, value, words):
-    """Keep a set's figures of one kind from silently replacing those of another: both would stand under its name.
+    """Keep a set's figures of one kind from silently replacing those of another: both would stand
+    under its name.
 
     Args:
         field: of the lines of evaluation.jsonl, which tells the kinds apart.
@@ -89,6 +110,6 @@ def refuse_other(run, name, field, value, words):
             found = str(row.get(field) or "") or found
     if found not in (None, value):
         raise ConfigError(
-            f"{path} holds figures of {name} {words} {found}, which those {words} {value} would replace: give the set another name, "
-            f"such as {name}-{value.replace(' ', '-')}=PATH."
+            f"{path} holds figures of {name} {words} {found}, which those {words} {value} would "
+            f"replace: give the set another name, such as {name}-{value.replace(' ', '-')}=PATH."
         )

@@ -17,8 +17,9 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 class RunLock:
     """Holds RUN/.lock until it is closed or the process ends, however it ends.
 
-    It is a lock of the operating system, which network file systems pass on to other machines: nothing is left behind to be removed. Where
-    the file system keeps none, this is told and the folder stays unguarded.
+    It is a lock of the operating system, which network file systems pass on to other machines:
+    nothing is left behind to be removed. Where the file system keeps none, this is told and the
+    folder stays unguarded.
 
     Args:
         run: the run folder; it is made.
@@ -32,17 +33,25 @@ class RunLock:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            # Of the kind that children of this process do not inherit: a loader's process that outlives it would go on holding it.
+            # Of the kind that children of this process do not inherit: a loader's process that
+            # outlives it would go on holding it.
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.pread(self._file, 200, 0).decode(errors="replace").strip()
             os.close(self._file)
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise TrainingError(f"Another training runs in {run} ({holder}): wait for its end, or choose another --out.") from error
+                raise TrainingError(
+                    f"Another training runs in {run} ({holder}): wait for its end, or choose "
+                    "another --out."
+                ) from error
             if error.errno not in NO_LOCKS:
                 raise
             self._file = None
-            print(f"The file system of {run} keeps no locks ({error.strerror}): run one training at a time there.", flush=True)
+            print(
+                f"The file system of {run} keeps no locks ({error.strerror}): run one training at "
+                "a time there.",
+                flush=True,
+            )
             return
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)

@@ -1,4 +1,5 @@
-"""What a run tells: metrics.jsonl, TensorBoard events, Weights & Biases, a progress bar on a terminal and plain lines elsewhere."""
+"""What a run tells: metrics.jsonl, TensorBoard events, Weights & Biases, a progress bar on a
+terminal and plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ class RunLog:
             if wandb:  # first, for it may be refused
                 self._wandb = WandbLog(self.run, wandb, settings)
             self._tensorboard = SummaryWriter(self.run / "tensorboard")
-            self._file = open(self.run / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115 (open for the length of the run)
+            self._file = open(self.run / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115
 
     def begin(self, step):
         """Start showing progress from a step on."""
@@ -49,7 +50,8 @@ class RunLog:
             self._bar = tqdm(total=self._total, initial=step, unit="step", dynamic_ncols=True)
 
     def row(self, kind, step, figures):
-        """One line of metrics.jsonl, and one point of each figure in TensorBoard and Weights & Biases."""
+        """One line of metrics.jsonl, and one point of each figure in TensorBoard and Weights &
+        Biases."""
         if not self.enabled:
             return
         self._append(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
@@ -71,14 +73,24 @@ class RunLog:
             total = sum(count * centre for count, centre in zip(values, centres, strict=True))
             squares = sum(count * centre**2 for count, centre in zip(values, centres, strict=True))
             self._tensorboard.add_histogram_raw(
-                f"similarity/{kind}", edges[0], edges[-1], sum(values), total, squares, edges[1:], values, step
+                f"similarity/{kind}",
+                edges[0],
+                edges[-1],
+                sum(values),
+                total,
+                squares,
+                edges[1:],
+                values,
+                step,
             )
         if self._wandb is not None:
             self._wandb.histograms(step, counts, edges)
 
     def has(self, kind, step):
         """Whether metrics.jsonl has a row of this kind and step."""
-        rows = map(json.loads, (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        rows = map(
+            json.loads, (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        )
         return any(row["kind"] == kind and row["step"] == step for row in rows)
 
     def _append(self, line):
@@ -87,11 +99,16 @@ class RunLog:
             while left:
                 left = left[self._file.write(left) :]
         except OSError as error:
-            said = f"{error.strerror} (free space there; the same command goes on from the newest checkpoint)"
+            said = (
+                f"{error.strerror} (free space there; the same command goes on from the "
+                "newest checkpoint)"
+            )
             raise OSError(error.errno, said, str(self.run / "metrics.jsonl")) from error
 
     def _show(self, step, figures):
-        rates = f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
+        rates = (
+            f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
+        )
         text = f"loss {figures['loss']:.3f} · acc1 {figures['acc1']:.1f}% · {rates}"
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {figures['epoch']}")
@@ -117,7 +134,8 @@ class RunLog:
 
 
 def drop_rows_after(run, step):
-    """Cut from metrics.jsonl what an interrupted run logged after its last checkpoint, and a line it left unfinished."""
+    """Cut from metrics.jsonl what an interrupted run logged after its last checkpoint, and a line
+    it left unfinished."""
     path = Path(run) / "metrics.jsonl"
     if not path.exists():
         return

@@ -17,8 +17,8 @@ def read_gallery(folder):
     """The images of RUN/gallery/, which pretrain writes of the first batch.
 
     Returns:
-        (for each image {"image": data URI or None, "query": …, "key": …, "negatives": [data URI or None, …], "left_out": n}, problems in
-        words).
+        (for each image {"image": data URI or None, "query": …, "key": …, "negatives": [data URI or
+        None, …], "left_out": n}, problems in words).
     """
     names = {path.name for path in (folder / "gallery").glob("*.jpg")}
     damaged, found = [], []
@@ -28,12 +28,19 @@ def read_gallery(folder):
             return None
         try:
             return thumbnail(folder / "gallery" / file)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow raises on damaged files
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            # what Pillow raises on damaged files
             damaged.append(file)
             return None
 
-    for i in sorted({int(match[1]) for name in names if (match := re.fullmatch(r"(\d+)-image\.jpg", name))}):
-        numbers = sorted(int(match[1]) for name in names if (match := re.fullmatch(rf"{i}-negative-(\d+)\.jpg", name)))
+    for i in sorted(
+        {int(match[1]) for name in names if (match := re.fullmatch(r"(\d+)-image\.jpg", name))}
+    ):
+        numbers = sorted(
+            int(match[1])
+            for name in names
+            if (match := re.fullmatch(rf"{i}-negative-(\d+)\.jpg", name))
+        )
         negatives = [picture(f"{i}-negative-{m}.jpg") for m in numbers[:SHOWN_NEGATIVES]]
         views = {view: picture(f"{i}-{view}.jpg") for view in ("image", "query", "key")}
         found.append({**views, "negatives": negatives, "left_out": len(numbers) - len(negatives)})

@@ -36,7 +36,8 @@ def read_predictions(folder):
     """What a run folder holds.
 
     Returns:
-        ({set: Predictions}, problems in words). Sets without an image of a known class are left out.
+        ({set: Predictions}, problems in words). Sets without an image of a known class are left
+        out.
     """
     found, problems = {}, []
     for path in sorted((folder / "predictions").glob("*.npz")):
@@ -47,9 +48,14 @@ def read_predictions(folder):
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             problems.append(f"predictions/{path.name} cannot be read: {error}.")
             continue
-        if any(array.ndim != 1 or array.shape != arrays[0].shape for array in arrays) or any(a.dtype.kind not in "iu" for a in arrays[:3]):
+        if any(array.ndim != 1 or array.shape != arrays[0].shape for array in arrays) or any(
+            a.dtype.kind not in "iu" for a in arrays[:3]
+        ):
             shapes = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
-            expected = "index, label and predicted as whole numbers and confidence, equally long, were expected"
+            expected = (
+                "index, label and predicted as whole numbers and confidence, equally "
+                "long, were expected"
+            )
             problems.append(f"predictions/{path.name} holds {shapes}: {expected}.")
             continue
         index, label, predicted, confidence = arrays
@@ -62,11 +68,18 @@ def read_predictions(folder):
 
 
 def reliability_bins(predictions, bins=10):
-    """[(mean confidence, accuracy, images)] in percent, of the bins of equal width that hold images."""
+    """[(mean confidence, accuracy, images)] in percent, of the bins of equal width that hold
+    images."""
     place = np.minimum((predictions.confidence * bins).astype(int), bins - 1)
     found = []
     for number in range(bins):
         own = place == number
         if own.any():
-            found.append((100 * float(predictions.confidence[own].mean()), 100 * float(predictions.right[own].mean()), int(own.sum())))
+            found.append(
+                (
+                    100 * float(predictions.confidence[own].mean()),
+                    100 * float(predictions.right[own].mean()),
+                    int(own.sum()),
+                )
+            )
     return found

@@ -1,4 +1,5 @@
-"""The lines of evaluation.jsonl: under which key each is kept, and whether it holds what its kind needs."""
+"""The lines of evaluation.jsonl: under which key each is kept, and whether it holds what its kind
+needs."""
 
 from __future__ import annotations
 
@@ -14,7 +15,12 @@ def is_number(value):
 
 def is_pair(value):
     """Whether a value is an interval [low, high]."""
-    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(map(is_number, value))
+        and value[0] <= value[1]
+    )
 
 
 def chance_coverage(row, classifier=None):
@@ -34,14 +40,20 @@ def chance_coverage(row, classifier=None):
 
 
 def key_of(row):
-    """(kind, set) under which a line is kept: a later one of the same key replaces an earlier one. Few-shot shares are own kinds."""
+    """(kind, set) under which a line is kept: a later one of the same key replaces an earlier one.
+
+    Few-shot shares are own kinds.
+    """
     if row["kind"] in ("few_shot", "few_shot_finetune") and is_number(row.get("share")):
         return f"{row['kind']} {row['share']:g}", row["set"]
     return row["kind"], row["set"]
 
 
 def misfit(row):
-    """Why a line of evaluation.jsonl cannot be shown, in words, or None. Kinds that the report does not know fit."""
+    """Why a line of evaluation.jsonl cannot be shown, in words, or None.
+
+    Kinds that the report does not know fit.
+    """
     if not isinstance(row.get("set"), str):
         return "it names no set"
     check, expected = _CHECKS.get(row["kind"], (lambda row: True, ""))
@@ -58,14 +70,25 @@ def _few_shot(row):
 
 def _corruptions(row):
     series = row.get("by_corruption")
-    fits = isinstance(series, dict) and bool(series) and all(isinstance(v, list) and len(v) == 5 for v in series.values())
-    means = (row.get("mean_top1"), row.get("partial_mean_top1"))  # the second where not all of the 15 corruptions are there
-    return fits and all(is_number(percent) for five in series.values() for percent in five) and any(map(is_number, means))
+    fits = (
+        isinstance(series, dict)
+        and bool(series)
+        and all(isinstance(v, list) and len(v) == 5 for v in series.values())
+    )
+    # the second where not all of the 15 corruptions are there
+    means = (row.get("mean_top1"), row.get("partial_mean_top1"))
+    return (
+        fits
+        and all(is_number(percent) for five in series.values() for percent in five)
+        and any(map(is_number, means))
+    )
 
 
 def _parts(row):
     found = row.get("by_corruption")
-    return isinstance(found, dict) and all(isinstance(v, dict) and all(map(is_number, v.values())) for v in found.values())
+    return isinstance(found, dict) and all(
+        isinstance(v, dict) and all(map(is_number, v.values())) for v in found.values()
+    )
 
 
 def _tree(row):
@@ -75,8 +98,14 @@ def _tree(row):
 
 def _shape_bias(row):
     counts = row.get("by_category")
-    fits = isinstance(counts, dict) and all(isinstance(c, dict) and all(is_number(c.get(a)) for a in ANSWERS) for c in counts.values())
-    return fits and is_number(row.get("coverage")) and (row.get("shape_bias") is None or is_number(row["shape_bias"]))
+    fits = isinstance(counts, dict) and all(
+        isinstance(c, dict) and all(is_number(c.get(a)) for a in ANSWERS) for c in counts.values()
+    )
+    return (
+        fits
+        and is_number(row.get("coverage"))
+        and (row.get("shape_bias") is None or is_number(row["shape_bias"]))
+    )
 
 
 def _classes(row):
@@ -85,32 +114,49 @@ def _classes(row):
 
 
 def _accuracies(found):
-    return isinstance(found, dict) and all(isinstance(values, dict) and is_number(values.get("top1")) for values in found.values())
+    return isinstance(found, dict) and all(
+        isinstance(values, dict) and is_number(values.get("top1")) for values in found.values()
+    )
 
 
 def _similarity(row):
     edges = row.get("edges")
-    if not (isinstance(edges, list) and len(edges) > 1 and all(map(is_number, edges)) and sorted(set(edges)) == edges):
+    if not (
+        isinstance(edges, list)
+        and len(edges) > 1
+        and all(map(is_number, edges))
+        and sorted(set(edges)) == edges
+    ):
         return False
     histograms = similarity_histograms(row)
     return bool(histograms) and all(
-        isinstance(counts, list) and len(counts) == len(edges) - 1 and all(is_number(count) and count >= 0 for count in counts)
+        isinstance(counts, list)
+        and len(counts) == len(edges) - 1
+        and all(is_number(count) and count >= 0 for count in counts)
         for counts in histograms.values()
     )
 
 
 def similarity_histograms(row):
-    """{what the query is compared with: counts} of a line of kind similarity: positive, queue (or batch), then each kind of negative."""
+    """{what the query is compared with: counts} of a line of kind similarity: positive, queue (or
+    batch), then each kind of negative."""
     negatives = row.get("negative")
     found = {"positive": row.get("positive"), "queue": row.get("queue"), "batch": row.get("batch")}
-    found |= {f"negative: {kind}": counts for kind, counts in negatives.items()} if isinstance(negatives, dict) else {}
+    found |= (
+        {f"negative: {kind}": counts for kind, counts in negatives.items()}
+        if isinstance(negatives, dict)
+        else {}
+    )
     return {name: counts for name, counts in found.items() if counts is not None}
 
 
 def _embedding(row):
     points, labels = row.get("points"), row.get("labels")
     fits = isinstance(points, list) and isinstance(labels, list) and len(points) == len(labels) > 0
-    return fits and all(isinstance(point, list) and len(point) == 2 and all(map(is_number, point)) for point in points)
+    return fits and all(
+        isinstance(point, list) and len(point) == 2 and all(map(is_number, point))
+        for point in points
+    )
 
 
 _CHECKS = {

@@ -1,4 +1,5 @@
-"""The samples that a run could not use: told when they are met, counted in the log, kept in the run folder and the checkpoints."""
+"""The samples that a run could not use: told when they are met, counted in the log, kept in the run
+folder and the checkpoints."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from fastneg.files import write_atomically
 class BadSamples:
     """Follows what a loader quarantines.
 
-    Each process meets its own bad samples; at a checkpoint they tell each other. The log counts those of all at every line; it names those
-    of the first process when they are met, those of the others at the checkpoint.
+    Each process meets its own bad samples; at a checkpoint they tell each other. The log counts
+    those of all at every line; it names those of the first process when they are met, those of the
+    others at the checkpoint.
 
     Args:
         loader: `TrainLoader`.
@@ -33,12 +35,22 @@ class BadSamples:
         for index, reason in sorted(self._loader.quarantine.items()):
             if index not in self._told:
                 self._told.add(index)
-                self._log.row("bad_sample", step, {"index": index, "name": self._name(index), "reason": reason})
-                self._log.say(f"{self._loader.reader.describe(index)} is left out, {reason}; the next good one stands in for it.")
+                self._log.row(
+                    "bad_sample",
+                    step,
+                    {"index": index, "name": self._name(index), "reason": reason},
+                )
+                self._log.say(
+                    f"{self._loader.reader.describe(index)} is left out, {reason}; the next good "
+                    "one stands in for it."
+                )
 
     def count(self):
-        """How many are known in all processes; one that two processes met since the last checkpoint counts twice until the next."""
-        return self._shared + distributed.total(len(self._loader.quarantine) - self._shared, self._world)
+        """How many are known in all processes; one that two processes met since the last checkpoint
+        counts twice until the next."""
+        return self._shared + distributed.total(
+            len(self._loader.quarantine) - self._shared, self._world
+        )
 
     def share(self, step):
         """Tell all processes, and the log what the others met; returns {index: reason} of all."""
@@ -51,7 +63,10 @@ class BadSamples:
     def write(self, run):
         """RUN/quarantine.json: index, name and reason of each, where there is any."""
         if self._loader.quarantine:
-            bad = [{"index": i, "name": self._name(i), "reason": why} for i, why in sorted(self._loader.quarantine.items())]
+            bad = [
+                {"index": i, "name": self._name(i), "reason": why}
+                for i, why in sorted(self._loader.quarantine.items())
+            ]
             text = json.dumps(bad, indent=2, ensure_ascii=False) + "\n"
             write_atomically(Path(run) / "quarantine.json", lambda file: file.write(text.encode()))
 

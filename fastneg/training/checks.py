@@ -20,7 +20,8 @@ def check_batch(config, world):
     local, whose = config.batch_size, "the batch"
     if config.batch_size % world.size:
         raise TrainingError(
-            f"--batch_size is {config.batch_size}: it must divide by the {counted(world.size, 'process')}."
+            f"--batch_size is {config.batch_size}: it must divide by the "
+            f"{counted(world.size, 'process')}."
         )
     if world.size > 1:
         local, whose = local // world.size, "the batch of each process"
@@ -47,7 +48,8 @@ def check_batch(config, world):
 
 
 def check_place(config, world):
-    """TrainingError for settings that have no effect, or cannot be, on these processes and devices."""
+    """TrainingError for settings that have no effect, or cannot be, on these processes and
+    devices."""
     alone = world.size == 1
     if config.compress_gradients and alone:
         raise TrainingError(

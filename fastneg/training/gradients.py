@@ -13,22 +13,28 @@ from fastneg.methods.output import MethodOutput
 
 
 def accumulate(model, inputs, generator, parts=1, autocast=False):
-    """Forward and backward of a batch in equal parts, whose gradients add up to that of their mean loss.
+    """Forward and backward of a batch in equal parts, whose gradients add up to that of their mean
+    loss.
 
-    Each part has batch statistics of its own. All meet the same queue, for keys enter it after the step.
+    Each part has batch statistics of its own. All meet the same queue, for keys enter it after the
+    step.
 
     Args:
-        model: a method, or one in `DistributedDataParallel`, which sends the gradients once, with the last part.
+        model: a method, or one in `DistributedDataParallel`, which sends the gradients once, with
+            the last part.
         inputs: query view (N, 3, H, W), key view, negatives (N, M, 3, H, W) or None.
         generator: CPU torch.Generator for the orders of the key batches.
         parts: how many; it divides N.
         autocast: whether the forward pass runs in bfloat16.
     Returns:
-        `MethodOutput` of the batch: loss and statistics are means over the parts, keys and similarities stand in the batch's order.
+        `MethodOutput` of the batch: loss and statistics are means over the parts, keys and
+            similarities stand in the batch's order.
     """
     outputs = []
     for part in range(parts):
-        query, key, negatives = (None if images is None else images.chunk(parts)[part] for images in inputs)
+        query, key, negatives = (
+            None if images is None else images.chunk(parts)[part] for images in inputs
+        )
         waits = part < parts - 1 and hasattr(model, "no_sync")
         with model.no_sync() if waits else contextlib.nullcontext():
             with torch.autocast(query.device.type, torch.bfloat16, enabled=autocast):
@@ -43,6 +49,12 @@ def _joined(outputs):
     return MethodOutput(
         torch.stack([output.loss for output in outputs]).mean(),
         None if first.keys is None else torch.cat([output.keys for output in outputs]),
-        {name: torch.stack([output.stats[name] for output in outputs]).mean() for name in first.stats},
-        {name: torch.cat([output.similarities[name] for output in outputs]) for name in first.similarities},
+        {
+            name: torch.stack([output.stats[name] for output in outputs]).mean()
+            for name in first.stats
+        },
+        {
+            name: torch.cat([output.similarities[name] for output in outputs])
+            for name in first.similarities
+        },
     )

@@ -20,23 +20,30 @@ class Meter:
     def read(self, reduce):
         """Means since the last reading, as floats; `reduce` averages a tensor over processes."""
         names = list(self._rows[0])
-        means = torch.stack([torch.stack([row[name].float() for row in self._rows]).mean() for name in names])
+        means = torch.stack(
+            [torch.stack([row[name].float() for row in self._rows]).mean() for name in names]
+        )
         self._rows.clear()
         return dict(zip(names, reduce(means).tolist(), strict=True))
 
     def state(self, gather):
-        """What was added since the last reading, for a checkpoint: {"names", "rows": (S, steps, names) of S processes}, or None.
+        """What was added since the last reading, for a checkpoint: {"names", "rows":
+
+        (S, steps, names) of S processes}, or None.
 
         gather: (steps, names) of each process → (S steps, names).
         """
         if not self._rows:
             return None
         names = list(self._rows[0])
-        rows = gather(torch.stack([torch.stack([row[name].float() for name in names]) for row in self._rows]))
+        rows = gather(
+            torch.stack([torch.stack([row[name].float() for name in names]) for row in self._rows])
+        )
         return {"names": names, "rows": rows.unflatten(0, (-1, len(self._rows)))}
 
     def load(self, state, world):
-        """Take up what a checkpoint holds; another number of processes goes on from the means over those that wrote it."""
+        """Take up what a checkpoint holds; another number of processes goes on from the means over
+        those that wrote it."""
         self._rows.clear()
         if state is not None:
             rows = state["rows"].to(world.device)

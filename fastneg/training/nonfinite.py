@@ -20,8 +20,9 @@ def write_dump(run, rank, state):
     """Write RUN/nonfinite/step-<step>-rank<rank>.pt, which `replay` reads; returns the path.
 
     Args:
-        state: {"step": steps before the bad one, "seed": of its random draws, "lr", "autocast", "config": plain, "index": (N,) samples,
-            "inputs": (query view, key view, negatives or None), "method": state dict}.
+        state: {"step": steps before the bad one, "seed": of its random draws, "lr", "autocast",
+            "config": plain, "index": (N,) samples, "inputs": (query view, key view, negatives or
+            None), "method": state dict}.
     """
     folder = Path(run) / "nonfinite"
     folder.mkdir(exist_ok=True)
@@ -33,31 +34,52 @@ def write_dump(run, rank, state):
 def replay(path, device="cpu"):
     """Run a dumped step again, up to its gradients.
 
-    Query weights, batch, negatives and draws are those of the step. The key encoder and the queue went on following for the steps until
-    the log noticed, at most `log_every`, so they are a little later.
+    Query weights, batch, negatives and draws are those of the step. The key encoder and the queue
+    went on following for the steps until the log noticed, at most `log_every`, so they are a little
+    later.
 
     Args:
         path: what a run that stopped names in its error.
         device: where to compute.
     Returns:
-        {"step", "index", "loss", "not_finite": names of the inputs, weights, buffers and gradients that hold a NaN or an infinity}.
+        {"step", "index", "loss", "not_finite": names of the inputs, weights, buffers and gradients
+        that hold a NaN or an infinity}.
     Raises:
         CheckpointError: the file cannot be read.
-        ValueError: it is of a run with --bn shuffle or sync, whose steps are not those of one process.
+        ValueError: it is of a run with --bn shuffle or sync, whose steps are not those of one
+            process.
     """
     dump = load(path, device)
     if "inputs" not in dump:
-        raise CheckpointError(f"{path} is no dump of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was expected.")
+        raise CheckpointError(
+            f"{path} is no dump of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was expected."
+        )
     config = PretrainConfig(**dump["config"]).replace(cuda_graphs=False)  # it may be another device
     if config.bn in ("shuffle", "sync"):
-        raise ValueError(f"{path} is of a run with --bn {config.bn}: its steps take several processes, and one cannot run them again.")
+        raise ValueError(
+            f"{path} is of a run with --bn {config.bn}: its steps take several processes, and one "
+            "cannot run them again."
+        )
     method = METHODS[config.method](config).to(device)
     method.load_state_dict(dump["method"])
     torch.manual_seed(dump["seed"])
     generator = torch.Generator().manual_seed(dump["seed"])
-    output = accumulate(method.train(), dump["inputs"], generator, config.accumulate or 1, dump["autocast"])
+    output = accumulate(
+        method.train(), dump["inputs"], generator, config.accumulate or 1, dump["autocast"]
+    )
     named = dict(zip(("query view", "key view", "negatives"), dump["inputs"], strict=True))
-    named |= {name: value for name, value in dump["method"].items() if isinstance(value, torch.Tensor)}
-    named |= {f"gradient of {name}": parameter.grad for name, parameter in method.named_parameters()}
-    bad = [name for name, value in named.items() if value is not None and not value.isfinite().all()]
-    return {"step": dump["step"] + 1, "index": dump["index"].tolist(), "loss": output.loss.item(), "not_finite": bad}
+    named |= {
+        name: value for name, value in dump["method"].items() if isinstance(value, torch.Tensor)
+    }
+    named |= {
+        f"gradient of {name}": parameter.grad for name, parameter in method.named_parameters()
+    }
+    bad = [
+        name for name, value in named.items() if value is not None and not value.isfinite().all()
+    ]
+    return {
+        "step": dump["step"] + 1,
+        "index": dump["index"].tolist(),
+        "loss": output.loss.item(),
+        "not_finite": bad,
+    }

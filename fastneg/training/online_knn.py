@@ -1,4 +1,5 @@
-"""kNN accuracy of the backbone while it trains: what the features are worth, without training a classifier on them.
+"""kNN accuracy of the backbone while it trains: what the features are worth, without training a
+classifier on them.
 
 Legend: N queries, M voters, F backbone features.
 """
@@ -21,31 +22,39 @@ from fastneg.models.encoders import embed
 NEIGHBOURS, TEMPERATURE = 200, 0.07
 """As `fastneg knn` votes by default."""
 MOST_VOTERS, MOST_QUERIES = 130_000, 50_000
-"""Of larger files evenly spaced images are taken: 130,000 voters are all of ImageNet-100, a tenth of ImageNet-1k."""
+"""Of larger files evenly spaced images are taken:
+
+130,000 voters are all of ImageNet-100, a tenth of ImageNet-1k.
+"""
 HELD_OUT = 10
 """Without a file of its own for the queries, every tenth voter asks instead of voting."""
 BATCH = 256
 
 
 class OnlineKnn:
-    """Compares, on call, features of labelled images with those of others; the images are chosen once.
+    """Compares, on call, features of labelled images with those of others; the images are chosen
+    once.
 
-    Every process takes its share of both, with the running statistics of the first one, whose checkpoints these are; all of them hold all
-    voters' features while they compare.
+    Every process takes its share of both, with the running statistics of the first one, whose
+    checkpoints these are; all of them hold all voters' features while they compare.
 
     Args:
-        config: `PretrainConfig`; knn_train and knn_val name files, "" stands for the training file and for held-out voters.
+        config: `PretrainConfig`; knn_train and knn_val name files, "" stands for the training file
+            and for held-out voters.
         reader: the open training data.
         world: `World`.
         threads: decoding threads.
         stack: ExitStack that closes what is opened here.
     Raises:
-        ConfigError, BetonError: a file has no labels, shares no class with the other one, or is too small.
+        ConfigError, BetonError: a file has no labels, shares no class with the other one, or is too
+            small.
     """
 
     def __init__(self, config, reader, world, threads, stack):
         self.config, self.world, self.threads = config, world, threads
-        self._voters = stack.enter_context(open_data(config.knn_train)) if config.knn_train else reader
+        self._voters = (
+            stack.enter_context(open_data(config.knn_train)) if config.knn_train else reader
+        )
         labels = labels_of(self._voters)
         self._classes, voting = class_count(self._voters), np.arange(len(labels))
         if config.knn_val:
@@ -62,18 +71,21 @@ class OnlineKnn:
             raise ConfigError(
                 "--knn_every needs at least one voter and one query for each of the "
                 f"{counted(world.size, 'process')}: {self._voters.path} gives "
-                f"{counted(len(voting), 'voter')}, {self._queries.path} {counted(len(asking), 'query')}."
+                f"{counted(len(voting), 'voter')}, {self._queries.path} "
+                f"{counted(len(asking), 'query')}."
             )
         self.shared = int(shared_images(self._voters, self._queries, voting, asking).sum())
         """Images that ask and also vote: the same bytes."""
         if self.shared and world.first:
             print(
-                f"SHARED IMAGES: {self.shared} of the {counted(len(asking), 'image')} that ask in the kNN while training, of "
-                f"{self._queries.path}, also vote, of {self._voters.path}: its accuracy says too much. "
-                "Name another --knn_val.",
+                f"SHARED IMAGES: {self.shared} of the {counted(len(asking), 'image')} that ask in "
+                f"the kNN while training, of {self._queries.path}, also vote, of "
+                f"{self._voters.path}: its accuracy says too much. Name another --knn_val.",
                 flush=True,
             )
-        self._labels = labels[np.concatenate([self._share(self._voting, rank) for rank in range(world.size)])]
+        self._labels = labels[
+            np.concatenate([self._share(self._voting, rank) for rank in range(world.size)])
+        ]
         self._answers = query_labels[self._share(asking, world.rank)]
 
     def _share(self, positions, rank):
@@ -84,17 +96,23 @@ class OnlineKnn:
         """Top-1 accuracy in percent, and from how many voters and images.
 
         Args:
-            backbone: (N, 3, H, W) → (N, F); in eval mode while this runs, in training mode after it.
+            backbone: (N, 3, H, W) → (N, F); in eval mode while this runs, in training mode after
+                it.
             autocast: compute in bfloat16.
             stopping: asked before each batch, in all processes together: whether to leave.
         Returns:
             dict of figures, the same in every process; None where it was left.
         """
-        distributed.broadcast(list(backbone.buffers()), self.world)  # running statistics are each process's own while it trains
+        # running statistics are each process's own while it trains
+        distributed.broadcast(list(backbone.buffers()), self.world)
         backbone.eval()
         try:
             voters = self._features(backbone, self._voters, self._voting, autocast, stopping)
-            queries = None if voters is None else self._features(backbone, self._queries, self._asking, autocast, stopping)
+            queries = (
+                None
+                if voters is None
+                else self._features(backbone, self._queries, self._asking, autocast, stopping)
+            )
             if queries is None:
                 return None
             voters, voting = (distributed.gather(share, self.world) for share in voters)
@@ -106,15 +124,34 @@ class OnlineKnn:
         images = distributed.total(len(queries), self.world)
         k = min(NEIGHBOURS, len(voters))
         try:
-            votes = knn_votes(queries, voters, self._labels[voting], self._classes, k, TEMPERATURE, self.world.device)
+            votes = knn_votes(
+                queries,
+                voters,
+                self._labels[voting],
+                self._classes,
+                k,
+                TEMPERATURE,
+                self.world.device,
+            )
         except ValueError as error:
-            raise ConfigError(f"The online kNN found features that cannot be compared: {error}") from error
-        share = (votes.argmax(1) == self._answers[asking]).sum().to(self.world.device, torch.float64)
+            raise ConfigError(
+                f"The online kNN found features that cannot be compared: {error}"
+            ) from error
+        share = (
+            (votes.argmax(1) == self._answers[asking]).sum().to(self.world.device, torch.float64)
+        )
         hits = distributed.average(share, self.world).item() * self.world.size
-        return {"top1": 100 * hits / images, "images": images, "voters": len(voters), "k": k, FIELD: self.shared}
+        return {
+            "top1": 100 * hits / images,
+            "images": images,
+            "voters": len(voters),
+            "k": k,
+            FIELD: self.shared,
+        }
 
     def _features(self, backbone, reader, positions, autocast, stopping):
-        """(its share of N, F) float32 on the device, in the order of the positions, and (its share of N,) 1.0 where an image could be used.
+        """(its share of N, F) float32 on the device, in the order of the positions, and (its share
+        of N,) 1.0 where an image could be used.
 
         The rows of the others are zeros: all processes need as many. None where it was left.
         """
@@ -134,7 +171,9 @@ class OnlineKnn:
                 index.append(batch.index)
         finally:
             loader.close()
-        for _ in range(to_ask):  # of a batch in which nothing could be used the loader says nothing: the others asked all the same
+        # of a batch in which nothing could be used the loader says nothing: the others asked all
+        # the same
+        for _ in range(to_ask):
             if stopping():
                 return None
         features = torch.cat(features)

@@ -10,30 +10,43 @@ import torch
 def learning_rate(config, epoch, iteration, iterations):
     """The rate of one step: it rises linearly over the warm-up, then falls along a cosine to 0.
 
-    The warm-up gives step i of w the share (i + 1) / w of config.lr. The cosine is set anew each epoch, as MoCo does, or each step.
+    The warm-up gives step i of w the share (i + 1) / w of config.lr. The cosine is set anew each
+    epoch, as MoCo does, or each step.
     Args:
         epoch, iteration: of the step, both from 0.
         iterations: steps an epoch.
     """
     if epoch < config.warmup_epochs:
-        return config.lr * (epoch * iterations + iteration + 1) / (config.warmup_epochs * iterations)
-    done = epoch - config.warmup_epochs + (iteration / iterations if config.lr_schedule == "cosine_step" else 0)
+        return (
+            config.lr * (epoch * iterations + iteration + 1) / (config.warmup_epochs * iterations)
+        )
+    done = (
+        epoch
+        - config.warmup_epochs
+        + (iteration / iterations if config.lr_schedule == "cosine_step" else 0)
+    )
     return config.lr * 0.5 * (1 + math.cos(math.pi * done / (config.epochs - config.warmup_epochs)))
 
 
 class GuardedSGD:
-    """SGD in one fused call that skips every step from the first non-finite gradient on, decided on the device.
+    """SGD in one fused call that skips every step from the first non-finite gradient on, decided on
+    the device.
 
-    The host learns of it when it next reads `bad`, so no step waits for the device, and the weights that it then finds are those
-    from before the bad step, which is `skipped` steps ago.
+    The host learns of it when it next reads `bad`, so no step waits for the device, and the weights
+    that it then finds are those from before the bad step, which is `skipped` steps ago.
     """
 
     def __init__(self, parameters, config):
         self.parameters = list(parameters)
         self.sgd = torch.optim.SGD(
-            self.parameters, lr=config.lr, momentum=config.sgd_momentum, weight_decay=self.penalty(config), fused=True
+            self.parameters,
+            lr=config.lr,
+            momentum=config.sgd_momentum,
+            weight_decay=self.penalty(config),
+            fused=True,
         )
-        self.bad = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)  # SGD's found_inf
+        # SGD's found_inf
+        self.bad = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)
         self.skipped = torch.zeros_like(self.bad)
 
     def penalty(self, config):
@@ -65,13 +78,16 @@ class GuardedSGD:
 
 
 class GuardedLARS(GuardedSGD):
-    """SGD on gradients that are scaled, layer by layer, to the length of the weights; guarded likewise.
+    """SGD on gradients that are scaled, layer by layer, to the length of the weights; guarded
+    likewise.
 
-    For a weight w of gradient g: g ← g + weight_decay w, then g ← trust |w| / |g| g (unscaled where either length is 0), then the
-    momentum v ← sgd_momentum v + g and w ← w - lr v. Parameters of one dimension, the biases and those of normalisation, take the plain
-    gradient without penalty or scaling.
-    Source: You et al. 2017, arXiv:1708.03888; the exclusions as in BYOL and SimCLR. The rate multiplies the momentum, as in
-    PyTorch's SGD; You et al. take it into v, which differs while the rate changes.
+    For a weight w of gradient g: g ← g + weight_decay w, then g ← trust |w| / |g| g (unscaled where
+    either length is 0), then the momentum v ← sgd_momentum v + g and w ← w - lr v. Parameters of
+    one dimension, the biases and those of normalisation, take the plain gradient without penalty or
+    scaling.
+    Source: You et al. 2017, arXiv:1708.03888; the exclusions as in BYOL and SimCLR. The rate
+    multiplies the momentum, as in PyTorch's SGD; You et al. take it into v, which differs while the
+    rate changes.
     """
 
     def __init__(self, parameters, config):
@@ -83,10 +99,17 @@ class GuardedLARS(GuardedSGD):
 
     @torch.no_grad()
     def prepare(self):
-        weights = [parameter for parameter in self.parameters if parameter.grad is not None and parameter.ndim > 1]
+        weights = [
+            parameter
+            for parameter in self.parameters
+            if parameter.grad is not None and parameter.ndim > 1
+        ]
         gradients = [weight.grad for weight in weights]
         torch._foreach_add_(gradients, weights, alpha=self.weight_decay)
-        lengths, slopes = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(gradients))
+        lengths, slopes = (
+            torch.stack(torch._foreach_norm(weights)),
+            torch.stack(torch._foreach_norm(gradients)),
+        )
         scales = torch.where((lengths > 0) & (slopes > 0), self.trust * lengths / slopes, 1.0)
         torch._foreach_mul_(gradients, list(scales.unbind()))
 

@@ -37,11 +37,12 @@ MAY_CHANGE = {
     "knn_val",
 }
 """Fields in which a resumed run may differ from the one it goes on from: where and how fast it is
-computed, checked and logged, not what. `epochs` may differ too, and is told; see `refuse_another_run`."""
+computed, checked and logged, not what. `epochs` may differ too, and is told; see
+`refuse_another_run`."""
 ALIKE = ({"shuffle", "split"}, {"sync", "none"})
-"""Values of --bn between which a run may change, and is told: each pair is one thing done by several
-processes and by one. shuffle and split keep the key's statistics from the query's; sync takes those
-of the whole batch, as one process alone does with none."""
+"""Values of --bn between which a run may change, and is told: each pair is one thing done by
+several processes and by one. shuffle and split keep the key's statistics from the query's; sync
+takes those of the whole batch, as one process alone does with none."""
 
 
 def plain(config):
@@ -66,24 +67,31 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     if "imported" in state:
         origin = state["imported"]
         raise TrainingError(
-            f"{path} holds imported weights, no run to go on with: give another --out and --init {origin}."
+            f"{path} holds imported weights, no run to go on with: give another --out and --init "
+            f"{origin}."
         )
     require(path, state, ("step", "config", "samples", "world_size", "method", "optimizer"))
-    before = {**plain(PretrainConfig()), **state["config"]}  # a field younger than it had its default
+    # a field younger than it had its default
+    before = {**plain(PretrainConfig()), **state["config"]}
     said = [*_statistics(before, config), *_epochs(path, before, config, state["step"], iterations)]
-    free = MAY_CHANGE | {"epochs"} | ({"bn", "bn_splits"} if before["bn"] != config.bn and said else set())
+    free = (
+        MAY_CHANGE
+        | {"epochs"}
+        | ({"bn", "bn_splits"} if before["bn"] != config.bn and said else set())
+    )
     now = plain(config)
     differing = [name for name in now if name not in free and before[name] != now[name]]
     if differing:
         listing = ", ".join(f"{name} {before[name]!r} → {now[name]!r}" for name in differing)
         raise TrainingError(
-            f"{path} is of a run with other settings ({listing}): keep them, or choose another --out."
+            f"{path} is of a run with other settings ({listing}): keep them, or choose another "
+            "--out."
         )
     said += _same_data(path, state, config, reader)
     if state["world_size"] != processes and state["step"] % iterations:
         raise TrainingError(
-            f"{path} was written within an epoch by {counted(state['world_size'], 'process')}, here are "
-            f"{processes}: start as many. The number may change at the end of an epoch."
+            f"{path} was written within an epoch by {counted(state['world_size'], 'process')}, "
+            f"here are {processes}: start as many. The number may change at the end of an epoch."
         )
     return said
 
@@ -93,7 +101,9 @@ def _statistics(before, config):
     was, now = before["bn"], config.bn
     if was == now or {was, now} not in ALIKE:
         return []
-    return [f"--bn is {now} from here on, it was {was}: batch statistics are those of other groups."]
+    return [
+        f"--bn is {now} from here on, it was {was}: batch statistics are those of other groups."
+    ]
 
 
 def _epochs(path, before, config, step, iterations):
@@ -103,8 +113,8 @@ def _epochs(path, before, config, step, iterations):
     epoch, iteration = divmod(step, iterations)
     if step > config.epochs * iterations:
         raise TrainingError(
-            f"{path} is from epoch {epoch + bool(iteration)}, beyond --epochs {config.epochs}: give "
-            "at least as many, or choose another --out."
+            f"{path} is from epoch {epoch + bool(iteration)}, beyond --epochs {config.epochs}: "
+            "give at least as many, or choose another --out."
         )
     said = f"--epochs is {config.epochs}, it was {before['epochs']}"
     if step == config.epochs * iterations:
@@ -114,8 +124,8 @@ def _epochs(path, before, config, step, iterations):
     if epoch >= then.epochs:
         rates[0] = 0.0  # the run was finished
     told = [
-        f"the learning rate falls to 0 over all {config.epochs} of them, and is {rates[1]:.3g} from "
-        f"here on, not {rates[0]:.3g}"
+        f"the learning rate falls to 0 over all {config.epochs} of them, and is {rates[1]:.3g} "
+        f"from here on, not {rates[0]:.3g}"
     ]
     if config.momentum_schedule == "cosine":
         momenta = [
@@ -130,8 +140,8 @@ def _same_data(path, state, config, reader):
     """The data must be that of the checkpoint, wherever it lies now."""
     if state["samples"] != len(reader):
         raise TrainingError(
-            f"{path} was trained on {counted(state['samples'], 'sample')}, {config.data} holds {len(reader)}: "
-            "the order would not go on."
+            f"{path} was trained on {counted(state['samples'], 'sample')}, {config.data} holds "
+            f"{len(reader)}: the order would not go on."
         )
     if "fingerprint" not in state:
         return [
@@ -142,9 +152,9 @@ def _same_data(path, state, config, reader):
     by = "checksums" if then["checksums"] and now["checksums"] else "records"
     if then["sizes"] != now["sizes"] or then[by] != now[by]:
         raise TrainingError(
-            f"{path} was trained on other images than those of {config.data}, which are as many: its "
-            "order would go on over them. Give the file that it was trained on, wherever it lies "
-            "now, or choose another --out."
+            f"{path} was trained on other images than those of {config.data}, which are as many: "
+            "its order would go on over them. Give the file that it was trained on, wherever it "
+            "lies now, or choose another --out."
         )
     return []
 

@@ -8,11 +8,13 @@ import signal
 import time
 
 SAME_WITHIN_S = 1.0
-"""Signals so close to the first are the same wish: launchers pass on what the terminal sent already, a dying parent tells it twice."""
+"""Signals so close to the first are the same wish: launchers pass on what the terminal sent
+already, a dying parent tells it twice."""
 
 
 class Signals:
-    """Notes SIGTERM and SIGINT while the block runs; a second one, some time after the first, does what it does elsewhere."""
+    """Notes SIGTERM and SIGINT while the block runs; a second one, some time after the first, does
+    what it does elsewhere."""
 
     def __init__(self):
         self.received, self._at = None, None
@@ -20,7 +22,8 @@ class Signals:
 
     def __enter__(self):
         for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):  # not in the main thread: then the caller's handlers stay
+            # not in the main thread: then the caller's handlers stay
+            with contextlib.suppress(ValueError):
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -15,11 +15,17 @@ def histograms(similarities):
     """Count cosine similarities in equal bins over -1 … 1; nothing waits for the device.
 
     Args:
-        similarities: {kind: tensor of any shape}; values that rounding put beyond -1 or 1 count in the outermost bins.
+        similarities: {kind: tensor of any shape}; values that rounding put beyond -1 or 1 count in
+            the outermost bins.
     Returns:
         (S, B) float32 counts on the device, in the order of the kinds.
     """
-    return torch.stack([torch.histc(values.detach().float().clamp(-1, 1), BINS, -1, 1) for values in similarities.values()])
+    return torch.stack(
+        [
+            torch.histc(values.detach().float().clamp(-1, 1), BINS, -1, 1)
+            for values in similarities.values()
+        ]
+    )
 
 
 def edges():

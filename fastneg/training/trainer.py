@@ -1,7 +1,7 @@
 """The training loop: batches, negatives, method, optimizer, log, checkpoint.
 
-Every random choice of a step comes from (seed, epoch, iteration), so a run that was stopped anywhere and resumed repeats the one that
-was not, bit for bit on the CPU.
+Every random choice of a step comes from (seed, epoch, iteration), so a run that was stopped
+anywhere and resumed repeats the one that was not, bit for bit on the CPU.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from fastneg.training.similarities import edges, histograms
 from fastneg.version import __version__
 
 STOP_EVERY = 10
-"""Steps after which several processes ask each other whether one was told to stop, which waits for the device."""
+"""Steps after which several processes ask each other whether one was told to stop, which waits for
+the device."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def pretrain(config, stop_after=None):
     Returns:
         `Result`.
     Raises:
-        TrainingError, CheckpointError, BetonError: each says what to do. OutputError: the run folder is, or holds, an input.
+        TrainingError, CheckpointError, BetonError: each says what to do. OutputError: the run
+            folder is, or holds, an input.
     """
     pretrain_output(config)
     world = distributed.start(config.device)
@@ -80,7 +82,8 @@ def pretrain(config, stop_after=None):
 
 
 class Trainer:
-    """One run: its data, method, optimizer and step; `pretrain` runs it whole, `train_step` is one step."""
+    """One run: its data, method, optimizer and step; `pretrain` runs it whole, `train_step` is one
+    step."""
 
     def __init__(self, config, world, stack):
         self.config, self.world, self.device = config, world, world.device
@@ -107,14 +110,20 @@ class Trainer:
         self.method = self.method.to(self.device)
         if self.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
-        self.optimizer = OPTIMIZERS[config.optimizer]((p for p in self.method.parameters() if p.requires_grad), config)
+        self.optimizer = OPTIMIZERS[config.optimizer](
+            (p for p in self.method.parameters() if p.requires_grad), config
+        )
         if config.compile:
             for encoder in (self.method.query_encoder, getattr(self.method, "key_encoder", None)):
                 if encoder is not None:
                     encoder.compile()  # in place: names of weights stay
-        self.model = distributed.data_parallel(self.method, world, compress=config.compress_gradients)
+        self.model = distributed.data_parallel(
+            self.method, world, compress=config.compress_gradients
+        )
         threads = config.threads or distributed.share_of_cores(world)
-        self.knn = OnlineKnn(config, self.reader, world, threads, stack) if config.knn_every else None
+        self.knn = (
+            OnlineKnn(config, self.reader, world, threads, stack) if config.knn_every else None
+        )
         self.loader = TrainLoader(
             self.reader,
             config.batch_size,
@@ -132,14 +141,20 @@ class Trainer:
         stack.callback(self.loader.close)
         self.iterations, self.meter = len(self.loader), Meter()
         self.step = self._restore(*found) if found else 0
-        self.autocast = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
+        self.autocast = config.precision == "bf16" or (
+            config.precision == "auto" and self.device.type == "cuda"
+        )
         self.draws = torch.Generator(self.device)
         self.orders = torch.Generator()
         if world.first:
             checkpoint.remove_unfinished(self.run_folder)
             drop_rows_after(self.run_folder, self.step if found else -1)
         self.log = RunLog(
-            self.run_folder, config.epochs * self.iterations, enabled=world.first, wandb=config.wandb, settings=config.as_dict()
+            self.run_folder,
+            config.epochs * self.iterations,
+            enabled=world.first,
+            wandb=config.wandb,
+            settings=config.as_dict(),
         )
         stack.callback(self.log.close)
         if world.first:
@@ -147,31 +162,46 @@ class Trainer:
         self.bad_samples = BadSamples(self.loader, world, self.log)
 
     def _check_view_sizes(self):
-        """Refuse views of a size that the backbone does not take; of --image_size it was built, and tried."""
+        """Refuse views of a size that the backbone does not take; of --image_size it was built, and
+        tried."""
         backbone, config = self.method.query_encoder.backbone, self.config
         for size in sorted({size for _, size in config.view_sizes()} - {config.image_size}):
             if objection := refuses(backbone, size):
                 raise TrainingError(
-                    f"--image_size_schedule has views of {size} px, which {config.backbone}, built for --image_size {config.image_size}, "
-                    f"does not take: {objection} take another size."
+                    f"--image_size_schedule has views of {size} px, which {config.backbone}, "
+                    f"built for --image_size {config.image_size}, does not take: {objection} take "
+                    "another size."
                 )
 
     def _check_batch_norm(self):
-        """Say where --bn has nothing to act on; refuse where it acts on a part of the layers only."""
+        """Say where --bn has nothing to act on; refuse where it acts on a part of the layers
+        only."""
         backbone, config = self.method.query_encoder.backbone, self.config
         self.batch_norms = batch_norms(backbone)
         if not self.batch_norms and config.bn != "none" and self.world.first:
             print(
-                f"{config.backbone} has no batch normalisation: nothing can leak through it, and --bn {config.bn} does nothing.", flush=True
+                f"{config.backbone} has no batch normalisation: nothing can leak through it, and "
+                f"--bn {config.bn} does nothing.",
+                flush=True,
             )
         split = sum(isinstance(module, SplitBatchNorm2d) for module in backbone.modules())
-        grouped = "--bn split" if config.bn == "split" else "--key_pass batched" if config.key_pass == "batched" else None
+        grouped = (
+            "--bn split"
+            if config.bn == "split"
+            else "--key_pass batched"
+            if config.key_pass == "batched"
+            else None
+        )
         if grouped and split < self.batch_norms:
             raise TrainingError(
-                f"{grouped} reaches {split} of the {counted(self.batch_norms, 'layer')} of batch normalisation of {config.backbone}, "
-                "the others are of a kind of their own: take --bn none and --key_pass separate, or another backbone."
+                f"{grouped} reaches {split} of the {counted(self.batch_norms, 'layer')} of batch "
+                f"normalisation of {config.backbone}, the others are of a kind of their own: take "
+                "--bn none and --key_pass separate, or another backbone."
             )
-        if config.bn == "sync" and (synced := sync_batch_norm(backbone, self.device)) < self.batch_norms:
+        if (
+            config.bn == "sync"
+            and (synced := sync_batch_norm(backbone, self.device)) < self.batch_norms
+        ):
             raise TrainingError(
                 f"--bn sync reaches {synced} of the {counted(self.batch_norms, 'layer')} of batch "
                 f"normalisation of {config.backbone}: take --bn none."
@@ -185,17 +215,25 @@ class Trainer:
         if self.config.resume == "never":
             if checkpoint.paths(self.run_folder):
                 raise TrainingError(
-                    f"{self.run_folder} already holds checkpoints: choose another --out, or go on from them with --resume auto."
+                    f"{self.run_folder} already holds checkpoints: choose another --out, or go on "
+                    "from them with --resume auto."
                 )
             return None
-        return checkpoint.load_newest(self.run_folder, report=print if self.world.first else lambda text: None)
+        return checkpoint.load_newest(
+            self.run_folder, report=print if self.world.first else lambda text: None
+        )
 
     def _restore(self, path, state):
-        said = refuse_another_run(path, state, self.config, self.reader, self.world.size, self.iterations)
+        said = refuse_another_run(
+            path, state, self.config, self.reader, self.world.size, self.iterations
+        )
         try:
             self.method.load_state_dict(state["method"])
         except RuntimeError as error:
-            raise TrainingError(f"{path} holds the weights of another network than --backbone {self.config.backbone}: {error}") from error
+            raise TrainingError(
+                f"{path} holds the weights of another network than --backbone "
+                f"{self.config.backbone}: {error}"
+            ) from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.loader.know(state.get("quarantine", {}))
         self.meter.load(state.get("meter"), self.world)
@@ -205,13 +243,21 @@ class Trainer:
 
     def _write_settings(self):
         self.run_folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (("config", self.config.as_dict()), ("environment", environment(self.device))):
+        for name, content in (
+            ("config", self.config.as_dict()),
+            ("environment", environment(self.device)),
+        ):
             text = json.dumps(content, indent=2) + "\n"
-            write_atomically(self.run_folder / f"{name}.json", lambda file, text=text: file.write(text.encode()))
+            write_atomically(
+                self.run_folder / f"{name}.json", lambda file, text=text: file.write(text.encode())
+            )
 
     def save(self):
         """Write a checkpoint of this moment (the first process alone; all must call)."""
-        quarantine, meter = self.bad_samples.share(self.step), self.meter.state(lambda rows: distributed.gather(rows, self.world))
+        quarantine, meter = (
+            self.bad_samples.share(self.step),
+            self.meter.state(lambda rows: distributed.gather(rows, self.world)),
+        )
         if self.world.first:
             self.bad_samples.write(self.run_folder)
             state = {
@@ -245,9 +291,10 @@ class Trainer:
         except _NotFinite:
             path = self._dump()
         raise TrainingError(
-            f"The loss or its gradient was not finite in step {self.step + 1}: no step was applied from there on, and the checkpoints in "
-            f"{self.run_folder} are from before. {path} holds the step: fastneg.training.nonfinite.replay runs it again and tells what is "
-            "not finite. Lower --lr, or raise --temperature."
+            f"The loss or its gradient was not finite in step {self.step + 1}: no step was "
+            f"applied from there on, and the checkpoints in {self.run_folder} are from before. "
+            f"{path} holds the step: fastneg.training.nonfinite.replay runs it again and tells "
+            "what is not finite. Lower --lr, or raise --temperature."
         )
 
     def _run(self, signals, stop_after):
@@ -261,13 +308,22 @@ class Trainer:
         self.log.row(
             "start",
             self.step,
-            {"total_steps": total, "samples": len(self.reader), "processes": self.world.size, "batch_norms": self.batch_norms},
+            {
+                "total_steps": total,
+                "samples": len(self.reader),
+                "processes": self.world.size,
+                "batch_norms": self.batch_norms,
+            },
         )
         self.log.begin(self.step)
         clock, last = Clock(), self.step + (stop_after or total)
         self.model.train()
         # A signal may have come between an epoch's last step and its kNN, or during that.
-        if self.step and self.step % self.iterations == 0 and self._knn_after(self.step // self.iterations - 1):
+        if (
+            self.step
+            and self.step % self.iterations == 0
+            and self._knn_after(self.step // self.iterations - 1)
+        ):
             return self._leave(signals)
         for epoch in range(self.step // self.iterations, config.epochs):
             batches = self.loader.epoch(epoch, start=self.step % self.iterations)
@@ -313,26 +369,45 @@ class Trainer:
         return {**output.stats, "gradient_norm": norm}
 
     def _draw(self, batch):
-        """Seed all random draws of this step, torch's own for the network's dropout included; returns (seed, negatives)."""
+        """Seed all random draws of this step, torch's own for the network's dropout included;
+        returns (seed, negatives)."""
         seed = _mix(self.config.seed, self.step, self.world.rank)
         torch.manual_seed(seed)
         self.draws.manual_seed(seed)
-        self.orders.manual_seed(_mix(self.config.seed, self.step, 0) if self.config.bn == "shuffle" else seed)  # one order for all
+        # one order for all
+        self.orders.manual_seed(
+            _mix(self.config.seed, self.step, 0) if self.config.bn == "shuffle" else seed
+        )
         return seed, make_negatives(batch, self.config, self.draws)
 
     def _log(self, epoch, lr, clock):
         figures = self.meter.read(lambda values: distributed.average(values, self.world))
         self._refuse_bad_weights()
         if self.config.queue_size:
-            figures["queue_age_steps"] = min(self.step, self.config.queue_size / self.config.batch_size)  # of the oldest key in it
-        figures |= {"bad_samples": self.bad_samples.count(), **clock.read(), **device_memory(self.device)}
+            # of the oldest key in it
+            figures["queue_age_steps"] = min(
+                self.step, self.config.queue_size / self.config.batch_size
+            )
+        figures |= {
+            "bad_samples": self.bad_samples.count(),
+            **clock.read(),
+            **device_memory(self.device),
+        }
         self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures})
-        if self.step + self.config.log_every > (epoch + 1) * self.iterations:  # the last line of an epoch
-            counts = distributed.average(histograms(self.similarities), self.world) * self.world.size
-            self.log.histograms(self.step, dict(zip(self.similarities, counts.round().int().tolist(), strict=True)), edges())
+        # the last line of an epoch
+        if self.step + self.config.log_every > (epoch + 1) * self.iterations:
+            counts = (
+                distributed.average(histograms(self.similarities), self.world) * self.world.size
+            )
+            self.log.histograms(
+                self.step,
+                dict(zip(self.similarities, counts.round().int().tolist(), strict=True)),
+                edges(),
+            )
 
     def _knn_after(self, epoch):
-        """Measure and log the kNN accuracy where it is due after an epoch and not logged yet; whether a signal ended that."""
+        """Measure and log the kNN accuracy where it is due after an epoch and not logged yet;
+        whether a signal ended that."""
         config = self.config
         if self.knn is None or ((epoch + 1) % config.knn_every and epoch + 1 != config.epochs):
             return False
@@ -349,7 +424,8 @@ class Trainer:
             raise _NotFinite
 
     def _dump(self):
-        """Write down the first step that was not finite: the weights are from before it, and its batch can be had again."""
+        """Write down the first step that was not finite: the weights are from before it, and its
+        batch can be had again."""
         self.step -= int(self.optimizer.skipped.item())
         epoch, iteration = divmod(self.step, self.iterations)
         with contextlib.closing(self.loader.epoch(epoch, start=iteration)) as batches:
@@ -371,7 +447,8 @@ class Trainer:
         self._refuse_bad_weights()
         self.save()
         self.log.say(f"Stopped at step {self.step}; the same command goes on from here.")
-        number = distributed.highest(signals.received or 0, self.world)  # it may have reached another process
+        # it may have reached another process
+        number = distributed.highest(signals.received or 0, self.world)
         return self._result(finished=False, signal=int(number) or None)
 
 
@@ -380,5 +457,6 @@ class _NotFinite(Exception):
 
 
 def _mix(seed, step, rank):
-    """One 63-bit seed from three numbers: the streams of different steps and processes do not overlap."""
+    """One 63-bit seed from three numbers: the streams of different steps and processes do not
+    overlap."""
     return int(np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,4 +1,5 @@
-"""fastneg bench augment: the augmentation beside torchvision's functions on the same images with the same parameters.
+"""fastneg bench augment: the augmentation beside torchvision's functions on the same images with
+the same parameters.
 
 Legend: N batch, H pixels a side.
 """
@@ -15,24 +16,39 @@ from fastneg.kernels.augment import augment, draw_augment_params
 from fastneg.recipes.bench.measuring import bench_device, figures_of, take_turns
 
 SHAPES = {"cpu": ((64, 64), (64, 224)), "cuda": ((256, 224), (1024, 224))}
-MOCO_V2 = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "jitter_p": 0.8, "gray_p": 0.2, "blur_p": 0.5}
+MOCO_V2 = {
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.1,
+    "jitter_p": 0.8,
+    "gray_p": 0.2,
+    "blur_p": 0.5,
+}
 
 
 def bench_augment(shapes=None, rounds=7):
-    """Yield a row per shape and contender: MoCo v2's colour changes, blur and flip of uint8 channels_last images (N, 3, H, H), normalised.
+    """Yield a row per shape and contender:
 
-    share_of_floor compares with a copy that reads as many bytes and writes as many: the images as uint8, the result in its dtype.
+    MoCo v2's colour changes, blur and flip of uint8 channels_last images (N, 3, H, H), normalised.
+
+    share_of_floor compares with a copy that reads as many bytes and writes as many: the images as
+    uint8, the result in its dtype.
     """
     device = bench_device()
     dtype = torch.float16 if device == "cuda" else torch.float32
     for count, size in shapes or SHAPES[device]:
         g = torch.Generator().manual_seed(0)
-        images = torch.randint(0, 256, (count, 3, size, size), generator=g, dtype=torch.uint8).to(device, memory_format=torch.channels_last)
+        images = torch.randint(0, 256, (count, 3, size, size), generator=g, dtype=torch.uint8).to(
+            device, memory_format=torch.channels_last
+        )
         params = draw_augment_params(count, generator=g, **MOCO_V2)
         host, params = [tensor.tolist() for tensor in params], params.to(device)
         out = torch.empty_like(images, dtype=dtype)
         runners = {
-            "fastneg": lambda images=images, params=params: augment(images, params, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=dtype),
+            "fastneg": lambda images=images, params=params: augment(
+                images, params, mean=IMAGENET_MEAN, std=IMAGENET_STD, dtype=dtype
+            ),
             "torchvision": lambda images=images, host=host: _torchvision(images, host, dtype),
             "copy": lambda images=images, out=out: out.copy_(images),
         }
@@ -54,7 +70,8 @@ def bench_augment(shapes=None, rounds=7):
 
 
 def _torchvision(images, host, dtype):
-    """Image by image on the device, the functions that torchvision's transforms call, without drawing."""
+    """Image by image on the device, the functions that torchvision's transforms call, without
+    drawing."""
     import torchvision.transforms.v2.functional as TF
 
     operations = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)

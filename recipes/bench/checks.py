@@ -11,13 +11,18 @@ from fastneg.data.errors import BetonError
 from fastneg.recipes.bench.loader import HEIGHT, WIDTH, photos
 
 STRETCH = 4096  # bytes: a block of most file systems
-KINDS = {"baseline": {}, "progressive": {"progressive": True}, "restart markers": {"restart_marker_rows": 1}}
+KINDS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restart markers": {"restart_marker_rows": 1},
+}
 CHECKS = {
     "decode": lambda data: prepare(data, check="decode"),
     "markers": lambda data: prepare(data, check="markers"),
     "decoder alone": decoded_alone,
 }
-"""The two of `fastneg encode --check`; what a decoder (Pillow, libjpeg-turbo) alone says, as --check decode walks the markers too."""
+"""The two of `fastneg encode --check`; what a decoder (Pillow, libjpeg-turbo) alone says, as
+--check decode walks the markers too."""
 
 
 def _cut(data, rng):
@@ -51,12 +56,17 @@ DAMAGES = {
     "4096 bytes random": lambda data, rng: _stretch(data, rng, rng.bytes(STRETCH)),
     "4096 bytes lost": lambda data, rng: _stretch(data, rng, b""),
     "a bit flipped": _bit_flipped,
-    "a bit flipped before the pixels": lambda data, rng: _bit_flipped(data, rng, data.index(b"\xff\xda")),
+    "a bit flipped before the pixels": lambda data, rng: _bit_flipped(
+        data, rng, data.index(b"\xff\xda")
+    ),
 }
 
 
 def bench_checks(files=500):
-    """Yield a row per check, kind of JPEG and damage: of how many damaged files it says so. Each check gets the same files."""
+    """Yield a row per check, kind of JPEG and damage: of how many damaged files it says so.
+
+    Each check gets the same files.
+    """
     from PIL import Image
 
     decoded = [Image.open(io.BytesIO(data)).convert("RGB") for data, _ in photos(min(files, 64))]

@@ -1,4 +1,5 @@
-"""fastneg bench encode: images/s of writing a folder of JPEGs into a .beton file, beside FFCV's writer and a plain copy of the files."""
+"""fastneg bench encode: images/s of writing a folder of JPEGs into a .beton file, beside FFCV's
+writer and a plain copy of the files."""
 
 from __future__ import annotations
 
@@ -18,22 +19,29 @@ from fastneg.data.encode.pool import CHUNK, Progress
 from fastneg.recipes.bench.loader import HEIGHT, WIDTH, photos
 from fastneg.recipes.bench.loader_contenders import missing
 
-FEW = 2 * CHUNK * default_workers()  # images of the folder that shows what starting takes: work for every process
+# images of the folder that shows what starting takes: work for every process
+FEW = 2 * CHUNK * default_workers()
 
 
 def bench_encode(rounds=3, images=16 * FEW, contenders=None):
-    """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image, ratios to FFCV's; medians of the rounds.
+    """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image,
+    ratios to FFCV's; medians of the rounds.
 
-    Starting takes seconds that do not grow with the folder (imports, processes), so each contender also writes a folder of `FEW` images:
-    rates and CPU times are of the images beyond those, start_s is how long the few took. passthrough checks images as by default,
-    passthrough_markers with `--check markers`. ffcv is `--writer ffcv --ffcv_mode jpg`, which decodes each image beforehand since FFCV's
-    writer would wait for ever for a bad one; ffcv_unchecked is its DatasetWriter without that.
-    Every contender but the copy has the same number of processes; the copy, one process and nothing synced, is the limit. All read files
-    that are in memory.
+    Starting takes seconds that do not grow with the folder (imports, processes), so each contender
+    also writes a folder of `FEW` images: rates and CPU times are of the images beyond those,
+    start_s is how long the few took. passthrough checks images as by default, passthrough_markers
+    with `--check markers`. ffcv is `--writer ffcv --ffcv_mode jpg`, which decodes each image
+    beforehand since FFCV's writer would wait for ever for a bad one; ffcv_unchecked is its
+    DatasetWriter without that. Every contender but the copy has the same number of processes; the
+    copy, one process and nothing synced, is the limit. All read files that are in memory.
     """
     workers = default_workers()
     contenders = dict(contenders or CONTENDERS)
-    skipped = {name: missing("ffcv") for name in contenders if name.startswith("ffcv") and missing("ffcv") is not None}
+    skipped = {
+        name: missing("ffcv")
+        for name in contenders
+        if name.startswith("ffcv") and missing("ffcv") is not None
+    }
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         size = _write(folder / "images", images)
@@ -49,12 +57,21 @@ def bench_encode(rounds=3, images=16 * FEW, contenders=None):
                 starts[name].append(run(name, "few"))
     more, rates, cpu_ms, begin = images - FEW, {}, {}, {}
     for name, found in figures.items():
-        begin[name], few_cpu = (statistics.median(values) for values in zip(*starts[name], strict=True))
+        begin[name], few_cpu = (
+            statistics.median(values) for values in zip(*starts[name], strict=True)
+        )
         rates[name] = sorted(more / (seconds - begin[name]) for seconds, _ in found)
         cpu_ms[name] = 1000 * (statistics.median(cpu for _, cpu in found) - few_cpu) / more
     median = {name: statistics.median(found) for name, found in rates.items()}
     for name in contenders:
-        row = {"bench": "encode", "contender": name, "images": images, "height": HEIGHT, "width": WIDTH, "bytes_per_image": size // images}
+        row = {
+            "bench": "encode",
+            "contender": name,
+            "images": images,
+            "height": HEIGHT,
+            "width": WIDTH,
+            "bytes_per_image": size // images,
+        }
         row["workers"] = 1 if name == "copy" else workers
         if name in skipped:
             yield {**row, "skipped": skipped[name]}
@@ -67,7 +84,10 @@ def bench_encode(rounds=3, images=16 * FEW, contenders=None):
             "mb_per_s": median[name] * size / images / 1e6,
             "cpu_ms_per_image": cpu_ms[name],
             "start_s": begin[name],
-            **{f"ratio_to_{base}": median[name] / median[base] if base in median else None for base in ("ffcv", "ffcv_unchecked")},
+            **{
+                f"ratio_to_{base}": median[name] / median[base] if base in median else None
+                for base in ("ffcv", "ffcv_unchecked")
+            },
         }
 
 
@@ -81,13 +101,15 @@ def _run(contender, source, out, workers):
 
 
 def _cpu_seconds():
-    """CPU seconds of this process and all below it, living or finished: a fork server's workers are not this process's children."""
+    """CPU seconds of this process and all below it, living or finished: a fork server's workers are
+    not this process's children."""
     usage, children = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
             fields = stat.read_text().rpartition(")")[2].split()
             children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-            usage[int(stat.parent.name)] = sum(map(int, fields[11:15]))  # own and finished children's, user and system
+            # own and finished children's, user and system
+            usage[int(stat.parent.name)] = sum(map(int, fields[11:15]))
     ticks, waiting = 0, [os.getpid()]
     while waiting:
         process = waiting.pop()
@@ -112,14 +134,24 @@ def ffcv_unchecked(source, out, workers):
     config = EncodeConfig(str(source), str(out), writer="ffcv", ffcv_mode="jpg", workers=workers)
     paths = sorted(source.glob("*/*.jpg"))
     with Progress("encode", len(paths)) as progress:
-        run_ffcv(config, out, [str(path) for path in paths], [int(path.parent.name) for path in paths], PAGE_SIZE, progress)
+        run_ffcv(
+            config,
+            out,
+            [str(path) for path in paths],
+            [int(path.parent.name) for path in paths],
+            PAGE_SIZE,
+            progress,
+        )
 
 
 def copy(source, out, workers):
     shutil.copytree(source, out)
 
 
-CONTENDERS = {contender.__name__: contender for contender in (passthrough, passthrough_markers, ffcv, ffcv_unchecked, copy)}
+CONTENDERS = {
+    contender.__name__: contender
+    for contender in (passthrough, passthrough_markers, ffcv, ffcv_unchecked, copy)
+}
 
 
 def _write(folder, count):

@@ -13,12 +13,23 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from fastneg.recipes.bench.info_nce_contenders import contenders
-from fastneg.recipes.bench.measuring import bench_device, dtype_name, figures_of, flops_per_ms, in_cuda_graph, take_turns, unit_rows
+from fastneg.recipes.bench.measuring import (
+    bench_device,
+    dtype_name,
+    figures_of,
+    flops_per_ms,
+    in_cuda_graph,
+    take_turns,
+    unit_rows,
+)
 
 TEMPERATURE = 0.2
 SHAPES = {
     "cpu": ((128, 16384, 128), (512, 16384, 128), (512, 65536, 128)),
-    "cuda": (*((rows, 65536, 128) for rows in (128, 512, 1024, 4096)), *((512, count, 128) for count in (4096, 16384, 262144))),
+    "cuda": (
+        *((rows, 65536, 128) for rows in (128, 512, 1024, 4096)),
+        *((512, count, 128) for count in (4096, 16384, 262144)),
+    ),
 }
 PASSES = ("forward", "backward", "forward_backward")
 
@@ -26,19 +37,33 @@ PASSES = ("forward", "backward", "forward_backward")
 def bench_info_nce(shapes=None, rounds=None):
     """Yield a row per shape, contender and pass; the gradient goes to the query, as in MoCo.
 
-    share_of_floor compares with the time of the pass's matrix products alone (2NKD operations forward, 4NKD with the gradient; a backward
-    pass has no floor, it may be one multiplication) at the rate that one large product reaches in this run. peak_mib is what the call
-    needs beyond its inputs. On CUDA every pass is measured a second time, replayed from a CUDA graph.
+    share_of_floor compares with the time of the pass's matrix products alone (2NKD operations
+    forward, 4NKD with the gradient; a backward pass has no floor, it may be one multiplication) at
+    the rate that one large product reaches in this run. peak_mib is what the call needs beyond its
+    inputs. On CUDA every pass is measured a second time, replayed from a CUDA graph.
     """
     device = bench_device()
     rounds = rounds or (7 if device == "cpu" else 50)
     for shape in shapes or SHAPES[device]:
         rate = flops_per_ms(device)
-        parameters = {"bench": "info_nce", "device": device, "N": shape[0], "K": shape[1], "D": shape[2], "dtype": dtype_name(device)}
+        parameters = {
+            "bench": "info_nce",
+            "device": device,
+            "N": shape[0],
+            "K": shape[1],
+            "D": shape[2],
+            "dtype": dtype_name(device),
+        }
         functions, skipped = contenders(device)
         for which in PASSES:
-            runners = {name: _runner(function, device, shape, which) for name, function in functions.items()}
-            peaks = {name: _peak_mib(device, name, shape, which, runner) for name, runner in runners.items()}
+            runners = {
+                name: _runner(function, device, shape, which)
+                for name, function in functions.items()
+            }
+            peaks = {
+                name: _peak_mib(device, name, shape, which, runner)
+                for name, runner in runners.items()
+            }
             floor = {"forward": 2, "backward": None, "forward_backward": 4}[which]
             floor = None if floor is None else floor * shape[0] * shape[1] * shape[2] / rate
             for graphed in (False, True) if device == "cuda" else (False,):
@@ -54,7 +79,9 @@ def bench_info_nce(shapes=None, rounds=None):
                         **figures,
                         "peak_mib": peaks[name],
                         "share_of_floor": None if floor is None else floor / figures["ms_median"],
-                        "times_faster_than_eager": None if base is None else base / figures["ms_median"],
+                        "times_faster_than_eager": None
+                        if base is None
+                        else base / figures["ms_median"],
                     }
                 for name, reason in refused.items():
                     yield {**row, "contender": name, "skipped": reason}
@@ -90,7 +117,7 @@ def _graphs(runners):
     return ready, refused
 
 
-# --- memory ------------------------------------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------------------
 
 
 def _peak_mib(device, name, shape, which, runner):
@@ -118,7 +145,9 @@ def _resident_growth_mib(name, shape, which):
     _runner(function, "cpu", small, which)()  # loads the libraries and starts the threads
     runner = _runner(function, "cpu", shape, which)
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")  # the high-water mark falls to what is resident now; that of getrusage would start at the parent's
+        # the high-water mark falls to what is resident now; that of getrusage would start at the
+        # parent's
+        file.write("5")
     before = _high_water_mib()
     runner()
     return _high_water_mib() - before
@@ -129,30 +158,55 @@ def _high_water_mib():
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
-# --- plot --------------------------------------------------------------------------------------------------------------------
+# --- plot -----------------------------------------------------------------------------------------
 
 
 def plot_info_nce(rows, file):
-    """Draw time and extra memory of forward and backward against K and against N, a line for each contender, as SVG into an open file."""
+    """Draw time and extra memory of forward and backward against K and against N, a line for each
+    contender, as SVG into an open file."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in rows if row.get("ms_median") and row["pass"] == "forward_backward" and not row["cuda_graph"]]
+    rows = [
+        row
+        for row in rows
+        if row.get("ms_median") and row["pass"] == "forward_backward" and not row["cuda_graph"]
+    ]
     if not rows:
-        raise ValueError("There are no rows to draw: no contender was measured forward and backward.")
+        raise ValueError(
+            "There are no rows to draw: no contender was measured forward and backward."
+        )
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     panels = figure.subplots(2, 2, sharey="row")
     for column, (along, fixed) in enumerate((("K", "N"), ("N", "K"))):
         # of the values of the other parameter, the one that was measured at the most places
-        places = {value: {row[along] for row in rows if row[fixed] == value} for value in sorted({row[fixed] for row in rows})}
+        places = {
+            value: {row[along] for row in rows if row[fixed] == value}
+            for value in sorted({row[fixed] for row in rows})
+        }
         held = max(places, key=lambda value: len(places[value]))
-        for panel, field, label in zip(panels[:, column], ("ms_median", "peak_mib"), ("ms", "extra memory, MiB"), strict=True):
+        for panel, field, label in zip(
+            panels[:, column], ("ms_median", "peak_mib"), ("ms", "extra memory, MiB"), strict=True
+        ):
             for name in dict.fromkeys(row["contender"] for row in rows):
-                line = sorted((row[along], row[field]) for row in rows if row["contender"] == name and row[fixed] == held and row[field])
+                line = sorted(
+                    (row[along], row[field])
+                    for row in rows
+                    if row["contender"] == name and row[fixed] == held and row[field]
+                )
                 if line:
-                    panel.plot(*zip(*line, strict=True), marker="o", label=name, linewidth=3 if name == "fastneg" else 1.5)
-            panel.set(xscale="log", yscale="log", xlabel=f"{along} at {fixed} = {held:,}", ylabel=label)
+                    panel.plot(
+                        *zip(*line, strict=True),
+                        marker="o",
+                        label=name,
+                        linewidth=3 if name == "fastneg" else 1.5,
+                    )
+            panel.set(
+                xscale="log", yscale="log", xlabel=f"{along} at {fixed} = {held:,}", ylabel=label
+            )
             panel.grid(alpha=0.3)
     panels[0, 0].legend(fontsize=8)
     first = rows[0]
-    figure.suptitle(f"InfoNCE forward and backward, D = {first['D']}, {first['dtype']}, {first['device']}")
+    figure.suptitle(
+        f"InfoNCE forward and backward, D = {first['D']}, {first['dtype']}, {first['device']}"
+    )
     figure.savefig(file, format="svg")

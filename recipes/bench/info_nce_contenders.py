@@ -1,7 +1,8 @@
-"""The ways to the same loss: each takes (query, positive, queue, temperature) and returns the mean InfoNCE loss, differentiable by query.
+"""The ways to the same loss: each takes (query, positive, queue, temperature) and returns the mean
+InfoNCE loss, differentiable by query.
 
-None but eager gives the rank of the positive as well. Where a library offers only the log-sum-exp over a matrix of keys, the positive is
-joined afterwards: loss = softplus(lse_queue - l_pos).
+None but eager gives the rank of the positive as well. Where a library offers only the log-sum-exp
+over a matrix of keys, the positive is joined afterwards: loss = softplus(lse_queue - l_pos).
 Legend: N batch, K shared negatives, D feature dimension, T temperature.
 """
 
@@ -23,7 +24,8 @@ def fastneg(query, positive, queue, temperature):
 
 
 def eager(query, positive, queue, temperature):
-    """The MoCo family's loss with its accuracies: one matrix of all logits, cross entropy and top-5 over it."""
+    """The MoCo family's loss with its accuracies: one matrix of all logits, cross entropy and top-5
+    over it."""
     logits = _logits(query, positive, queue, temperature)
     logits.detach().topk(min(5, logits.shape[1]), 1)
     return cross_entropy(logits, _zeros(query))
@@ -31,21 +33,26 @@ def eager(query, positive, queue, temperature):
 
 def info_nce_pytorch(query, positive, queue, temperature):
     """The module of info-nce-pytorch, which normalises its inputs once more."""
-    return importlib.import_module("info_nce").InfoNCE(temperature=temperature)(query, positive, queue)
+    return importlib.import_module("info_nce").InfoNCE(temperature=temperature)(
+        query, positive, queue
+    )
 
 
 def scaled_dot_product_attention(query, positive, queue, temperature):
-    """Attention with the queue as keys and as values: its output is the softmax-weighted mean of the queue, which gives the gradient."""
+    """Attention with the queue as keys and as values: its output is the softmax-weighted mean of
+    the queue, which gives the gradient."""
     return _Attention.apply(query, positive, queue, temperature)
 
 
 def cut_cross_entropy(query, positive, queue, temperature):
-    """The queue as a classifier. nll + logit of any one class is the log-sum-exp; without filtering, whose default skips tiles."""
+    """The queue as a classifier. nll + logit of any one class is the log-sum-exp; without
+    filtering, whose default skips tiles."""
     from cut_cross_entropy import linear_cross_entropy
 
     scaled = query / temperature
     if not query.is_cuda:
-        exact = {"impl": "torch_compile"}  # its Triton kernels need a GPU; its own fall-back computes the same
+        # its Triton kernels need a GPU; its own fall-back computes the same
+        exact = {"impl": "torch_compile"}
     elif "accum_e_fp32" in inspect.signature(linear_cross_entropy).parameters:
         exact = {"impl": "cce_exact"}
     else:
@@ -56,7 +63,8 @@ def cut_cross_entropy(query, positive, queue, temperature):
 
 
 def liger_kernel(query, positive, queue, temperature):
-    """Its cross entropy over the matrix of all logits; its fused linear one has one classifier for all rows, so no private positive."""
+    """Its cross entropy over the matrix of all logits; its fused linear one has one classifier for
+    all rows, so no private positive."""
     from liger_kernel.transformers import LigerCrossEntropyLoss
 
     return LigerCrossEntropyLoss()(_logits(query, positive, queue, temperature), _zeros(query))
@@ -66,18 +74,32 @@ def inf_cl(query, positive, queue, temperature):
     """Its log-sum-exp over the queue, in float32 as its own loss calls it."""
     from inf_cl.flash import FlashProb
 
-    lse = FlashProb.apply((query.float() / temperature)[:, None].contiguous(), queue.float()[:, None].contiguous())
+    lse = FlashProb.apply(
+        (query.float() / temperature)[:, None].contiguous(), queue.float()[:, None].contiguous()
+    )
     return _joined(lse, query, positive, temperature)
 
 
 CONTENDERS = {
     function.__name__: function
-    for function in (fastneg, eager, info_nce_pytorch, scaled_dot_product_attention, cut_cross_entropy, liger_kernel, inf_cl)
+    for function in (
+        fastneg,
+        eager,
+        info_nce_pytorch,
+        scaled_dot_product_attention,
+        cut_cross_entropy,
+        liger_kernel,
+        inf_cl,
+    )
 }
-MODULES = {"info_nce_pytorch": "info_nce", **{name: name for name in ("cut_cross_entropy", "liger_kernel", "inf_cl")}}
+MODULES = {
+    "info_nce_pytorch": "info_nce",
+    **{name: name for name in ("cut_cross_entropy", "liger_kernel", "inf_cl")},
+}
 """What a contender imports."""
 NEEDS_CUDA = ("cut_cross_entropy", "liger_kernel", "inf_cl")
-"""Contenders whose kernels are for a GPU: on a CPU a benchmark of them would measure something else."""
+"""Contenders whose kernels are for a GPU: on a CPU a benchmark of them would measure something
+else."""
 
 
 def contenders(device):
@@ -97,7 +119,11 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, positive, queue, temperature):
         heads = [tensor[None, None] for tensor in (query, queue, queue)]
-        attention = torch.ops.aten._scaled_dot_product_flash_attention if query.is_cuda else _attention_on_cpu
+        attention = (
+            torch.ops.aten._scaled_dot_product_flash_attention
+            if query.is_cuda
+            else _attention_on_cpu
+        )
         mean, lse = attention(*heads, scale=1 / temperature)[:2]
         mean, lse = mean[0, 0].float(), lse[0, 0, : len(query)].float()
         positive_logit = (query.float() * positive.float()).sum(1) / temperature
@@ -112,7 +138,9 @@ class _Attention(torch.autograd.Function):
 
 
 def _attention_on_cpu(query, key, value, scale):
-    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, scale=scale)
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, scale=scale
+    )
 
 
 def _logits(query, positive, queue, temperature):

@@ -1,4 +1,5 @@
-"""fastneg bench loader: images/s of two augmented views, from the same JPEGs, with the same views and the same number of threads."""
+"""fastneg bench loader: images/s of two augmented views, from the same JPEGs, with the same views
+and the same number of threads."""
 
 from __future__ import annotations
 
@@ -16,7 +17,14 @@ from PIL import Image
 from fastneg.config import default_workers
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.encode.encode import encode_samples
-from fastneg.recipes.bench.loader_contenders import BASES, CONTENDERS, BenchData, fastneg, measure, missing
+from fastneg.recipes.bench.loader_contenders import (
+    BASES,
+    CONTENDERS,
+    BenchData,
+    fastneg,
+    measure,
+    missing,
+)
 
 HEIGHT, WIDTH, SIZE = 416, 458, 224
 LIMITS = ("decode_only", "copy_of_ready_tensors")
@@ -26,17 +34,22 @@ HARDWARE_SHARES = (0.65, 0.8, 0.9, 1.0)
 
 
 def bench_loader(rounds=3, images=512, batch_size=64, contenders=CONTENDERS):
-    """Yield one row per contender: images/s and CPU milliseconds per image, medians of the rounds, and the ratio to what it competes with.
+    """Yield one row per contender: images/s and CPU milliseconds per image, medians of the rounds,
+    and the ratio to what it competes with.
 
-    The patch negative is compared with the published way to it, everything else with torchvision's PIL loader. On CUDA a sweep over
-    hw_decoder_load and threads follows.
+    The patch negative is compared with the published way to it, everything else with torchvision's
+    PIL loader. On CUDA a sweep over hw_decoder_load and threads follows.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), images)
         with BetonReader(Path(folder) / "bench.beton") as reader:
-            data = BenchData(Path(folder) / "images", reader, batch_size, SIZE, default_workers(), device)
-            chosen = {name: contender for name, contender in contenders.items() if missing(name) is None}
+            data = BenchData(
+                Path(folder) / "images", reader, batch_size, SIZE, default_workers(), device
+            )
+            chosen = {
+                name: contender for name, contender in contenders.items() if missing(name) is None
+            }
             yield from _rows(data, _measured(data, chosen, rounds))
             for name in contenders.keys() - chosen.keys():
                 yield {**_row(data, name), "skipped": missing(name)}
@@ -49,7 +62,8 @@ def _measured(data, contenders, rounds):
     epochs = {name: contender(data) for name, contender in contenders.items()}
     figures = {name: [] for name in epochs}
     try:
-        for number in range(rounds + 1):  # in turn, so that a machine whose speed drifts treats them alike; the first is warm-up
+        # in turn, so that a machine whose speed drifts treats them alike; the first is warm-up
+        for number in range(rounds + 1):
             for name, epoch in epochs.items():
                 images, seconds, cpu_seconds = measure(epoch, number)
                 if number:
@@ -61,7 +75,9 @@ def _measured(data, contenders, rounds):
 
 
 def _rows(data, figures):
-    rates = {name: statistics.median(rate for rate, _ in rounds) for name, rounds in figures.items()}
+    rates = {
+        name: statistics.median(rate for rate, _ in rounds) for name, rounds in figures.items()
+    }
     for name, rounds in figures.items():
         base = BASES.get(name, "torchvision_pil")
         yield {
@@ -78,8 +94,12 @@ def _rows(data, figures):
 def _sweep(data, rounds):
     for threads in sorted({4, 8, 16, data.threads} & set(range(data.threads + 1))):
         few = replace(data, threads=threads)
-        contenders = {f"fastneg_{share}": partial(fastneg, hw_decoder_load=share) for share in HARDWARE_SHARES}
-        for share, row in zip(HARDWARE_SHARES, _rows(few, _measured(few, contenders, rounds)), strict=True):
+        contenders = {
+            f"fastneg_{share}": partial(fastneg, hw_decoder_load=share) for share in HARDWARE_SHARES
+        }
+        for share, row in zip(
+            HARDWARE_SHARES, _rows(few, _measured(few, contenders, rounds)), strict=True
+        ):
             yield {**row, "contender": "fastneg", "hw_decoder_load": share}
 
 
@@ -99,7 +119,10 @@ def _row(data, name):
 
 def _write(folder, count):
     samples = list(photos(count))
-    encode_samples(folder / "bench.beton", ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)))
+    encode_samples(
+        folder / "bench.beton",
+        ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)),
+    )
     for i, (data, label) in enumerate(samples):
         path = folder / "images" / str(label) / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,14 +130,20 @@ def _write(folder, count):
 
 
 def photos(count, distinct=256):
-    """JPEG bytes of random scenes: smooth areas, edges and grain, about as heavy to decode as photographs; they repeat after `distinct`."""
+    """JPEG bytes of random scenes: smooth areas, edges and grain, about as heavy to decode as
+    photographs; they repeat after `distinct`."""
     rng = np.random.default_rng(0)
     photos = []
     for i in range(count):
         if i < distinct:
-            coarse, middle = (rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (6, 40))
+            coarse, middle = (
+                rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (6, 40)
+            )
             layers = [
-                np.asarray(Image.fromarray(layer).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
+                np.asarray(
+                    Image.fromarray(layer).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC),
+                    np.float32,
+                )
                 for layer in (coarse, middle)
             ]
             pixels = 0.7 * layers[0] + 0.3 * layers[1] + rng.normal(0, 6, (HEIGHT, WIDTH, 1))
@@ -125,24 +154,44 @@ def photos(count, distinct=256):
 
 
 def plot_loader(rows, file):
-    """A bar for each loader of `bench_loader`: images/s, beside its CPU time per image. What decoding alone would give stands below."""
+    """A bar for each loader of `bench_loader`: images/s, beside its CPU time per image.
+
+    What decoding alone would give stands below.
+    """
     from matplotlib.figure import Figure
 
-    measured = {row["contender"]: row for row in rows if row.get("images_per_s") and row.get("hw_decoder_load") is None}
+    measured = {
+        row["contender"]: row
+        for row in rows
+        if row.get("images_per_s") and row.get("hw_decoder_load") is None
+    }
     rows = [row for name, row in measured.items() if name not in LIMITS]
     if not rows:
         raise ValueError("There are no rows to draw: no contender was measured.")
     figure = Figure(figsize=(9, 0.45 * len(rows) + 1.2), layout="constrained")
     axis = figure.subplots()
     names, rates = ([row[field] for row in rows] for field in ("contender", "images_per_s"))
-    bars = axis.barh(names, rates, color=["tab:orange" if "fastneg" in name else "0.6" for name in names])
-    axis.bar_label(bars, [f"{rate:,.0f} ({row['cpu_ms_per_image']:.1f} CPU ms)" for rate, row in zip(rates, rows, strict=True)], padding=3)
+    bars = axis.barh(
+        names, rates, color=["tab:orange" if "fastneg" in name else "0.6" for name in names]
+    )
+    axis.bar_label(
+        bars,
+        [
+            f"{rate:,.0f} ({row['cpu_ms_per_image']:.1f} CPU ms)"
+            for rate, row in zip(rates, rows, strict=True)
+        ],
+        padding=3,
+    )
     axis.set_xlim(0, max(rates) * 1.3)
     axis.invert_yaxis()
     first = rows[0]
     axis.set_xlabel(
-        f"images/s (CPU time per image): JPEGs of {first['width']}×{first['height']} px to two views of {first['view_size']} px, "
-        f"{first['threads']} threads"
-        + "".join(f"\n{name.replace('_', ' ')}: {measured[name]['images_per_s']:,.0f} images/s" for name in LIMITS if name in measured)
+        f"images/s (CPU time per image): JPEGs of {first['width']}×{first['height']} px to two "
+        f"views of {first['view_size']} px, {first['threads']} threads"
+        + "".join(
+            f"\n{name.replace('_', ' ')}: {measured[name]['images_per_s']:,.0f} images/s"
+            for name in LIMITS
+            if name in measured
+        )
     )
     figure.savefig(file, format="svg", dpi=120)

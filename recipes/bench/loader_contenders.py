@@ -1,6 +1,8 @@
-"""The loaders that `fastneg bench loader` measures: each makes two views of the same JPEGs with MoCo v2's changes, so far as it can.
+"""The loaders that `fastneg bench loader` measures: each makes two views of the same JPEGs with
+MoCo v2's changes, so far as it can.
 
-A contender is a function (data) → epoch, where epoch(number) goes once through the images and returns how many came out.
+A contender is a function (data) → epoch, where epoch(number) goes once through the images and
+returns how many came out.
 """
 
 from __future__ import annotations
@@ -38,7 +40,14 @@ class BenchData:
 def fastneg(data, **options):
     """Our loader."""
     options = {"threads": data.threads, **options}
-    loader = TrainLoader(data.reader, data.batch_size, data.view_size, augmentation="moco_v2", device=data.device, **options)
+    loader = TrainLoader(
+        data.reader,
+        data.batch_size,
+        data.view_size,
+        augmentation="moco_v2",
+        device=data.device,
+        **options,
+    )
 
     def epoch(number):
         images = sum(len(batch.query) for batch in loader.epoch(number))
@@ -51,10 +60,19 @@ def fastneg(data, **options):
 
 def fastneg_patch(data):
     """Our loader, and one patch negative of each query view."""
-    loader = TrainLoader(data.reader, data.batch_size, data.view_size, augmentation="moco_v2", device=data.device, threads=data.threads)
+    loader = TrainLoader(
+        data.reader,
+        data.batch_size,
+        data.view_size,
+        augmentation="moco_v2",
+        device=data.device,
+        threads=data.threads,
+    )
 
     def epoch(number):
-        images = sum(len(patch_negatives(batch.query, 1, PATCH_SIZES)) for batch in loader.epoch(number))
+        images = sum(
+            len(patch_negatives(batch.query, 1, PATCH_SIZES)) for batch in loader.epoch(number)
+        )
         _wait(data.device)
         return images
 
@@ -63,7 +81,8 @@ def fastneg_patch(data):
 
 
 def fastneg_augment_kernel(data):
-    """Our loader, with torchvision's own colour changes from `fastneg.kernels.augment` in place of DALI's."""
+    """Our loader, with torchvision's own colour changes from `fastneg.kernels.augment` in place of
+    DALI's."""
     return fastneg(data, augment="kernel")
 
 
@@ -73,7 +92,8 @@ def torchvision_pil(data):
 
 
 def published_patch(data):
-    """The published way to the patch negative: the same, and a Python loop that tiles the query view, patch by patch, in the worker."""
+    """The published way to the patch negative: the same, and a Python loop that tiles the query
+    view, patch by patch, in the worker."""
     return _image_folder(data, _Views(_pil_view(data.view_size), loop_of_patches))
 
 
@@ -100,7 +120,9 @@ def _image_folder(data, transform, **options):
     from torchvision.datasets import ImageFolder
 
     images = ImageFolder(data.folder, transform, **options)
-    loader = torch.utils.data.DataLoader(images, data.batch_size, shuffle=True, num_workers=data.threads, drop_last=True)
+    loader = torch.utils.data.DataLoader(
+        images, data.batch_size, shuffle=True, num_workers=data.threads, drop_last=True
+    )
 
     def epoch(number):
         count = 0
@@ -148,7 +170,8 @@ class _Views:
 
 
 def loop_of_patches(view):
-    """(C, S, S) → (C, S, S): a grid of patches cut at random places, one at a time, as the published code does it."""
+    """(C, S, S) → (C, S, S): a grid of patches cut at random places, one at a time, as the
+    published code does it."""
     size = view.shape[1]
     side = int(np.random.randint(*PATCH_SIZES))
     grid = size // side + 1
@@ -162,7 +185,8 @@ def loop_of_patches(view):
 
 
 def dali_file_reader(data):
-    """DALI alone: its file reader, its random operators, the same changes, as its user would write them."""
+    """DALI alone: its file reader, its random operators, the same changes, as its user would write
+    them."""
     from nvidia.dali import fn, pipeline_def, types
 
     cuda = data.device == "cuda"
@@ -173,8 +197,13 @@ def dali_file_reader(data):
         image = fn.decoders.image(encoded, device="mixed" if cuda else "cpu", output_type=types.RGB)
         views = []
         for _ in range(2):
-            view = fn.random_resized_crop(image, size=data.view_size, random_area=(0.2, 1.0), antialias=True)
-            jitter, gray = fn.random.coin_flip(probability=0.8, dtype=types.BOOL), fn.random.coin_flip(probability=0.2, dtype=types.BOOL)
+            view = fn.random_resized_crop(
+                image, size=data.view_size, random_area=(0.2, 1.0), antialias=True
+            )
+            jitter, gray = (
+                fn.random.coin_flip(probability=0.8, dtype=types.BOOL),
+                fn.random.coin_flip(probability=0.2, dtype=types.BOOL),
+            )
             if jitter:
                 view = fn.color_twist(
                     view,
@@ -199,12 +228,19 @@ def dali_file_reader(data):
             )
         return tuple(views)
 
-    pipe = two_views(batch_size=data.batch_size, num_threads=data.threads, device_id=0 if cuda else None, prefetch_queue_depth=2, seed=0)
+    pipe = two_views(
+        batch_size=data.batch_size,
+        num_threads=data.threads,
+        device_id=0 if cuda else None,
+        prefetch_queue_depth=2,
+        seed=0,
+    )
     pipe.build()
     batches = pipe.epoch_size("reader") // data.batch_size
 
     def epoch(number):
-        for batch in range(batches + 1):  # two batches in flight, none beyond the epoch: it would be made on another contender's time
+        # two batches in flight, none beyond the epoch: it would be made on another contender's time
+        for batch in range(batches + 1):
             if batch < batches:
                 pipe.schedule_run()
             if batch:
@@ -225,9 +261,19 @@ def decode_only(data):
     @pipeline_def(exec_dynamic=True)
     def decoding():
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
-        return fn.decoders.image(encoded, device="mixed" if cuda else "cpu", output_type=types.RGB, adjust_orientation=False)
+        return fn.decoders.image(
+            encoded,
+            device="mixed" if cuda else "cpu",
+            output_type=types.RGB,
+            adjust_orientation=False,
+        )
 
-    pipe = decoding(batch_size=data.batch_size, num_threads=data.threads, device_id=0 if cuda else None, prefetch_queue_depth=1)
+    pipe = decoding(
+        batch_size=data.batch_size,
+        num_threads=data.threads,
+        device_id=0 if cuda else None,
+        prefetch_queue_depth=1,
+    )
     pipe.build()
 
     def epoch(number):
@@ -245,7 +291,9 @@ def decode_only(data):
 def copy_of_ready_tensors(data):
     """The limit: two views' worth of memory copied, nothing made."""
     dtype = torch.float16 if data.device == "cuda" else torch.float32
-    ready = torch.zeros(data.batch_size, 3, data.view_size, data.view_size, dtype=dtype, device=data.device)
+    ready = torch.zeros(
+        data.batch_size, 3, data.view_size, data.view_size, dtype=dtype, device=data.device
+    )
     ready = ready.to(memory_format=torch.channels_last)
 
     def epoch(number):
@@ -260,7 +308,8 @@ def copy_of_ready_tensors(data):
 
 
 def ffcv(data):
-    """FFCV's Loader on the same .beton file, two views: its crop, flip, brightness, contrast, saturation; it has no hue, gray or blur."""
+    """FFCV's Loader on the same .beton file, two views: its crop, flip, brightness, contrast,
+    saturation; it has no hue, gray or blur."""
     return _InProcess(_ffcv_epochs, data.reader.path, data.batch_size, data.view_size, data.threads)
 
 
@@ -309,7 +358,10 @@ def _ffcv_epochs(path, batch_size, size, threads):
 
 
 class _InProcess:
-    """A contender in a process of its own, which measures itself: FFCV's libraries and ours do not share one well."""
+    """A contender in a process of its own, which measures itself:
+
+    FFCV's libraries and ours do not share one well.
+    """
 
     def __init__(self, build, *arguments):
         context = multiprocessing.get_context("spawn")
@@ -322,7 +374,9 @@ class _InProcess:
         """(images, seconds, CPU seconds) of an epoch."""
         self._pipe.send(number)
         if not self._pipe.poll(wait_s):
-            raise TimeoutError(f"Waited {wait_s} s for an epoch of the loader in process {self._process.pid}.")
+            raise TimeoutError(
+                f"Waited {wait_s} s for an epoch of the loader in process {self._process.pid}."
+            )
         answer = self._pipe.recv()
         if isinstance(answer, str):
             raise RuntimeError(answer)

@@ -1,4 +1,5 @@
-"""How the benchmarks measure: contenders in turn, times of the device, and the rate of one large matrix product to compare with."""
+"""How the benchmarks measure: contenders in turn, times of the device, and the rate of one large
+matrix product to compare with."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def take_turns(runners, rounds, device):
 
 
 def times_of(times, base):
-    """How many times as long as `base` something took: the median over rounds in which both ran, so that a machine's drift cancels."""
+    """How many times as long as `base` something took: the median over rounds in which both ran, so
+    that a machine's drift cancels."""
     return statistics.median(each / other for each, other in zip(times, base, strict=True))
 
 
@@ -43,7 +45,8 @@ def milliseconds(runner, device):
 
 
 def in_cuda_graph(runner):
-    """A function that replays what one call of `runner` starts on the GPU; RuntimeError if that cannot be captured."""
+    """A function that replays what one call of `runner` starts on the GPU; RuntimeError if that
+    cannot be captured."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -64,7 +67,8 @@ def figures_of(times):
 
 
 def flops_per_ms(device):
-    """Floating-point operations a millisecond of one large matrix product in the benchmark's dtype."""
+    """Floating-point operations a millisecond of one large matrix product in the benchmark's
+    dtype."""
     size = 8192 if device == "cuda" else 1024
     a, b, _ = unit_rows(device, size, 1, size)
     times = take_turns({"matmul": lambda: a @ b.t()}, 7, device)["matmul"]
@@ -72,10 +76,16 @@ def flops_per_ms(device):
 
 
 def unit_rows(device, rows, count, dim):
-    """Random rows of unit length in the benchmark's dtype, three matrices of `dim` columns: `rows`, `rows` and `count` of them."""
+    """Random rows of unit length in the benchmark's dtype, three matrices of `dim` columns:
+
+    `rows`, `rows` and `count` of them.
+    """
     g = torch.Generator().manual_seed(0)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return [normalize(torch.randn(size, dim, generator=g), dim=1).to(device, dtype) for size in (rows, rows, count)]
+    return [
+        normalize(torch.randn(size, dim, generator=g), dim=1).to(device, dtype)
+        for size in (rows, rows, count)
+    ]
 
 
 def dtype_name(device):

@@ -1,4 +1,5 @@
-"""fastneg bench order: how fast samples come from a disk, by the order in which they are asked for, of a set larger than memory."""
+"""fastneg bench order: how fast samples come from a disk, by the order in which they are asked for,
+of a set larger than memory."""
 
 from __future__ import annotations
 
@@ -32,9 +33,11 @@ class _Reading:
 
     order: str
     announced: bool = True
-    """Whether they are announced ahead (WILLNEED), as the loaders do it; else each page fault waits for the disk."""
+    """Whether they are announced ahead (WILLNEED), as the loaders do it; else each page fault waits
+    for the disk."""
     advice: int | None = None
-    """What the kernel is told of the mapping: without a word, a page fault reads as much around as the device's read-ahead says."""
+    """What the kernel is told of the mapping: without a word, a page fault reads as much around as
+    the device's read-ahead says."""
 
 
 READINGS = {
@@ -47,22 +50,30 @@ READINGS = {
 
 
 def bench_order(rounds=3, gigabytes=1.0, batch_size=256, folder="."):
-    """Yield one row per size of the samples and contender: images/s and MB/s of reading every byte, and the ratio to random order.
+    """Yield one row per size of the samples and contender: images/s and MB/s of reading every byte,
+    and the ratio to random order.
 
-    The file lies in `folder`, so that a disk of one's choice is measured, holds random bytes, and is dropped from the page cache before
-    each epoch; `resident_share` is what stayed nevertheless. No image is decoded. A set larger than memory is had by dropping, after each
-    batch and outside of the time, all that was read but what is announced and not used yet. on_demand is how a reader goes that maps
-    the file and announces nothing. The pread contenders are the limits of the disk: blocks of 8 MiB in sequence, and those of the samples
-    at random, by one and by 16 threads.
+    The file lies in `folder`, so that a disk of one's choice is measured, holds random bytes, and
+    is dropped from the page cache before each epoch; `resident_share` is what stayed nevertheless.
+    No image is decoded. A set larger than memory is had by dropping, after each batch and outside
+    of the time, all that was read but what is announced and not used yet. on_demand is how a reader
+    goes that maps the file and announces nothing. The pread contenders are the limits of the disk:
+    blocks of 8 MiB in sequence, and those of the samples at random, by one and by 16 threads.
     """
     for sample_bytes in SAMPLE_BYTES:
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             path = Path(temporary) / "order.beton"
             count = max(batch_size, int(gigabytes * 1e9 / sample_bytes))
             _write(path, count, sample_bytes)
-            contenders = {name: partial(_read, path, reading, batch_size) for name, reading in READINGS.items()}
+            contenders = {
+                name: partial(_read, path, reading, batch_size)
+                for name, reading in READINGS.items()
+            }
             contenders["pread_sequential"] = partial(_pread, path, sample_bytes, 1, True)
-            contenders |= {f"pread_random_{threads}": partial(_pread, path, sample_bytes, threads, False) for threads in (1, 16)}
+            contenders |= {
+                f"pread_random_{threads}": partial(_pread, path, sample_bytes, threads, False)
+                for threads in (1, 16)
+            }
             rates, resident = {name: [] for name in contenders}, {name: [] for name in contenders}
             for number in range(rounds):
                 for name, contender in contenders.items():
@@ -97,14 +108,20 @@ def _write(path, count, sample_bytes):
 
 
 def _read(path, reading, batch_size, epoch):
-    """(bytes, seconds) of the batches of an epoch, opening the file included, as the loaders do it: announced ahead, then touched."""
+    """(bytes, seconds) of the batches of an epoch, opening the file included, as the loaders do it:
+    announced ahead, then touched."""
     began = time.perf_counter()
     with BetonReader(path) as reader:
         pages = reader.pages if reading.order == "page" else None
         drawn = EpochOrder(len(reader), batch_size, order=reading.order, pages=pages, seed=1)
         if reading.advice is not None:
             reader._map.madvise(reading.advice)
-        seconds, pending, size, touched = time.perf_counter() - began, np.zeros(len(reader), bool), 0, 0
+        seconds, pending, size, touched = (
+            time.perf_counter() - began,
+            np.zeros(len(reader), bool),
+            0,
+            0,
+        )
         for iteration in range(drawn.iterations):
             began = time.perf_counter()
             if reading.announced:
@@ -128,13 +145,17 @@ def _read(path, reading, batch_size, epoch):
 
 
 def _forget(path, reader, pending):
-    """Drop the file from the page cache, but for these samples: those of a set larger than memory do not stay."""
+    """Drop the file from the page cache, but for these samples: those of a set larger than memory
+    do not stay."""
     reader._map.madvise(mmap.MADV_DONTNEED)  # what is mapped is not dropped
-    start, stop = (np.sort(np.asarray(places)[pending]) for places in (reader._main.start, reader._main.stop))
+    start, stop = (
+        np.sort(np.asarray(places)[pending]) for places in (reader._main.start, reader._main.stop)
+    )
     gaps = np.stack([np.append(0, stop), np.append(start, os.path.getsize(path))], 1)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        for first, last in gaps[gaps[:, 1] - gaps[:, 0] >= mmap.PAGESIZE].tolist():  # pages that a gap covers in part are kept
+        # pages that a gap covers in part are kept
+        for first, last in gaps[gaps[:, 1] - gaps[:, 0] >= mmap.PAGESIZE].tolist():
             os.posix_fadvise(descriptor, first, last - first, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
@@ -149,11 +170,15 @@ def _pread(path, sample_bytes, threads, in_sequence, epoch):
         places = np.random.default_rng(epoch).permutation(places)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL if in_sequence else os.POSIX_FADV_RANDOM)
+        os.posix_fadvise(
+            descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL if in_sequence else os.POSIX_FADV_RANDOM
+        )
         began, done = time.perf_counter(), 0
         with ThreadPoolExecutor(threads) as pool:
             for part in np.array_split(places, max(1, len(places) // 1024)):
-                done += sum(pool.map(lambda place: len(os.pread(descriptor, block, place)), part.tolist()))
+                done += sum(
+                    pool.map(lambda place: len(os.pread(descriptor, block, place)), part.tolist())
+                )
                 if time.perf_counter() - began > MOST_S:
                     break
         return done, time.perf_counter() - began
@@ -162,7 +187,8 @@ def _pread(path, sample_bytes, threads, in_sequence, epoch):
 
 
 def _read_ahead_kb(path):
-    """How far the kernel reads around a page fault on the file's disk, or None where it does not say."""
+    """How far the kernel reads around a page fault on the file's disk, or None where it does not
+    say."""
     device = os.stat(path).st_dev
     disk = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
     for folder in (disk, disk.parent):  # a partition has none of its own
@@ -191,6 +217,8 @@ def resident_share(path):
             pages = np.zeros(-(-size // mmap.PAGESIZE), np.uint8)
             address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
             libc = ctypes.CDLL(None, use_errno=True)
-            if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.c_void_p(pages.ctypes.data)):
+            if libc.mincore(
+                ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.c_void_p(pages.ctypes.data)
+            ):
                 raise OSError(ctypes.get_errno(), "mincore cannot say what is in memory")
     return float((pages & 1).mean())

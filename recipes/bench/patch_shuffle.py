@@ -17,19 +17,25 @@ PATCH_SHAPES = {"cpu": ((32, 2, 64), (32, 2, 224)), "cuda": ((256, 1, 224), (512
 
 
 def bench_patch_shuffle(shapes=None, rounds=7):
-    """Yield a row per shape and contender for channels_last images (N, 3, H, H) and M copies with patches of H/14 to H/3 pixels.
+    """Yield a row per shape and contender for channels_last images (N, 3, H, H) and M copies with
+    patches of H/14 to H/3 pixels.
 
-    share_of_floor compares with a plain copy that writes as many bytes: the images read once a copy, at this run's rate.
+    share_of_floor compares with a plain copy that writes as many bytes: the images read once a
+    copy, at this run's rate.
     """
     device = bench_device()
     for rows, copies, size in shapes or PATCH_SHAPES[device]:
-        images = torch.randn(rows, 3, size, size, device=device).to(memory_format=torch.channels_last)
+        images = torch.randn(rows, 3, size, size, device=device).to(
+            memory_format=torch.channels_last
+        )
         if device == "cuda":
             images = images.bfloat16()
         offsets, sides = draw_patches(images.shape, copies, (size // 14, size // 3), images.device)
         out = patch_shuffle(images, offsets, sides)
         runners = {
-            "fastneg": lambda images=images, offsets=offsets, sides=sides, out=out: patch_shuffle(images, offsets, sides, out=out),
+            "fastneg": lambda images=images, offsets=offsets, sides=sides, out=out: patch_shuffle(
+                images, offsets, sides, out=out
+            ),
             "copy": lambda images=images, out=out: out.copy_(images[:, None].expand_as(out)),
         }
         where = offsets.tolist(), sides.tolist()
@@ -61,4 +67,6 @@ def _slices(images, offsets, sides, out):
                 for left in range(0, width, p):
                     y, x = offsets[n][m][top // p][left // p]
                     rows, columns = min(p, height - top), min(p, width - left)
-                    out[n, m, :, top : top + rows, left : left + columns] = images[n, :, y : y + rows, x : x + columns]
+                    out[n, m, :, top : top + rows, left : left + columns] = images[
+                        n, :, y : y + rows, x : x + columns
+                    ]

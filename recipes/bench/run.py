@@ -47,7 +47,8 @@ PLOTS = {"info_nce": bench_info_nce.plot_info_nce, "loader": bench_loader.plot_l
 
 
 def run_bench(config):
-    """Print the rows as they come, and write them as JSON lines if asked to; 1 if a benchmark gave none."""
+    """Print the rows as they come, and write them as JSON lines if asked to; 1 if a benchmark gave
+    none."""
     outputs = bench_outputs(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = environment(device)
@@ -57,12 +58,16 @@ def run_bench(config):
     )
     rows = []
     for name in BENCHES if config.name == "all" else [config.name]:
-        for row in BENCHES[name](**{option: getattr(config, option) for option in OPTIONS.get(name, ())}):
+        for row in BENCHES[name](
+            **{option: getattr(config, option) for option in OPTIONS.get(name, ())}
+        ):
             rows.append(row)
             print("  ".join(f"{field}={_short(value)}" for field, value in row.items()), flush=True)
     origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}
     if config.json:
-        lines = [json.dumps({**row, **origin, "versions": where["versions"]}) + "\n" for row in rows]
+        lines = [
+            json.dumps({**row, **origin, "versions": where["versions"]}) + "\n" for row in rows
+        ]
         _write(outputs["--json"], lambda file: file.write("".join(lines).encode()))
     if config.csv:
         versions = {f"{name}_version": version for name, version in where["versions"].items()}

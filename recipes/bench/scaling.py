@@ -1,4 +1,5 @@
-"""fastneg bench scaling: how training scales over processes: measured on this machine's cores, and modelled for GPUs and machines.
+"""fastneg bench scaling: how training scales over processes: measured on this machine's cores, and
+modelled for GPUs and machines.
 
 Legend: N batch of a process, G processes, D feature dimension.
 """
@@ -28,16 +29,21 @@ MODELLED = (1, 2, 4, 8, 16, 32, 64)
 TIMEOUT_S = 600
 
 
-def bench_scaling(inside_gb_s, between_gb_s, latency_us, config=None, processes=None, rounds=9, turns=3):
-    """Yield measured rows (gloo processes of one thread each, weak scaling), then modelled ones up to 64 processes, 8 a machine.
+def bench_scaling(
+    inside_gb_s, between_gb_s, latency_us, config=None, processes=None, rounds=9, turns=3
+):
+    """Yield measured rows (gloo processes of one thread each, weak scaling), then modelled ones up
+    to 64 processes, 8 a machine.
 
-    The model is put beside the measured rows too, with the bandwidth that gloo reached in the same run.
+    The model is put beside the measured rows too, with the bandwidth that gloo reached in the same
+    run.
 
     Args:
         inside_gb_s, between_gb_s, latency_us: of the links that the model assumes, as in `Links`.
         config: what is trained; its batch_size is that of one process.
         processes: how many to measure; None: 1, 2, 4 … up to the cores of this machine.
-        rounds, turns: steps measured of each number of processes in a turn, and turns: in each, all numbers come one after the other.
+        rounds, turns: steps measured of each number of processes in a turn, and turns: in each, all
+            numbers come one after the other.
     """
     device = bench_device()
     config = config or _config(device)
@@ -49,7 +55,10 @@ def bench_scaling(inside_gb_s, between_gb_s, latency_us, config=None, processes=
     for gpus in MODELLED:
         machines = -(-gpus // GPUS_PER_MACHINE)
         given = {"inside_gb_s": inside_gb_s, "between_gb_s": between_gb_s, "latency_us": latency_us}
-        yield _row(config, device, "modelled", gpus, machines, predict(step, links, gpus, machines)) | given
+        yield (
+            _row(config, device, "modelled", gpus, machines, predict(step, links, gpus, machines))
+            | given
+        )
     for number, assumption in enumerate(ASSUMPTIONS, 1):
         yield {"bench": "scaling", "contender": f"assumption {number}", "note": assumption}
 
@@ -61,9 +70,19 @@ def _config(device):
 
 
 def _row(config, device, contender, processes, machines, figures):
-    common = {"bench": "scaling", "contender": contender, "device": device, "backbone": config.backbone, "image_size": config.image_size}
+    common = {
+        "bench": "scaling",
+        "contender": contender,
+        "device": device,
+        "backbone": config.backbone,
+        "image_size": config.image_size,
+    }
     common |= {"N": config.batch_size, "processes": processes, "machines": machines}
-    return {**common, **figures, "samples_per_s": 1000 * processes * config.batch_size / figures["step_ms"]}
+    return {
+        **common,
+        **figures,
+        "samples_per_s": 1000 * processes * config.batch_size / figures["step_ms"],
+    }
 
 
 def _powers_of_two(most):
@@ -71,28 +90,39 @@ def _powers_of_two(most):
 
 
 def measure_step(contender, rounds):
-    """The `Step` of one process: its time and that of its backward pass, measured; its bytes, counted."""
+    """The `Step` of one process: its time and that of its backward pass, measured; its bytes,
+    counted."""
     config, trainer = contender.config, contender.trainer
     times = [milliseconds(contender, trainer.device.type) for _ in range(rounds + 1)][1:]
-    gradients = sum(parameter.numel() * parameter.element_size() for parameter in trainer.optimizer.parameters)
+    gradients = sum(
+        parameter.numel() * parameter.element_size() for parameter in trainer.optimizer.parameters
+    )
     keys = 4 * config.batch_size // trainer.world.size * config.feature_dim
     return Step(statistics.median(times), backward_ms(contender), gradients, keys)
 
 
-# --- measured on this machine --------------------------------------------------------------------------------------------------
+# --- measured on this machine ---------------------------------------------------------------------
 
 
 def _measured_rows(config, processes, rounds, turns):
     found = {size: [] for size in processes}
     for turn in range(turns):
-        for size in processes if turn % 2 == 0 else processes[::-1]:  # a drift of the machine's speed then cancels
+        # a drift of the machine's speed then cancels
+        for size in processes if turn % 2 == 0 else processes[::-1]:
             with tempfile.TemporaryDirectory() as folder:
-                data = bench_data(Path(folder), 2 * size * config.batch_size, config.image_size, "cpu")
+                data = bench_data(
+                    Path(folder), 2 * size * config.batch_size, config.image_size, "cpu"
+                )
                 found[size].append(_run_processes(config, size, data, Path(folder), rounds))
     alone = [step for step, _ in found[processes[0]]]
     for size, runs in found.items():
-        efficiency = 1 / times_of([step.step_ms for step, _ in runs], [step.step_ms for step in alone])
-        figures = {"step_ms": statistics.median(step.step_ms for step, _ in runs), "efficiency": efficiency}
+        efficiency = 1 / times_of(
+            [step.step_ms for step, _ in runs], [step.step_ms for step in alone]
+        )
+        figures = {
+            "step_ms": statistics.median(step.step_ms for step, _ in runs),
+            "efficiency": efficiency,
+        }
         row = _row(config, "cpu", "measured (gloo)", size, 1, figures)
         if size > 1:
             modelled = [
@@ -101,18 +131,26 @@ def _measured_rows(config, processes, rounds, turns):
                 for first, (_, bandwidth) in zip(alone, runs, strict=True)
             ]
             row |= {"gloo_gb_s": statistics.median(bandwidth for _, bandwidth in runs)}
-            row |= {"modelled_efficiency": statistics.median(each["efficiency"] for each in modelled)}
+            row |= {
+                "modelled_efficiency": statistics.median(each["efficiency"] for each in modelled)
+            }
         yield row
 
 
 def _run_processes(config, size, data, folder, rounds):
-    """(`Step` of the slowest of `size` processes, GB/s of an all-reduce of the gradients' bytes)."""
+    """(`Step` of the slowest of `size` processes, GB/s of an all-reduce of the gradients'
+    bytes)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    workers = [context.Process(target=_work, args=(config, rank, size, port, data, folder, rounds, results)) for rank in range(size)]
+    workers = [
+        context.Process(
+            target=_work, args=(config, rank, size, port, data, folder, rounds, results)
+        )
+        for rank in range(size)
+    ]
     for worker in workers:
         worker.start()
     try:
@@ -122,11 +160,19 @@ def _run_processes(config, size, data, folder, rounds):
     finally:
         for worker in workers:
             worker.kill()
-    return max((step for step, _ in found), key=lambda step: step.step_ms), min(bandwidth for _, bandwidth in found)
+    return max((step for step, _ in found), key=lambda step: step.step_ms), min(
+        bandwidth for _, bandwidth in found
+    )
 
 
 def _work(config, rank, size, port, data, folder, rounds, results):
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(size),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
     torch.set_num_threads(1)
     world = distributed.start("cpu")
     try:
@@ -140,7 +186,8 @@ def _work(config, rank, size, port, data, folder, rounds, results):
 
 
 def _all_reduce_gb_s(count, size, rounds):
-    """What each process sends in a ring all-reduce of so many bytes, over the time that it takes."""
+    """What each process sends in a ring all-reduce of so many bytes, over the time that it
+    takes."""
     if size == 1:
         return float("inf")
     values = torch.zeros(count // 4)

@@ -23,7 +23,8 @@ class Step:
     gathered_bytes: int
     """What each process contributes to gathers that nothing hides: its keys."""
     exchanged_bytes: int = 0
-    """What each process sends to others before the key pass: images of shuffled batch normalisation."""
+    """What each process sends to others before the key pass: images of shuffled batch
+    normalisation."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,13 @@ class Links:
 
 
 ASSUMPTIONS = (
-    "every process does the measured step on its own part of the batch (weak scaling), and none is slower than another",
-    "gradients: ring all-reduce, each process sends 2 (G - 1) / G of the bytes, at the slowest link of the ring",
+    "every process does the measured step on its own part of the batch (weak scaling), and none "
+    "is slower than another",
+    "gradients: ring all-reduce, each process sends 2 (G - 1) / G of the bytes, at the slowest "
+    "link of the ring",
     "the reduction hides behind all of the backward pass but its last bucket (25 MiB)",
-    "keys: all-gather, each process receives G - 1 parts; images of shuffled batch normalisation: all-to-all, (G - 1) / G of them leave",
+    "keys: all-gather, each process receives G - 1 parts; images of shuffled batch normalisation: "
+    "all-to-all, (G - 1) / G of them leave",
     "neither of these two hides behind anything",
     "a loader that keeps up on every process",
 )
@@ -53,21 +57,35 @@ def predict(step, links, gpus, machines=1):
     """The time of a step on `gpus` processes over `machines` machines.
 
     Returns:
-        dict: step_ms, reduce_ms (of which exposed_ms does not hide), gather_ms, exchange_ms, efficiency (of one process alone, 0 to 1).
+        dict: step_ms, reduce_ms (of which exposed_ms does not hide), gather_ms, exchange_ms,
+            efficiency (of one process alone, 0 to 1).
     Raises:
         ValueError: processes do not divide over the machines.
     """
     if gpus < 1 or machines < 1 or gpus % machines:
-        raise ValueError(f"{counted(gpus, 'process')} on {machines} machines: a multiple was expected.")
+        raise ValueError(
+            f"{counted(gpus, 'process')} on {machines} machines: a multiple was expected."
+        )
     if gpus == 1:
-        return {"step_ms": step.step_ms, "reduce_ms": 0.0, "exposed_ms": 0.0, "gather_ms": 0.0, "exchange_ms": 0.0, "efficiency": 1.0}
-    per_ms = 1e6 * (links.inside_gb_s if machines == 1 else min(links.inside_gb_s, links.between_gb_s))
+        return {
+            "step_ms": step.step_ms,
+            "reduce_ms": 0.0,
+            "exposed_ms": 0.0,
+            "gather_ms": 0.0,
+            "exchange_ms": 0.0,
+            "efficiency": 1.0,
+        }
+    per_ms = 1e6 * (
+        links.inside_gb_s if machines == 1 else min(links.inside_gb_s, links.between_gb_s)
+    )
     hop_ms, share = links.latency_us / 1000, (gpus - 1) / gpus
     reduce_ms = 2 * share * step.gradient_bytes / per_ms + 2 * (gpus - 1) * hop_ms
     last_ms = 2 * share * min(BUCKET_BYTES, step.gradient_bytes) / per_ms + 2 * (gpus - 1) * hop_ms
     exposed_ms = max(last_ms, reduce_ms - step.backward_ms)
     gather_ms = (gpus - 1) * (step.gathered_bytes / per_ms + hop_ms)
-    exchange_ms = share * step.exchanged_bytes / per_ms + (gpus - 1) * hop_ms if step.exchanged_bytes else 0.0
+    exchange_ms = (
+        share * step.exchanged_bytes / per_ms + (gpus - 1) * hop_ms if step.exchanged_bytes else 0.0
+    )
     total = step.step_ms + exposed_ms + gather_ms + exchange_ms
     return {
         "step_ms": total,

@@ -1,6 +1,8 @@
-"""fastneg bench step: samples/s of whole training steps, with each feature switched off in turn, beside a plain PyTorch step.
+"""fastneg bench step: samples/s of whole training steps, with each feature switched off in turn,
+beside a plain PyTorch step.
 
-A step here is the trainer's own `train_step`: negatives, both encoders, loss, backward, optimizer, momentum update, enqueue.
+A step here is the trainer's own `train_step`: negatives, both encoders, loss, backward, optimizer,
+momentum update, enqueue.
 Legend: N batch, M negatives per query, K queue.
 """
 
@@ -22,7 +24,14 @@ from fastneg.data import stencils
 from fastneg.data.encode.encode import encode_samples
 from fastneg.negatives import make_negatives
 from fastneg.recipes.bench.loader import photos
-from fastneg.recipes.bench.measuring import bench_device, figures_of, flops_per_ms, milliseconds, take_turns, times_of
+from fastneg.recipes.bench.measuring import (
+    bench_device,
+    figures_of,
+    flops_per_ms,
+    milliseconds,
+    take_turns,
+    times_of,
+)
 from fastneg.recipes.bench.plain_moco import PlainMoCo, eager_info_nce, reallocating_update
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
 from fastneg.training.optim import GuardedSGD
@@ -30,14 +39,19 @@ from fastneg.training.trainer import Trainer
 
 
 def _settings(device):
-    """The configs that are measured: the demo's on a CPU; ResNet-18 and -50 at 224 px over a sweep of batches on a GPU."""
+    """The configs that are measured: the demo's on a CPU; ResNet-18 and -50 at 224 px over a sweep
+    of batches on a GPU."""
     if device == "cpu":
         yield tiny_cpu().replace(batch_size=128, threads=0)
-        yield tiny_cpu().replace(backbone="resnet18", image_size=64, eval_resize=64, patch_max=24, batch_size=32)
+        yield tiny_cpu().replace(
+            backbone="resnet18", image_size=64, eval_resize=64, patch_max=24, batch_size=32
+        )
         return
     for backbone, batches in (("resnet18", (256, 512)), ("resnet50", (64, 128, 256, 512))):
         for batch in batches:
-            yield moco_patch_in100().replace(backbone=backbone, batch_size=batch, queue_size=65536, lr_schedule="cosine_step")
+            yield moco_patch_in100().replace(
+                backbone=backbone, batch_size=batch, queue_size=65536, lr_schedule="cosine_step"
+            )
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,8 @@ class Variant:
 
 
 def _variants(device):
-    """{contender: Variant}: everything on, then each feature off in turn, then options that are off by default."""
+    """{contender: Variant}: everything on, then each feature off in turn, then options that are off
+    by default."""
     variants = {
         "fastneg": Variant(),
         "without_negatives": Variant({"negatives": "none"}),
@@ -78,12 +93,19 @@ class _LoopSGD(GuardedSGD):
         super().__init__(parameters, config)
         group = self.sgd.param_groups[0]
         self.sgd = torch.optim.SGD(
-            self.parameters, group["lr"], group["momentum"], weight_decay=group["weight_decay"], foreach=False, fused=False
+            self.parameters,
+            group["lr"],
+            group["momentum"],
+            weight_decay=group["weight_decay"],
+            foreach=False,
+            fused=False,
         )
 
     def step(self, lr):
         self.sgd.param_groups[0]["lr"] = lr
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in self.parameters], foreach=False)
+        norm = torch.nn.utils.get_total_norm(
+            [parameter.grad for parameter in self.parameters], foreach=False
+        )
         self.sgd.step()
         self.sgd.zero_grad(set_to_none=True)
         return norm
@@ -101,7 +123,10 @@ class Contender:
     """A trainer on a small data set, and one of its batches that stays on the device."""
 
     def __init__(self, config, variant, folder, data, stack, world=None):
-        self.config, self.variant = config.replace(data=str(data), out=str(folder), resume="never", **variant.changes), variant
+        self.config, self.variant = (
+            config.replace(data=str(data), out=str(folder), resume="never", **variant.changes),
+            variant,
+        )
         world = world or distributed.World(0, 1, torch.device(bench_device()))
         self.trainer = Trainer(self.config, world, stack)
         if variant.prepare:
@@ -109,7 +134,9 @@ class Contender:
         self.trainer.model.train()
         self.batch = next(iter(self.trainer.loader.epoch(0)))
         if variant.prepare is _contiguous:
-            self.batch = self.batch._replace(query=self.batch.query.contiguous(), key=self.batch.key.contiguous())
+            self.batch = self.batch._replace(
+                query=self.batch.query.contiguous(), key=self.batch.key.contiguous()
+            )
 
     def __call__(self):
         with self._patched():
@@ -124,7 +151,8 @@ class Contender:
             yield
 
     def epoch(self, number):
-        """(samples/s, share of the time spent waiting for data) of one epoch through the loader, its first two batches left out."""
+        """(samples/s, share of the time spent waiting for data) of one epoch through the loader,
+        its first two batches left out."""
         waited, began, count = 0.0, None, 0
         batches = self.trainer.loader.epoch(number)
         with contextlib.closing(batches):
@@ -147,8 +175,9 @@ class Contender:
 def bench_step(settings=None, rounds=15, images=None, only=None):
     """Yield a row per config and contender.
 
-    step: ready tensors; epoch: the same step fed by the loader, with the share of time in which the host waited for data. flops_utilisation
-    is the share of the rate of one large matrix product of this run that the multiplications of the networks' passes reach.
+    step: ready tensors; epoch: the same step fed by the loader, with the share of time in which the
+    host waited for data. flops_utilisation is the share of the rate of one large matrix product of
+    this run that the multiplications of the networks' passes reach.
 
     Args:
         settings: configs to measure; None: those of this device.
@@ -159,9 +188,18 @@ def bench_step(settings=None, rounds=15, images=None, only=None):
     device = bench_device()
     for config in settings or _settings(device):
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            data = bench_data(Path(folder), images or 8 * config.batch_size, config.image_size, device)
-            wanted = {name: variant for name, variant in _variants(device).items() if only is None or name in only}
-            contenders = {name: Contender(config, variant, Path(folder) / name, data, stack) for name, variant in wanted.items()}
+            data = bench_data(
+                Path(folder), images or 8 * config.batch_size, config.image_size, device
+            )
+            wanted = {
+                name: variant
+                for name, variant in _variants(device).items()
+                if only is None or name in only
+            }
+            contenders = {
+                name: Contender(config, variant, Path(folder) / name, data, stack)
+                for name, variant in wanted.items()
+            }
             yield from _rows(device, config, contenders, rounds, only)
 
 
@@ -172,12 +210,27 @@ def _rows(device, config, contenders, rounds, only):
     times = take_turns(runners, rounds, device)
     peaks = {name: _peak_mib(runner, device) for name, runner in runners.items()}
     flops, rate = _flops(ours), flops_per_ms(device)
-    common = {"bench": "step", "device": device, "backbone": config.backbone, "image_size": config.image_size, "N": config.batch_size}
+    common = {
+        "bench": "step",
+        "device": device,
+        "backbone": config.backbone,
+        "image_size": config.image_size,
+        "N": config.batch_size,
+    }
     common |= {"M": config.negatives_per_query, "K": config.queue_size}
     for name in runners:
         found = figures_of(times[name])
-        row = {**common, "measured": "step", "contender": name, **found, "samples_per_s": 1000 * config.batch_size / found["ms_median"]}
-        row |= {"times_of_fastneg": times_of(times[name], times["fastneg"]), "peak_mib": peaks[name]}
+        row = {
+            **common,
+            "measured": "step",
+            "contender": name,
+            **found,
+            "samples_per_s": 1000 * config.batch_size / found["ms_median"],
+        }
+        row |= {
+            "times_of_fastneg": times_of(times[name], times["fastneg"]),
+            "peak_mib": peaks[name],
+        }
         if name == "fastneg":
             row["flops_utilisation"] = flops / found["ms_median"] / rate
         yield row
@@ -185,12 +238,18 @@ def _rows(device, config, contenders, rounds, only):
 
 
 def _epochs(ours, rounds):
-    """Figures of epochs through the loader, each beside as many steps on a ready batch, right after it."""
+    """Figures of epochs through the loader, each beside as many steps on a ready batch, right after
+    it."""
     found = []
     for number in range(1, 1 + rounds):
         samples, waits = ours.epoch(number)
         steps = len(ours.trainer.loader) - 2
-        alone = milliseconds(lambda steps=steps: [ours() for _ in range(steps)], ours.trainer.device.type) / steps
+        alone = (
+            milliseconds(
+                lambda steps=steps: [ours() for _ in range(steps)], ours.trainer.device.type
+            )
+            / steps
+        )
         found.append((samples, waits, samples * alone / 1000 / ours.config.batch_size))
     samples, waits, shares = map(statistics.median, zip(*found, strict=True))
     return {"samples_per_s": samples, "data_wait_share": waits, "share_of_step_alone": shares}
@@ -207,11 +266,18 @@ def _plain(ours):
 
 
 def _flops(contender):
-    """Floating-point operations of one step: those that PyTorch counts (convolutions and products), and the loss's 4 N (K + M) D."""
+    """Floating-point operations of one step: those that PyTorch counts (convolutions and products),
+    and the loss's 4 N (K + M) D."""
     config = contender.config
     with FlopCounterMode(display=False) as counter:
         contender()
-    return counter.get_total_flops() + 4 * config.batch_size * (config.queue_size + config.negatives_per_query) * config.feature_dim
+    return (
+        counter.get_total_flops()
+        + 4
+        * config.batch_size
+        * (config.queue_size + config.negatives_per_query)
+        * config.feature_dim
+    )
 
 
 def _peak_mib(runner, device):
@@ -232,7 +298,9 @@ def bench_data(folder, count, size, device):
     """A .beton file of JPEGs: photographs' weight for a GPU, small stencils for a CPU."""
     path = folder / "bench.beton"
     if device == "cuda":
-        samples = ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(photos(count)))
+        samples = (
+            (data, {"label": label}, f"{i}") for i, (data, label) in enumerate(photos(count))
+        )
         encode_samples(path, samples)
     else:
         stencils.write_beton(stencils.StencilsSpec(size=max(64, size)), "train", count, path)

@@ -1,4 +1,5 @@
-"""What a texture keeps of its image and what it loses, in figures: colours, spectrum, patches; and probes for shape and texture.
+"""What a texture keeps of its image and what it loses, in figures: colours, spectrum, patches; and
+probes for shape and texture.
 
 Legend: N images, H W pixels, P patches.
 """
@@ -16,7 +17,10 @@ SPECTRUM_BINS = 24
 
 
 def colour_distance(image, other):
-    """Half the sum of differences between two joint colour histograms of 8×8×8 bins: 0 equal, 1 disjoint. (3, H, W) uint8 each."""
+    """Half the sum of differences between two joint colour histograms of 8×8×8 bins:
+
+    0 equal, 1 disjoint. (3, H, W) uint8 each.
+    """
     histograms = []
     for pixels in (image, other):
         bins = pixels.long() * COLOUR_BINS // 256
@@ -26,13 +30,15 @@ def colour_distance(image, other):
 
 
 def spectrum_distance(image, other):
-    """Mean difference in dB between two radial power spectra of the luma, over bins of equal width up to the Nyquist frequency."""
+    """Mean difference in dB between two radial power spectra of the luma, over bins of equal width
+    up to the Nyquist frequency."""
     one, two = (radial_spectrum(pixels) for pixels in (image, other))
     return float((one - two).abs().mean())
 
 
 def radial_spectrum(pixels):
-    """(SPECTRUM_BINS,) mean power in dB at each distance from frequency 0, which is left out; under a Hann window."""
+    """(SPECTRUM_BINS,) mean power in dB at each distance from frequency 0, which is left out; under
+    a Hann window."""
     luma = pixels.float().mean(0)
     height, width = luma.shape
     window = torch.hann_window(height, False)[:, None] * torch.hann_window(width, False)
@@ -48,8 +54,9 @@ def radial_spectrum(pixels):
 
 
 def patch_distance(image, other, count=256, generator=None):
-    """How far patches of `image` are from their nearest neighbour among all patches of `other`: mean over random patches of the root
-    mean square difference, in levels of 255. From a texture to its image: are its parts true? From image to texture: is any missing?
+    """How far patches of `image` are from their nearest neighbour among all patches of `other`:
+    mean over random patches of the root mean square difference, in levels of 255. From a texture to
+    its image: are its parts true? From image to texture: is any missing?
     """
     # Squares of float64, so that the distance of equal patches is 0 to many digits.
     unfold = lambda pixels: nn.functional.unfold(pixels[None].double() - 128, PATCH)[0].T
@@ -63,11 +70,18 @@ def patch_distance(image, other, count=256, generator=None):
 
 
 def train_probe(images, labels, classes, *, epochs=10, batch_size=64, lr=0.1, seed=0):
-    """A tiny residual network that was trained to tell the classes of images (N, 3, H, W) uint8 apart; in eval mode."""
+    """A tiny residual network that was trained to tell the classes of images (N, 3, H, W) uint8
+    apart; in eval mode."""
     torch.manual_seed(seed)
     backbone, width = build_backbone("resnet_tiny")
-    model = nn.Sequential(backbone, nn.Linear(width, classes)).train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    model = (
+        nn.Sequential(backbone, nn.Linear(width, classes))
+        .train()
+        .to(memory_format=torch.channels_last)
+    )
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
     steps, generator = epochs * (len(images) // batch_size), torch.Generator().manual_seed(seed)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     for _ in range(epochs):

@@ -1,4 +1,5 @@
-"""FFCV's own DatasetWriter, run so that it ends: images are decoded before, its processes are watched."""
+"""FFCV's own DatasetWriter, run so that it ends: images are decoded before, its processes are
+watched."""
 
 from __future__ import annotations
 
@@ -41,15 +42,18 @@ def _measure_files(names, folder):
 
 
 def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout):
-    """Run FFCV's DatasetWriter, for a holdout twice. It waits for ever for a worker that died: images are decoded first, its processes
-    watched.
+    """Run FFCV's DatasetWriter, for a holdout twice.
+
+    It waits for ever for a worker that died: images are decoded first, its processes watched.
 
     Returns:
         (images, bytes of them).
     """
     names, kept, largest = [sources.names[i] for i in order], ([], []), 0
     work = partial(_measure_files, folder=config.src)
-    measured = (found for chunk in in_order(work, chunks(names, CHUNK), config.workers) for found in chunk)
+    measured = (
+        found for chunk in in_order(work, chunks(names, CHUNK), config.workers) for found in chunk
+    )
     for name, i, found in zip(names, order, measured, strict=True):
         if isinstance(found, str):
             refuse_or_skip(config, name, found, done["skipped"])
@@ -60,12 +64,18 @@ def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout
         kept[holdout is not None and holdout.takes(label, key)].append((name, label))
         largest = max(largest, int(size[0] * scale) * int(size[1] * scale) * 3)
     if not kept[0]:
-        raise BetonError(f"none of the {counted(len(names), 'image')} in {config.src} can be used; the first: {done['skipped'][0]}.")
+        raise BetonError(
+            f"none of the {counted(len(names), 'image')} in {config.src} can be used; the first: "
+            f"{done['skipped'][0]}."
+        )
     page_size = PAGE_SIZE
     while page_size < largest:
         page_size *= 2
     if page_size > LARGEST_PAGE:
-        raise BetonError(f"the largest image has {counted(largest, 'byte')} of pixels, at most {LARGEST_PAGE} fit a page: give --max_side.")
+        raise BetonError(
+            f"the largest image has {counted(largest, 'byte')} of pixels, at most {LARGEST_PAGE} "
+            "fit a page: give --max_side."
+        )
     if holdout is not None:
         done["holdout"] = holdout.summary(held_out_path(out))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -75,25 +85,40 @@ def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout
         for (part, path), samples in zip(parts.items(), kept, strict=False):
             temporary, _ = stack.enter_context(temporary_file(path))
             chosen, labels = map(list, zip(*samples, strict=True))
-            run_ffcv(config, temporary, [str(Path(config.src) / name) for name in chosen], labels, page_size, progress)
+            run_ffcv(
+                config,
+                temporary,
+                [str(Path(config.src) / name) for name in chosen],
+                labels,
+                page_size,
+                progress,
+            )
             with BetonReader(temporary) as reader:
-                done["re_encoded"].update({"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())})
+                done["re_encoded"].update(
+                    {"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())}
+                )
                 written += int(reader.stored_bytes.sum())
             add_checksums(temporary)
             notes = {} if holdout is None else {"holdout": notes_of(config, out, part)}
-            finished.append((temporary, path, {"classes": sources.classes, "names": chosen, **origin, **notes}))
+            finished.append(
+                (temporary, path, {"classes": sources.classes, "names": chosen, **origin, **notes})
+            )
         publish(*((temporary, path, {**done, **sidecar}) for temporary, path, sidecar in finished))
     return sum(map(len, kept)), written
 
 
 def add_checksums(path):
-    """Put the CRC32s of its images into a file that FFCV wrote: a block before the allocation table, as `BetonWriter` has it.
+    """Put the CRC32s of its images into a file that FFCV wrote: a block before the allocation
+    table, as `BetonWriter` has it.
 
     The file must not be of a final name yet: it is damaged while it is changed.
     """
     with BetonReader(path) as reader:
         fields = reader.fields
-        checksums = {name: [zlib.crc32(reader.stored(i, name)) for i in range(len(reader))] for name in reader.image_fields}
+        checksums = {
+            name: [zlib.crc32(reader.stored(i, name)) for i in range(len(reader))]
+            for name in reader.image_fields
+        }
     with open(path, "r+b") as file:
         header = np.frombuffer(file.read(HEADER.itemsize), HEADER).copy()
         descriptors = np.frombuffer(file.read(len(fields) * DESCRIPTOR.itemsize), DESCRIPTOR).copy()
@@ -119,11 +144,25 @@ def run_ffcv(config, temporary, paths, labels, page_size, progress):
     workers = min(config.workers or default_workers(), len(paths))
     receiver, sender = context.Pipe(duplex=False)
     counter, shown = context.Array("q", 2), [0, 0]
-    with tempfile.TemporaryFile() as log:  # it has no name: nothing is left of it when this process is killed
-        settings = {"mode": config.ffcv_mode or "proportion", "max_side": config.max_side, "quality": config.quality, "seed": config.seed}
+    # it has no name: nothing is left of it when this process is killed
+    with tempfile.TemporaryFile() as log:
+        settings = {
+            "mode": config.ffcv_mode or "proportion",
+            "max_side": config.max_side,
+            "quality": config.quality,
+            "seed": config.seed,
+        }
         job = context.Process(
             target=_ffcv_job,
-            args=(sender, _Inherited(log.fileno()), str(temporary), _Images(paths, labels, counter, sender), settings, page_size, workers),
+            args=(
+                sender,
+                _Inherited(log.fileno()),
+                str(temporary),
+                _Images(paths, labels, counter, sender),
+                settings,
+                page_size,
+                workers,
+            ),
         )
         job.start()
         sender.close()
@@ -132,15 +171,20 @@ def run_ffcv(config, temporary, paths, labels, page_size, progress):
                 now = counter[:]
                 progress.advance(now[0] - shown[0], now[1] - shown[1])
                 shown = now
-            failure = receiver.recv() if receiver.poll(0) else f"it ended with exit code {job.exitcode}"
+            failure = (
+                receiver.recv() if receiver.poll(0) else f"it ended with exit code {job.exitcode}"
+            )
         except EOFError:  # the child closed its end, which it does only by dying
             failure = "it died"
         finally:
             _end(job)
         if failure is not None:
             lines = os.pread(log.fileno(), LARGEST_LOG, 0).decode("utf-8", "replace").splitlines()
-            said = [line for line in lines if line.strip() and "it/s" not in line]  # without FFCV's progress bar
-            raise BetonError(f"FFCV's writer failed: {failure}." + (f" It said: {said[-1]}" if said else ""))
+            # without FFCV's progress bar
+            said = [line for line in lines if line.strip() and "it/s" not in line]
+            raise BetonError(
+                f"FFCV's writer failed: {failure}." + (f" It said: {said[-1]}" if said else "")
+            )
 
 
 def _end(job):
@@ -169,7 +213,10 @@ def _inherited(descriptor):
 
 
 class _Images:
-    """The data set that FFCV's workers index. It reports what fails, since the writer would wait for ever."""
+    """The data set that FFCV's workers index.
+
+    It reports what fails, since the writer would wait for ever.
+    """
 
     def __init__(self, paths, labels, counter, failures):
         self._paths, self._labels, self._counter, self._failures = paths, labels, counter, failures
@@ -195,20 +242,31 @@ def _ffcv_job(messages, log, temporary, images, settings, page_size, workers):
     os.setsid()  # so that all its processes can be ended together
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     os.dup2(log.descriptor, 2)
-    multiprocessing.set_start_method("fork", force=True)  # as FFCV's writer is made for; each worker would import everything anew otherwise
+    # as FFCV's writer is made for; each worker would import everything anew otherwise
+    multiprocessing.set_start_method("fork", force=True)
     writer, watcher = None, _Watcher()
     try:
         from ffcv.fields import IntField, RGBImageField
         from ffcv.writer import DatasetWriter
 
-        np.random.seed(settings["seed"])  # FFCV draws from NumPy's global generator which images of "proportion" become JPEGs
-        image = RGBImageField(settings["mode"], max_resolution=settings["max_side"], jpeg_quality=settings["quality"])
-        writer = DatasetWriter(temporary, {"image": image, "label": IntField()}, page_size=page_size, num_workers=workers)
+        # FFCV draws from NumPy's global generator which images of "proportion" become JPEGs
+        np.random.seed(settings["seed"])
+        image = RGBImageField(
+            settings["mode"], max_resolution=settings["max_side"], jpeg_quality=settings["quality"]
+        )
+        writer = DatasetWriter(
+            temporary,
+            {"image": image, "label": IntField()},
+            page_size=page_size,
+            num_workers=workers,
+        )
         watcher.start()
         writer.from_indexed_dataset(images, chunksize=max(1, min(100, len(images) // workers)))
         messages.send(None)
     except ImportError as error:
-        messages.send(f"it cannot be imported ({error}); install the extra: pip install 'fastneg[ffcv]'")
+        messages.send(
+            f"it cannot be imported ({error}); install the extra: pip install 'fastneg[ffcv]'"
+        )
     except Exception as error:
         messages.send(f"{type(error).__name__}: {error}"[:2000])
     finally:
@@ -221,7 +279,8 @@ def _ffcv_job(messages, log, temporary, images, settings, page_size, workers):
 
 
 class _Watcher(threading.Thread):
-    """Ends FFCV's writer when one of its workers died, when none is left, or when the parent is gone."""
+    """Ends FFCV's writer when one of its workers died, when none is left, or when the parent is
+    gone."""
 
     def __init__(self):
         super().__init__(daemon=True)

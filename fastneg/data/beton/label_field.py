@@ -13,8 +13,8 @@ COUNTERS = ("index", "indices", "idx", "id", "ids", "sampleid", "imageid", "imgi
 
 
 def label_field(kinds: Mapping[str, str]) -> str | None:
-    """The int field with the labels: the one that is called label, target, class or the like; without
-    such a name the only field of numbers, unless it counts the samples (index, id).
+    """The int field with the labels: the one that is called label, target, class or the like;
+    without such a name the only field of numbers, unless it counts the samples (index, id).
 
     A field that is called so but holds no ints (a float, an array) is the label all the same, and
     cannot be read: None, and no other field stands in for it.

@@ -1,4 +1,5 @@
-"""Which images two data sets share, byte for byte: figures of images that were trained on say little.
+"""Which images two data sets share, byte for byte: figures of images that were trained on say
+little.
 
 Legend: N images of the set that asks (val), M images of the other one (train).
 """
@@ -14,15 +15,16 @@ from fastneg.counts import counted
 
 PROBE_BYTES = 4096
 FIELD = "shared_with_train"
-"""The field of a line of figures that says how many images of the set its training set holds too."""
+"""The field of a line of figures that says how many images of the set its training set holds
+too."""
 
 
 def shared_images(train, val, train_at=None, val_at=None):
     """Which images of `val` are in `train` too, with the same bytes as stored.
 
     Where both sets hold checksums, images are told apart by CRC32 and size, and nothing is read:
-    about two seconds for 1.3 million in each. Else sizes come first, then 4 KiB from the middle of those that
-    could be equal, and all bytes of what is equal so far.
+    about two seconds for 1.3 million in each. Else sizes come first, then 4 KiB from the middle of
+    those that could be equal, and all bytes of what is equal so far.
 
     Args:
         train, val: open `BetonReader`s or `BetonSet`s.
@@ -30,7 +32,10 @@ def shared_images(train, val, train_at=None, val_at=None):
     Returns:
         (N,) bool.
     """
-    ours, theirs = (np.arange(len(data)) if at is None else np.asarray(at) for data, at in ((val, val_at), (train, train_at)))
+    ours, theirs = (
+        np.arange(len(data)) if at is None else np.asarray(at)
+        for data, at in ((val, val_at), (train, train_at))
+    )
     if train.checksums is not None and val.checksums is not None:
         return np.isin(_whole(val, ours), _whole(train, theirs))
     shared = _in_files_of(train, val) if train_at is None else np.zeros(len(val), bool)
@@ -50,14 +55,15 @@ def told_shared(count, total, train, val):
     if not count:
         return ""
     return (
-        f"SHARED IMAGES: {count} of the {counted(total, 'image')} of {val} are in {train} too, byte "
-        "for byte. The accuracy on them says how well they "
-        "are remembered, not what other images would get. fastneg encode --holdout 0.1 makes a file of images that are held out."
+        f"SHARED IMAGES: {count} of the {counted(total, 'image')} of {val} are in {train} too, "
+        "byte for byte. The accuracy on them says how well they are remembered, not what other "
+        "images would get. fastneg encode --holdout 0.1 makes a file of images that are held out."
     )
 
 
 def _in_files_of(train, val):
-    """(images of val,) bool: those in files that are also files of train, whatever they are called."""
+    """(images of val,) bool: those in files that are also files of train, whatever they are
+    called."""
     known = {_identity(file) for file in train.files}
     readers = [val] if len(val.files) == 1 else val.readers
     return np.concatenate([np.full(len(each), _identity(each.path) in known) for each in readers])
@@ -71,11 +77,15 @@ def _identity(file):
 def _sizes(data, at):
     """(len(at),) uint64: bytes, height and width of each image in one number."""
     height, width = data.sizes[at].T.astype(np.uint64)
-    return data.stored_bytes[at].astype(np.uint64) << np.uint64(32) | height << np.uint64(16) | width
+    return (
+        data.stored_bytes[at].astype(np.uint64) << np.uint64(32) | height << np.uint64(16) | width
+    )
 
 
 def _probe(data, at):
-    return _crcs(data, at, lambda stored: stored[max(0, (len(stored) - PROBE_BYTES) // 2) :][:PROBE_BYTES])
+    return _crcs(
+        data, at, lambda stored: stored[max(0, (len(stored) - PROBE_BYTES) // 2) :][:PROBE_BYTES]
+    )
 
 
 def _whole(data, at):
@@ -92,4 +102,6 @@ def _crcs(data, at, part):
 
 
 def _with_size(data, at, crcs):
-    return data.stored_bytes[at].astype(np.uint64) << np.uint64(32) | np.asarray(crcs).astype(np.uint64)
+    return data.stored_bytes[at].astype(np.uint64) << np.uint64(32) | np.asarray(crcs).astype(
+        np.uint64
+    )

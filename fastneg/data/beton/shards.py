@@ -18,26 +18,40 @@ def open_data(spec, verify=False):
     """The data set that a text names: `BetonReader` of one file, `BetonSet` of several.
 
     Args:
-        spec: a path, or a comma list of paths, globs ("in1k-*.beton") and ranges ("in1k-{00..15}.beton"); the files that a glob finds are
-            sorted by name.
+        spec: a path, or a comma list of paths, globs ("in1k-*.beton") and ranges
+            ("in1k-{00..15}.beton"); the files that a glob finds are sorted by name.
         verify: compare every sample with its checksum, as in `BetonReader`.
     Raises:
-        BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files do not belong together.
+        BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files
+            do not belong together.
     """
     files = named_files(spec)
-    return BetonReader(files[0], verify) if len(files) == 1 else BetonSet(files, verify, os.fspath(spec))
+    return (
+        BetonReader(files[0], verify)
+        if len(files) == 1
+        else BetonSet(files, verify, os.fspath(spec))
+    )
 
 
 def named_files(spec):
-    """The paths in a comma list of paths, globs and ranges (see `split_names`); a text that is the path of a file is taken as it is."""
+    """The paths in a comma list of paths, globs and ranges (see `split_names`); a text that is the
+    path of a file is taken as it is."""
     spec = os.fspath(spec)
     if os.path.exists(spec):
         return [spec]
     files = []
     for part, found in split_names(spec):
-        found = [file for file in found if file.removesuffix(".json") == file or file.removesuffix(".json") not in found]  # no sidecars
+        # no sidecars
+        found = [
+            file
+            for file in found
+            if file.removesuffix(".json") == file or file.removesuffix(".json") not in found
+        ]
         if not part or not found:
-            raise BetonError(f"{spec!r} names files, but {f'{part} matches none' if part else 'a part of it is empty'}.")
+            raise BetonError(
+                f"{spec!r} names files, but "
+                f"{f'{part} matches none' if part else 'a part of it is empty'}."
+            )
         files += found
     if (doubled := twice(files)) is not None:
         raise BetonError(f"{spec!r} names {doubled} twice: each file may occur once.")
@@ -45,10 +59,12 @@ def named_files(spec):
 
 
 class BetonSet:
-    """Several .beton files, one after the other, as one data set; samples are handed out without copying them.
+    """Several .beton files, one after the other, as one data set; samples are handed out without
+    copying them.
 
-    Where the files name different classes, their labels are joined by name: `classes` is the sorted union, and a sample's label its place
-    there. Files that all name the same classes in the same order keep their labels.
+    Where the files name different classes, their labels are joined by name: `classes` is the sorted
+    union, and a sample's label its place there. Files that all name the same classes in the same
+    order keep their labels.
 
     Args:
         files: paths, two or more; the samples keep this order.
@@ -56,11 +72,12 @@ class BetonSet:
         path: how to call the whole in messages; default the paths, joined by commas.
     Attributes:
         readers: list of the `BetonReader`s of the files.
-        The others as of `BetonReader`, over all samples; `checksums` are None where one of the files holds none,
-        `names` holds "" for samples of a file that names none, `pages` counts on from file to
-        file, `ints` are as stored, `info` is {path: the file's info}.
+        The others as of `BetonReader`, over all samples; `checksums` are None where one of the
+        files holds none, `names` holds "" for samples of a file that names none, `pages` counts on
+        from file to file, `ints` are as stored, `info` is {path: the file's info}.
     Raises:
-        BetonError: a file cannot be read, or the files do not belong together: other fields, class names in only some of them.
+        BetonError: a file cannot be read, or the files do not belong together: other fields, class
+            names in only some of them.
     """
 
     def __init__(self, files, verify=False, path=None):
@@ -70,28 +87,51 @@ class BetonSet:
         first = self.readers[0]
         for reader in self.readers[1:]:
             self._refuse_other_fields(first, reader)
-        # Files of earlier versions hold their checksums as fields: not one of the data set where another file has none of it.
-        self.fields = [name for name in first.fields if all(name in reader.fields for reader in self.readers)]
+        # Files of earlier versions hold their checksums as fields: not one of the data set where
+        # another file has none of it.
+        self.fields = [
+            name for name in first.fields if all(name in reader.fields for reader in self.readers)
+        ]
         self.kinds = {name: first.kinds[name] for name in self.fields}
         self.image_fields = first.image_fields
         self._first = np.cumsum([0, *map(len, self.readers)]).tolist()
         readers = self.readers
-        self._sizes = {field: np.concatenate([reader.sizes_of(field) for reader in readers]) for field in self.image_fields}
+        self._sizes = {
+            field: np.concatenate([reader.sizes_of(field) for reader in readers])
+            for field in self.image_fields
+        }
         self._checksums = {}
         for field in self.image_fields:
             found = [reader.checksums_of(field) for reader in readers]
-            self._checksums[field] = None if any(each is None for each in found) else np.concatenate(found)
-        self.sizes, self.checksums = self._sizes[self.image_fields[0]], self._checksums[self.image_fields[0]]
+            self._checksums[field] = (
+                None if any(each is None for each in found) else np.concatenate(found)
+            )
+        self.sizes, self.checksums = (
+            self._sizes[self.image_fields[0]],
+            self._checksums[self.image_fields[0]],
+        )
         self.stored_bytes = np.concatenate([reader.stored_bytes for reader in readers])
         self.raw = np.concatenate([reader.raw for reader in readers])
-        self.ints = {name: np.concatenate([reader.ints[name] for reader in readers]) for name in first.ints if name in self.fields}
+        self.ints = {
+            name: np.concatenate([reader.ints[name] for reader in readers])
+            for name in first.ints
+            if name in self.fields
+        }
         pages_before = np.cumsum([0, *(reader.pages.max() + 1 for reader in readers)])
-        self.pages = np.concatenate([reader.pages + before for reader, before in zip(readers, pages_before, strict=False)])
+        self.pages = np.concatenate(
+            [reader.pages + before for reader, before in zip(readers, pages_before, strict=False)]
+        )
         self.classes, self.labels = self._join_classes()
         named = any(reader.names for reader in readers)
-        self.names = [name for reader in readers for name in reader.names or [""] * len(reader)] if named else None
+        self.names = (
+            [name for reader in readers for name in reader.names or [""] * len(reader)]
+            if named
+            else None
+        )
         self.info = {reader.path: reader.info for reader in readers}
-        self.fingerprint = f"{zlib.crc32(' '.join(reader.fingerprint for reader in readers).encode()):08x}"
+        self.fingerprint = (
+            f"{zlib.crc32(' '.join(reader.fingerprint for reader in readers).encode()):08x}"
+        )
 
     def __len__(self):
         return self._first[-1]
@@ -137,7 +177,8 @@ class BetonSet:
         return reader.matches_checksum(index, field)
 
     def describe(self, index):
-        """How to name a sample in a message: its position, and its position, source file and name of its file."""
+        """How to name a sample in a message: its position, and its position, source file and name
+        of its file."""
         reader, local = self.place(index)
         return f"sample {index}, {reader.describe(local)}"
 
@@ -164,21 +205,30 @@ class BetonSet:
 
     def _column(self, columns, field):
         if field not in columns:
-            raise BetonError(f"{self.path} has no image field {field!r}; its image fields: {', '.join(self.image_fields)}.")
+            raise BetonError(
+                f"{self.path} has no image field {field!r}; its image fields: "
+                f"{', '.join(self.image_fields)}."
+            )
         return columns[field]
 
     def _refuse_other_fields(self, one, other):
         fields = [_kinds(reader) for reader in (one, other)]
         if fields[0] != fields[1]:
-            told = [", ".join(f"{name} ({kind})" for name, kind in sorted(each.items())) for each in fields]
+            told = [
+                ", ".join(f"{name} ({kind})" for name, kind in sorted(each.items()))
+                for each in fields
+            ]
             raise BetonError(
-                f"{one.path} holds the fields {told[0]}; {other.path} holds {told[1]}: files of one data set hold the same fields. "
-                "Encode them in the same way."
+                f"{one.path} holds the fields {told[0]}; {other.path} holds {told[1]}: files of "
+                "one data set hold the same fields. Encode them in the same way."
             )
 
     def _join_classes(self):
         """(classes, labels) of all files."""
-        lists, labels = [reader.classes for reader in self.readers], [reader.labels for reader in self.readers]
+        lists, labels = (
+            [reader.classes for reader in self.readers],
+            [reader.labels for reader in self.readers],
+        )
         same = all(each == lists[0] for each in lists)
         if labels[0] is None:
             return (lists[0] if same else None), None
@@ -186,13 +236,17 @@ class BetonSet:
             return lists[0], np.concatenate(labels)
         if TEXTURE_FIELD in self.ints:
             raise BetonError(
-                f"{self.path}: the files name different classes and have an int field {TEXTURE_FIELD}, which numbers classes too: they "
-                "cannot be joined by name. Encode them with one list of classes."
+                f"{self.path}: the files name different classes and have an int field "
+                f"{TEXTURE_FIELD}, which numbers classes too: they cannot be joined by name. "
+                "Encode them with one list of classes."
             )
         for reader, each, own in zip(self.readers, lists, labels, strict=True):
             if each is None:
                 named = next(other.path for other in self.readers if other.classes is not None)
-                raise BetonError(f"{named}.json names classes, {reader.path} has none: their labels cannot be joined. Restore its .json.")
+                raise BetonError(
+                    f"{named}.json names classes, {reader.path} has none: their labels cannot be "
+                    "joined. Restore its .json."
+                )
             if len(set(each)) < len(each) or own.min() < 0 or own.max() >= len(each):
                 raise BetonError(
                     f"{reader.path} has labels from {own.min()} to {own.max()}, {len(set(each))} "
@@ -201,11 +255,15 @@ class BetonSet:
                 )
         classes = sorted(set().union(*lists))
         place = {name: label for label, name in enumerate(classes)}
-        joined = [np.array([place[name] for name in each], np.int64)[own] for each, own in zip(lists, labels, strict=True)]
+        joined = [
+            np.array([place[name] for name in each], np.int64)[own]
+            for each, own in zip(lists, labels, strict=True)
+        ]
         return classes, np.concatenate(joined)
 
 
 def _kinds(reader):
-    """{field: what it holds} of a file, without the int fields in which earlier versions kept checksums."""
+    """{field: what it holds} of a file, without the int fields in which earlier versions kept
+    checksums."""
     checksums = {checksum_field(name, reader.image_fields[0]) for name in reader.image_fields}
     return {name: kind for name, kind in reader.kinds.items() if name not in checksums}

@@ -18,11 +18,16 @@ def sidecar_path(path):
 def _found_beside(path):
     """The sidecar of a file, or where there is none and the file is a link, of what it links to."""
     own = sidecar_path(path)
-    return sidecar_path(os.path.realpath(path)) if os.path.islink(path) and not os.path.lexists(own) else own
+    return (
+        sidecar_path(os.path.realpath(path))
+        if os.path.islink(path) and not os.path.lexists(own)
+        else own
+    )
 
 
 def read_sidecar(path, fingerprint, count):
-    """(classes, names, the rest as a dict) of the sidecar of a .beton file with `count` samples; (None, None, {}) if there is none.
+    """(classes, names, the rest as a dict) of the sidecar of a .beton file with `count` samples;
+    (None, None, {}) if there is none.
 
     Raises:
         BetonError: it cannot be read, or belongs to another file.
@@ -33,19 +38,36 @@ def read_sidecar(path, fingerprint, count):
     except FileNotFoundError:
         return None, None, {}
     except (OSError, UnicodeDecodeError) as error:
-        raise BetonError(f"{path} cannot be read: {error}. It belongs to {beton}: restore or remove it.") from error
+        raise BetonError(
+            f"{path} cannot be read: {error}. It belongs to {beton}: restore or remove it."
+        ) from error
     try:
         info = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BetonError(f"{path} is not JSON: {error}. It belongs to {beton}: restore or remove it.") from error
+        raise BetonError(
+            f"{path} is not JSON: {error}. It belongs to {beton}: restore or remove it."
+        ) from error
     if not isinstance(info, dict):
-        raise BetonError(f"{path} holds a {type(info).__name__}, an object was expected: restore or remove it.")
+        raise BetonError(
+            f"{path} holds a {type(info).__name__}, an object was expected: restore or remove it."
+        )
     if info.pop("fingerprint", fingerprint) != fingerprint:
-        raise BetonError(f"{path} was written with another file than {beton}, or one of them is damaged: restore or remove it.")
+        raise BetonError(
+            f"{path} was written with another file than {beton}, or one of them is damaged: "
+            "restore or remove it."
+        )
     classes, names = info.pop("classes", None), info.pop("names", None)
     for key, value in (("classes", classes), ("names", names)):
-        if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-            raise BetonError(f"{path}: {key} is not a list of texts. It belongs to {beton}: restore or remove it.")
+        if value is not None and not (
+            isinstance(value, list) and all(isinstance(item, str) for item in value)
+        ):
+            raise BetonError(
+                f"{path}: {key} is not a list of texts. It belongs to {beton}: restore or remove "
+                "it."
+            )
     if names is not None and len(names) != count:
-        raise BetonError(f"{path} names {counted(len(names), 'sample')}, {beton} holds {count}: restore or remove it.")
+        raise BetonError(
+            f"{path} names {counted(len(names), 'sample')}, {beton} holds {count}: restore or "
+            "remove it."
+        )
     return classes, names, info

@@ -1,4 +1,5 @@
-"""Check every sample of .beton files: its CRC32, and that it decodes fully to the size that the file says."""
+"""Check every sample of .beton files: its CRC32, and that it decodes fully to the size that the
+file says."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ def verify(config: VerifyConfig):
     """Check every sample of a file, or of several.
 
     Returns:
-        dict: files, samples (counts), bad [{"file", "index", "name", "reason"}], checked_crc (False if a file holds no checksums). Of
+        dict: files, samples (counts), bad [{"file", "index", "name", "reason"}], checked_crc (False
+            if a file holds no checksums). Of
         several files, one that is no whole .beton file is listed with the index None.
     Raises:
-        BetonError: a single file is no whole .beton file; what is checked when it is opened (raw samples' sizes too) raises here.
+        BetonError: a single file is no whole .beton file; what is checked when it is opened (raw
+            samples' sizes too) raises here.
     """
     pillow()
     files = named_files(config.file)
@@ -28,18 +31,30 @@ def verify(config: VerifyConfig):
         try:
             with BetonReader(file) as reader:
                 size, names[file] = len(reader), reader.names
-                checked_crc = checked_crc and all(reader.checksums_of(field) is not None for field in reader.image_fields)
+                checked_crc = checked_crc and all(
+                    reader.checksums_of(field) is not None for field in reader.image_fields
+                )
         except BetonError as error:
             if len(files) == 1:
                 raise
             bad.append({"file": file, "index": None, "name": None, "reason": str(error)})
             continue
         count += size
-        tasks += [(file, task) for task in chunks(range(size), max(64, min(LARGEST_CHUNK, -(-size // (4 * workers)))))]
+        tasks += [
+            (file, task)
+            for task in chunks(range(size), max(64, min(LARGEST_CHUNK, -(-size // (4 * workers)))))
+        ]
     with Progress("verify", count) as progress:
-        for (file, task), (found, size) in zip(tasks, in_order(_check, tasks, workers), strict=True):
+        for (file, task), (found, size) in zip(
+            tasks, in_order(_check, tasks, workers), strict=True
+        ):
             bad += [
-                {"file": file, "index": index, "name": names[file][index] if names[file] else None, "reason": reason}
+                {
+                    "file": file,
+                    "index": index,
+                    "name": names[file][index] if names[file] else None,
+                    "reason": reason,
+                }
                 for index, reason in found
             ]
             progress.advance(len(task), size)
@@ -47,24 +62,35 @@ def verify(config: VerifyConfig):
 
 
 def _check(task):
-    """[(index, what is wrong)] of the bad samples among those of a task, (path, indices), and the bytes that were read."""
+    """[(index, what is wrong)] of the bad samples among those of a task, (path, indices), and the
+    bytes that were read."""
     path, indices = task
     with BetonReader(path) as reader:
         found = [(index, reason) for index in indices if (reason := _what_is_wrong(reader, index))]
-        return found, sum(len(reader.stored(index, field)) for field in reader.image_fields for index in indices)
+        return found, sum(
+            len(reader.stored(index, field)) for field in reader.image_fields for index in indices
+        )
 
 
 def _what_is_wrong(reader, index):
     main, *paired = reader.image_fields
     reasons = _what_is_wrong_with(reader, index, main)
-    return "; ".join(reasons + [f"its {field}: {reason}" for field in paired for reason in _what_is_wrong_with(reader, index, field)])
+    return "; ".join(
+        reasons
+        + [
+            f"its {field}: {reason}"
+            for field in paired
+            for reason in _what_is_wrong_with(reader, index, field)
+        ]
+    )
 
 
 def _what_is_wrong_with(reader, index, field):
     reasons, said = [], reader.sizes_of(field)[index].tolist()
     if reader.checksums_of(field) is not None and not reader.matches_checksum(index, field):
         reasons.append("its bytes do not have the CRC32 that was written with them")
-    if reader.is_raw(index, field):  # nothing to decode, and its size was checked with all others when the file was opened
+    # nothing to decode, and its size was checked with all others when the file was opened
+    if reader.is_raw(index, field):
         return reasons
     try:
         height, width = decoded_size(reader.jpeg(index, field).tobytes())
@@ -72,5 +98,7 @@ def _what_is_wrong_with(reader, index, field):
         reasons.append(f"it cannot be decoded ({error})")
     else:
         if [height, width] != said:
-            reasons.append(f"it decodes to {width}×{height} pixels, the file says {said[1]}×{said[0]}")
+            reasons.append(
+                f"it decodes to {width}×{height} pixels, the file says {said[1]}×{said[0]}"
+            )
     return reasons

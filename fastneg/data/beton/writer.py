@@ -33,53 +33,102 @@ from fastneg.data.file_names import readable
 from fastneg.files import sync_to_disk, temporary_file
 
 PAGE_SIZE = 8 << 20
-SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31  # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
+# a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
+SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31
 LARGEST_SIDE = 65535
 
 
 class BetonWriter:
     """Writes a .beton file; a file with the final name is whole.
 
-    Used as a context manager. The file grows under a temporary name beside `path`; at the end of the block it is read back, synced and
-    renamed together with PATH.json. If the block is left by an exception, nothing remains of it.
+    Used as a context manager. The file grows under a temporary name beside `path`; at the end of
+    the block it is read back, synced and renamed together with PATH.json. If the block is left by
+    an exception, nothing remains of it.
 
     Args:
         path: the file to write; missing folders are made.
         int_fields: names of the int fields (at most 16 ASCII characters each).
         paired_fields: names of further image fields, such as "texture".
-        page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample fits.
+        page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample
+            fits.
         classes: names of the labels, for PATH.json.
         checksums: keep the CRC32 of each image, where FFCV does not see it (checksum_block.py).
-        together: a `Together` that gives the file its name, later and along with others; None: the end of the block does.
+        together: a `Together` that gives the file its name, later and along with others; None: the
+            end of the block does.
     Attributes:
         info: dict, written into PATH.json too; values as JSON takes them.
     Raises:
-        ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is too large, or the disk is full.
+        ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is
+            too large, or the disk is full.
     """
 
-    def __init__(self, path, int_fields=("label",), page_size=PAGE_SIZE, classes=None, paired_fields=(), checksums=True, together=None):
-        self.path, self.int_fields, self.image_fields, self.info = Path(path), tuple(int_fields), ("image", *paired_fields), {}
+    def __init__(
+        self,
+        path,
+        int_fields=("label",),
+        page_size=PAGE_SIZE,
+        classes=None,
+        paired_fields=(),
+        checksums=True,
+        together=None,
+    ):
+        self.path, self.int_fields, self.image_fields, self.info = (
+            Path(path),
+            tuple(int_fields),
+            ("image", *paired_fields),
+            {},
+        )
         # As FFCV's users unpack a batch: image, label, then what else there is.
         self._fields = ("image", *self.int_fields, *self.image_fields[1:])
         reserved = {checksum_field(name, "image") for name in self.image_fields}
         if checksums and (taken := [name for name in self.int_fields if name in reserved]):
-            raise ValueError(f"int field {taken[0]!r}: the writer keeps the checksums itself, in no field. Leave it out.")
+            raise ValueError(
+                f"int field {taken[0]!r}: the writer keeps the checksums itself, in no field. "
+                "Leave it out."
+            )
         for name in (*self.image_fields[1:], *self.int_fields):
-            fits = isinstance(name, str) and name.isascii() and name.isprintable() and 0 < len(name) <= 16
+            fits = (
+                isinstance(name, str)
+                and name.isascii()
+                and name.isprintable()
+                and 0 < len(name) <= 16
+            )
             if not fits or name in ("image", "name", "paired"):
-                raise ValueError(f"field {name!r}: 1 to 16 ASCII characters were expected, and none of 'image', 'name', 'paired'.")
+                raise ValueError(
+                    f"field {name!r}: 1 to 16 ASCII characters were expected, and none of "
+                    "'image', 'name', 'paired'."
+                )
         if len(set(self._fields)) != len(self._fields):
             raise ValueError(f"fields are {self._fields}: each name may occur once.")
         if page_size & (page_size - 1) or not SMALLEST_PAGE <= page_size <= LARGEST_PAGE:
-            raise ValueError(f"page_size is {page_size}: a power of two from {SMALLEST_PAGE} to {LARGEST_PAGE} was expected.")
-        self.page_size, self._classes, self._names = page_size, None if classes is None else list(classes), []
-        record = np.dtype([(name, IMAGE if name in self.image_fields else "<i8") for name in self._fields], align=True)
+            raise ValueError(
+                f"page_size is {page_size}: a power of two from {SMALLEST_PAGE} to {LARGEST_PAGE} "
+                "was expected."
+            )
+        self.page_size, self._classes, self._names = (
+            page_size,
+            None if classes is None else list(classes),
+            [],
+        )
+        record = np.dtype(
+            [(name, IMAGE if name in self.image_fields else "<i8") for name in self._fields],
+            align=True,
+        )
         images = (1024, len(self.image_fields))
-        self._records, self._sizes, self._count = np.zeros(1024, record), np.zeros(images, np.int64), 0
+        self._records, self._sizes, self._count = (
+            np.zeros(1024, record),
+            np.zeros(images, np.int64),
+            0,
+        )
         self._checksums = np.zeros(images, CHECKSUM) if checksums else None
-        self._stack, self._temporary, self._file, self._together = contextlib.ExitStack(), None, None, together
-        # Records lie before the samples, but their number is known at the end only: they get the first page, and what turns out to be in
-        # their way is moved then.
+        self._stack, self._temporary, self._file, self._together = (
+            contextlib.ExitStack(),
+            None,
+            None,
+            together,
+        )
+        # Records lie before the samples, but their number is known at the end only: they get the
+        # first page, and what turns out to be in their way is moved then.
         self._end = -(-self._records_start() // page_size) * page_size
 
     def __len__(self):
@@ -111,11 +160,19 @@ class BetonWriter:
         if self._file is None:
             raise ValueError(f"The writer of {self.path} is not open: use it as a context manager.")
         paired = paired or {}
-        for what, given, expected in (("int", ints, self.int_fields), ("paired", paired, self.image_fields[1:])):
+        for what, given, expected in (
+            ("int", ints, self.int_fields),
+            ("paired", paired, self.image_fields[1:]),
+        ):
             if sorted(given) != sorted(expected):
-                raise ValueError(f"values came for the {what} fields {sorted(given)}, {sorted(expected)} were expected.")
+                raise ValueError(
+                    f"values came for the {what} fields {sorted(given)}, {sorted(expected)} were "
+                    "expected."
+                )
         values = {key: operator.index(value) for key, value in ints.items()}
-        if wrong := [f"{key} {value}" for key, value in values.items() if not -(2**63) <= value < 2**63]:
+        if wrong := [
+            f"{key} {value}" for key, value in values.items() if not -(2**63) <= value < 2**63
+        ]:
             raise ValueError(f"{wrong[0]} does not fit 64 bits.")
         pairs = (paired[field] for field in self.image_fields[1:])
         pairs = (_raw(pair) if isinstance(pair, np.ndarray) else (JPEG, *pair) for pair in pairs)
@@ -137,12 +194,17 @@ class BetonWriter:
         self._count += 1
 
     def _write(self, blocks):
-        """Append a sample's blocks where they do not straddle a page; returns where the first begins."""
+        """Append a sample's blocks where they do not straddle a page; returns where the first
+        begins."""
         size = sum(map(len, blocks))
-        while self.page_size < size:  # pages may double at any time: a small page never straddles a larger one
+        # pages may double at any time: a small page never straddles a larger one
+        while self.page_size < size:
             self.page_size *= 2
             if self.page_size > LARGEST_PAGE:
-                raise BetonError(f"a sample of {counted(size, 'byte')} came for {self.path}: at most {LARGEST_PAGE} fit.")
+                raise BetonError(
+                    f"a sample of {counted(size, 'byte')} came for {self.path}: at most "
+                    f"{LARGEST_PAGE} fit."
+                )
         start = self._end
         if start // self.page_size != (start + size - 1) // self.page_size:
             start = -(-start // self.page_size) * self.page_size
@@ -162,7 +224,11 @@ class BetonWriter:
                 self._finish()
                 names = self._names if any(name is not None for name in self._names) else None
                 names = names and [name or "" for name in names]
-                finished = (self._temporary, self.path, {"classes": self._classes, "names": names, **self.info})
+                finished = (
+                    self._temporary,
+                    self.path,
+                    {"classes": self._classes, "names": names, **self.info},
+                )
                 if self._together is None:
                     publish(finished)
                 else:
@@ -185,11 +251,17 @@ class BetonWriter:
         arguments = self._write_checksums()
         table = -(-self._end // 8) * 8
         header = np.array((VERSION, len(self._fields), self.page_size, self._count, table), HEADER)
-        types = {name: IMAGE_TYPE if name in self.image_fields else INT_TYPE for name in self._fields}
-        fields = [(type_id, name.encode(), arguments.get(name, b"")) for name, type_id in types.items()]
+        types = {
+            name: IMAGE_TYPE if name in self.image_fields else INT_TYPE for name in self._fields
+        }
+        fields = [
+            (type_id, name.encode(), arguments.get(name, b"")) for name, type_id in types.items()
+        ]
         allocations = np.zeros(sizes.shape, ALLOCATION)
         allocations["sample_id"] = np.arange(self._count)[:, None]
-        allocations["ptr"] = np.stack([records[name]["data_ptr"] for name in self.image_fields], axis=1)
+        allocations["ptr"] = np.stack(
+            [records[name]["data_ptr"] for name in self.image_fields], axis=1
+        )
         allocations["size"] = sizes
         self._file.seek(0)
         for part in (header, np.array(fields, DESCRIPTOR), records):
@@ -233,9 +305,11 @@ def _bytes_of(mode, data, height, width):
 
 
 class Together:
-    """Files that get their names at the end of a block, all of them or, where it is left by an exception, none.
+    """Files that get their names at the end of a block, all of them or, where it is left by an
+    exception, none.
 
-    The writers' blocks lie within it and end inside out; the outermost writer's file gets its name first (see `publish`).
+    The writers' blocks lie within it and end inside out; the outermost writer's file gets its name
+    first (see `publish`).
     """
 
     def __init__(self):
@@ -262,13 +336,16 @@ class Together:
 
 
 def publish(*finished):
-    """Give finished .beton files their names: they are opened and checked, all are on the disk before the first is renamed.
+    """Give finished .beton files their names: they are opened and checked, all are on the disk
+    before the first is renamed.
 
-    Of several files, old ones of the names of the second and the later ones go first, and new ones come last: where a crash comes
-    between the renames, they are missing, and none of before stands beside a new one.
+    Of several files, old ones of the names of the second and the later ones go first, and new ones
+    come last: where a crash comes between the renames, they are missing, and none of before stands
+    beside a new one.
 
     Args:
-        finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for PATH.json.
+        finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for
+            PATH.json.
     Raises:
         BetonError: a file is not whole; or all are, but one cannot be given its name, or a sidecar
         cannot be written: then what is finished stays in the folder, as the error tells.

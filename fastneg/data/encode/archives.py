@@ -1,4 +1,5 @@
-"""Images in tar archives, WebDataset shards among them: where each lies, so that it is read in place and nothing is unpacked."""
+"""Images in tar archives, WebDataset shards among them: where each lies, so that it is read in
+place and nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -23,10 +24,14 @@ OTHER_IMAGES = "other images of a sample"
 
 
 class TarPlaces:
-    """Where images lie, as a sequence of (path of the archive, offset, bytes); in arrays, for there may be millions."""
+    """Where images lie, as a sequence of (path of the archive, offset, bytes); in arrays, for there
+    may be millions."""
 
     def __init__(self, paths):
-        self._paths, self._columns = [str(path) for path in paths], (array("q"), array("q"), array("q"))
+        self._paths, self._columns = (
+            [str(path) for path in paths],
+            (array("q"), array("q"), array("q")),
+        )
 
     def append(self, archive, offset, size):
         """Add the place of an image in the archive of that number."""
@@ -43,7 +48,9 @@ class TarPlaces:
     def taken(self, indices):
         """Those at some indices only."""
         chosen = TarPlaces(self._paths)
-        chosen._columns = tuple(array("q", np.asarray(column)[indices].tolist()) for column in self._columns)
+        chosen._columns = tuple(
+            array("q", np.asarray(column)[indices].tolist()) for column in self._columns
+        )
         return chosen
 
 
@@ -62,15 +69,22 @@ def archive_paths(text):
     """The archives that SRC names, one, a comma list, a glob or a range; None where it names none.
 
     Raises:
-        ConfigError: a compressed archive, which cannot be read in place; a pattern that fits nothing; an archive named twice.
+        ConfigError: a compressed archive, which cannot be read in place; a pattern that fits
+            nothing; an archive named twice.
     """
     parts = [(part, paths) for part, paths in split_names(text) if part]
-    if not any(Path(part).suffix == ".tar" or ".tar." in Path(part).name or Path(part).suffix == ".tgz" for part, _ in parts):
+    if not any(
+        Path(part).suffix == ".tar" or ".tar." in Path(part).name or Path(part).suffix == ".tgz"
+        for part, _ in parts
+    ):
         return None
     found = []
     for part, paths in parts:
         if Path(part).suffix != ".tar":
-            raise ConfigError(f"{part} is no plain .tar: a compressed archive cannot be read in place. Unpack it first (gunzip).")
+            raise ConfigError(
+                f"{part} is no plain .tar: a compressed archive cannot be read in place. Unpack "
+                "it first (gunzip)."
+            )
         if not paths:
             raise ConfigError(f"No file fits {part}: tar archives were expected there.")
         found += paths
@@ -97,15 +111,16 @@ class Archived(NamedTuple):
 def list_archives(paths, suffixes):
     """What some archives hold, as `Archived`.
 
-    The class of an image is what its WebDataset companion says (KEY.cls, or a field of KEY.json that
-    is called label, cls, class, target or the like, where KEY is its name up to the first dot), or
-    else the folder that it lies in. Except where folders tell it, a key is one sample: of several
-    images the one with a single suffix is taken.
+    The class of an image is what its WebDataset companion says (KEY.cls, or a field of KEY.json
+    that is called label, cls, class, target or the like, where KEY is its name up to the first
+    dot), or else the folder that it lies in. Except where folders tell it, a key is one sample: of
+    several images the one with a single suffix is taken.
 
     Args:
         suffixes: those of images.
     Raises:
-        BetonError: an archive that cannot be read, a name that comes twice, a key with several images of which none or several have a
+        BetonError: an archive that cannot be read, a name that comes twice, a key with several
+            images of which none or several have a
         single suffix, or images with a class beside images without.
     """
     names, folders, places, companions, ignored = [], [], TarPlaces(paths), Companions(), 0
@@ -121,10 +136,14 @@ def list_archives(paths, suffixes):
                 companions.unread(suffix)
             else:
                 companions.add(_key(where), suffix, data, f"{path}: {name}")
-    order = sorted(range(len(names)), key=names.__getitem__)  # the names of a key, which share what stands before a dot, are neighbours
+    # the names of a key, which share what stands before a dot, are neighbours
+    order = sorted(range(len(names)), key=names.__getitem__)
     for one, other in itertools.pairwise(order):
         if names[one] == names[other]:
-            raise BetonError(f"{places[other][0]} holds {names[other]} twice: each sample needs a name of its own.")
+            raise BetonError(
+                f"{places[other][0]} holds {names[other]} twice: each sample needs a name of its "
+                "own."
+            )
     told = companions.labels(map(_key, names))
     keys = (key for key, _ in itertools.groupby(order, key=lambda i: _key(names[i])))
     ignored += len(companions) - sum(key in companions for key in keys)
@@ -139,8 +158,8 @@ def list_archives(paths, suffixes):
     if any(classes) and not all(classes):
         odd = names[next(i for i, name in enumerate(classes) if not name)]
         raise BetonError(
-            f"{odd} has no class, {sum(map(bool, classes))} other images have one: a companion .cls or .json, or a folder, was expected "
-            "for each."
+            f"{odd} has no class, {sum(map(bool, classes))} other images have one: a companion "
+            ".cls or .json, or a folder, was expected for each."
         )
     classes = classes if any(classes) else None
     source = BY_FOLDER if by_folder else companions.source() or "none"
@@ -154,20 +173,23 @@ def _one_of_each_key(names, order):
         group = list(group)
         if len(chosen := group if len(group) == 1 else list(filter(single, group))) != 1:
             raise BetonError(
-                f"{names[group[0]]} and {names[group[1]]} are images of one sample, {key} (a name up to its first dot, as WebDataset has "
-                "it): one with a single suffix, KEY.jpg, was expected among them. Rename them, or unpack the archive."
+                f"{names[group[0]]} and {names[group[1]]} are images of one sample, {key} (a name "
+                "up to its first dot, as WebDataset has it): one with a single suffix, KEY.jpg, "
+                "was expected among them. Rename them, or unpack the archive."
             )
         taken += chosen
     if len(taken) < len(names) and (odd := [i for i in taken if not single(i)]):
         raise BetonError(
-            f"{names[odd[0]]} is the only image of its sample, while others have one with a single suffix (KEY.jpg) beside such: is it the "
-            "image that is meant? Rename it, or take it out of the archive."
+            f"{names[odd[0]]} is the only image of its sample, while others have one with a "
+            "single suffix (KEY.jpg) beside such: is it the image that is meant? Rename it, or "
+            "take it out of the archive."
         )
     return sorted(taken)
 
 
 def _prefixes(paths):
-    """What the names in each archive begin with, so that they differ: nothing, its name, or as much of its path as they do not share."""
+    """What the names in each archive begin with, so that they differ: nothing, its name, or as much
+    of its path as they do not share."""
     if len(paths) == 1:
         return [""]
     stems = [Path(path).stem for path in paths]
@@ -185,11 +207,20 @@ def _members(path):
                 archive.members = []  # it would keep all of them, a kilobyte each
                 name = PurePosixPath(member.name).as_posix().removeprefix("./")
                 if member.islnk() or member.issym() or member.issparse():
-                    raise BetonError(f"{path} holds {name} as a link or a sparse file, which cannot be read in place: pack plain files.")
+                    raise BetonError(
+                        f"{path} holds {name} as a link or a sparse file, which cannot be read in "
+                        "place: pack plain files."
+                    )
                 if member.isreg() and not PurePosixPath(name).name.startswith("."):
                     suffix = PurePosixPath(name).suffix.lower()
-                    yield member, name, suffix, archive.extractfile(member).read() if suffix in COMPANIONS else None
-        # tarfile takes a damaged header, and an archive cut between two members, for the end of the archive.
+                    yield (
+                        member,
+                        name,
+                        suffix,
+                        archive.extractfile(member).read() if suffix in COMPANIONS else None,
+                    )
+        # tarfile takes a damaged header, and an archive cut between two members, for the end of the
+        # archive.
         with open(path, "rb") as file:
             file.seek(archive.offset)
             rest = file.read(tarfile.BLOCKSIZE)
@@ -197,9 +228,14 @@ def _members(path):
             while whole and (rest := file.read(1 << 20)):
                 whole = not any(rest)
         if not whole:
-            raise BetonError(f"{path} is damaged or cut at byte {archive.offset}: a member or the zeros that end an archive were expected.")
+            raise BetonError(
+                f"{path} is damaged or cut at byte {archive.offset}: a member or the zeros that "
+                "end an archive were expected."
+            )
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:
-        raise BetonError(f"{path} cannot be read as a tar archive: {error or type(error).__name__}.") from error
+        raise BetonError(
+            f"{path} cannot be read as a tar archive: {error or type(error).__name__}."
+        ) from error
 
 
 def _key(name):

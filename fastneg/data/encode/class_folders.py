@@ -204,8 +204,8 @@ def refuse_wrong_level(found, split):
     shared, times = Counter(name for names in several.values() for name in names).most_common(1)[0]
     shown = [f"{name}/{min(firsts)}" for name, firsts in several.items()]
     told = (
-        f"No image of {found.root} lies in its {counted(len(found.images), 'folder')} themselves, all lie "
-        f"in folders of these ({some(shown)})"
+        f"No image of {found.root} lies in its {counted(len(found.images), 'folder')} themselves, "
+        f"all lie in folders of these ({some(shown)})"
     )
     if 2 * times >= len(below) and times > 1:
         first = found.root / next(name for name, names in several.items() if shared in names)

@@ -10,15 +10,15 @@ from fastneg.data.errors import BetonError
 
 PATH_NAMES = (
     "path", "filepath", "imagepath", "imgpath", "filename", "imagefilename", "imgfilename", "file",
-    "imagefile", "imgfile", "fname", "imagename", "imgname", "image", "img", "images", "imageid", "imgid",
-    "fileid", "uuid", "id", "name", "key", "url", "location",
+    "imagefile", "imgfile", "fname", "imagename", "imgname", "image", "img", "images", "imageid",
+    "imgid", "fileid", "uuid", "id", "name", "key", "url", "location",
 )  # fmt: skip
 """Headers of image columns, the surest first, in lower case and without _, - and blanks."""
 LABEL_NAMES = (
-    "label", "labels", "target", "targets", "class", "classes", "classlabel", "classname", "category",
-    "classid", "labelid", "categoryid", "targetid", "classidx", "labelidx", "classindex", "labelindex",
-    "categoryname", "labelname", "wnid", "synset", "gt", "groundtruth", "cls", "species", "breed",
-    "predictionstring", "finelabel", "y",
+    "label", "labels", "target", "targets", "class", "classes", "classlabel", "classname",
+    "category", "classid", "labelid", "categoryid", "targetid", "classidx", "labelidx",
+    "classindex", "labelindex", "categoryname", "labelname", "wnid", "synset", "gt", "groundtruth",
+    "cls", "species", "breed", "predictionstring", "finelabel", "y",
 )  # fmt: skip
 """Headers of label columns, likewise; y is none beside an x."""
 SPLIT_NAMES = ("split", "subset", "set", "partition", "fold")
@@ -55,8 +55,8 @@ def find_columns(rows, where, files, label=None):
     Args:
         rows: `Rows`, not empty.
         where: the list's path, for messages.
-        files: its `at(cell)` says whether a cell is the path of a file, its `knows(cell)` whether it
-            is the name or the stem of an image below the list's folder.
+        files: its `at(cell)` says whether a cell is the path of a file, its `knows(cell)` whether
+            it is the name or the stem of an image below the list's folder.
         label: the label column by name or number from 1, "none", or None: it is found.
     Raises:
         BetonError: they cannot be told; the message shows the first two lines.
@@ -84,7 +84,10 @@ def _cannot(where, cells, what):
 
 
 def _has_header(cells, files, where):
-    """Whether the first row holds names of columns. One that could be either is asked for its files."""
+    """Whether the first row holds names of columns.
+
+    One that could be either is asked for its files.
+    """
     first, rest = cells[0], cells[1 : SHOWN + 1]
     if any(map(is_image_name, re.split(r"[,;|\t ]", " ".join(first)))):
         return False
@@ -155,7 +158,8 @@ def _is_no_label(name):
 
 
 def _without_numbers(others, body, path, cells, where):
-    """The columns of a list without a header that may be labels: no numbers of the rows, no boxes."""
+    """The columns of a list without a header that may be labels: no numbers of the rows, no
+    boxes."""
     counters = [i for i in others if i < path and _counts_up([row[i] for row in body])]
     if counters and counters == others:
         raise _cannot(

@@ -11,15 +11,16 @@ from fastneg.data.errors import BetonError
 
 COMPANIONS = (".cls", ".json")
 LABEL_FIELDS = [name for name in LABEL_NAMES if name not in ("y", "predictionstring")]
-"""Fields of a companion .json that hold a label, the surest first, as `columns.plain` makes them."""
+"""Fields of a companion .json that hold a label, the surest first, as `columns.plain` makes
+them."""
 SHOWN = 8
 
 
 class Companions:
     """The labels that companions tell, by key, and what they hold beside.
 
-    A .cls goes before a .json of the same key. What cannot be read is an error only if an image needs
-    it, so it is kept in its place.
+    A .cls goes before a .json of the same key. What cannot be read is an error only if an image
+    needs it, so it is kept in its place.
     """
 
     def __init__(self):
@@ -47,7 +48,8 @@ class Companions:
         """The label of each key as text, None where there is none.
 
         Raises:
-            BetonError: a companion of one of them cannot be read, or tells no one class; or labels stand
+            BetonError: a companion of one of them cannot be read, or tells no one class; or labels
+                stand
             in several fields.
         """
         found = [self._cls.get(key) or self._json.get(key) for key in keys]
@@ -57,8 +59,8 @@ class Companions:
         self._fields = dict.fromkeys(told[0] for told in found if isinstance(told, tuple))
         if len(self._fields) > 1:
             raise BetonError(
-                f"The labels stand in the fields {', '.join(self._fields)} of .json files, in each file in one of "
-                "them: are they of one kind? Write them into one field."
+                f"The labels stand in the fields {', '.join(self._fields)} of .json files, in "
+                "each file in one of them: are they of one kind? Write them into one field."
             )
         return [told[1] if isinstance(told, tuple) else told for told in found]
 
@@ -78,7 +80,8 @@ class Companions:
         value = content[fields[0]]
         if isinstance(value, (list, dict)):
             return BetonError(
-                f"the field {fields[0]} of {where} is {str(value)[:60]}: one class for each image was expected."
+                f"the field {fields[0]} of {where} is {str(value)[:60]}: one class for each image "
+                "was expected."
             )
         text = value.strip() if isinstance(value, str) else json.dumps(value)
         return self._told.setdefault((fields[0], text), (fields[0], text)) if text else None
@@ -90,7 +93,8 @@ class Companions:
         return " and ".join(parts)
 
     def notes(self, by_folder):
-        """Sentences about what may be labels and was not taken; `by_folder`: folders told the labels."""
+        """Sentences about what may be labels and was not taken; `by_folder`: folders told the
+        labels."""
         left = [field for field in self._left if field not in self._fields]
         notes = [f"Fields of the .json files that are not taken: {_some(left)}."] if left else []
         if self._unread and not by_folder and not self.source():
@@ -111,8 +115,8 @@ def _cls_text(data, where):
         text = "\0"
     if not text.isprintable():
         return BetonError(
-            f"{where} holds {len(data)} bytes that are no text of one line ({data[:12]!r}): a class name or a "
-            "number was expected. Write the labels as text."
+            f"{where} holds {len(data)} bytes that are no text of one line ({data[:12]!r}): a "
+            "class name or a number was expected. Write the labels as text."
         )
     return sys.intern(text) if text else None
 

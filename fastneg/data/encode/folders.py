@@ -27,6 +27,7 @@ SYSTEM_FOLDERS = frozenset(
 """Folders that systems, archives and network disks make, in lower case. Hidden ones (.git) are not
 among them: every name that begins with a dot is passed over."""
 
+
 def is_image(name):
     """Whether a file's name is that of an image."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES

@@ -60,7 +60,8 @@ class Holdout:
         side = self._side.get(key)
         if side is None:
             planned, count = int(self._planned[label]), int(self._counts[label])
-            # In proportion, rounded, of the images up to this one; at the end it is what is planned.
+            # In proportion, rounded, of the images up to this one; at the end it is what is
+            # planned.
             due = max(1, (2 * planned * (seen + 1) + count) // (2 * count)) if planned else 0
             side = self._side[key] = seen > held and held < due
         else:
@@ -80,7 +81,10 @@ class Holdout:
                 f"{path} would hold no image: of each class all that can be used are the same "
                 "image. Leave --holdout out."
             )
-        found, name = self._seen > 0, lambda numbers: [self._name(i) for i in np.flatnonzero(numbers)]
+        found, name = (
+            self._seen > 0,
+            lambda numbers: [self._name(i) for i in np.flatnonzero(numbers)],
+        )
         return {
             "path": str(path),
             "images": int(self._held.sum()),
@@ -114,8 +118,9 @@ def _planned(counts, wanted):
     least, most = len(several), int((several - 1).sum())
     if not least <= wanted <= most:
         raise ConfigError(
-            f"--holdout is {wanted:.0f} images: {least} to {most} can be held out of these {total}, "
-            f"one at least of each of the {counted(least, 'class')} with two or more, and not all of any."
+            f"--holdout is {wanted:.0f} images: {least} to {most} can be held out of these "
+            f"{total}, one at least of each of the {counted(least, 'class')} with two or more, "
+            "and not all of any."
         )
     quota = wanted * several / several.sum()
     shares = np.clip(np.floor(quota), 1, several - 1)
@@ -147,8 +152,8 @@ def refuse_other_pair(out, holdout):
         )
     if holdout is None and partner:
         raise ConfigError(
-            f"{path} holds images that --holdout kept out of {out}, which would then hold them too: "
-            "remove it, give --holdout again, or give OUT another name."
+            f"{path} holds images that --holdout kept out of {out}, which would then hold them "
+            "too: remove it, give --holdout again, or give OUT another name."
         )
 
 

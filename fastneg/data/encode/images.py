@@ -1,4 +1,5 @@
-"""One image file: what its header says, whether its bytes can pass through, and how it is decoded where they cannot."""
+"""One image file: what its header says, whether its bytes can pass through, and how it is decoded
+where they cannot."""
 
 from __future__ import annotations
 
@@ -83,7 +84,8 @@ def jpeg_header(data):
 
 
 def _exif_orientation(tiff):
-    """The orientation tag of a TIFF block; 1 where there is none or it makes no sense, as decoders take it."""
+    """The orientation tag of a TIFF block; 1 where there is none or it makes no sense, as decoders
+    take it."""
     order = {b"II*\0": "little", b"MM\0*": "big"}.get(tiff[:4])
     if order is None:
         return 1
@@ -99,7 +101,10 @@ def _exif_orientation(tiff):
 
 
 def why_change(header, max_side=None):
-    """Why a JPEG cannot pass through untouched: a tuple of a word or two for each reason. Gray JPEGs can: decoders make them RGB."""
+    """Why a JPEG cannot pass through untouched: a tuple of a word or two for each reason.
+
+    Gray JPEGs can: decoders make them RGB.
+    """
     reasons = []
     if header.components not in (1, 3):
         reasons.append("cmyk" if header.components == 4 else f"{header.components} components")
@@ -132,7 +137,8 @@ def prepare(data, max_side=None, quality=90, check="decode", lossless=False):
     image keeps its chroma whole (4:4:4).
 
     Args:
-        check: of a JPEG that stays untouched: "decode": its markers are walked and every byte is decoded; "markers": the former alone.
+        check: of a JPEG that stays untouched: "decode": its markers are walked and every byte is
+            decoded; "markers": the former alone.
         lossless: pixels in place of a JPEG for what cannot stay untouched; `quality` has no effect
             then.
     Raises:
@@ -150,10 +156,15 @@ def prepare(data, max_side=None, quality=90, check="decode", lossless=False):
             return Prepared(data, header.height, header.width, ())
     image, kind = load_rgb(data)
     if changes is None:
-        changes = (kind.lower(), *(["over max_side"] if max_side is not None and max(image.size) > max_side else []))
+        changes = (
+            kind.lower(),
+            *(["over max_side"] if max_side is not None and max(image.size) > max_side else []),
+        )
     if max_side is not None and max(image.size) > max_side:
         scale = max_side / max(image.size)
-        image = image.resize([max(1, round(side * scale)) for side in image.size], pillow().Resampling.LANCZOS)
+        image = image.resize(
+            [max(1, round(side * scale)) for side in image.size], pillow().Resampling.LANCZOS
+        )
     if lossless:
         return Prepared(image.tobytes(), image.height, image.width, changes, raw=True)
     return Prepared(jpeg_of(image, quality, chroma), image.height, image.width, changes)
@@ -169,7 +180,8 @@ def jpeg_of(image, quality, chroma=FULL_CHROMA):
 
 
 def decoded_size(data):
-    """(height, width) of an image that is all there: every byte is decoded, and a JPEG's markers are walked; BetonError if that fails."""
+    """(height, width) of an image that is all there: every byte is decoded, and a JPEG's markers
+    are walked; BetonError if that fails."""
     size = decoded_alone(data)
     if data[:2] == BEGINNING and jpeg_header(data).coding in COMMON_CODINGS:
         check_markers(data)
@@ -177,17 +189,22 @@ def decoded_size(data):
 
 
 def decoded_alone(data):
-    """(height, width) of an image of which every byte was decoded. Decoders make something of much that is damaged: see `decoded_size`."""
+    """(height, width) of an image of which every byte was decoded.
+
+    Decoders make something of much that is damaged: see `decoded_size`.
+    """
     with readable(), pillow().open(io.BytesIO(data)) as image:
         width, height = image.size
-        # All bytes are still parsed, but a JPEG's pixels are made at an eighth of the size, which is several times faster.
+        # All bytes are still parsed, but a JPEG's pixels are made at an eighth of the size, which
+        # is several times faster.
         image.draft("L", (max(1, width // 8), max(1, height // 8)))
         image.load()
         return height, width
 
 
 def load_rgb(data):
-    """(upright RGB image, format) of an image file's bytes, by Pillow; BetonError if they cannot be decoded."""
+    """(upright RGB image, format) of an image file's bytes, by Pillow; BetonError if they cannot be
+    decoded."""
     with readable(), pillow().open(io.BytesIO(data)) as image:
         from PIL import ImageOps
 
@@ -196,7 +213,9 @@ def load_rgb(data):
         if image.mode.startswith("I"):  # 16 bits: Pillow would clip at 255 instead of scaling
             wide = np.asarray(image).astype(np.int64)
             if wide.min() < 0 or wide.max() > 65535:
-                raise BetonError(f"its values go from {wide.min()} to {wide.max()}: 16 bits were expected")
+                raise BetonError(
+                    f"its values go from {wide.min()} to {wide.max()}: 16 bits were expected"
+                )
             image = pillow().fromarray((wide >> 8).astype(np.uint8))
         elif image.mode == "F":
             raise BetonError("it holds floating-point values, whose scale is unknown")
@@ -205,7 +224,8 @@ def load_rgb(data):
 
 @contextlib.contextmanager
 def readable():
-    """Within it, Pillow decodes strictly, and whatever a decoder raises becomes a BetonError that says why."""
+    """Within it, Pillow decodes strictly, and whatever a decoder raises becomes a BetonError that
+    says why."""
     from PIL import ImageFile
 
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
@@ -215,8 +235,12 @@ def readable():
             yield
     except BetonError:
         raise
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, and more by version
-        said = re.sub(r" <_io\.BytesIO[^>]*>", "", f"{type(error).__name__}: {error}".splitlines()[0])  # an address says nothing
+    except Exception as error:
+        # decoders raise OSError, SyntaxError, struct.error, zlib.error, and more by version
+        # an address says nothing
+        said = re.sub(
+            r" <_io\.BytesIO[^>]*>", "", f"{type(error).__name__}: {error}".splitlines()[0]
+        )
         raise BetonError(said) from error
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
@@ -226,7 +250,10 @@ def pillow():
     try:
         from PIL import Image
     except ImportError as error:
-        raise BetonError("Pillow is missing: images cannot be read. Install the extra: pip install 'fastneg[train]'.") from error
+        raise BetonError(
+            "Pillow is missing: images cannot be read. Install the extra: pip install "
+            "'fastneg[train]'."
+        ) from error
     return Image
 
 

@@ -1,7 +1,8 @@
-"""Labels that a person wrote as text, in a list or beside the images of a shard: what number each means.
+"""Labels that a person wrote as text, in a list or beside the images of a shard: what number each
+means.
 
-The rule: whole numbers keep their value, whatever spelling they have (7, 007, 7.0); anything else is
-a class name, and the classes are the sorted names. What could be either is refused by name.
+The rule: whole numbers keep their value, whatever spelling they have (7, 007, 7.0); anything else
+is a class name, and the classes are the sorted names. What could be either is refused by name.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def classes_of(
         texts: one for each image.
         names: of the images, for messages.
         where: what to call the source of the labels in messages.
-        folders: the texts name folders: they are numbers only if all are written plainly (0, 1, 10),
-            and any other text is a name.
+        folders: the texts name folders: they are numbers only if all are written plainly (0, 1,
+            10), and any other text is a name.
     Raises:
         BetonError: a label is missing, negative or no whole number, or a number has two spellings
         that would be two names.
@@ -96,12 +97,14 @@ def _refuse_odd(first, where, mostly_numbers):
     for text, image in first.items():
         if text.casefold() in missing:
             raise BetonError(
-                f"{where}: {image} has no label ({text!r}): a whole number or a class name was expected."
+                f"{where}: {image} has no label ({text!r}): a whole number or a class name was "
+                "expected."
             )
         if NUMBER.fullmatch(text) and not WHOLE.fullmatch(text):
             raise BetonError(
-                f"{where}: {image} has the label {text}, which is no class: whole numbers from 0 on, "
-                "or class names, were expected. Leave such images out of the list, or name their class."
+                f"{where}: {image} has the label {text}, which is no class: whole numbers from 0 "
+                "on, or class names, were expected. Leave such images out of the list, or name "
+                "their class."
             )
 
 
@@ -110,5 +113,6 @@ def _refuse_two_spellings(numbers, where):
     for text in numbers:
         if (other := spelt.setdefault(WHOLE.fullmatch(text)[1], text)) != text:
             raise BetonError(
-                f"{where} has the label {other} and the label {text}: are they one class? Write them alike."
+                f"{where} has the label {other} and the label {text}: are they one class? Write "
+                "them alike."
             )

@@ -44,8 +44,8 @@ def read_rows(path: str, exists: Callable[[str], bool]) -> Rows:
     """The rows of a list; blank lines, and comments behind #, are passed over.
 
     Cells are separated by tabs, semicolons, commas, bars or blanks: of the readings that give all
-    lines as many cells, the first with a column of files that exist is taken, or else the first with
-    a column of image names.
+    lines as many cells, the first with a column of files that exist is taken, or else the first
+    with a column of image names.
 
     Args:
         exists: whether a cell is the path of a file.
@@ -117,7 +117,8 @@ def _is_comment(line):
 
 
 def _readings(suffix):
-    """What makes [(number, cells)], None or a csv.Error of [(number, line)], the most likely first."""
+    """What makes [(number, cells)], None or a csv.Error of [(number, line)], the most likely
+    first."""
     if suffix == ".tsv":
         return [partial(_delimited, delimiter="\t"), _whole]
     delimited = [partial(_delimited, delimiter=delimiter) for delimiter in DELIMITERS]
@@ -172,7 +173,8 @@ def _words(lines):
 
 
 def _split(lines, pattern, at):
-    """A path and a label in each line, blanks between them and in one of them; None if it cannot be so."""
+    """A path and a label in each line, blanks between them and in one of them; None if it cannot be
+    so."""
     if any('"' in line for _, line in lines):
         return None
     found = [(i, pattern.fullmatch(line.strip(BLANKS))) for i, line in lines]
@@ -208,8 +210,8 @@ def _uneven(readings, path):
     usual = Counter(len(row) for _, row in rows).most_common(1)[0][0]
     number, row = next(each for each in rows if len(each[1]) != usual)
     return BetonError(
-        f"line {number} of {path} is {','.join(row)!r}, {len(row)} columns where others have {usual}: as many were expected in "
-        "each line. A path with a comma in it stands in quotes."
+        f"line {number} of {path} is {','.join(row)!r}, {len(row)} columns where others have "
+        f"{usual}: as many were expected in each line. A path with a comma in it stands in quotes."
     )
 
 
@@ -242,7 +244,8 @@ def _json(text, path):
 
 
 def _records(records, numbers, path):
-    """Rows of JSON objects, behind a header of their keys; of lists of one length; of plain texts."""
+    """Rows of JSON objects, behind a header of their keys; of lists of one length; of plain
+    texts."""
     if not records:
         return Rows([], [])
     if all(isinstance(record, dict) for record in records):
@@ -258,7 +261,8 @@ def _records(records, numbers, path):
         (numbers[0], records[0]),
     )
     raise BetonError(
-        f"record {number} of {path} is {str(odd)[:60]}: an object with a path and a label was expected."
+        f"record {number} of {path} is {str(odd)[:60]}: an object with a path and a label was "
+        "expected."
     )
 
 

@@ -29,11 +29,13 @@ class ListedFiles:
         return bool(name) and "\0" not in name and os.path.isfile(os.path.join(self.folder, name))
 
     def knows(self, name):
-        """Whether a name, or an id without a suffix, is that of an image somewhere below the folder."""
+        """Whether a name, or an id without a suffix, is that of an image somewhere below the
+        folder."""
         return bool(self._below(name.strip()))
 
     def _below(self, name):
-        """The images below the folder that a name may mean: of its base name; for an id, of its stem."""
+        """The images below the folder that a name may mean: of its base name; for an id, of its
+        stem."""
         if self._places is None:
             self._look()
         name = os.path.normpath(name.replace("\\", "/")).lstrip("/")
@@ -48,7 +50,10 @@ class ListedFiles:
         ]
 
     def _look(self):
-        """Note the place of every image below the folder, by its stem. A folder is looked into once."""
+        """Note the place of every image below the folder, by its stem.
+
+        A folder is looked into once.
+        """
         self._places, self._failed, seen, todo = {}, {}, set(), [""]
         while todo:
             start = todo.pop()
@@ -67,7 +72,8 @@ class ListedFiles:
             todo += [os.path.join(start, name) for name in reversed(listing.folders)]
 
     def resolve(self, names, lines, notes):
-        """Find each image: where its name says, or, if none lies there, by its name below the folder.
+        """Find each image: where its name says, or, if none lies there, by its name below the
+        folder.
 
         An id without a suffix is looked for by itself: the one image of that stem is taken.
 
@@ -76,7 +82,8 @@ class ListedFiles:
             lines: where each stands, for messages.
             notes: list to which sentences are added.
         Returns:
-            (names of the files, "NAME: reason" of what is nowhere or no file, positions of the former).
+            (names of the files, "NAME: reason" of what is nowhere or no file, positions of the
+            former).
         Raises:
             BetonError: a name fits several files.
         """
@@ -90,9 +97,10 @@ class ListedFiles:
                 places = self._below(name) if is_id or none_there else []
                 if len(places) > 1:
                     raise BetonError(
-                        f"line {lines[i]} of {self.path} names {name}, which may be {places[0]} or {places[1]}"
-                        f"{f' or {len(places) - 2} more' * (len(places) > 2)}, below {self.folder}: write where the "
-                        "image lies, or put the list into the folder that is meant."
+                        f"line {lines[i]} of {self.path} names {name}, which may be {places[0]} "
+                        f"or {places[1]}{f' or {len(places) - 2} more' * (len(places) > 2)}, "
+                        f"below {self.folder}: write where the image lies, or put the list into "
+                        "the folder that is meant."
                     )
                 if not places:
                     where = f"no image of that stem lies below {self.folder}" if is_id else reason
@@ -103,8 +111,8 @@ class ListedFiles:
             kept.append(i)
         if looked:
             notes.append(
-                f"Found below {self.folder} by their names, for they are not where {self.path} says: {looked} "
-                f"of {counted(len(names), 'image')}, such as {found[-1]}."
+                f"Found below {self.folder} by their names, for they are not where {self.path} "
+                f"says: {looked} of {counted(len(names), 'image')}, such as {found[-1]}."
             )
         if missing and self._failed:
             notes.append(f"Could not be looked into: {', '.join(list(self._failed)[:5])}.")

@@ -44,7 +44,8 @@ def read_list(path, label_column=None, split=None):
         split: keep the rows with this value in the column split (subset, set, partition, fold);
             ".": keep all.
     Raises:
-        BetonError: the list cannot be read, its columns cannot be told, a row lacks a field, an image
+        BetonError: the list cannot be read, its columns cannot be told, a row lacks a field, an
+            image
         comes twice, a name without a place fits several files, or rows are of several splits.
     """
     path = os.fspath(path)
@@ -87,7 +88,8 @@ def _of_split(body, columns, split, path, notes):
     if at is None:
         if split not in (None, "."):
             raise BetonError(
-                f"--split is {split}, but {path} has no column split: its columns are {', '.join(columns.names)}."
+                f"--split is {split}, but {path} has no column split: its columns are "
+                f"{', '.join(columns.names)}."
             )
         return body, None
     values = Counter(row[at].strip() for _, row in body)
@@ -96,7 +98,8 @@ def _of_split(body, columns, split, path, notes):
     )
     if split is None and len(values) > 1 and any(value.casefold() in SPLITS for value in values):
         raise BetonError(
-            f"Column {columns.names[at]} of {path} holds {some}: give --split to take one of them, or --split . to take all."
+            f"Column {columns.names[at]} of {path} holds {some}: give --split to take one of "
+            "them, or --split . to take all."
         )
     if split in (None, "."):
         if len(values) > 1:
@@ -126,13 +129,13 @@ def _texts(body, columns, path, notes):
         name = row[columns.path].strip()
         if not text:
             raise BetonError(
-                f"line {number} of {path}, {name}, has no label in {column}: leave the image out of the list, "
-                "or give --label_column none to take no labels."
+                f"line {number} of {path}, {name}, has no label in {column}: leave the image out "
+                "of the list, or give --label_column none to take no labels."
             )
         if text.startswith(("[", "{")) or SEVERAL.fullmatch(text):
             raise BetonError(
-                f"line {number} of {path}, {name}, has the label {text[:60]} in {column}: one class for each image was "
-                "expected. --label_column names another column, or none."
+                f"line {number} of {path}, {name}, has the label {text[:60]} in {column}: one "
+                "class for each image was expected. --label_column names another column, or none."
             )
     if all(map(BOXES.fullmatch, texts)):
         texts = [
@@ -146,7 +149,8 @@ def _one_class(text, number, path):
     classes = sorted(set(text.split()[::5]))
     if len(classes) > 1:
         raise BetonError(
-            f"line {number} of {path} names several classes, {', '.join(classes)}: one for each image was expected."
+            f"line {number} of {path} names several classes, {', '.join(classes)}: one for each "
+            "image was expected."
         )
     return classes[0]
 
@@ -156,5 +160,6 @@ def _refuse_doubles(names, path):
     spelt = Counter(os.path.normpath(os.path.join(folder, name)) for name in names)
     if doubled := next((name for name, count in spelt.items() if count > 1), None):
         raise BetonError(
-            f"{path} lists {doubled} more than once, in the same or another spelling: each image may occur once."
+            f"{path} lists {doubled} more than once, in the same or another spelling: each image "
+            "may occur once."
         )

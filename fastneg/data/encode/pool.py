@@ -23,14 +23,17 @@ END_S = 5.0  # seconds that a worker whose pipe was closed may take to end
 
 
 def in_order(function, tasks, workers=0, context=None):
-    """Yield function(task) for each task of a sequence in turn, computed by worker processes (0: one a core); with one, in this process.
+    """Yield function(task) for each task of a sequence in turn, computed by worker processes (0:
+    one a core); with one, in this process.
 
-    The workers are started by `context`, a multiprocessing context, or else by a fork server that has loaded what decoding needs; then
-    a script that calls this needs its `if __name__ == "__main__":`. What a worker raises is raised here. Workers end with the generator,
-    however it ends, and when this process is gone, even killed.
+    The workers are started by `context`, a multiprocessing context, or else by a fork server that
+    has loaded what decoding needs; then a script that calls this needs its `if __name__ ==
+    "__main__":`. What a worker raises is raised here. Workers end with the generator, however it
+    ends, and when this process is gone, even killed.
 
-    What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, good until the next result is asked for; where it does
-    not fit as bytes, and with one worker as it is: whatever it is, `memoryview` takes it.
+    What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, good until the
+    next result is asked for; where it does not fit as bytes, and with one worker as it is: whatever
+    it is, `memoryview` takes it.
     """
     workers = min(workers or default_workers(), len(tasks))
     if workers <= 1:
@@ -43,11 +46,18 @@ def in_order(function, tasks, workers=0, context=None):
         sent, done = 0, {}
         for number in range(len(tasks)):
             while number not in done:
-                # A second task keeps a worker busy while its first result is taken; results that wait for an earlier one are few.
+                # A second task keeps a worker busy while its first result is taken; results that
+                # wait for an earlier one are few.
                 for depth, worker in itertools.product((1, 2), pool):
-                    if sent < min(len(tasks), number + 4 * workers) and worker.has_room(depth) and worker.offer(sent, tasks[sent]):
+                    if (
+                        sent < min(len(tasks), number + 4 * workers)
+                        and worker.has_room(depth)
+                        and worker.offer(sent, tasks[sent])
+                    ):
                         sent += 1
-                ready = multiprocessing.connection.wait([worker.pipe for worker in pool if worker.numbers])
+                ready = multiprocessing.connection.wait(
+                    [worker.pipe for worker in pool if worker.numbers]
+                )
                 done.update(worker.receive() for worker in pool if worker.pipe in ready)
             worker, slot, (ended, result, trace) = done.pop(number)
             if not ended:
@@ -56,20 +66,26 @@ def in_order(function, tasks, workers=0, context=None):
             worker.free.append(slot)
     finally:
         for worker in pool:
-            worker.pipe.close()  # all before the first is waited for: forked workers hold the pipes of those that came before them
+            # all before the first is waited for: forked workers hold the pipes of those that came
+            # before them
+            worker.pipe.close()
         for worker in pool:
             worker.end()
 
 
 class _Worker:
-    """A process with a pipe of its own: no lock or queue is shared, so that none can be left behind by a process that dies."""
+    """A process with a pipe of its own: no lock or queue is shared, so that none can be left behind
+    by a process that dies."""
 
     def __init__(self, function, context):
         self.pipe, theirs = context.Pipe()
-        self.numbers = deque()  # of the tasks that were sent and not answered, each with the slot for its result
+        # of the tasks that were sent and not answered, each with the slot for its result
+        self.numbers = deque()
         self.free = list(range(SLOTS))
         self._memory = SharedMemory()
-        self._process = context.Process(target=_work, args=(function, theirs, self.pipe, self._memory), daemon=True)
+        self._process = context.Process(
+            target=_work, args=(function, theirs, self.pipe, self._memory), daemon=True
+        )
         try:
             self._process.start()
         finally:
@@ -93,7 +109,8 @@ class _Worker:
         return True
 
     def receive(self):
-        """(number, (this worker, slot, (whether it ended well, result or exception, traceback))) of the oldest task."""
+        """(number, (this worker, slot, (whether it ended well, result or exception, traceback))) of
+        the oldest task."""
         try:
             number, slot = self.numbers.popleft()
             return number, (self, slot, self._memory.unpack(self.pipe.recv_bytes(), slot))
@@ -102,7 +119,10 @@ class _Worker:
 
     def _died(self):
         self._process.join(END_S)
-        return BetonError(f"A worker process died ({self._process.exitcode}), perhaps for want of memory: try fewer --workers.")
+        return BetonError(
+            f"A worker process died ({self._process.exitcode}), perhaps for want of memory: try "
+            "fewer --workers."
+        )
 
     def end(self):
         """Wait for the end of the process, whose pipe is closed, or bring it about."""
@@ -115,8 +135,10 @@ class _Worker:
 
 
 def _work(function, pipe, ours, memory):
-    """The life of a worker: a task is read, its result is written, until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: what it means is the parent's business
+    """The life of a worker: a task is read, its result is written, until the other end of the pipe
+    is closed."""
+    # Ctrl-C reaches all processes: what it means is the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ours.close()  # a forked worker holds the other end too, and would never see it closed
     while True:
@@ -131,7 +153,9 @@ def _work(function, pipe, ours, memory):
             try:
                 answer = memory.pack((False, error, trace), slot)
             except Exception:  # an exception that cannot travel
-                answer = memory.pack((False, BetonError(f"{type(error).__name__}: {error}"), trace), slot)
+                answer = memory.pack(
+                    (False, BetonError(f"{type(error).__name__}: {error}"), trace), slot
+                )
         try:
             pipe.send_bytes(answer)
         except OSError:  # the parent is gone
@@ -139,9 +163,12 @@ def _work(function, pipe, ours, memory):
 
 
 def process_context():
-    # A fork of a process with threads may deadlock. A fork server has none, and imports what the workers need once.
+    # A fork of a process with threads may deadlock. A fork server has none, and imports what the
+    # workers need once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fastneg.data.encode.encode", "fastneg.data.beton.verify", "PIL.Image"])
+    context.set_forkserver_preload(
+        ["fastneg.data.encode.encode", "fastneg.data.beton.verify", "PIL.Image"]
+    )
     return context
 
 
@@ -172,7 +199,11 @@ class Progress:
         elif now - self._said >= PLAIN_LINE_S:
             self._said, of = now, f"/{self._total}" if self._total else ""
             rate = self._done / (now - self._began)
-            print(f"{self._what}: {self._done}{of} images, {rate:.0f} images/s, {mb_per_s:.1f} MB/s", file=sys.stderr, flush=True)
+            print(
+                f"{self._what}: {self._done}{of} images, {rate:.0f} images/s, {mb_per_s:.1f} MB/s",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def __enter__(self):
         return self

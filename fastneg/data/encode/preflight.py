@@ -30,7 +30,9 @@ def check_place(out):
         with temporary_file(sidecar_path(out)):  # the longest of the names
             pass
     except OSError as error:
-        raise BetonError(f"{out} cannot be written: {why_unreadable(out.parent, error)}.") from error
+        raise BetonError(
+            f"{out} cannot be written: {why_unreadable(out.parent, error)}."
+        ) from error
     folder = os.stat(out.parent)
     for path in filter(os.path.lexists, (out, sidecar_path(out))):
         owners = (os.lstat(path).st_uid, folder.st_uid, 0)  # of whom root may do all

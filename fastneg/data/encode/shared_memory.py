@@ -12,7 +12,10 @@ SLOT_BYTES = 8 << 20  # of address space; only what is used of it takes memory
 
 
 class SharedMemory:
-    """Slots of memory shared with a child process. It has no name, so that nothing is left when both are gone, even killed."""
+    """Slots of memory shared with a child process.
+
+    It has no name, so that nothing is left when both are gone, even killed.
+    """
 
     def __init__(self, descriptor=None):
         self._descriptor = os.memfd_create("fastneg") if descriptor is None else descriptor
@@ -25,7 +28,8 @@ class SharedMemory:
         os.close(self._descriptor)
 
     def pack(self, result, slot):
-        """A result as bytes: its `pickle.PickleBuffer`s are copied into the slot as far as there is room, the rest is in the bytes."""
+        """A result as bytes: its `pickle.PickleBuffer`s are copied into the slot as far as there is
+        room, the rest is in the bytes."""
         room, sizes = self._slot(slot), []
 
         def place(buffer):
@@ -40,7 +44,8 @@ class SharedMemory:
         return pickle.dumps((sizes, data))
 
     def unpack(self, data, slot):
-        """The result of `pack`; its buffers are views of the slot, good until that is used again."""
+        """The result of `pack`; its buffers are views of the slot, good until that is used
+        again."""
         sizes, data = pickle.loads(data)
         room, buffers, used = self._slot(slot), [], 0
         for size in sizes:

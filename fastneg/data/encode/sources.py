@@ -1,4 +1,5 @@
-"""What to encode: the images that a command names, and what becomes of those that cannot be used."""
+"""What to encode: the images that a command names, and what becomes of those that cannot be
+used."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class Sources(NamedTuple):
     classes: list[str] | None
     """The label of a class is its position; None where the images have no classes."""
     names: list[str]
-    """What each image is called: its path relative to the source folder, its place in an archive."""
+    """What each image is called: its path relative to the source folder, its place in an
+    archive."""
     labels: list[int] | None
     ignored: int
     """Files that are no images by their suffix."""
@@ -66,19 +68,27 @@ class FolderFiles:
 
 
 def find_sources(config):
-    """What an EncodeConfig names, as `Sources`: class folders, a flat folder, tar archives, or a list.
+    """What an EncodeConfig names, as `Sources`: class folders, a flat folder, tar archives, or a
+    list.
 
     Raises:
-        ConfigError: something that does not exist, or an option that has no effect on such a source. BetonError: no image there, or an
+        ConfigError: something that does not exist, or an option that has no effect on such a
+            source. BetonError: no image there, or an
         archive or list that cannot be read.
     """
     archives = None if Path(config.src).is_dir() else archive_paths(config.src)
-    if archives is None and (Path(config.src).is_dir() or Path(config.src).suffix.lower() not in LIST_SUFFIXES):
+    if archives is None and (
+        Path(config.src).is_dir() or Path(config.src).suffix.lower() not in LIST_SUFFIXES
+    ):
         if config.label_column is not None:
-            raise ConfigError(f"--label_column is {config.label_column}, which has an effect on lists only.")
+            raise ConfigError(
+                f"--label_column is {config.label_column}, which has an effect on lists only."
+            )
         sources = find_images(config)
         if config.writer == "ffcv" and sources.labels is None:
-            raise ConfigError(f"--writer ffcv takes class folders, {config.src} holds none: leave --writer out.")
+            raise ConfigError(
+                f"--writer ffcv takes class folders, {config.src} holds none: leave --writer out."
+            )
         return sources
     return _told_sources(config, archives)
 
@@ -97,17 +107,20 @@ def _told_sources(config, archives):
         skipped, lost = told.missing, told.lost
     if skipped and config.on_error == "stop":
         raise BetonError(
-            f"Images of {config.src} that are not there: {len(skipped)}; the first is {skipped[0]}. "
-            "Repair the list, or give --on_error skip."
+            f"Images of {config.src} that are not there: {len(skipped)}; the first is "
+            f"{skipped[0]}. Repair the list, or give --on_error skip."
         )
     if not names:
         raise BetonError(
-            f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked for."
+            f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked "
+            "for."
         )
     notes = list(told.notes)
     if texts is None:
         if config.subset is not None:
-            raise ConfigError(f"--subset has no effect: the images of {config.src} have no classes.")
+            raise ConfigError(
+                f"--subset has no effect: the images of {config.src} have no classes."
+            )
         return Sources(None, names, None, ignored, left_out, places, read, "none", skipped, notes)
     classes, labels, more = classes_of(
         [*texts, *lost], [*names, *skipped], told.labels_from, folders=told.labels_from == BY_FOLDER
@@ -125,7 +138,9 @@ def _told_sources(config, archives):
         classes = kept
     if len(set(labels)) == 1 < len(labels):
         notes.append(f"All images are of one class, {classes[labels[0]]}, by {told.labels_from}.")
-    return Sources(classes, names, labels, ignored, left_out, places, read, told.labels_from, skipped, notes)
+    return Sources(
+        classes, names, labels, ignored, left_out, places, read, told.labels_from, skipped, notes
+    )
 
 
 def _of_split(told, config):
@@ -139,8 +154,8 @@ def _of_split(told, config):
     splits = sorted(splits_among({part for way in ways.values() for part in way}))
     if config.split is None and len(splits) > 1:
         raise ConfigError(
-            f"{config.src} holds {', '.join(splits)}: give --split to take one of them, or --split . "
-            "for all together."
+            f"{config.src} holds {', '.join(splits)}: give --split to take one of them, or "
+            "--split . for all together."
         )
     if config.split is None or takes_as_is(config.split):
         return told
@@ -148,8 +163,8 @@ def _of_split(told, config):
     if not chosen:
         there = f"there are {', '.join(splits)}" if splits else "name those of the split"
         raise ConfigError(
-            f"--split is {config.split}, which has no effect on tar archives without a folder of that "
-            f"name: {there}."
+            f"--split is {config.split}, which has no effect on tar archives without a folder of "
+            f"that name: {there}."
         )
     classes = None if told.classes is None else [told.classes[i] for i in chosen]
     names = [told.names[i] for i in chosen]
@@ -159,7 +174,9 @@ def _of_split(told, config):
 def _refuse_without_effect(config, archives):
     what = "tar archives" if archives else "a list"
     if archives and config.label_column is not None:
-        raise ConfigError(f"--label_column is {config.label_column}, which has no effect on {what}: leave it out.")
+        raise ConfigError(
+            f"--label_column is {config.label_column}, which has no effect on {what}: leave it out."
+        )
     if config.writer == "ffcv":
         raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
 
@@ -189,11 +206,13 @@ def find_images(config, labels_matter=True):
     lacking = [] if wanted is None else sorted(wanted - found.images.keys() - {*found.unread})
     if lacking:
         raise ConfigError(
-            f"{root} holds no image of {len(lacking)} of the {counted(len(wanted), 'class')} of --subset "
-            f"{config.subset}: {some(lacking)}. Take them off the list, or restore them."
+            f"{root} holds no image of {len(lacking)} of the {counted(len(wanted), 'class')} of "
+            f"--subset {config.subset}: {some(lacking)}. Take them off the list, or restore them."
         )
     notes = _left_out_folders(found)
-    if config.split is not None and Path(os.path.normpath(source / config.split)) != Path(os.path.normpath(root)):
+    if config.split is not None and Path(os.path.normpath(source / config.split)) != Path(
+        os.path.normpath(root)
+    ):
         notes.append(f"--split {config.split}: the folder {root.relative_to(source)} is taken.")
     if found.images and labels_matter and not as_is and wanted is None:
         notes += refuse_wrong_level(found, config.split)
@@ -228,7 +247,9 @@ def _folder_images(config, source, root, found, skipped, notes):
         labels += [label] * len(images)
     skipped = [prefix + each for each in skipped]
     classes = [readable(name) for name in classes]
-    return Sources(classes, names, labels, ignored, left_out, names, read, "folders", skipped, notes)
+    return Sources(
+        classes, names, labels, ignored, left_out, names, read, "folders", skipped, notes
+    )
 
 
 def _unread(config, root, failed):
@@ -265,7 +286,10 @@ def _wanted(subset):
     if subset == "imagenet100":
         return set(IMAGENET100)
     if not Path(subset).is_file():
-        raise ConfigError(f"--subset is {subset!r}: imagenet100, or a text file of class names, one a line, was expected.")
+        raise ConfigError(
+            f"--subset is {subset!r}: imagenet100, or a text file of class names, one a line, was "
+            "expected."
+        )
     try:
         lines = Path(subset).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -280,20 +304,23 @@ def _wanted(subset):
 def _refuse_missing(wanted, found, subset, where):
     if missing := sorted(wanted - set(found)):
         raise ConfigError(
-            f"{where} lacks {len(missing)} of the {counted(len(wanted), 'class')} of --subset {subset}: "
-            f"{', '.join(missing[:5])} …"
+            f"{where} lacks {len(missing)} of the {counted(len(wanted), 'class')} of --subset "
+            f"{subset}: {', '.join(missing[:5])} …"
         )
 
 
 def refuse_or_skip(config, name, reason, skipped):
     if config.on_error == "stop":
         where = Path(config.src) / name if Path(config.src).is_dir() else f"{name} of {config.src}"
-        raise BetonError(f"{where} cannot be used: {reason}. Repair or remove it, or give --on_error skip.")
+        raise BetonError(
+            f"{where} cannot be used: {reason}. Repair or remove it, or give --on_error skip."
+        )
     skipped.append(f"{name}: {reason}")
 
 
 def read_class_names(path, classes):
-    """{class: what people call it} of a text file with a line "CLASS name" for each class, as ImageNet's LOC_synset_mapping.txt.
+    """{class: what people call it} of a text file with a line "CLASS name" for each class, as
+    ImageNet's LOC_synset_mapping.txt.
 
     Raises:
         ConfigError: the file cannot be read, or lacks a class.
@@ -303,8 +330,18 @@ def read_class_names(path, classes):
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--class_names {path} cannot be read ({error}): a text file of lines 'CLASS name' was expected.") from None
-    names = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines if len(line.split(maxsplit=1)) == 2}
+        raise ConfigError(
+            f"--class_names {path} cannot be read ({error}): a text file of lines 'CLASS name' "
+            "was expected."
+        ) from None
+    names = {
+        line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1]
+        for line in lines
+        if len(line.split(maxsplit=1)) == 2
+    }
     if missing := [name for name in classes if name not in names]:
-        raise ConfigError(f"--class_names {path} lacks {len(missing)} of {counted(len(classes), 'class')}: {', '.join(missing[:5])} …")
+        raise ConfigError(
+            f"--class_names {path} lacks {len(missing)} of {counted(len(classes), 'class')}: "
+            f"{', '.join(missing[:5])} …"
+        )
     return {name: names[name] for name in classes}

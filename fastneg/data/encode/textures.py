@@ -1,6 +1,9 @@
-"""Textures made offline: a tree of them beside the images, or the texture field of a .beton file. On the CPU, an image at a time.
+"""Textures made offline: a tree of them beside the images, or the texture field of a .beton file.
 
-A texture depends on the pixels of its image, the settings, the seed and the image's name: not on the order or the number of processes.
+On the CPU, an image at a time.
+
+A texture depends on the pixels of its image, the settings, the seed and the image's name: not on
+the order or the number of processes.
 """
 
 from __future__ import annotations
@@ -32,13 +35,17 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 
 @dataclass(frozen=True)
 class SynthesisedTextures:
-    """Makes the texture of an image file: called with names and files' bytes, as `encode` calls it, in worker processes."""
+    """Makes the texture of an image file: called with names and files' bytes, as `encode` calls it,
+    in worker processes."""
 
     size: int = 224
     """Side in pixels of the textures."""
     patch: int = 96
-    """Side in pixels of the two source patches, one centred and one at a random place. Of an image with a shorter side they are
-    squares of that side, enlarged to `patch`: a texture of a 1×1 image is of its colour."""
+    """Side in pixels of the two source patches, one centred and one at a random place.
+
+    Of an image with a shorter side they are squares of that side, enlarged to `patch`: a texture of
+    a 1×1 image is of its colour.
+    """
     block: int = 32
     """Side in pixels of the blocks; neighbours share a quarter of it."""
     candidates: int = 128
@@ -51,14 +58,21 @@ class SynthesisedTextures:
 
     def __call__(self, names, files):
         """The JPEG bytes of a texture for each image, or a text that says why there is none."""
-        return [guarded(partial(self.make, name), file) for name, file in zip(names, files, strict=True)]
+        return [
+            guarded(partial(self.make, name), file) for name, file in zip(names, files, strict=True)
+        ]
 
     def make(self, name, file):
-        """JPEG bytes of the texture of one image file's bytes; BetonError if it cannot be decoded."""
+        """JPEG bytes of the texture of one image file's bytes; BetonError if it cannot be
+        decoded."""
         image, _ = load_rgb(file)
-        seed = np.random.SeedSequence([self.seed, 3, zlib.crc32(os.fsencode(name))]).generate_state(3, np.uint64)
+        seed = np.random.SeedSequence([self.seed, 3, zlib.crc32(os.fsencode(name))]).generate_state(
+            3, np.uint64
+        )
         places = (np.full(2, 0.5), np.random.Generator(np.random.PCG64(int(seed[0]))).random(2))
-        sources = torch.from_numpy(np.stack([self._cut(image, place) for place in places])).permute(0, 3, 1, 2)[None]
+        sources = torch.from_numpy(np.stack([self._cut(image, place) for place in places])).permute(
+            0, 3, 1, 2
+        )[None]
         texture = texture_negatives(
             *(sources, 1, (self.size, self.size)),
             block=self.block,
@@ -73,15 +87,23 @@ class SynthesisedTextures:
     def _cut(self, image, place):
         """(P, P, 3) uint8: a square of the image, of `patch` pixels where it has as many."""
         side = min(self.patch, *image.size)
-        left, top = (int(share * (length - side + 1)) for share, length in zip(place, image.size, strict=True))
+        left, top = (
+            int(share * (length - side + 1))
+            for share, length in zip(place, image.size, strict=True)
+        )
         square = image.crop((left, top, left + side, top + side))
-        return np.asarray(square if side == self.patch else square.resize((self.patch, self.patch), pillow().Resampling.BILINEAR))
+        return np.asarray(
+            square
+            if side == self.patch
+            else square.resize((self.patch, self.patch), pillow().Resampling.BILINEAR)
+        )
 
 
 def write_textures(config):
     """Write the texture of every image of a folder to the same path below another one.
 
-    A texture that is there already stays: the same command goes on where it was stopped. Files appear whole or not at all.
+    A texture that is there already stays: the same command goes on where it was stopped. Files
+    appear whole or not at all.
 
     Args:
         config: TexturesConfig.
@@ -89,26 +111,39 @@ def write_textures(config):
         dict: images, made, kept (there before), bytes, seconds, skipped [str], ignored (files that
         are no images by their suffix), notes [str] (sentences about what was found).
     Raises:
-        ConfigError: src, split or subset name what does not exist; out holds textures of other settings; OutputError, one of them: out
+        ConfigError: src, split or subset name what does not exist; out holds textures of other
+            settings; OutputError, one of them: out
         is src, lies in it or holds it. BetonError: no images, or two
         whose textures would have one name.
     """
     began, out = time.perf_counter(), textures_output(config)
-    make = SynthesisedTextures(config.size, config.patch, config.block, config.candidates, config.quality, config.seed)
+    make = SynthesisedTextures(
+        config.size, config.patch, config.block, config.candidates, config.quality, config.seed
+    )
     sources = find_images(config, labels_matter=False)
     targets = {}
     for name in sources.names:
         other = targets.setdefault(_target(name), name)
         if other != name:
-            raise BetonError(f"{other} and {name} would have one texture, {_target(name)}: rename one of them.")
+            raise BetonError(
+                f"{other} and {name} would have one texture, {_target(name)}: rename one of them."
+            )
     refuse_linked_back(out, config.src, targets)
     _claim(out, make)
     missing = [name for target, name in targets.items() if not (out / target).exists()]
     done = {"images": len(targets), "made": 0, "kept": len(targets) - len(missing), "bytes": 0}
-    done |= {"skipped": list(sources.skipped), "ignored": sources.ignored, "notes": list(sources.notes)}
-    results = in_order(partial(_write_chunk, make, config.src, config.out), chunks(missing, CHUNK), config.workers)
+    done |= {
+        "skipped": list(sources.skipped),
+        "ignored": sources.ignored,
+        "notes": list(sources.notes),
+    }
+    results = in_order(
+        partial(_write_chunk, make, config.src, config.out), chunks(missing, CHUNK), config.workers
+    )
     with Progress("textures", len(missing)) as progress, contextlib.closing(results):
-        for name, result in zip(missing, (result for chunk in results for result in chunk), strict=True):
+        for name, result in zip(
+            missing, (result for chunk in results for result in chunk), strict=True
+        ):
             if isinstance(result, str):
                 done["skipped"].append(f"{name}: {result}")
             else:
@@ -129,8 +164,15 @@ def _claim(out, make):
     if note.exists():
         found = json.loads(note.read_text(encoding="utf-8"))
         if found != settings:
-            differing = ", ".join(f"{name} {found.get(name)} → {value}" for name, value in settings.items() if found.get(name) != value)
-            raise ConfigError(f"{out} holds textures of other settings ({differing}): keep them, or choose another folder.")
+            differing = ", ".join(
+                f"{name} {found.get(name)} → {value}"
+                for name, value in settings.items()
+                if found.get(name) != value
+            )
+            raise ConfigError(
+                f"{out} holds textures of other settings ({differing}): keep them, or choose "
+                "another folder."
+            )
         return
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, indent=2) + "\n"

@@ -10,12 +10,14 @@ from fastneg.kernels.augment import AugmentParams
 
 
 class TextureSources(NamedTuple):
-    """What textures are made from, and what the query view is to its image: a texture is treated likewise."""
+    """What textures are made from, and what the query view is to its image: a texture is treated
+    likewise."""
 
     patches: torch.Tensor
     """(N, 2, 3, P, P) uint8, two squares of each image, one centred and one at a random place."""
     window: torch.Tensor
-    """(N, 4) float32, top, left, bottom and right of the query's crop, as shares of height and width."""
+    """(N, 4) float32, top, left, bottom and right of the query's crop, as shares of height and
+    width."""
     params: AugmentParams
     """The colour changes, blur and flip of the query view."""
     max_sigma: float
@@ -25,7 +27,10 @@ class TextureSources(NamedTuple):
 
 
 class ViewBatch(NamedTuple):
-    """Augmented views of each image, two or more. The tensors own their memory: nothing overwrites them later."""
+    """Augmented views of each image, two or more.
+
+    The tensors own their memory: nothing overwrites them later.
+    """
 
     query: torch.Tensor
     """(N, 3, H, W) channels_last, normalised; float16 on CUDA, float32 on the CPU."""
@@ -38,7 +43,8 @@ class ViewBatch(NamedTuple):
     more: tuple[torch.Tensor, ...] = ()
     """The third and further views, where the loader was asked for them."""
     texture: torch.Tensor | None = None
-    """(N, 3, H, W), the view of the texture paired with each image, like the query in all its random numbers; or None if not asked for."""
+    """(N, 3, H, W), the view of the texture paired with each image, like the query in all its
+    random numbers; or None if not asked for."""
     texture_sources: TextureSources | None = None
     """What textures can be made from, where the loader was asked for it."""
 

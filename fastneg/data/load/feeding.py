@@ -1,4 +1,5 @@
-"""What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors, going on where a sample is bad."""
+"""What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors,
+going on where a sample is bad."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from fastneg.kernels.augment import augment
 
 BATCHES_AHEAD = 2
 WAIT_S = 300.0
-"""A batch that takes longer than this is a hang: the wait ends with an error that says what it waited for."""
+"""A batch that takes longer than this is a hang: the wait ends with an error that says what it
+waited for."""
 
 
 class Request(NamedTuple):
@@ -43,7 +45,8 @@ class Request(NamedTuple):
     sources: object = None
     """What goes with the patches: the rest of a `TextureSources`, on the CPU."""
     kept: np.ndarray | None = None
-    """(N,) bool: False for the bad samples that shall be left out, in whose places others stand until then; None: all are kept."""
+    """(N,) bool: False for the bad samples that shall be left out, in whose places others stand
+    until then; None: all are kept."""
 
 
 class Made(NamedTuple):
@@ -57,10 +60,11 @@ class Made(NamedTuple):
 
 
 class FeedingLoader:
-    """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the consumer's work.
+    """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the
+    consumer's work.
 
-    A loader says what the batch at a place, (epoch, iteration), is made of (`_request`). A batch with a sample that cannot be used is made
-    again, from its place, with another in its stead.
+    A loader says what the batch at a place, (epoch, iteration), is made of (`_request`). A batch
+    with a sample that cannot be used is made again, from its place, with another in its stead.
 
     Args:
         reader: `BetonReader`.
@@ -92,15 +96,21 @@ class FeedingLoader:
         self._normalisation = normalisation
         if textures and TEXTURE_FIELD not in reader.image_fields:
             raise BetonError(
-                f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it with --textures, or let them be made from "
-                "the images while training (--texture_source image)."
+                f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it "
+                "with --textures, or let them be made from the images while training "
+                "(--texture_source image)."
             )
         self.device = torch.device(device)
         self._fields = (None, TEXTURE_FIELD) if textures else (None,)
         self._looked_at = np.zeros(len(reader), bool)
         self.check_crc = check_crc
-        if check_crc and any(reader.checksums_of(field or reader.image_fields[0]) is None for field in self._fields):
-            raise BetonError(f"{reader.path} holds no checksums, so they cannot be checked: encode it again, or leave check_crc off.")
+        if check_crc and any(
+            reader.checksums_of(field or reader.image_fields[0]) is None for field in self._fields
+        ):
+            raise BetonError(
+                f"{reader.path} holds no checksums, so they cannot be checked: encode it again, "
+                "or leave check_crc off."
+            )
         self._stream = None
         if self.device.type == "cuda":
             if self.device.index is None:
@@ -108,9 +118,12 @@ class FeedingLoader:
             self._stream = torch.cuda.Stream(self.device)
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
-        self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the feeding thread, which is some batches ahead
+        # of the feeding thread, which is some batches ahead
+        self._quarantine = Quarantine(reader, max_bad_share, quarantine)
         pipeline["normalisation"] = normalisation if normalise else None
-        pipeline.update(views=views, augment=augment, textures=textures, device=self.device, threads=threads)
+        pipeline.update(
+            views=views, augment=augment, textures=textures, device=self.device, threads=threads
+        )
         self._build = partial(build_pipeline, order.local_batch_size, **pipeline)
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
         self._held = None
@@ -127,12 +140,17 @@ class FeedingLoader:
             raise RuntimeError(f"The loader of {self.reader.path} is closed: open another.")
         if os.getpid() != self._process:
             raise RuntimeError(
-                f"The loader of {self.reader.path} was opened in process {self._process}, this is {os.getpid()}: its threads are not here. "
-                "Open one in each process."
+                f"The loader of {self.reader.path} was opened in process {self._process}, this is "
+                f"{os.getpid()}: its threads are not here. Open one in each process."
             )
         if self._running is not None:
             self._running.close()
-        self._running = Producer(self._produce(epoch, start), WAIT_S, f"the next batch of {self.reader.path}", BATCHES_AHEAD)
+        self._running = Producer(
+            self._produce(epoch, start),
+            WAIT_S,
+            f"the next batch of {self.reader.path}",
+            BATCHES_AHEAD,
+        )
         for request, tensors, ready in self._running:
             if ready is not None:
                 consumer = torch.cuda.current_stream(self.device)
@@ -143,17 +161,22 @@ class FeedingLoader:
             yield request, tensors
 
     def know(self, bad):
-        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from now on, without being tried."""
+        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from
+        now on, without being tried."""
         self.quarantine.update(bad)
         self._quarantine.add(bad)
 
     def __reduce__(self):
-        raise TypeError(f"A loader cannot go to another process: open {self.reader.path} there (a reader can go).")
+        raise TypeError(
+            f"A loader cannot go to another process: open {self.reader.path} there (a reader can "
+            "go)."
+        )
 
     # In the thread
 
     def _produce(self, epoch, start):
-        pending = deque()  # (place, request, encoded, encoded textures) of batches that the pipeline works on
+        # (place, request, encoded, encoded textures) of batches that the pipeline works on
+        pending = deque()
         try:
             for iteration in range(start, len(self)):
                 ahead = self.order.ahead(epoch, iteration, first=iteration == start)
@@ -167,7 +190,9 @@ class FeedingLoader:
                 yield self._take(pending)
         finally:
             self._held = None
-            if pending:  # an epoch that was left early, or a pipeline that failed: what was begun must not come out in the next
+            # an epoch that was left early, or a pipeline that failed: what was begun must not come
+            # out in the next
+            if pending:
                 self._drain(pending)
 
     def _feed(self, pending, place):
@@ -177,7 +202,11 @@ class FeedingLoader:
             request = self._request(place)
         encoded = [self.reader.encoded(int(i)) for i in request.index]
         self._pipe.feed_input("encoded", encoded)
-        textures = [self.reader.encoded(int(i), TEXTURE_FIELD) for i in request.index] if self._textures else []
+        textures = (
+            [self.reader.encoded(int(i), TEXTURE_FIELD) for i in request.index]
+            if self._textures
+            else []
+        )
         if textures:
             self._pipe.feed_input("encoded_texture", textures)
         self._pipe.feed_input("size", np.full((len(encoded), 2), request.size, np.float32))
@@ -187,7 +216,8 @@ class FeedingLoader:
             for name, values in view.items():
                 self._pipe.feed_input(f"{name}{number}", values)
         self._pipe.schedule_run()
-        pending.append((place, request, encoded, textures))  # DALI reads these bytes in place: they must live until the outputs are there
+        # DALI reads these bytes in place: they must live until the outputs are there
+        pending.append((place, request, encoded, textures))
 
     def _take(self, pending):
         while True:
@@ -195,7 +225,15 @@ class FeedingLoader:
             try:
                 shapes, *outputs = self._pipe.outputs()
             except RuntimeError as error:
-                self._mend(pending, {index: reason for waiting in pending for index, reason in self._bad(*waiting[1:])}, error)
+                self._mend(
+                    pending,
+                    {
+                        index: reason
+                        for waiting in pending
+                        for index, reason in self._bad(*waiting[1:])
+                    },
+                    error,
+                )
                 continue
             wrong = {
                 int(index): reason
@@ -211,8 +249,8 @@ class FeedingLoader:
     def _handed(self, request, outputs):
         if self._stream is None:
             return Made(request, self._views(request, outputs), None)
-        # DALI takes a tensor's memory back when the last reference goes, not when the last kernel has read it: a copy owns itself, and
-        # the outputs are held until it is made.
+        # DALI takes a tensor's memory back when the last reference goes, not when the last kernel
+        # has read it: a copy owns itself, and the outputs are held until it is made.
         with torch.cuda.stream(self._stream):
             tensors = self._views(request, outputs)
             ready = torch.cuda.Event()
@@ -232,19 +270,21 @@ class FeedingLoader:
             params = [one.to(self.device) for one in request.params]
             options = {"dtype": dtype, "max_sigma": request.max_sigma}
             options |= self._normalisation._asdict()
-            views = [
-                augment(view, one, **options)
-                for view, one in zip(views, params, strict=True)
-            ]
+            views = [augment(view, one, **options) for view, one in zip(views, params, strict=True)]
         elif self._stream is not None:
             views = [view.clone(memory_format=torch.channels_last) for view in views]
         return views + patches
 
     def _refused(self, index):
-        """{index: reason} of the samples that DALI is not given: each one's checksum is compared every time, its header looked at once."""
+        """{index: reason} of the samples that DALI is not given: each one's checksum is compared
+        every time, its header looked at once."""
         bad = {}
         if self.check_crc:
-            damaged = [int(i) for i in index if not all(self.reader.matches_checksum(i, field) for field in self._fields)]
+            damaged = [
+                int(i)
+                for i in index
+                if not all(self.reader.matches_checksum(i, field) for field in self._fields)
+            ]
             bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
         for i in index[~self._looked_at[index]].tolist():
             for field in self._fields:
@@ -256,27 +296,40 @@ class FeedingLoader:
     def _wrong_header(self, index, field):
         if self.reader.is_raw(index, field):
             return None
-        data, size = self.reader.encoded(index, field), self.reader.sizes_of(field or self.reader.image_fields[0])[index]
+        data, size = (
+            self.reader.encoded(index, field),
+            self.reader.sizes_of(field or self.reader.image_fields[0])[index],
+        )
         found = size_by_header(data)
-        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end the process (see `fastneg.data.jpeg`).
+        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end
+        # the process (see `fastneg.data.jpeg`).
         return what_is_wrong(data, size, self.device) if found is None else wrong_size(found, size)
 
     def _bad(self, request, encoded, textures):
-        """(index, reason) of the samples of a batch that cannot be decoded: DALI names only a place in the batch, if at all."""
+        """(index, reason) of the samples of a batch that cannot be decoded:
+
+        DALI names only a place in the batch, if at all.
+        """
         for index, data in zip(request.index.tolist(), encoded, strict=True):
             if reason := what_is_wrong(data, self.reader.sizes[index], self.device):
                 yield index, reason
         for index, data in zip(request.index.tolist(), textures, strict=False):  # there may be none
-            if reason := what_is_wrong(data, self.reader.sizes_of(TEXTURE_FIELD)[index], self.device):
+            if reason := what_is_wrong(
+                data, self.reader.sizes_of(TEXTURE_FIELD)[index], self.device
+            ):
                 yield index, f"its texture: {reason}"
 
     def _mend(self, pending, bad, error):
-        """Quarantine the bad samples and begin the pending batches anew; a pipeline that failed is dead, so there is a new one."""
+        """Quarantine the bad samples and begin the pending batches anew; a pipeline that failed is
+        dead, so there is a new one."""
         if not bad:
             first = pending[0][1].index[0]
             pending.clear()
             self._pipe = self._build()
-            raise BetonError(f"DALI could not make the batch with samples {first} … of {self.reader.path}: {error}") from error
+            raise BetonError(
+                f"DALI could not make the batch with samples {first} … of {self.reader.path}: "
+                f"{error}"
+            ) from error
         places = [place for place, *_ in pending]
         pending.clear()
         self._pipe = self._build()

@@ -1,4 +1,5 @@
-"""The order of an epoch, as a pure function of (seed, epoch): any batch of any rank can be asked for at any time."""
+"""The order of an epoch, as a pure function of (seed, epoch): any batch of any rank can be asked
+for at any time."""
 
 from __future__ import annotations
 
@@ -10,18 +11,24 @@ from fastneg.counts import counted
 
 ORDERS = ("random", "page", "sequential")
 WINDOW_PAGES = 64
-"""Pages whose samples are mixed with each other in page order: 512 MiB of a file with pages of 8 MiB."""
+"""Pages whose samples are mixed with each other in page order:
+
+512 MiB of a file with pages of 8 MiB.
+"""
 
 
 class EpochOrder:
     """Which samples make up each batch.
 
-    random: each epoch is a permutation of all samples. The global batches depend on (seed, epoch) alone, and rank r takes the r-th of
-    `world_size` equal slices of each: a run on 1, 2 or 8 processes sees the same global batches. For sets that fit into memory.
+    random: each epoch is a permutation of all samples. The global batches depend on (seed, epoch)
+    alone, and rank r takes the r-th of `world_size` equal slices of each: a run on 1, 2 or 8
+    processes sees the same global batches. For sets that fit into memory.
 
-    page: for sets larger than memory. The pages of the file are shuffled, their samples dealt to the ranks in equal contiguous shares, and
-    in each share the samples of `window` neighbouring pages mixed. A rank reads each page once, as a whole; at most one page at each end
-    of its share is read by a neighbour too. The batches depend on the number of ranks; that an epoch takes every sample once does not.
+    page: for sets larger than memory. The pages of the file are shuffled, their samples dealt to
+    the ranks in equal contiguous shares, and in each share the samples of `window` neighbouring
+    pages mixed. A rank reads each page once, as a whole; at most one page at each end of its share
+    is read by a neighbour too. The batches depend on the number of ranks; that an epoch takes every
+    sample once does not.
 
     sequential: the order of the data set, each epoch the same; shared out as in random.
 
@@ -29,30 +36,59 @@ class EpochOrder:
         length: samples in the data set.
         batch_size: samples in a batch over all ranks; a multiple of world_size.
         order: a name of `ORDERS`.
-        pages: (length,) int64, the page on which each sample lies; needed for the page order, and for no other.
+        pages: (length,) int64, the page on which each sample lies; needed for the page order, and
+            for no other.
         window: pages whose samples are mixed (page order).
         seed: at least 0; the order of epoch e is drawn from (seed, e).
         rank, world_size: this process, and how many there are.
-        last: what becomes of an incomplete last batch. "drop" leaves it out; "pad" fills it with repeats of the epoch's last sample,
-            and `valid` says how many of its entries count.
+        last: what becomes of an incomplete last batch. "drop" leaves it out; "pad" fills it with
+            repeats of the epoch's last sample, and `valid` says how many of its entries count.
     Raises:
-        ValueError: a setting that cannot be, or "drop" with a data set that is smaller than one batch.
+        ValueError: a setting that cannot be, or "drop" with a data set that is smaller than one
+            batch.
     """
 
-    def __init__(self, length, batch_size, *, order="random", pages=None, window=WINDOW_PAGES, seed=0, rank=0, world_size=1, last="drop"):
-        numbers = {"length": length, "batch_size": batch_size, "window": window, "world_size": world_size, "seed": seed}
+    def __init__(
+        self,
+        length,
+        batch_size,
+        *,
+        order="random",
+        pages=None,
+        window=WINDOW_PAGES,
+        seed=0,
+        rank=0,
+        world_size=1,
+        last="drop",
+    ):
+        numbers = {
+            "length": length,
+            "batch_size": batch_size,
+            "window": window,
+            "world_size": world_size,
+            "seed": seed,
+        }
         for name, value in numbers.items():
             least = 0 if name == "seed" else 1
             if operator.index(value) < least:
                 raise ValueError(f"{name} is {value}: it must be at least {least}.")
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank is {rank}: with a world_size of {world_size} it must be 0 to {world_size - 1}.")
+            raise ValueError(
+                f"rank is {rank}: with a world_size of {world_size} it must be 0 to "
+                f"{world_size - 1}."
+            )
         if batch_size % world_size:
-            raise ValueError(f"batch_size is {batch_size}: a multiple of world_size {world_size} was expected, so that shares are equal.")
+            raise ValueError(
+                f"batch_size is {batch_size}: a multiple of world_size {world_size} was expected, "
+                "so that shares are equal."
+            )
         if order not in ORDERS:
             raise ValueError(f"order is {order!r}: one of {', '.join(ORDERS)} was expected.")
         if (order == "page") != (pages is not None):
-            raise ValueError(f"order is {order!r} and pages are {'missing' if pages is None else 'given'}: they go with the order 'page'.")
+            raise ValueError(
+                f"order is {order!r} and pages are {'missing' if pages is None else 'given'}: "
+                "they go with the order 'page'."
+            )
         if pages is not None and np.shape(pages) != (length,):
             raise ValueError(
                 f"pages has the shape {np.shape(pages)}: one page for each of "
@@ -62,10 +98,16 @@ class EpochOrder:
             raise ValueError(f"last is {last!r}: 'drop' or 'pad' was expected.")
         if last == "drop" and length < batch_size:
             raise ValueError(
-                f"length is {length}, less than one batch of {batch_size}, and incomplete batches are dropped: no batch would be left. "
-                "Take a smaller batch_size, or last='pad'."
+                f"length is {length}, less than one batch of {batch_size}, and incomplete batches "
+                "are dropped: no batch would be left. Take a smaller batch_size, or last='pad'."
             )
-        self.length, self.batch_size, self.order, self.seed, self.last = length, batch_size, order, seed, last
+        self.length, self.batch_size, self.order, self.seed, self.last = (
+            length,
+            batch_size,
+            order,
+            seed,
+            last,
+        )
         self.rank, self.world_size = rank, world_size
         self.local_batch_size = batch_size // world_size
         self.rows = slice(rank * self.local_batch_size, (rank + 1) * self.local_batch_size)
@@ -90,35 +132,54 @@ class EpochOrder:
         return self.global_batch(epoch, iteration)[self.rows]
 
     def global_batch(self, epoch, iteration):
-        """The samples of a batch over all ranks, (batch_size,) int64; arguments and errors as of `batch`."""
+        """The samples of a batch over all ranks, (batch_size,) int64; arguments and errors as of
+        `batch`."""
         first = self._first(iteration) * self.batch_size
         return self._epoch(epoch).samples[first : first + self.batch_size].copy()
 
     def valid(self, iteration):
-        """How many of this rank's entries of a batch count; the rest are repeats, which only last="pad" makes."""
+        """How many of this rank's entries of a batch count; the rest are repeats, which only
+        last="pad" makes."""
         iteration, local = self._first(iteration), self.local_batch_size
-        share = self.rank * self.iterations + iteration if self.order == "page" else iteration * self.world_size + self.rank
+        share = (
+            self.rank * self.iterations + iteration
+            if self.order == "page"
+            else iteration * self.world_size + self.rank
+        )
         return max(0, min(local, self.length - share * local))
 
     def ahead(self, epoch, iteration, first=False):
-        """The samples to read from disk while a batch is worked on, so that they are there when they are due.
+        """The samples to read from disk while a batch is worked on, so that they are there when
+        they are due.
 
         Args:
             epoch, iteration: the batch that is worked on.
-            first: True if nothing was read ahead yet: then the samples of this batch are among them.
+            first: True if nothing was read ahead yet: then the samples of this batch are among
+                them.
         Returns:
-            int64 positions. In page order whole pages, a window ahead of their use; else those of the rank's next batch.
+            int64 positions. In page order whole pages, a window ahead of their use; else those of
+            the rank's next batch.
         """
-        drawn, local, last = self._epoch(epoch), self.local_batch_size, self._first(iteration) + 1 == self.iterations
+        drawn, local, last = (
+            self._epoch(epoch),
+            self.local_batch_size,
+            self._first(iteration) + 1 == self.iterations,
+        )
         if self.order != "page":
             near = range(iteration + (not first), iteration + 2 - last)
-            return np.concatenate([np.empty(0, np.int64), *(self.batch(epoch, number) for number in near)])
+            return np.concatenate(
+                [np.empty(0, np.int64), *(self.batch(epoch, number) for number in near)]
+            )
         stop = drawn.target((iteration + 1) * local)
-        return drawn.dealt[drawn.begin(iteration * local) if first else drawn.target(iteration * local) : stop]
+        return drawn.dealt[
+            drawn.begin(iteration * local) if first else drawn.target(iteration * local) : stop
+        ]
 
     def _first(self, iteration):
         if not 0 <= iteration < self.iterations:
-            raise IndexError(f"iteration is {iteration}: an epoch has {self.iterations}, counted from 0.")
+            raise IndexError(
+                f"iteration is {iteration}: an epoch has {self.iterations}, counted from 0."
+            )
         return iteration
 
     def _epoch(self, epoch):
@@ -126,7 +187,11 @@ class EpochOrder:
         if cached != epoch:
             if epoch < 0:
                 raise ValueError(f"epoch is {epoch}: it must be at least 0.")
-            drawn = self._draw_pages(epoch) if self.order == "page" else _Epoch(self._pad(self._draw(epoch)))
+            drawn = (
+                self._draw_pages(epoch)
+                if self.order == "page"
+                else _Epoch(self._pad(self._draw(epoch)))
+            )
             self._cached = (epoch, drawn)
         return drawn
 
@@ -135,8 +200,9 @@ class EpochOrder:
         return order[np.minimum(np.arange(self.iterations * self.batch_size), self.length - 1)]
 
     def _keys(self, epoch, *counts):
-        # NumPy keeps the raw stream of a bit generator from version to version, not what Generator.permutation makes of it: sorting raw
-        # 64-bit keys gives the same order everywhere. A resumed run may meet another NumPy.
+        # NumPy keeps the raw stream of a bit generator from version to version, not what
+        # Generator.permutation makes of it: sorting raw 64-bit keys gives the same order
+        # everywhere. A resumed run may meet another NumPy.
         stream = np.random.PCG64(np.random.SeedSequence([self.seed, epoch]))
         return [stream.random_raw(count) for count in counts]
 
@@ -151,7 +217,8 @@ class EpochOrder:
         place = np.empty(len(page_keys), np.int64)  # where each page comes in this epoch
         place[np.argsort(page_keys, kind="stable")] = np.arange(len(page_keys))
         place = place[self._page]
-        dealt = np.argsort(place, kind="stable")  # all samples, page by page; the shares of the ranks are cut from it
+        # all samples, page by page; the shares of the ranks are cut from it
+        dealt = np.argsort(place, kind="stable")
         share = self.iterations * self.local_batch_size
         shares = []
         for rank in range(self.world_size):
@@ -163,12 +230,18 @@ class EpochOrder:
             if rank == self.rank:
                 bounds = [*np.flatnonzero(np.diff(window, prepend=-1)).tolist(), len(mine)]
                 own = mine, bounds
-        samples = np.stack(shares).reshape(self.world_size, self.iterations, self.local_batch_size).swapaxes(0, 1).reshape(-1)
+        samples = (
+            np.stack(shares)
+            .reshape(self.world_size, self.iterations, self.local_batch_size)
+            .swapaxes(0, 1)
+            .reshape(-1)
+        )
         return _Epoch(samples, *own)
 
 
 class _Epoch:
-    """The samples of an epoch's global batches, one after the other; in page order also this rank's share, page by page.
+    """The samples of an epoch's global batches, one after the other; in page order also this rank's
+    share, page by page.
 
     Args:
         samples: (iterations × batch_size,) int64.
@@ -184,7 +257,8 @@ class _Epoch:
         return self._bounds[self._window(used)]
 
     def target(self, used):
-        """How much of `dealt` should be read ahead when `used` samples are used: as far into the next window as we are in this one."""
+        """How much of `dealt` should be read ahead when `used` samples are used: as far into the
+        next window as we are in this one."""
         if not used:
             return self._at(1)
         window = self._window(used - 1)
@@ -192,7 +266,10 @@ class _Epoch:
         return stop + (used - start) * (end - stop) // max(1, stop - start) if used < stop else end
 
     def _window(self, used):
-        return min(int(np.searchsorted(self._bounds, used, side="right")) - 1, max(0, len(self._bounds) - 2))
+        return min(
+            int(np.searchsorted(self._bounds, used, side="right")) - 1,
+            max(0, len(self._bounds) - 2),
+        )
 
     def _at(self, number):
         return self._bounds[min(number, len(self._bounds) - 1)]

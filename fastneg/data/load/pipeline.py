@@ -1,6 +1,7 @@
 """The DALI pipeline: one definition serves training and evaluation, on the CPU and on a GPU.
 
-It holds no randomness and no order. For each batch it is given the encoded images and, for each view, the numbers that `augmentation` drew.
+It holds no randomness and no order. For each batch it is given the encoded images and, for each
+view, the numbers that `augmentation` drew.
 """
 
 from __future__ import annotations
@@ -27,19 +28,28 @@ _PLAIN_INPUTS = ("roi_start", "roi_end")
 
 
 def _inputs(view, names):
-    return {name: fn.external_source(name=f"{name}{view}", dtype=_VIEW_INPUTS[name][0], ndim=_VIEW_INPUTS[name][1]) for name in names}
+    return {
+        name: fn.external_source(
+            name=f"{name}{view}", dtype=_VIEW_INPUTS[name][0], ndim=_VIEW_INPUTS[name][1]
+        )
+        for name in names
+    }
 
 
 def _decode(encoded, decoder, **options):
-    # DALI would turn an image by its EXIF tag, and the sizes in the file would not be the sizes of the pixels any more.
-    return fn.decoders.image(encoded, device=decoder, output_type=types.RGB, adjust_orientation=False, **options)
+    # DALI would turn an image by its EXIF tag, and the sizes in the file would not be the sizes of
+    # the pixels any more.
+    return fn.decoders.image(
+        encoded, device=decoder, output_type=types.RGB, adjust_orientation=False, **options
+    )
 
 
 INTERPOLATION = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 
 
 def _resize(image, size, params, interpolation="bilinear"):
-    # Decoding is whole and the crop comes with the resize: one decode serves all views, and region-of-interest decoding is not trusted.
+    # Decoding is whole and the crop comes with the resize: one decode serves all views, and
+    # region-of-interest decoding is not trusted.
     window = {"roi_start": params["roi_start"], "roi_end": params["roi_end"]}
     return fn.resize(
         image, size=size, **window, interp_type=INTERPOLATION[interpolation], antialias=True
@@ -48,7 +58,9 @@ def _resize(image, size, params, interpolation="bilinear"):
 
 def _normalise(image, dtype, normalisation, mirror=0):
     mean, std = ([255 * value for value in values] for values in normalisation)
-    return fn.crop_mirror_normalize(image, dtype=dtype, output_layout="HWC", mirror=mirror, mean=mean, std=std)
+    return fn.crop_mirror_normalize(
+        image, dtype=dtype, output_layout="HWC", mirror=mirror, mean=mean, std=std
+    )
 
 
 @pipeline_def(enable_conditionals=True, exec_dynamic=True)
@@ -63,12 +75,18 @@ def _pipeline(
     outputs = [image.shape()]
     sources = [image] * views
     if textures:
-        sources.append(_decode(fn.external_source(name="encoded_texture", dtype=types.UINT8, ndim=1, no_copy=True), decoder))
+        sources.append(
+            _decode(
+                fn.external_source(name="encoded_texture", dtype=types.UINT8, ndim=1, no_copy=True),
+                decoder,
+            )
+        )
     for view, source in enumerate(sources):
         params = _inputs(view, _VIEW_INPUTS if augment else _PLAIN_INPUTS)
         pixels = _resize(source, size, params, interpolation)
         if augment:
-            # In float32 from here on: DALI's CPU operators spend more on rounding to uint8 than on the change itself.
+            # In float32 from here on: DALI's CPU operators spend more on rounding to uint8 than on
+            # the change itself.
             if params["twist"]:
                 twisted = fn.color_twist(
                     pixels,
@@ -118,21 +136,29 @@ def build_pipeline(
         normalisation: `Normalisation` of the views; None leaves plain windows as they are resized,
             uint8.
         interpolation: one of INTERPOLATIONS: how the windows are resized, with antialiasing.
-        textures: True for one more view, of an image that is paired with each: its inputs are encoded_texture and those of view `views`.
-        patches: True for two more windows, as they are resized, uint8: inputs patch_size (N, 2) float32 and roi_start_patch0 and so on.
-        hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves it to DALI (0.65). CUDA only.
+        textures: True for one more view, of an image that is paired with each: its inputs are
+            encoded_texture and those of view `views`.
+        patches: True for two more windows, as they are resized, uint8: inputs patch_size (N, 2)
+            float32 and roi_start_patch0 and so on.
+        hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves
+            it to DALI (0.65). CUDA only.
     Raises:
         ValueError: hw_decoder_load on the CPU.
     Inputs:
-        encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size: (N, 2) float32, height and width of
-        the views; and for each view v roi_start<v> and roi_end<v>, with augment all arrays of `dali_inputs`.
+        encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size:
+            (N, 2) float32, height and width of
+        the views; and for each view v roi_start<v> and roi_end<v>, with augment all arrays of
+        `dali_inputs`.
     Outputs:
-        (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3), normalised; float16 on CUDA, float32 on the
-        CPU; or uint8 as they are; then the two patches.
+        (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3),
+        normalised; float16 on CUDA, float32 on the CPU; or uint8 as they are; then the two patches.
     """
     cuda = device.type == "cuda"
     if hw_decoder_load is not None and not cuda:
-        raise ValueError(f"hw_decoder_load is {hw_decoder_load}, but the device is {device}: only a GPU has JPEG engines.")
+        raise ValueError(
+            f"hw_decoder_load is {hw_decoder_load}, but the device is {device}: only a GPU has "
+            "JPEG engines."
+        )
     pipe = _pipeline(
         views,
         augment,
@@ -155,7 +181,9 @@ def build_pipeline(
 
 @pipeline_def(exec_dynamic=True)
 def _decoding(decoder):
-    return _decode(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True), decoder).shape()
+    return _decode(
+        fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True), decoder
+    ).shape()
 
 
 def what_is_wrong(encoded, size, device):
@@ -168,7 +196,11 @@ def what_is_wrong(encoded, size, device):
     """
     cuda = device.type == "cuda"
     pipe = _decoding(
-        "mixed" if cuda else "cpu", batch_size=1, num_threads=1, device_id=device.index if cuda else None, prefetch_queue_depth=1
+        "mixed" if cuda else "cpu",
+        batch_size=1,
+        num_threads=1,
+        device_id=device.index if cuda else None,
+        prefetch_queue_depth=1,
     )
     pipe.build()
     try:
@@ -184,6 +216,12 @@ def what_is_wrong(encoded, size, device):
 
 
 def wrong_size(shape, size):
-    """What to say of an image that is decoded to another size than the file says; None if it is not."""
+    """What to say of an image that is decoded to another size than the file says; None if it is
+    not."""
     found, expected = [int(side) for side in shape[:2]], [int(side) for side in size]
-    return None if found == expected else f"it decodes to {found[1]}×{found[0]} pixels, the file says {expected[1]}×{expected[0]}"
+    return (
+        None
+        if found == expected
+        else f"it decodes to {found[1]}×{found[0]} pixels, the file says "
+        f"{expected[1]}×{expected[0]}"
+    )

@@ -7,7 +7,8 @@ import threading
 
 
 class Producer:
-    """Runs a generator in a thread, a bounded number of items ahead; its exception is raised where the items are taken.
+    """Runs a generator in a thread, a bounded number of items ahead; its exception is raised where
+    the items are taken.
 
     Args:
         generator: what runs in the thread; it is closed there.
@@ -19,7 +20,9 @@ class Producer:
     def __init__(self, generator, wait_s, what, ahead):
         self._items, self._stop = queue.Queue(ahead), threading.Event()
         self._wait_s, self._what = wait_s, what
-        self._thread = threading.Thread(target=self._work, args=(generator,), daemon=True, name="fastneg-loader")
+        self._thread = threading.Thread(
+            target=self._work, args=(generator,), daemon=True, name="fastneg-loader"
+        )
         self._thread.start()
 
     def _work(self, generator):
@@ -61,4 +64,6 @@ class Producer:
         self._stop.set()
         self._thread.join(self._wait_s)
         if self._thread.is_alive():
-            raise TimeoutError(f"Waited {self._wait_s:.0f} s for the thread that makes {self._what} to stop.")
+            raise TimeoutError(
+                f"Waited {self._wait_s:.0f} s for the thread that makes {self._what} to stop."
+            )

@@ -1,7 +1,9 @@
-"""Samples that cannot be used: kept out of the batches, each with the reason, and replaced by their neighbours.
+"""Samples that cannot be used: kept out of the batches, each with the reason, and replaced by their
+neighbours.
 
-Which sample takes the place of a bad one does not depend on when it was found: it is the next good one in the file. So a run that is
-resumed, with or without the list, sees the batches of the run that was not.
+Which sample takes the place of a bad one does not depend on when it was found: it is the next good
+one in the file. So a run that is resumed, with or without the list, sees the batches of the run
+that was not.
 """
 
 from __future__ import annotations
@@ -23,13 +25,19 @@ class Quarantine:
         self.reader, self.max_share, self.bad = reader, max_share, dict(known or {})
 
     def add(self, found):
-        """Take in {index: reason}; BetonError, and none of them is taken in, if there were more bad samples then than may be."""
+        """Take in {index: reason}; BetonError, and none of them is taken in, if there were more bad
+        samples then than may be."""
         bad = {**self.bad, **found}
         count, total = len(bad), len(self.reader)
         if count > self.max_share * total:
-            listed = "; ".join(f"{self.reader.describe(index)}: {reason}" for index, reason in list(bad.items())[:5])
+            listed = "; ".join(
+                f"{self.reader.describe(index)}: {reason}"
+                for index, reason in list(bad.items())[:5]
+            )
             more = f"; and {count - 5} more" if count > 5 else ""
-            allowed = f", {self.max_share:g} of them may be (--max_bad_share)" if self.max_share else ""
+            allowed = (
+                f", {self.max_share:g} of them may be (--max_bad_share)" if self.max_share else ""
+            )
             raise BetonError(
                 f"{count} of {counted(total, 'sample')} cannot be used{allowed}: {listed}{more}. "
                 "Run fastneg verify on the file."

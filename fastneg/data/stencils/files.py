@@ -27,15 +27,19 @@ def samples(spec, set_name, count, workers=0):
     Returns:
         an iterator of (JPEG bytes, {"label": int, "texture": int}, name).
     Raises:
-        ValueError: no such set, no count, or a negative number of workers. What a worker raises is raised here.
+        ValueError: no such set, no count, or a negative number of workers. What a worker raises is
+            raised here.
     """
     check_set(set_name)
     for name, value, least in (("count", count, 1), ("workers", workers, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}: it must be at least {least}.")
-    # The children only run numpy and Pillow, so that a fork is safe; a fresh interpreter would import torch in each of them.
+    # The children only run numpy and Pillow, so that a fork is safe; a fresh interpreter would
+    # import torch in each of them.
     context = multiprocessing.get_context("fork")
-    done = in_order(partial(_chunk, spec, set_name), chunks(range(count), CHUNK), max(1, workers), context)
+    done = in_order(
+        partial(_chunk, spec, set_name), chunks(range(count), CHUNK), max(1, workers), context
+    )
     return itertools.chain.from_iterable(done)
 
 
@@ -51,14 +55,17 @@ def _sample(spec, set_name, index):
     # Full-resolution chroma: fine textures live in the colours too.
     Image.fromarray(pixels).save(jpeg, "JPEG", quality=QUALITY, subsampling=0)
     number = index // spec.shapes
-    name = f"{CLASSES[label]}{number}" + (f"-{CLASSES[texture]}{number}" if set_name == "swapped" else "")
+    name = f"{CLASSES[label]}{number}" + (
+        f"-{CLASSES[texture]}{number}" if set_name == "swapped" else ""
+    )
     return jpeg.getvalue(), {"label": label, "texture": texture}, name
 
 
 def write_folder(spec, set_name, count, folder, workers=0):
     """Write a set as FOLDER/<class>/<name>.jpg, and return the folder's Path.
 
-    The files of the swapped set are named as in cue-conflict sets: shapeN-textureN.jpg, both by the class they speak for.
+    The files of the swapped set are named as in cue-conflict sets: shapeN-textureN.jpg, both by the
+    class they speak for.
     """
     folder = Path(folder)
     images = samples(spec, set_name, count, workers)
@@ -71,8 +78,11 @@ def write_folder(spec, set_name, count, folder, workers=0):
 
 
 def write_beton(spec, set_name, count, path, workers=0):
-    """Write a set as a .beton file with the int fields label and texture; returns what `encode_samples` returns."""
+    """Write a set as a .beton file with the int fields label and texture; returns what
+    `encode_samples` returns."""
     from fastneg.data.encode.encode import encode_samples
 
     images = samples(spec, set_name, count, workers)
-    return encode_samples(path, images, classes=CLASSES[: spec.shapes], int_fields=("label", "texture"))
+    return encode_samples(
+        path, images, classes=CLASSES[: spec.shapes], int_fields=("label", "texture")
+    )

@@ -15,7 +15,16 @@ from fastneg.data.stencils.textures import UNSEEN_TEXTURES as UNSEEN_FUNCTIONS
 CLASSES = tuple(SHAPES)
 TEXTURES = tuple(TEXTURE_FUNCTIONS)
 UNSEEN_TEXTURES = tuple(UNSEEN_FUNCTIONS)
-TEST_SETS = ("in_domain", "decorrelated", "swapped", "unseen_texture", "flat_colour", "silhouette", "outline", "texture_only")
+TEST_SETS = (
+    "in_domain",
+    "decorrelated",
+    "swapped",
+    "unseen_texture",
+    "flat_colour",
+    "silhouette",
+    "outline",
+    "texture_only",
+)
 SETS = ("train", *TEST_SETS)
 NO_TEXTURE = -1
 SUPERSAMPLING = 2  # texture samples a pixel, along each axis
@@ -28,10 +37,12 @@ class StencilsSpec(Config):
     size: int = option(64, at_least=48, at_most=224)
     """Side in pixels of the square images."""
     shapes: int = option(12, at_least=2, at_most=len(CLASSES))
-    """Classes: the first so many of CLASSES, each with the texture at its position in TEXTURES as its own."""
+    """Classes: the first so many of CLASSES, each with the texture at its position in TEXTURES as
+    its own."""
     rho: float = option(0.9, at_least=0.0, at_most=1.0)
-    """Correlation of shape and texture in train and in_domain: with this probability an object wears its own texture, else one drawn
-    from all `shapes` textures (its own among them). 0: independent; 1: texture always names the shape."""
+    """Correlation of shape and texture in train and in_domain: with this probability an object
+    wears its own texture, else one drawn from all `shapes` textures (its own among them). 0:
+    independent; 1: texture always names the shape."""
     seed: int = option(0, at_least=0)
     """Seeds every image, together with the set and the index."""
 
@@ -94,14 +105,16 @@ def _cues(spec, set_name, index, rng):
 
 @lru_cache(maxsize=8)
 def _centres(count):
-    """x and y of the centres of count × count samples of the frame, which spans -1..1 on both axes."""
+    """x and y of the centres of count × count samples of the frame, which spans -1..1 on both
+    axes."""
     line = (np.arange(count, dtype=np.float32) + 0.5) * np.float32(2 / count) - 1
     return np.broadcast_to(line, (count, count)), np.broadcast_to(line[:, None], (count, count))
 
 
 @lru_cache(maxsize=32)
 def _enlarger(points, count):
-    """(count, points) weights of smooth interpolation between `points` values spread evenly over the frame."""
+    """(count, points) weights of smooth interpolation between `points` values spread evenly over
+    the frame."""
     position = np.linspace(0, points - 1, count, dtype=np.float32)
     left = np.minimum(position.astype(int), points - 2)
     share = position - left
@@ -119,11 +132,16 @@ def _smooth(values, count):
 
 
 def _object(size, shape, rng):
-    """Signed distance in pixels to the outline of one object: mirrored, turned, scaled, shifted, and bent a little."""
+    """Signed distance in pixels to the outline of one object: mirrored, turned, scaled, shifted,
+    and bent a little."""
     x, y = _centres(size)
     radius = rng.uniform(0.6, 0.82)
     shift = rng.uniform(-1, 1, 2) * 0.85 * (1 - radius)
-    turn, mirror, aspect = np.radians(rng.uniform(-40, 40)), rng.choice((-1, 1)), rng.uniform(0.9, 1.0)
+    turn, mirror, aspect = (
+        np.radians(rng.uniform(-40, 40)),
+        rng.choice((-1, 1)),
+        rng.uniform(0.9, 1.0),
+    )
     cos, sin = np.float32(np.cos(turn) / radius), np.float32(np.sin(turn) / radius)
     bend_x, bend_y = _smooth(rng.uniform(-0.07, 0.07, (2, 5, 5)).astype(np.float32), size)
     x, y = x - np.float32(shift[0]), y - np.float32(shift[1])
@@ -144,7 +162,9 @@ def _textured(size, texture, rng):
     bend_u, bend_v = _smooth(rng.uniform(-0.1, 0.1, (2, 6, 6)).astype(np.float32), count)
     u, v = x * cos + y * sin + start_u + bend_u, y * cos - x * sin + start_v + bend_v
     functions = {**TEXTURE_FUNCTIONS, **UNSEEN_FUNCTIONS}
-    tone = functions[(TEXTURES + UNSEEN_TEXTURES)[texture]](u, v, np.float32(2 * half_periods / count), rng)
+    tone = functions[(TEXTURES + UNSEEN_TEXTURES)[texture]](
+        u, v, np.float32(2 * half_periods / count), rng
+    )
     tone = tone.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING).mean(axis=(1, 3))[..., None]
     dark, light = _tint(rng, 0.02, 0.3), _tint(rng, 0.72, 0.98)
     if rng.random() < 0.5:
@@ -156,7 +176,9 @@ def _tint(rng, lowest, highest):
     """(3,) a colour of any hue, of a brightness between two bounds."""
     hue = rng.standard_normal(3)
     hue = (hue - hue.mean()) / np.abs(hue - hue.mean()).max()
-    return np.clip(rng.uniform(lowest, highest) + rng.uniform(0, 0.2) * hue, 0, 1).astype(np.float32)
+    return np.clip(rng.uniform(lowest, highest) + rng.uniform(0, 0.2) * hue, 0, 1).astype(
+        np.float32
+    )
 
 
 def _flat_colour(rng):
@@ -175,16 +197,26 @@ def _background(size, rng):
 
 
 def _occluded(canvas, rng):
-    """The canvas, in half of all cases behind a grey bar: it hides part of the object and carries no cue."""
+    """The canvas, in half of all cases behind a grey bar: it hides part of the object and carries
+    no cue."""
     if rng.random() < 0.5:
         return canvas
     size = len(canvas)
     x, y = _centres(size)
-    bearing, offset, middle = rng.uniform(0, np.pi), rng.uniform(-0.55, 0.55), rng.uniform(-0.5, 0.5)
+    bearing, offset, middle = (
+        rng.uniform(0, np.pi),
+        rng.uniform(-0.55, 0.55),
+        rng.uniform(-0.5, 0.5),
+    )
     half_width, half_length = rng.uniform(0.05, 0.1), rng.uniform(0.35, 0.8)
     cos, sin = np.float32(np.cos(bearing)), np.float32(np.sin(bearing))
-    across, along = np.abs(x * cos + y * sin - np.float32(offset)), np.abs(y * cos - x * sin - np.float32(middle))
-    outside = np.maximum(across - np.float32(half_width), along - np.float32(half_length)) * np.float32(size / 2)
+    across, along = (
+        np.abs(x * cos + y * sin - np.float32(offset)),
+        np.abs(y * cos - x * sin - np.float32(middle)),
+    )
+    outside = np.maximum(
+        across - np.float32(half_width), along - np.float32(half_length)
+    ) * np.float32(size / 2)
     coverage = np.clip(0.5 - outside, 0, 1)[..., None]
     grey = np.float32(rng.uniform(0.3, 0.7)) + rng.uniform(-0.04, 0.04, 3).astype(np.float32)
     return canvas + coverage * (grey - canvas)

@@ -1,7 +1,7 @@
 """Shape families as signed distances: negative inside, positive outside, 0 on the outline.
 
-Each family is a function `(x, y, rng) -> distance` on float32 arrays of points, x to the right and y down. The canonical shape fits the
-unit circle; `rng` draws the proportions of this one specimen.
+Each family is a function `(x, y, rng) -> distance` on float32 arrays of points, x to the right and
+y down. The canonical shape fits the unit circle; `rng` draws the proportions of this one specimen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _jittered(vertices, rng, amount=0.05):
 
 
 def _turned(vertices, turns):
-    """Copies of a chain of vertices, one for each of `turns` equal turns about the origin, joined into one polygon."""
+    """Copies of a chain of vertices, one for each of `turns` equal turns about the origin, joined
+    into one polygon."""
     angles = np.arange(turns) * 2 * np.pi / turns
     rotations = np.array([[[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]] for a in angles])
     return (np.asarray(vertices)[None] @ rotations).reshape(-1, 2)
@@ -45,7 +46,14 @@ def _box(x, y, half_width, half_height):
 def angle(x, y, rng):
     thick = rng.uniform(0.42, 0.52)
     left, right, top, bottom = -0.66, 0.66, -0.78, 0.78
-    corners = [(left, top), (left + thick, top), (left + thick, bottom - thick), (right, bottom - thick), (right, bottom), (left, bottom)]
+    corners = [
+        (left, top),
+        (left + thick, top),
+        (left + thick, bottom - thick),
+        (right, bottom - thick),
+        (right, bottom),
+        (left, bottom),
+    ]
     return _polygon(x, y, _jittered(corners, rng, 0.04))
 
 
@@ -87,13 +95,19 @@ def heart(x, y, rng):
     lobe = spread + rng.uniform(0.05, 0.1)
     x, top, tip = np.abs(x), -0.28, 0.88
     notch = top - np.sqrt(lobe**2 - spread**2)
-    # The side is the tangent from the tip to the lobe, at this bearing from the vertical and of this length.
+    # The side is the tangent from the tip to the lobe, at this bearing from the vertical and of
+    # this length.
     reach = np.hypot(spread, tip - top)
-    bearing, length = np.arctan2(spread, tip - top) + np.arcsin(lobe / reach), np.sqrt(reach**2 - lobe**2)
+    bearing, length = (
+        np.arctan2(spread, tip - top) + np.arcsin(lobe / reach),
+        np.sqrt(reach**2 - lobe**2),
+    )
     cos, sin = np.float32(np.cos(bearing)), np.float32(np.sin(bearing))
     side, along = x * cos - (tip - y) * sin, x * sin + (tip - y) * cos
     below = ((y - notch) * spread > x * (top - notch)) & (along < length)
-    return np.where(below, np.maximum(side, -np.hypot(x, y - notch)), np.hypot(x - spread, y - top) - lobe)
+    return np.where(
+        below, np.maximum(side, -np.hypot(x, y - notch)), np.hypot(x - spread, y - top) - lobe
+    )
 
 
 def hourglass(x, y, rng):
@@ -109,13 +123,19 @@ def ring(x, y, rng):
 
 def square(x, y, rng):
     side = rng.uniform(0.64, 0.7)
-    return _polygon(x, y, _jittered([(-side, -side), (side, -side), (side, side), (-side, side)], rng, 0.05))
+    return _polygon(
+        x, y, _jittered([(-side, -side), (side, -side), (side, side), (-side, side)], rng, 0.05)
+    )
 
 
 def star(x, y, rng):
     inner = rng.uniform(0.36, 0.44)
     turn = np.pi / 5
-    return _polygon(x, y, _jittered(_turned([(0, -1), (inner * np.sin(turn), -inner * np.cos(turn))], 5), rng, 0.03))
+    return _polygon(
+        x,
+        y,
+        _jittered(_turned([(0, -1), (inner * np.sin(turn), -inner * np.cos(turn))], 5), rng, 0.03),
+    )
 
 
 def triangle(x, y, rng):
@@ -138,7 +158,9 @@ def wedge(x, y, rng):
 
 def windmill(x, y, rng):
     width = rng.uniform(0.6, 0.7)
-    return _polygon(x, y, _jittered(_turned([(0.04, -0.12), (0.04, -0.95), (width, -0.65)], 4), rng, 0.03))
+    return _polygon(
+        x, y, _jittered(_turned([(0.04, -0.12), (0.04, -0.95), (width, -0.65)], 4), rng, 0.03)
+    )
 
 
 def wye(x, y, rng):
@@ -150,10 +172,12 @@ def wye(x, y, rng):
     return np.minimum.reduce(arms)
 
 
-# In alphabetical order, so that labels are the same whether classes are numbered here or by the names of their folders.
+# In alphabetical order, so that labels are the same whether classes are numbered here or by the
+# names of their folders.
 SHAPES = {
     family.__name__: family
     for family in (
-        angle, arrow, bolt, crescent, cross, ellipse, heart, hourglass, ring, square, star, triangle, umbrella, wedge, windmill, wye,
+        angle, arrow, bolt, crescent, cross, ellipse, heart, hourglass, ring, square, star,
+        triangle, umbrella, wedge, windmill, wye,
     )
 }  # fmt: skip

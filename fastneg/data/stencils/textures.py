@@ -1,7 +1,8 @@
 """Textures of two tones, each a function `(u, v, soft, rng) -> tone`.
 
-u, v: float32 arrays of points in units of the texture's period. soft: width in periods over which an edge goes from one tone to the
-other, one sample of the raster. tone: float32 in 0..1. `rng` draws what is random about this specimen.
+u, v: float32 arrays of points in units of the texture's period. soft: width in periods over which
+an edge goes from one tone to the other, one sample of the raster. tone: float32 in 0..1. `rng`
+draws what is random about this specimen.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def _smooth_noise(u, v, rng):
 
 
 def _two_nearest(u, v, rng, spread=0.4):
-    """Distances to the nearest and the second nearest of a jittered lattice of points, one a period."""
+    """Distances to the nearest and the second nearest of a jittered lattice of points, one a
+    period."""
     shifts = rng.uniform(0.5 - spread, 0.5 + spread, (2, TABLE, TABLE)).astype(np.float32)
     column, row = np.floor(u), np.floor(v)
     first = np.full(u.shape, np.inf, np.float32)
@@ -81,7 +83,8 @@ def dots(u, v, soft, rng):
 def bricks(u, v, soft, rng):
     rows = 1.5 * v
     gaps = np.minimum(np.abs(_off(rows)) / 1.5, 1.6 * np.abs(_off(u / 1.6 + 0.5 * np.floor(rows))))
-    # The rows meet halfway between two rounded values: the joints of each row belong to floor(rows).
+    # The rows meet halfway between two rounded values: the joints of each row belong to
+    # floor(rows).
     return _edge(gaps - 0.08, soft)
 
 
@@ -147,7 +150,9 @@ def dashes(u, v, soft, rng):
 
 def labyrinth(u, v, soft, rng):
     bearings, phases = rng.uniform(0, np.pi, 12), rng.uniform(0, 2 * np.pi, 12)
-    factors = np.stack([7 * np.cos(bearings), 7 * np.sin(bearings), phases], axis=1).astype(np.float32)
+    factors = np.stack([7 * np.cos(bearings), 7 * np.sin(bearings), phases], axis=1).astype(
+        np.float32
+    )
     return _edge(sum(np.cos(a * u + b * v + c) for a, b, c in factors) / 17, soft)
 
 
@@ -174,7 +179,8 @@ def triangles(u, v, soft, rng):
 TEXTURES = {
     family.__name__: family
     for family in (
-        stripes, checks, dots, bricks, zigzag, grid, cow, cracks, wood, scales, weave, grain, pluses, speckle, honeycomb, dashes,
+        stripes, checks, dots, bricks, zigzag, grid, cow, cracks, wood, scales, weave, grain,
+        pluses, speckle, honeycomb, dashes,
     )
 }  # fmt: skip
 UNSEEN_TEXTURES = {family.__name__: family for family in (labyrinth, plaid, rings, triangles)}

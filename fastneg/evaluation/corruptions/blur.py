@@ -18,7 +18,8 @@ from fastneg.evaluation.corruptions.registry import corruption
     ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
 )
 def defocus_blur(images, disk):
-    """Convolution with a disk of (radius, smoothing of its edge) pixels; the image is mirrored at its border."""
+    """Convolution with a disk of (radius, smoothing of its edge) pixels; the image is mirrored at
+    its border."""
     return correlate(images, _disk(*disk))
 
 
@@ -29,7 +30,8 @@ def defocus_blur(images, disk):
     random=True,
 )
 def glass_blur(images, constant, draws):
-    """Smoothed by sigma, pixels shuffled among neighbours up to `reach` away in some rounds, smoothed again."""
+    """Smoothed by sigma, pixels shuffled among neighbours up to `reach` away in some rounds,
+    smoothed again."""
     sigma, reach, rounds = constant
     (height, width), pixels = images.shape[-2:], cut_to_8bit(gaussian(images, sigma))
     source = None
@@ -43,9 +45,11 @@ def glass_blur(images, constant, draws):
 def shuffle_sources(down, right, reach):
     """Where each pixel comes from after one round of glass blur.
 
-    As published, a round goes from the last pixel backwards, and each pixel at least `reach` from the border takes the value that the one
-    `down` and `right` of it has at that time (the swap of ImageNet-C's code is this, because numpy's views alias). A pixel before it holds
-    its old value; one after it has been overwritten and hands on what it took: chains, that are followed here by doubling.
+    As published, a round goes from the last pixel backwards, and each pixel at least `reach` from
+    the border takes the value that the one `down` and `right` of it has at that time (the swap of
+    ImageNet-C's code is this, because numpy's views alias). A pixel before it holds its old value;
+    one after it has been overwritten and hands on what it took: chains, that are followed here by
+    doubling.
 
     Args:
         down, right: (N, H, W) int64 in -reach … reach - 1.
@@ -83,10 +87,12 @@ def motion_blur(images, constant, draws):
     ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
 )
 def zoom_blur(images, constant):
-    """The mean of the image and its enlargements by 1, 1 + step, … below the end; constants are (end, step)."""
+    """The mean of the image and its enlargements by 1, 1 + step, … below the end; constants are
+    (end, step)."""
     end, step = constant
     factors = np.arange(1, end, step)
-    interleaved = images.contiguous(memory_format=torch.channels_last)  # torch enlarges this layout twice as fast on a CPU
+    # torch enlarges this layout twice as fast on a CPU
+    interleaved = images.contiguous(memory_format=torch.channels_last)
     total = interleaved.clone(memory_format=torch.preserve_format)
     for factor in factors.tolist():
         total += zoomed(interleaved, factor)
@@ -101,7 +107,8 @@ def gaussian_blur(images, sigma):
 
 @lru_cache(maxsize=16)
 def _disk(radius, alias):
-    """ImageNet-C's disk kernel: pixels within the radius, smoothed by a small Gaussian, (K, K) float64 that sums to 1."""
+    """ImageNet-C's disk kernel: pixels within the radius, smoothed by a small Gaussian, (K, K)
+    float64 that sums to 1."""
     reach, taps = (8, 1) if radius <= 8 else (radius, 2)
     line = np.arange(-reach, reach + 1)
     disk = (line[:, None] ** 2 + line[None] ** 2 <= radius**2).astype(np.float64)

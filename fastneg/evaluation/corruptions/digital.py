@@ -19,7 +19,13 @@ WIDER = 244 / 224  # ImageNet-C gives shares of 244 px, though its images have 2
 ELASTIC = {
     224: tuple(
         (WIDER * alpha, WIDER * sigma, WIDER * affine)
-        for alpha, sigma, affine in ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
+        for alpha, sigma, affine in (
+            (2, 0.7, 0.1),
+            (2, 0.08, 0.2),
+            (0.05, 0.01, 0.02),
+            (0.07, 0.01, 0.02),
+            (0.12, 0.01, 0.02),
+        )
     ),
     64: ((0, 0, 0.08), (0.05, 0.3, 0.06), (0.1, 0.08, 0.06), (0.1, 0.03, 0.03), (0.16, 0.03, 0.02)),
     32: ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
@@ -32,7 +38,8 @@ def brightness(images, added):
     """Something added to the value channel of HSV, hue and saturation kept."""
     value = images.amax(1, keepdim=True)
     brighter = (value + added).clamp(max=1)
-    # With hue and saturation kept, RGB is proportional to the value; black has no hue and becomes gray.
+    # With hue and saturation kept, RGB is proportional to the value; black has no hue and becomes
+    # gray.
     return torch.where(value > 0, images * (brighter / value.clamp_min(1e-12)), brighter)
 
 
@@ -54,7 +61,8 @@ def saturate(images, constant):
     spread = value - least
     saturation = spread / value.clamp_min(1e-12)
     wanted = (saturation * factor + offset).clamp(max=1)
-    # With hue and value kept, each channel's distance below the value grows like the saturation. Gray has no hue, which stands as red.
+    # With hue and value kept, each channel's distance below the value grows like the saturation.
+    # Gray has no hue, which stands as red.
     red = torch.tensor([0.0, 1.0, 1.0], device=images.device)[:, None, None]
     below = torch.where(spread > 0, (value - images) / spread.clamp_min(1e-12), red)
     return value * (1 - wanted * below)
@@ -62,41 +70,61 @@ def saturate(images, constant):
 
 @corruption(ELASTIC[224], ELASTIC[64], ELASTIC[32], random=True)
 def elastic_transform(images, constant, draws):
-    """A random affine map, then pixels displaced by smoothed noise; constants are shares of the shorter side.
+    """A random affine map, then pixels displaced by smoothed noise; constants are shares of the
+    shorter side.
 
-    The map moves three points by up to `affine` in x and in y; the noise of ±1 is smoothed by `sigma` and multiplied by `alpha`.
+    The map moves three points by up to `affine` in x and in y; the noise of ±1 is smoothed by
+    `sigma` and multiplied by `alpha`.
     """
     height, width = images.shape[-2:]
     alpha, sigma, shift = (share * min(height, width) for share in constant)
     images = _affine(images, draws.uniform(-shift, shift, 3, 2))
     if alpha == 0:
         return images
-    steps = wide_gaussian(draws.uniform(-1, 1, 2, height, width), sigma, "symmetric", truncate=3.0)  # dx, dy
-    # From pixels to the units of grid_sample, where the image reaches from -1 to 1, its outermost pixels half a pixel less.
+    # dx, dy
+    steps = wide_gaussian(draws.uniform(-1, 1, 2, height, width), sigma, "symmetric", truncate=3.0)
+    # From pixels to the units of grid_sample, where the image reaches from -1 to 1, its outermost
+    # pixels half a pixel less.
     units = torch.tensor([2 / width, 2 / height], device=images.device)
     grid = steps.permute(0, 2, 3, 1) * (alpha * units)
-    grid += torch.stack([(line + 0.5) * unit - 1 for line, unit in zip(_lines(images), units, strict=True)], -1)
+    grid += torch.stack(
+        [(line + 0.5) * unit - 1 for line, unit in zip(_lines(images), units, strict=True)], -1
+    )
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def _lines(images):
     """x and y of each pixel, (H, W) float32 each."""
-    y, x = (torch.arange(side, device=images.device, dtype=torch.float32) for side in images.shape[-2:])
+    y, x = (
+        torch.arange(side, device=images.device, dtype=torch.float32) for side in images.shape[-2:]
+    )
     return torch.broadcast_tensors(x, y[:, None])
 
 
 def _affine(images, moves):
-    """Images under the affine map that moves three points around the centre by (N, 3, 2) pixels (x, y), mirrored at the border."""
+    """Images under the affine map that moves three points around the centre by (N, 3, 2) pixels (x,
+    y), mirrored at the border."""
     height, width = images.shape[-2:]
     centre, arm = (height // 2, width // 2), min(height, width) // 3
-    corners = [(centre[0] + arm, centre[1] + arm), (centre[0] + arm, centre[1] - arm), (centre[0] - arm, centre[1] - arm)]
+    corners = [
+        (centre[0] + arm, centre[1] + arm),
+        (centre[0] + arm, centre[1] - arm),
+        (centre[0] - arm, centre[1] - arm),
+    ]
     before = torch.tensor(corners, dtype=torch.float64, device=images.device)
     ones = torch.ones(len(images), 3, 1, dtype=torch.float64, device=images.device)
     # The map back, from a place in the result to its source: before = [after 1] @ back.
-    back = torch.linalg.solve(torch.cat([before + moves, ones], 2), before.expand(len(images), 3, 2))
+    back = torch.linalg.solve(
+        torch.cat([before + moves, ones], 2), before.expand(len(images), 3, 2)
+    )
     # In the units of grid_sample, where the centres of the outermost pixels lie at -1 and 1.
-    back *= torch.tensor([2 / (width - 1), 2 / (height - 1)], dtype=torch.float64, device=images.device)
-    x, y = (torch.arange(side, dtype=torch.float64, device=images.device)[:, None] for side in (width, height))
+    back *= torch.tensor(
+        [2 / (width - 1), 2 / (height - 1)], dtype=torch.float64, device=images.device
+    )
+    x, y = (
+        torch.arange(side, dtype=torch.float64, device=images.device)[:, None]
+        for side in (width, height)
+    )
     by_x, by_y = x * back[:, None, 0] - 1, y * back[:, None, 1] + back[:, None, 2]
     grid = by_x.float()[:, None] + by_y.float()[:, :, None]
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=True)
@@ -104,11 +132,15 @@ def _affine(images, moves):
 
 @corruption((0.6, 0.5, 0.4, 0.3, 0.25), (0.9, 0.8, 0.7, 0.6, 0.5), (0.95, 0.9, 0.85, 0.75, 0.65))
 def pixelate(images, factor):
-    """Scaled to this share of the side with a box filter and back, with Pillow's weights and its rounding after each pass."""
+    """Scaled to this share of the side with a box filter and back, with Pillow's weights and its
+    rounding after each pass."""
     height, width = images.shape[-2:]
     small = int(height * factor), int(width * factor)
     pixels = to_8bit(images)
-    for (rows, columns), (new_rows, new_columns) in (((height, width), small), (small, (height, width))):
+    for (rows, columns), (new_rows, new_columns) in (
+        ((height, width), small),
+        (small, (height, width)),
+    ):
         pixels = torch.floor(_resized(pixels, columns, new_columns) + 0.5)
         pixels = torch.floor(_resized(pixels.mT, rows, new_rows).mT + 0.5)
     return pixels / 255
@@ -125,7 +157,8 @@ def _resized(pixels, before, after):
 
 @lru_cache(maxsize=64)
 def _box(before, after):
-    """(taps, after) int64 positions and float32 weights with which Pillow's box filter resizes a row of pixels."""
+    """(taps, after) int64 positions and float32 weights with which Pillow's box filter resizes a
+    row of pixels."""
     scale = before / after
     support = 0.5 * max(scale, 1.0)
     taps = math.ceil(2 * support) + 1
@@ -135,7 +168,10 @@ def _box(before, after):
         first, last = max(int(center - support + 0.5), 0), min(int(center + support + 0.5), before)
         place = (np.arange(first, last) - center + 0.5) / max(scale, 1.0)
         row = ((place > -0.5) & (place <= 0.5)).astype(np.float64)
-        index[: last - first, i], weights[: last - first, i] = np.arange(first, last), row / row.sum()
+        index[: last - first, i], weights[: last - first, i] = (
+            np.arange(first, last),
+            row / row.sum(),
+        )
     used = weights.any(1)
     return index[used], weights[used]
 

@@ -1,7 +1,8 @@
-"""The randomness of a batch: each image has a generator of its own, seeded by (corruption, severity, position in the data set).
+"""The randomness of a batch: each image has a generator of its own, seeded by (corruption,
+severity, position in the data set).
 
-So an image is treated alike in whatever batch it comes. On the CPU numpy draws, which is several times faster there; on a GPU torch does,
-so the two devices draw different noise.
+So an image is treated alike in whatever batch it comes. On the CPU numpy draws, which is several
+times faster there; on a GPU torch does, so the two devices draw different noise.
 """
 
 from __future__ import annotations
@@ -17,27 +18,47 @@ class Draws:
     """Random numbers for N images, as (N, …) tensors on the device."""
 
     def __init__(self, device, name, severity, index):
-        seeds = [np.random.SeedSequence([zlib.crc32(name.encode()), severity, int(i)]) for i in index]
+        seeds = [
+            np.random.SeedSequence([zlib.crc32(name.encode()), severity, int(i)]) for i in index
+        ]
         self._device = torch.device(device)
         if self._device.type == "cpu":
             self._generators = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
         else:
-            self._generators = [torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1)) for seed in seeds]
+            self._generators = [
+                torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+                for seed in seeds
+            ]
 
     def normal(self, *shape):
         """(N, *shape) float32, mean 0, deviation 1."""
-        return self._fill(shape, lambda g, out: g.standard_normal(out=out, dtype=np.float32), lambda g, out: out.normal_(generator=g))
+        return self._fill(
+            shape,
+            lambda g, out: g.standard_normal(out=out, dtype=np.float32),
+            lambda g, out: out.normal_(generator=g),
+        )
 
     def uniform(self, low, high, *shape):
         """(N, *shape) float32 in low … high."""
-        drawn = self._fill(shape, lambda g, out: g.random(out=out, dtype=np.float32), lambda g, out: out.uniform_(generator=g))
+        drawn = self._fill(
+            shape,
+            lambda g, out: g.random(out=out, dtype=np.float32),
+            lambda g, out: out.uniform_(generator=g),
+        )
         return drawn.mul_(high - low).add_(low)
 
     def integers(self, low, high, *shape):
         """(N, *shape) int64 in low … high - 1, which must fit 16 bits."""
         if self._device.type == "cpu":
-            return torch.from_numpy(np.stack([g.integers(low, high, shape, np.int16) for g in self._generators])).long()
-        return torch.stack([torch.randint(low, high, shape, generator=g, device=self._device) for g in self._generators])
+            return torch.from_numpy(
+                np.stack([g.integers(low, high, shape, np.int16) for g in self._generators])
+            ).long()
+        return torch.stack(
+            [
+                torch.randint(low, high, shape, generator=g, device=self._device)
+                for g in self._generators
+            ]
+        )
 
     def _fill(self, shape, by_numpy, by_torch):
         out = torch.empty((len(self._generators), math.prod(shape)), device=self._device)

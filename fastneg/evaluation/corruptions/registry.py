@@ -1,6 +1,7 @@
 """How a corruption is declared: its constants stand above its formula, for three sizes of image.
 
-The constants for 224 px are ImageNet-C's, those for 64 and 32 px are the milder ones of Tiny-ImageNet-C and CIFAR-10-C.
+The constants for 224 px are ImageNet-C's, those for 64 and 32 px are the milder ones of
+Tiny-ImageNet-C and CIFAR-10-C.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ SIZES = tuple(PUBLISHED)
 class Corruption:
     name: str
     function: Callable
-    """(images, constant) → images, or (images, constant, draws) where it is random; the result may leave 0 … 1."""
+    """(images, constant) → images, or (images, constant, draws) where it is random; the result may
+    leave 0 … 1."""
     constants: dict
     """{side of SIZES: five constants}"""
     random: bool
 
 
 def corruption(large, medium=None, small=None, *, random=False):
-    """Declare a corruption by its five constants at 224, 64 and 32 px; what is not given is as at 224 px."""
+    """Declare a corruption by its five constants at 224, 64 and 32 px; what is not given is as at
+    224 px."""
     constants = dict(zip(SIZES, (large, medium or large, small or large), strict=True))
     assert all(len(five) == len(SEVERITIES) for five in constants.values())
 
@@ -37,6 +40,9 @@ def corruption(large, medium=None, small=None, *, random=False):
 
 
 def nearest_size(height, width):
-    """The side of SIZES whose constants suit an image: the nearest on a scale of ratios, by the shorter side."""
+    """The side of SIZES whose constants suit an image: the nearest on a scale of ratios, by the
+    shorter side."""
     side = min(height, width)
-    return next((large for large, less in itertools.pairwise(SIZES) if side**2 >= large * less), SIZES[-1])
+    return next(
+        (large for large, less in itertools.pairwise(SIZES) if side**2 >= large * less), SIZES[-1]
+    )

@@ -9,7 +9,14 @@ import torch
 from tqdm import tqdm
 
 from fastneg.data.labels import ABSENT, join_labels
-from fastneg.evaluation.corruptions import ALL_15, SEVERITIES, constants_for, corrupt, normalised, pixels_of
+from fastneg.evaluation.corruptions import (
+    ALL_15,
+    SEVERITIES,
+    constants_for,
+    corrupt,
+    normalised,
+    pixels_of,
+)
 from fastneg.evaluation.features import central_crops, uses_autocast
 from fastneg.evaluation.metrics import columns_of, rank_among
 from fastneg.evaluation.sets.view import run_view
@@ -17,7 +24,8 @@ from fastneg.models.encoders import embed
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478
-"""Top-1 error of torchvision's AlexNet on ImageNet val: its weights IMAGENET1K_V1 are given with 56.522% (torchvision's documentation)."""
+"""Top-1 error of torchvision's AlexNet on ImageNet val: its weights IMAGENET1K_V1 are given with
+56.522% (torchvision's documentation)."""
 ALEXNET = {
     "gaussian_noise": 0.886428,
     "shot_noise": 0.894468,
@@ -35,43 +43,59 @@ ALEXNET = {
     "pixelate": 0.717840,
     "jpeg_compression": 0.606500,
 }
-"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption: the figures of its authors' sheet for
-mCE, to which the README of hendrycks/robustness links, as google-research/augmix has them."""
+"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption:
+the figures of its authors' sheet for mCE, to which the README of hendrycks/robustness links, as
+google-research/augmix has them."""
 
 
 def mean_accuracy(by_corruption):
-    """Percent: the mean over those of the 15 that are given, and over the severities. ValueError if none of the 15 is given."""
+    """Percent: the mean over those of the 15 that are given, and over the severities.
+
+    ValueError if none of the 15 is given.
+    """
     common = [values for name, values in by_corruption.items() if name in ALL_15]
     if not common:
-        raise ValueError(f"Of {', '.join(by_corruption) or 'no corruptions'} none is of ImageNet-C's 15: some of these were expected.")
+        raise ValueError(
+            f"Of {', '.join(by_corruption) or 'no corruptions'} none is of ImageNet-C's 15: some "
+            "of these were expected."
+        )
     return sum(map(sum, common)) / sum(map(len, common))
 
 
 def mean_corruption_errors(by_corruption, clean_top1):
     """(mCE, relative mCE) in percent of AlexNet's.
 
-    CE_c = Σ_s E_c,s / Σ_s E_c,s of AlexNet; the relative one takes the clean error off both sums; means over the 15.
+    CE_c = Σ_s E_c,s / Σ_s E_c,s of AlexNet; the relative one takes the clean error off both sums;
+    means over the 15.
 
     Args:
-        by_corruption: {name: top-1 accuracy in percent at severities 1 to 5}, all of the 15; others are ignored.
+        by_corruption: {name: top-1 accuracy in percent at severities 1 to 5}, all of the 15; others
+            are ignored.
         clean_top1: percent, on the clean images.
     Raises:
         ValueError: one of the 15 is missing, or has not five severities.
     """
     missing = [name for name in ALL_15 if len(by_corruption.get(name, ())) != len(SEVERITIES)]
     if missing:
-        raise ValueError(f"mCE needs five severities of each of the 15 corruptions: {', '.join(missing)} lack some.")
+        raise ValueError(
+            f"mCE needs five severities of each of the 15 corruptions: {', '.join(missing)} lack "
+            "some."
+        )
     errors = {name: 1 - sum(by_corruption[name]) / (100 * len(SEVERITIES)) for name in ALL_15}
     plain = [errors[name] / ALEXNET[name] for name in ALL_15]
-    relative = [(errors[name] - (1 - clean_top1 / 100)) / (ALEXNET[name] - ALEXNET_CLEAN) for name in ALL_15]
+    relative = [
+        (errors[name] - (1 - clean_top1 / 100)) / (ALEXNET[name] - ALEXNET_CLEAN) for name in ALL_15
+    ]
     return 100 * sum(plain) / len(plain), 100 * sum(relative) / len(relative)
 
 
 def summary(by_corruption, clean_top1, classes, same_images=True):
-    """The fields of a row that are means: mean_top1 over all of the 15, of_the_15, mce, relative_mce, and notes on what is not given.
+    """The fields of a row that are means: mean_top1 over all of the 15, of_the_15, mce,
+    relative_mce, and notes on what is not given.
 
-    With fewer of the 15 mean_top1 is None: their mean is partial_mean_top1, and mean_note says what it lacks. So no reader can take the
-    one for the other. mCE is None, and mce_note says why, where it means nothing.
+    With fewer of the 15 mean_top1 is None: their mean is partial_mean_top1, and mean_note says what
+    it lacks. So no reader can take the one for the other. mCE is None, and mce_note says why, where
+    it means nothing.
 
     Args:
         by_corruption: as in `mean_corruption_errors`, at least one of the 15.
@@ -83,17 +107,36 @@ def summary(by_corruption, clean_top1, classes, same_images=True):
     row = {"mean_top1": None, "of_the_15": names, "mce": None, "relative_mce": None}
     if len(names) < len(ALL_15):
         lacking = ", ".join(name for name in ALL_15 if name not in names)
-        row |= {"partial_mean_top1": mean_accuracy(by_corruption), "mce_note": f"mCE is a mean over 15 corruptions; {len(names)} are here."}
-        note = f"A mean over {len(names)} of the 15 corruptions, not to be compared with one over all or over others; it lacks {lacking}."
+        row |= {
+            "partial_mean_top1": mean_accuracy(by_corruption),
+            "mce_note": f"mCE is a mean over 15 corruptions; {len(names)} are here.",
+        }
+        note = (
+            f"A mean over {len(names)} of the 15 corruptions, not to be compared with one "
+            f"over all or over others; it lacks {lacking}."
+        )
         return {**row, "mean_note": note}
     row["mean_top1"] = mean_accuracy(by_corruption)
     if classes != IMAGENET_CLASSES:
-        return {**row, "mce_note": f"mCE compares with AlexNet on 1000 classes; this test has {classes}: see the mean accuracy."}
+        return {
+            **row,
+            "mce_note": f"mCE compares with AlexNet on 1000 classes; this test has {classes}: see "
+            "the mean accuracy.",
+        }
     if not same_images:
-        return {**row, "mce_note": "mCE compares with AlexNet on all images; here some corruptions or severities have fewer."}
+        return {
+            **row,
+            "mce_note": "mCE compares with AlexNet on all images; here some corruptions or "
+            "severities have fewer.",
+        }
     mce, relative = mean_corruption_errors(by_corruption, 0.0 if clean_top1 is None else clean_top1)
     if clean_top1 is None:
-        return {**row, "mce": mce, "mce_note": "Relative mCE needs the clean images: name them before this set as val=PATH."}
+        return {
+            **row,
+            "mce": mce,
+            "mce_note": "Relative mCE needs the clean images: name them before this set as "
+            "val=PATH.",
+        }
     return {**row, "mce": mce, "relative_mce": relative}
 
 
@@ -123,7 +166,8 @@ def evaluate_corruptions(
     corruptions=ALL_15,
     view=None,
 ):
-    """The line of evaluation.jsonl for one test set under corruptions at five severities; each image is decoded once.
+    """The line of evaluation.jsonl for one test set under corruptions at five severities; each
+    image is decoded once.
 
     Args:
         clean_top1: percent, of the same images without corruption.
@@ -141,7 +185,9 @@ def evaluate_corruptions(
     view = view or run_view(loaded.config)
     loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
     try:
-        for batch in tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False):
+        for batch in tqdm(
+            loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False
+        ):
             kept = known[batch.index]
             if not kept.any():
                 continue
@@ -159,7 +205,10 @@ def evaluate_corruptions(
     skipped = sorted(loader.quarantine)
     known[skipped] = False
     images, cells = known.sum().item(), len(SEVERITIES) * len(set(corruptions) & set(ALL_15))
-    by_corruption = {kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES] for kind in corruptions}
+    by_corruption = {
+        kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES]
+        for kind in corruptions
+    }
     size = loaded.config.image_size
     means = summary(by_corruption, clean_top1, len(labels[known].unique()))
     constants = constants_for(size, size)
@@ -174,6 +223,7 @@ def evaluate_corruptions(
         "arg_max": arg_max,
         **view.fields(),
         "constants": constants,
-        "source": f"computed on the fly on {size} px images with the constants of {constants}, cut to 8 bits, frost procedural",
+        "source": f"computed on the fly on {size} px images with the constants of {constants}, "
+        "cut to 8 bits, frost procedural",
         **with_interval(means, each[known] / cells),
     }

@@ -1,7 +1,8 @@
 """Drops of liquid for `spatter`: the masks of water and mud.
 
-ImageNet-C makes water with OpenCV: Canny edges, distance to them, histogram equalisation, an embossing filter. The same steps stand here in
-torch. OpenCV rounds to 8 bits between them, and so does this; its distance is the shortest path of king's and knight's moves.
+ImageNet-C makes water with OpenCV: Canny edges, distance to them, histogram equalisation, an
+embossing filter. The same steps stand here in torch. OpenCV rounds to 8 bits between them, and so
+does this; its distance is the shortest path of king's and knight's moves.
 Legend: N images, H W pixels.
 """
 
@@ -27,7 +28,8 @@ def mud_mask(liquid, sigma):
 
 
 def water_mask(layer, strength):
-    """(N, 1, H, W) of which the largest value is `strength`: the liquid layer (values from 0), lit by its distance to its edges."""
+    """(N, 1, H, W) of which the largest value is `strength`: the liquid layer (values from 0), lit
+    by its distance to its edges."""
     layer = torch.floor(layer * 255).remainder(256)
     away = equalized(torch.floor(box3(edge_distance(canny(layer, 50, 150)))))
     embossed = correlate3(away, ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))).round().clamp(0, 255)
@@ -47,21 +49,32 @@ def box3(images):
 
 
 def canny(layer, low, high):
-    """(N, 1, H, W) bool: the edges of an 8-bit layer, by Canny's method with the gradient |dx| + |dy| of Sobel, repeated at the border.
+    """(N, 1, H, W) bool: the edges of an 8-bit layer, by Canny's method with the gradient |dx| +
+    |dy| of Sobel, repeated at the border.
 
-    An edge is at least as steep as its neighbours across it, above `low`, and joined to a place above `high`.
+    An edge is at least as steep as its neighbours across it, above `low`, and joined to a place
+    above `high`.
     Source: Canny 1986; OpenCV's choices.
     """
     wide = padded(layer, 1, "edge")
-    dx, dy = (F.conv2d(wide, torch.tensor(k, dtype=layer.dtype, device=layer.device)[None, None]) for k in (_SOBEL, _SOBEL_T))
+    dx, dy = (
+        F.conv2d(wide, torch.tensor(k, dtype=layer.dtype, device=layer.device)[None, None])
+        for k in (_SOBEL, _SOBEL_T)
+    )
     steep = dx.abs() + dy.abs()
     around = F.pad(steep, (1,) * 4)
-    at = lambda row, column: around[..., 1 + row : 1 + row + steep.shape[-2], 1 + column : 1 + column + steep.shape[-1]]
+    at = lambda row, column: around[
+        ..., 1 + row : 1 + row + steep.shape[-2], 1 + column : 1 + column + steep.shape[-1]
+    ]
     tangent = math.tan(math.pi / 8)
     flat, upright = dy.abs() < tangent * dx.abs(), dy.abs() * tangent > dx.abs()
     rising = dx * dy < 0
-    before = torch.where(flat, at(0, -1), torch.where(upright, at(-1, 0), torch.where(rising, at(-1, 1), at(-1, -1))))
-    after = torch.where(flat, at(0, 1), torch.where(upright, at(1, 0), torch.where(rising, at(1, -1), at(1, 1))))
+    before = torch.where(
+        flat, at(0, -1), torch.where(upright, at(-1, 0), torch.where(rising, at(-1, 1), at(-1, -1)))
+    )
+    after = torch.where(
+        flat, at(0, 1), torch.where(upright, at(1, 0), torch.where(rising, at(1, -1), at(1, 1)))
+    )
     # Of equal neighbours on a diagonal none stays, of others the one with the lower position.
     thin = (steep > before) & torch.where(flat | upright, steep >= after, steep > after)
     weak, edges = thin & (steep > low), thin & (steep > high)
@@ -77,17 +90,24 @@ _SOBEL_T = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
 
 
 def edge_distance(edges):
-    """(N, 1, H, W) float32: the length of the shortest path to the nearest edge in pixels, at most FARTHEST. A path is made of STEPS.
+    """(N, 1, H, W) float32: the length of the shortest path to the nearest edge in pixels, at most
+    FARTHEST. A path is made of STEPS.
 
-    A shortest path may take its steps in any order, so each kind is followed by itself: after doublings, by up to 1, 3, 7, … of it.
+    A shortest path may take its steps in any order, so each kind is followed by itself: after
+    doublings, by up to 1, 3, 7, … of it.
     Source: Borgefors 1986, "Distance transformations in digital images"; OpenCV's lengths.
     """
     far = torch.where(edges, 0.0, float(FARTHEST))
     height, width = far.shape[-2:]
     for (down, right), length in STEPS:
         steps = 1
-        while steps * length < FARTHEST and steps * abs(down) < height and steps * abs(right) < width:
-            (to_rows, from_rows), (to_columns, from_columns) = _ends(height, steps * down), _ends(width, steps * right)
+        while (
+            steps * length < FARTHEST and steps * abs(down) < height and steps * abs(right) < width
+        ):
+            (to_rows, from_rows), (to_columns, from_columns) = (
+                _ends(height, steps * down),
+                _ends(width, steps * right),
+            )
             reached = far[..., to_rows, to_columns]
             torch.minimum(reached, far[..., from_rows, from_columns] + steps * length, out=reached)
             steps *= 2
@@ -96,11 +116,16 @@ def edge_distance(edges):
 
 def _ends(size, shift):
     """Slices (to, from) of a line of pixels of which each one is `shift` places after the other."""
-    return (slice(shift, size), slice(0, size - shift)) if shift >= 0 else (slice(0, size + shift), slice(-shift, size))
+    return (
+        (slice(shift, size), slice(0, size - shift))
+        if shift >= 0
+        else (slice(0, size + shift), slice(-shift, size))
+    )
 
 
 def _steps():
-    """OpenCV's 16 steps of its 5 × 5 mask, ((down, right), length): to a side, a corner, a knight's move; lengths in 1 / 65536."""
+    """OpenCV's 16 steps of its 5 × 5 mask, ((down, right), length): to a side, a corner, a knight's
+    move; lengths in 1 / 65536."""
     for down in range(-2, 3):
         for right in range(-2, 3):
             kind = tuple(sorted((abs(down), abs(right))))
@@ -115,8 +140,11 @@ STEPS = tuple(_steps())
 def equalized(images):
     """8-bit (N, 1, H, W) images with their histograms made even, as OpenCV's equalizeHist does."""
     levels = images.flatten(1).long()
-    counts = torch.zeros(len(images), 256, device=images.device).scatter_add_(1, levels, torch.ones_like(levels, dtype=torch.float32))
+    counts = torch.zeros(len(images), 256, device=images.device).scatter_add_(
+        1, levels, torch.ones_like(levels, dtype=torch.float32)
+    )
     below = counts.cumsum(1)
-    first = counts.gather(1, levels.amin(1, keepdim=True))  # pixels of the darkest level, which becomes 0
+    # pixels of the darkest level, which becomes 0
+    first = counts.gather(1, levels.amin(1, keepdim=True))
     table = ((below - first) * (255 / (levels.shape[1] - first).clamp_min(1))).round().clamp(0, 255)
     return table.gather(1, levels).view_as(images)

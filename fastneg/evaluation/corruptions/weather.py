@@ -38,7 +38,8 @@ from fastneg.evaluation.corruptions.spatter import MUD, WATER, mud_mask, water_m
     random=True,
 )
 def snow(images, constant, draws):
-    """Normal noise (mean, deviation), enlarged by a zoom, what is above a threshold smeared along a steep line, on a whitened image.
+    """Normal noise (mean, deviation), enlarged by a zoom, what is above a threshold smeared along a
+    steep line, on a whitened image.
 
     The flakes are cut to 8 bits before they are smeared, since ImageMagick gets them as a PNG.
     """
@@ -58,16 +59,27 @@ def snow(images, constant, draws):
     random=True,
 )
 def frost(images, constant, draws):
-    """(share of the image, share of a crop of a frost texture) added up. The textures are procedural, not ImageNet-C's photographs."""
+    """(share of the image, share of a crop of a frost texture) added up.
+
+    The textures are procedural, not ImageNet-C's photographs.
+    """
     image_share, frost_share = constant
     height, width = images.shape[-2:]
     textures = frost_textures(nearest_size(height, width), images.device)
     side = textures.shape[-1]
     out = image_share * images
-    for image, (which, down, right) in zip(out, draws.integers(0, len(textures) * side, 3).tolist(), strict=True):
+    for image, (which, down, right) in zip(
+        out, draws.integers(0, len(textures) * side, 3).tolist(), strict=True
+    ):
         # The textures tile, so that a crop may begin anywhere and be of any size.
-        rows, columns = ((torch.arange(n, device=images.device) + start) % side for n, start in ((height, down), (width, right)))
-        image.add_(textures[which % len(textures)].index_select(1, rows).index_select(2, columns), alpha=frost_share)
+        rows, columns = (
+            (torch.arange(n, device=images.device) + start) % side
+            for n, start in ((height, down), (width, right))
+        )
+        image.add_(
+            textures[which % len(textures)].index_select(1, rows).index_select(2, columns),
+            alpha=frost_share,
+        )
     return out
 
 
@@ -91,8 +103,9 @@ def plasma(draw, side, decay):
     """The diamond-square fractal on a torus, scaled to 0 … 1.
 
     Args:
-        draw: (N, side² - 1) in -1 … 1, used from the left: for each halving of the step first the middles of the squares, then the points
-            between level neighbours, then between upright ones.
+        draw: (N, side² - 1) in -1 … 1, used from the left: for each halving of the step first the
+            middles of the squares, then the points between level neighbours, then between upright
+            ones.
         side: a power of two.
         decay: the random part falls with its square each halving.
     Returns:
@@ -116,7 +129,11 @@ def plasma(draw, side, decay):
         used += count * count
         below = points(middles + middles.roll(1, 2) + corners + corners.roll(-1, 1), used)
         used += count * count
-        field[:, half::step, half::step], field[:, half::step, ::step], field[:, ::step, half::step] = middles, below, beside
+        (
+            field[:, half::step, half::step],
+            field[:, half::step, ::step],
+            field[:, ::step, half::step],
+        ) = middles, below, beside
         step, wobble = half, wobble / decay
     field -= field.amin((1, 2), keepdim=True)
     return field / field.amax((1, 2), keepdim=True)
@@ -147,15 +164,22 @@ def plasma(draw, side, decay):
     random=True,
 )
 def spatter(images, constant, draws):
-    """Smoothed normal noise (mean, deviation, sigma) above a threshold is liquid: pale water with lit edges, or opaque mud."""
+    """Smoothed normal noise (mean, deviation, sigma) above a threshold is liquid: pale water with
+    lit edges, or opaque mud."""
     mean, deviation, sigma, threshold, strength, liquid = constant
     height, width = images.shape[-2:]
     layer = gaussian(draws.normal(1, height, width).mul_(deviation).add_(mean), sigma)
     if liquid == "water":
-        return images + water_mask(torch.where(layer < threshold, 0, layer), strength) * WATER.to(images)[:, None, None]
+        return (
+            images
+            + water_mask(torch.where(layer < threshold, 0, layer), strength)
+            * WATER.to(images)[:, None, None]
+        )
     return torch.lerp(images, MUD.to(images)[:, None, None], mud_mask(layer > threshold, strength))
 
 
 def gray(images):
     """(N, 1, H, W): luma of RGB images."""
-    return (images * torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]).sum(1, keepdim=True)
+    return (images * torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]).sum(
+        1, keepdim=True
+    )

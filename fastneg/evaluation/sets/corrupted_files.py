@@ -57,9 +57,9 @@ class Arrays(NamedTuple):
             or (len(images) == ONE_SEVERITY and not tiled)
         ):
             raise ConfigError(
-                f"{self.images} holds {counted(len(images), 'image')}, {LABELS} {len(labels)} labels: the "
-                "same images at severities 1 to 5, one after "
-                "the other, and a label for each were expected (CIFAR-10-C: 50,000)."
+                f"{self.images} holds {counted(len(images), 'image')}, {LABELS} {len(labels)} "
+                "labels: the same images at severities 1 to 5, one after the other, and a label "
+                "for each were expected (CIFAR-10-C: 50,000)."
             )
         names = [str(number) for number in range(int(labels.max()) + 1)]
         _refuse_other_classes(self.images.parent, names, classes)

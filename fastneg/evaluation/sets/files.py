@@ -32,16 +32,18 @@ PREFERRED = ("val", "test")
 
 @contextlib.contextmanager
 def open_set(path, run, workers=0, report=print, known=None, classes=None):
-    """A reader of what a path names: .beton files (see `open_data`), or a folder PATH/<class>/*.jpg.
+    """A reader of what a path names: .beton files (see `open_data`), or a folder
+    PATH/<class>/*.jpg.
 
-    A folder is encoded into RUN/sets/ when it is first seen, and again when a file of it changed; JPEGs pass through untouched, other
-    formats are kept as raw pixels, or above 1 GiB of them as JPEGs of quality 100 and 4:4:4. A
-    folder with model-vs-human's sessions gets the categories in its files' names as classes. A
-    folder that holds splits gives its val (or validation, or test), and one that holds nothing but
-    another folder of classes gives that.
+    A folder is encoded into RUN/sets/ when it is first seen, and again when a file of it changed;
+    JPEGs pass through untouched, other formats are kept as raw pixels, or above 1 GiB of them as
+    JPEGs of quality 100 and 4:4:4. A folder with model-vs-human's sessions gets the categories in
+    its files' names as classes. A folder that holds splits gives its val (or validation, or test),
+    and one that holds nothing but another folder of classes gives that.
 
     Args:
-        known: class names of which a folder must hold some, so that a wrong one is not encoded first; None: any will do.
+        known: class names of which a folder must hold some, so that a wrong one is not encoded
+            first; None: any will do.
         classes: the classifier's class names, by which folders that are numbers are understood.
     Raises:
         ConfigError, BetonError: the path does not exist, or holds something else.
@@ -84,10 +86,12 @@ def class_root(path, known=()):
         if others or found is None:
             beside = f" beside {some(others)}" if others else ""
             raise ConfigError(
-                f"{path} holds {some(splits)}{beside}: name the folder whose sub-folders are the classes."
+                f"{path} holds {some(splits)}{beside}: name the folder whose sub-folders are the "
+                "classes."
             )
         return path / found
-    # As archives are unpacked: imagenet-sketch/sketch/<class>/. Two are enough to know that it is not so.
+    # As archives are unpacked: imagenet-sketch/sketch/<class>/. Two are enough to know that it is
+    # not so.
     full = list(itertools.islice((name for name in folders if holds_image(path / name)), 2))
     if len(full) == 1 and full[0] not in known:
         inner = list_top(path / full[0])
@@ -97,7 +101,8 @@ def class_root(path, known=()):
 
 
 def _preferred(splits):
-    """The one of some splits that is for validation, or else for tests; None where that is not one."""
+    """The one of some splits that is for validation, or else for tests; None where that is not
+    one."""
     for kind in PREFERRED:
         fitting = [name for name in splits if name.casefold().startswith(kind)]
         for names in ([name for name in fitting if name.casefold() == kind], fitting):
@@ -118,8 +123,9 @@ def _refuse_foreign(root, found, known, classes):
         expected = ", ".join(sorted(known)[:3])
         raise ConfigError(
             f"{root} holds {counted(len(found), 'folder')} "
-            f"({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the classifier or "
-            f"--categories names: {root}/<class>/ was expected, such as {expected}, …"
+            f"({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the "
+            f"classifier or --categories names: {root}/<class>/ was expected, such as {expected}, "
+            "…"
         )
 
 
@@ -142,7 +148,10 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
                 sources=sources,
             )
         except BetonError as error:
-            raise BetonError(f"{error} (As in fastneg encode {root} X.beton --on_error skip; then name X.beton in its place.)") from error
+            raise BetonError(
+                f"{error} (As in fastneg encode {root} X.beton --on_error skip; then name X.beton "
+                "in its place.)"
+            ) from error
         changed = done["images"] - done["passed_through"]
         how = (
             f", {changed} of them "
@@ -151,7 +160,8 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
             else ""
         )
         report(
-            f"{root}: {counted(done['images'], 'image')} encoded into {out} in {done['seconds']:.1f} s{how}."
+            f"{root}: {counted(done['images'], 'image')} encoded into {out} in "
+            f"{done['seconds']:.1f} s{how}."
         )
     return out
 

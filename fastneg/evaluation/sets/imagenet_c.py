@@ -34,13 +34,16 @@ PARTS = "corruption_parts"
 
 def is_imagenet_c(path):
     """Whether a path is a folder that holds a severity of some corruption."""
-    return Path(path).is_dir() and any(_cell(path, name, severity) for name in CORRUPTIONS for severity in SEVERITIES)
+    return Path(path).is_dir() and any(
+        _cell(path, name, severity) for name in CORRUPTIONS for severity in SEVERITIES
+    )
 
 
 def _cell(path, name, severity):
     """The folder or file of a corruption and severity; None if it is not there.
 
-    The archives of ImageNet-C are named for families (noise, blur, weather, digital, extra), which some copies keep as folders.
+    The archives of ImageNet-C are named for families (noise, blur, weather, digital, extra), which
+    some copies keep as folders.
     """
     for root in (Path(path), *(Path(path) / family for family in FAMILIES)):
         beton, classes = root / name / f"{severity}.beton", root / name / str(severity)
@@ -70,16 +73,25 @@ def find_cells(path):
             if (place := _cell(path, name, severity))
         }
         form = "{path}/{name}/{severity}/<class>/ or {path}/{name}/{severity}.beton"
-    found = {name: [severity for severity in SEVERITIES if (name, severity) in cells] for name in CORRUPTIONS}
+    found = {
+        name: [severity for severity in SEVERITIES if (name, severity) in cells]
+        for name in CORRUPTIONS
+    }
     missing, absent = [], [name for name in ALL_15 if not found[name]]
     if absent:
         places = form.format(path=path, name=absent[0], severity="<1-5>")
-        missing.append(f"{len(absent)} of the 15 corruptions are not there: {', '.join(absent)}; {places} was expected.")
+        missing.append(
+            f"{len(absent)} of the 15 corruptions are not there: {', '.join(absent)}; {places} "
+            "was expected."
+        )
     for name, severities in found.items():
         lacking = [str(severity) for severity in SEVERITIES if severity not in severities]
         if severities and lacking:
             places = form.format(path=path, name=name, severity=lacking[0])
-            missing.append(f"{name} counts in no mean: it lacks severity {', '.join(lacking)}; {places} was expected.")
+            missing.append(
+                f"{name} counts in no mean: it lacks severity {', '.join(lacking)}; {places} was "
+                "expected."
+            )
     return cells, missing
 
 
@@ -110,11 +122,11 @@ def evaluate_imagenet_c(
 ):
     """(lines of evaluation.jsonl, what was missing or failed in words).
 
-    The line of kind corruptions holds the whole corruptions, with all five severities, and their means. Those with some severities stand in
-    a line of kind corruption_parts and count in no mean. Corruptions that are not ImageNet-C's
-    stand in a line of kind corruption_tree with the mean over what is there. Class folders are
-    encoded for a moment, each corruption and severity after the other, with the classes that the
-    classifier knows.
+    The line of kind corruptions holds the whole corruptions, with all five severities, and their
+    means. Those with some severities stand in a line of kind corruption_parts and count in no mean.
+    Corruptions that are not ImageNet-C's stand in a line of kind corruption_tree with the mean over
+    what is there. Class folders are encoded for a moment, each corruption and severity after the
+    other, with the classes that the classifier knows.
 
     Args:
         clean_top1: percent on the clean images, for relative mCE; None: it is not given.
@@ -134,15 +146,19 @@ def evaluate_imagenet_c(
                 place, run, loaded, head, arg_max, device, threads, view
             )
         except (BetonError, ConfigError, OSError) as error:
-            missing.append(f"{kind} counts in no mean: severity {severity} cannot be evaluated: {error}")
+            missing.append(
+                f"{kind} counts in no mean: severity {severity} cannot be evaluated: {error}"
+            )
     if not results:
-        raise ConfigError(f"{path} holds no images of a corruption that can be evaluated. " + " ".join(missing))
+        raise ConfigError(
+            f"{path} holds no images of a corruption that can be evaluated. " + " ".join(missing)
+        )
     left = {f"{kind}/{level}": count for (kind, level), count in skipped.items() if count}
     if left:
         worst = max(left, key=left.get)
         missing.append(
-            f"{counted(len(left), 'folder')} hold images that cannot be used and were left out, the most "
-            f"{worst}: {left[worst]}."
+            f"{counted(len(left), 'folder')} hold images that cannot be used and were left out, "
+            f"the most {worst}: {left[worst]}."
         )
     common = {"set": name, "path": str(path), "checkpoint": loaded.checkpoint, "arg_max": arg_max}
     common |= {**view.fields(), "skipped": max(skipped.values())}
@@ -167,16 +183,31 @@ def _source(root, view, config):
 def _published_rows(name, results, common, clean_top1, missing, report):
     """The lines of ImageNet-C's corruptions: those that are whole, and those that lack
     severities."""
-    top1 = {kind: {s: results[kind, s].top1 for s in SEVERITIES if (kind, s) in results} for kind in CORRUPTIONS}
-    whole = {kind: list(found.values()) for kind, found in top1.items() if len(found) == len(SEVERITIES)}
+    top1 = {
+        kind: {s: results[kind, s].top1 for s in SEVERITIES if (kind, s) in results}
+        for kind in CORRUPTIONS
+    }
+    whole = {
+        kind: list(found.values()) for kind, found in top1.items() if len(found) == len(SEVERITIES)
+    }
     if not set(whole) & set(ALL_15):
         whole = {}  # there is no mean to give: what is there stands by itself
-    parts = {kind: {str(s): percent for s, percent in found.items()} for kind, found in top1.items() if found and kind not in whole}
+    parts = {
+        kind: {str(s): percent for s, percent in found.items()}
+        for kind, found in top1.items()
+        if found and kind not in whole
+    }
     counts = _counts(results)
     if "images_by_corruption" in counts:
-        missing.append(f"The corruptions and severities do not hold the same images: there are {counts['images']} and more in each.")
+        missing.append(
+            "The corruptions and severities do not hold the same images: there are "
+            f"{counts['images']} and more in each."
+        )
     told = f"{len(whole)} whole corruptions and {len(parts)} with some severities"
-    report(f"{name}: {counted(counts['images'], 'image')} in {counted(counts['classes'], 'class')} for each of {told}.")
+    report(
+        f"{name}: {counted(counts['images'], 'image')} in {counted(counts['classes'], 'class')} "
+        f"for each of {told}."
+    )
     rows, common = [], {**common, **counts}
     if whole:
         means = summary(whole, clean_top1, counts["classes"], "images_by_corruption" not in counts)
@@ -203,17 +234,21 @@ def _tree_row(name, results, others, common, missing, report):
         "not to be compared with one over others."
     )
     report(
-        f"{name}: {counted(counts['images'], 'image')} in {counted(counts['classes'], 'class')} for each of "
-        f"{len(found)} corruptions that are not ImageNet-C's."
+        f"{name}: {counted(counts['images'], 'image')} in {counted(counts['classes'], 'class')} "
+        f"for each of {len(found)} corruptions that are not ImageNet-C's."
     )
     means = {"tree_mean_top1": mean, "corruptions": sorted(set(found) - lacking), "mean_note": note}
     return {"kind": TREE, **common, **counts, "by_corruption": found, **means}
 
 
 def _counts(results):
-    """The images and classes of each corruption and severity; where they differ the fewest, and images_by_corruption."""
+    """The images and classes of each corruption and severity; where they differ the fewest, and
+    images_by_corruption."""
     sizes = {(result.images, result.classes) for result in results.values()}
-    fewest = {"images": min(images for images, _ in sizes), "classes": min(classes for _, classes in sizes)}
+    fewest = {
+        "images": min(images for images, _ in sizes),
+        "classes": min(classes for _, classes in sizes),
+    }
     if len(sizes) == 1:
         return fewest
     by_corruption = {}
@@ -237,13 +272,18 @@ def _accuracy(place, run, loaded, head, arg_max, device, threads, view):
             labels, _ = join_labels(reader, head.classes, head.out_features)
             crops = central_crops(reader, config, resize=view.side, device=device, threads=threads)
             with contextlib.closing(crops) as loader:
-                found = extract_features(loaded.backbone, loader, device, uses_autocast(config, device), what)
+                found = extract_features(
+                    loaded.backbone, loader, device, uses_autocast(config, device), what
+                )
     assert (labels != ABSENT).any()
-    return accuracy(head.logits(found.features, device), labels[found.index], arg_max), len(found.skipped)
+    return accuracy(head.logits(found.features, device), labels[found.index], arg_max), len(
+        found.skipped
+    )
 
 
 def _known_classes(place, head, folder):
-    """A file that lists the classes of a folder that the classifier knows, or None where it has no names."""
+    """A file that lists the classes of a folder that the classifier knows, or None where it has no
+    names."""
     if head.classes is None:
         return None
     folders = list_top(place).folders

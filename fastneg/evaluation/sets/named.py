@@ -36,11 +36,16 @@ def parse_sets(text):
         found = _parse_options(part, path)
         if not (name and equals and found.path):
             raise ConfigError(
-                f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts separated by commas; "
-                f"a metric is one of {', '.join(METRICS)}; :resize=none or :resize=256 may follow."
+                f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts "
+                f"separated by commas; a metric is one of {', '.join(METRICS)}; :resize=none or "
+                ":resize=256 may follow."
             )
-        if name.replace("/", "-") in {other.replace("/", "-") for other in sets}:  # a file is named for each set
-            raise ConfigError(f"--sets names {name!r} twice (/ and - count as one): each test set needs a name of its own.")
+        # a file is named for each set
+        if name.replace("/", "-") in {other.replace("/", "-") for other in sets}:
+            raise ConfigError(
+                f"--sets names {name!r} twice (/ and - count as one): each test set needs a name "
+                "of its own."
+            )
         sets[name] = found
     return sets
 
@@ -66,18 +71,24 @@ def _parse_options(part, path):
 
 
 def texture_labels(reader):
-    """The class whose texture each image wears, numbered as the file's classes, for cue-conflict sets; None for any other set.
+    """The class whose texture each image wears, numbered as the file's classes, for cue-conflict
+    sets; None for any other set.
 
-    A cue-conflict set tells the texture of every image, each texture is that of a class, and it is not the image's own class. An int field
-    `texture` counts only if that holds for all images: a set in which some wear their own (such as the in-domain set of stencils) asks
-    another question, and gets no shape bias. A texture of the 16 categories that is no class of the
-    file is ABSENT. Sets that tell it by file names such as cat7-elephant2.png are of conflicting
-    cues, and images of which both agree, of which the published set has 80, are left out of the
-    count by `shape_bias`.
+    A cue-conflict set tells the texture of every image, each texture is that of a class, and it is
+    not the image's own class. An int field `texture` counts only if that holds for all images: a
+    set in which some wear their own (such as the in-domain set of stencils) asks another question,
+    and gets no shape bias. A texture of the 16 categories that is no class of the file is ABSENT.
+    Sets that tell it by file names such as cat7-elephant2.png are of conflicting cues, and images
+    of which both agree, of which the published set has 80, are left out of the count by
+    `shape_bias`.
     """
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
     by_name = "texture" not in reader.ints
-    textures = _named_textures(reader) if by_name else torch.as_tensor(reader.ints["texture"], dtype=torch.int64)
+    textures = (
+        _named_textures(reader)
+        if by_name
+        else torch.as_tensor(reader.ints["texture"], dtype=torch.int64)
+    )
     if textures is None or len(textures) == 0:
         return None
     named, other = (textures >= 0) & (textures < class_count(reader)), textures != labels
@@ -87,11 +98,14 @@ def texture_labels(reader):
 
 
 def scored_labels(reader, metric=None):
-    """(what each image should be called, where that stands): (N,) int64 numbered as the file's classes, -1 for no class; a word.
+    """(what each image should be called, where that stands):
 
-    That is the label, word "label", but with the metric "texture" the class whose texture the image wears, where the set tells it: by an
-    int field `texture`, word "texture field", or by file names such as cat7-elephant2.png, word "file names". A set that does not is one of
-    textures in folders named for the class that they are of.
+    (N,) int64 numbered as the file's classes, -1 for no class; a word.
+
+    That is the label, word "label", but with the metric "texture" the class whose texture the image
+    wears, where the set tells it: by an int field `texture`, word "texture field", or by file names
+    such as cat7-elephant2.png, word "file names". A set that does not is one of textures in folders
+    named for the class that they are of.
 
     Raises:
         ConfigError: no labels, or an int field `texture` that names no class.
@@ -100,10 +114,16 @@ def scored_labels(reader, metric=None):
     if metric != "texture":
         return labels, "label"
     if "texture" in reader.ints:
-        textures, known = torch.as_tensor(reader.ints["texture"], dtype=torch.int64), class_count(reader)
+        textures, known = (
+            torch.as_tensor(reader.ints["texture"], dtype=torch.int64),
+            class_count(reader),
+        )
         textures = torch.where((textures >= 0) & (textures < known), textures, ABSENT)
         if (textures == ABSENT).all():
-            raise ConfigError(f"{reader.path} has an int field texture, but no number there is of one of its {counted(known, 'class')}.")
+            raise ConfigError(
+                f"{reader.path} has an int field texture, but no number there is of one of its "
+                f"{counted(known, 'class')}."
+            )
         return textures, "texture field"
     named = texture_labels(reader)
     return (labels, "label") if named is None else (named, "file names")

@@ -70,8 +70,8 @@ def is_published(name, path, reader):
     """Whether a set is one that others read unresized.
 
     Those are sets of square images of one size whose file names tell conflicting cues (such as
-    cat7-elephant2.png), and sets of which every image is 224×224 and which are model-vs-human's (the
-    16 categories as classes, or its sessions), or are called stylized, or SIN.
+    cat7-elephant2.png), and sets of which every image is 224×224 and which are model-vs-human's
+    (the 16 categories as classes, or its sessions), or are called stylized, or SIN.
 
     Args:
         name, path: of the set as it was named; either may say that it is stylized.

@@ -1,4 +1,5 @@
-"""Accuracies: bars for test sets, severity curves, and figures against alpha or against each other."""
+"""Accuracies: bars for test sets, severity curves, and figures against alpha or against each
+other."""
 
 from __future__ import annotations
 
@@ -10,14 +11,19 @@ ERROR = {"elinewidth": 1.0, "capsize": 2.0, "capthick": 1.0}
 
 
 def spread(cell):
-    """(low, high) of a `blocks.Cell`: mean ± standard deviation, or the 95% interval; None where it has neither."""
+    """(low, high) of a `blocks.Cell`: mean ± standard deviation, or the 95% interval; None where it
+    has neither."""
     return (cell.value - cell.std, cell.value + cell.std) if cell.std is not None else cell.interval
 
 
 def _error(cell):
     """The lengths that matplotlib wants for one error bar, or None."""
     limits = spread(cell)
-    return None if limits is None else [[max(0.0, cell.value - limits[0])], [max(0.0, limits[1] - cell.value)]]
+    return (
+        None
+        if limits is None
+        else [[max(0.0, cell.value - limits[0])], [max(0.0, limits[1] - cell.value)]]
+    )
 
 
 def _at_least(axis, span=4.0):
@@ -46,13 +52,27 @@ def bars(style, names, series, chances):
             axes.barh(at, cell.value, thick * 0.9, **fill(style, number))
             end, error = cell.value, _error(cell)
             if error is not None:
-                axes.errorbar(cell.value, at, xerr=error, color=style.ink, fmt="none", elinewidth=0.8)
+                axes.errorbar(
+                    cell.value, at, xerr=error, color=style.ink, fmt="none", elinewidth=0.8
+                )
                 end += error[1][0]
             if len(series) <= 4:
-                axes.text(end + 1, at, f"{cell.value:.1f}", va="center", fontsize=8 if len(series) < 3 else 7)
+                axes.text(
+                    end + 1,
+                    at,
+                    f"{cell.value:.1f}",
+                    va="center",
+                    fontsize=8 if len(series) < 3 else 7,
+                )
     for row, name in enumerate(names):
         if name in chances:
-            axes.plot([chances[name]] * 2, [row - 0.45, row + 0.45], color=style.ink, linewidth=1.1, linestyle=(0, (2, 1.5)))
+            axes.plot(
+                [chances[name]] * 2,
+                [row - 0.45, row + 0.45],
+                color=style.ink,
+                linewidth=1.1,
+                linestyle=(0, (2, 1.5)),
+            )
     axes.set_xlim(0, 109)
     axes.set_xticks(range(0, 101, 20))
     axes.xaxis.set_major_formatter("{x:g}%")
@@ -68,8 +88,8 @@ def severity(style, series, small=False):
     """Accuracy against severity.
 
     Args:
-        series: for each entry (percents, bands): five percents, or six with the clean accuracy first, and (low, high) for each or None;
-            None for an entry without.
+        series: for each entry (percents, bands): five percents, or six with the clean accuracy
+            first, and (low, high) for each or None; None for an entry without.
     """
     figure, axes = new_figure(style, *((2.3, 1.75) if small else (4.6, 2.7)))
     first = min(6 - len(line[0]) for line in series if line)
@@ -78,9 +98,22 @@ def severity(style, series, small=False):
             continue
         values, bands = line
         places = range(6 - len(values), 6)
-        axes.plot(places, values, color=style.colour(number), linestyle=dash(number), marker=marker(number), markersize=3 if small else 4.5)
+        axes.plot(
+            places,
+            values,
+            color=style.colour(number),
+            linestyle=dash(number),
+            marker=marker(number),
+            markersize=3 if small else 4.5,
+        )
         if bands:
-            axes.fill_between(places, *zip(*bands, strict=True), color=style.colour(number), alpha=0.18, linewidth=0)
+            axes.fill_between(
+                places,
+                *zip(*bands, strict=True),
+                color=style.colour(number),
+                alpha=0.18,
+                linewidth=0,
+            )
     axes.set_xticks(range(first, 6), ["clean", "1", "2", "3", "4", "5"][first:])
     axes.set_xlabel("severity")
     axes.set_ylim(bottom=0)
@@ -93,12 +126,20 @@ def against_alpha(style, families, baselines):
     """One figure against alpha.
 
     Args:
-        families: lists of (series, alpha, Cell), in the order of alpha: points of a list are joined.
-        baselines: (series, Cell) of entries without non-semantic negatives, drawn as horizontal lines.
+        families: lists of (series, alpha, Cell), in the order of alpha: points of a list are
+            joined.
+        baselines: (series, Cell) of entries without non-semantic negatives, drawn as horizontal
+            lines.
     """
     figure, axes = new_figure(style, 2.9, 2.1)
     for points in families:
-        axes.plot([alpha for _, alpha, _ in points], [cell.value for *_, cell in points], color=style.muted, linewidth=1.0, zorder=1)
+        axes.plot(
+            [alpha for _, alpha, _ in points],
+            [cell.value for *_, cell in points],
+            color=style.muted,
+            linewidth=1.0,
+            zorder=1,
+        )
         for number, alpha, cell in points:
             look = {"color": style.colour(number), "marker": marker(number), "markersize": 6}
             axes.errorbar(alpha, cell.value, yerr=_error(cell), **look, **ERROR)
@@ -109,7 +150,11 @@ def against_alpha(style, families, baselines):
             axes.axhspan(*limits, color=style.colour(number), alpha=0.12, linewidth=0)
     alphas = sorted({alpha for points in families for _, alpha, _ in points})
     axes.set_xlabel("alpha")
-    axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(alphas) if len(alphas) <= 6 else matplotlib.ticker.MaxNLocator(6))
+    axes.xaxis.set_major_locator(
+        matplotlib.ticker.FixedLocator(alphas)
+        if len(alphas) <= 6
+        else matplotlib.ticker.MaxNLocator(6)
+    )
     axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.12, y=0.18)
     _at_least(axes.yaxis)
@@ -129,7 +174,13 @@ def trade_off(style, points, families, across, up):
     figure, axes = new_figure(style, 4.6, 3.0)
     for members in families:
         joined = [points[number] for number in members if number in points]
-        axes.plot([x.value for x, _ in joined], [y.value for _, y in joined], color=style.muted, linewidth=1.0, zorder=1)
+        axes.plot(
+            [x.value for x, _ in joined],
+            [y.value for _, y in joined],
+            color=style.muted,
+            linewidth=1.0,
+            zorder=1,
+        )
     for number, (x, y) in points.items():
         look = {"color": style.colour(number), "marker": marker(number), "markersize": 7}
         axes.errorbar(x.value, y.value, xerr=_error(x), yerr=_error(y), **look, **ERROR)

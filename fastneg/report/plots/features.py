@@ -1,4 +1,5 @@
-"""What the features are like: histograms of similarities, an embedding in two dimensions, reliability of the confidence."""
+"""What the features are like: histograms of similarities, an embedding in two dimensions,
+reliability of the confidence."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ def similarity(style, number, edges, histograms):
     Args:
         number: of the entry, whose colour the negatives get.
         edges: of the bins, rising.
-        histograms: {"positive" | "queue" | "batch" | "negative: KIND": (bins,) counts}; batch: other images, of methods without a queue.
+        histograms: {"positive" | "queue" | "batch" | "negative: KIND": (bins,) counts}; batch:
+            other images, of methods without a queue.
     """
     figure, axes = new_figure(style, 4.6, 2.4)
     negatives = [name for name in histograms if name not in ("positive", "queue", "batch")]
@@ -21,11 +23,20 @@ def similarity(style, number, edges, histograms):
             continue
         # Shares of a width of 0.01, so that bins of any width make curves of the same height.
         heights = [count / total / (edges[i + 1] - edges[i]) for i, count in enumerate(counts)]
-        colour = {"positive": style.ink, "queue": style.muted, "batch": style.muted}.get(name, style.colour(number))
+        colour = {"positive": style.ink, "queue": style.muted, "batch": style.muted}.get(
+            name, style.colour(number)
+        )
         look = DASHES[negatives.index(name) % len(DASHES)] if name in negatives else "-"
         axes.stairs(heights, edges, color=colour, linestyle=look, linewidth=1.4, label=name)
         axes.stairs(heights, edges, color=colour, fill=True, alpha=0.16)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, handlelength=1.4, columnspacing=1.0)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderaxespad=0,
+        handlelength=1.4,
+        columnspacing=1.0,
+    )
     filled = [i for counts in histograms.values() for i, count in enumerate(counts) if count]
     if filled:
         axes.set_xlim(edges[min(filled)], edges[max(filled) + 1])
@@ -54,19 +65,27 @@ def embedding(style, points, labels, names, explained=None):
         axes.scatter(*zip(*rest, strict=True), s=7, color=style.muted, alpha=0.35, linewidth=0)
     for number, (name, label) in enumerate(zip(names, shown, strict=True)):
         own = [point for point, label in zip(points, labels, strict=True) if label == name]
-        look = {"color": style.colour(number), "marker": marker(number), "linewidth": 0, "alpha": 0.85}
+        look = {
+            "color": style.colour(number),
+            "marker": marker(number),
+            "linewidth": 0,
+            "alpha": 0.85,
+        }
         axes.scatter(*zip(*own, strict=True), s=13, label=label, **look)
     share = [f" ({percent:.0f}% of the variance)" for percent in explained or ()] or ["", ""]
     axes.set_xlabel("first component" + share[0])
     axes.set_ylabel("second component" + share[1])
     axes.set_xticks([])
     axes.set_yticks([])
-    figure.legend(loc="outside lower left", ncols=across, handletextpad=0.1, columnspacing=0.8, fontsize=7.5)
+    figure.legend(
+        loc="outside lower left", ncols=across, handletextpad=0.1, columnspacing=0.8, fontsize=7.5
+    )
     return figure
 
 
 def classes_in_colour(labels, most=2 * SERIES):
-    """The classes that an embedding can colour: all of them, or the commonest where there are more than `most`; sorted by name."""
+    """The classes that an embedding can colour: all of them, or the commonest where there are more
+    than `most`; sorted by name."""
     common = sorted(set(labels), key=lambda name: (-labels.count(name), str(name)))
     return sorted(common[:most], key=str)
 
@@ -75,7 +94,8 @@ def reliability(style, series):
     """Accuracy against confidence, in bins of equal width.
 
     Args:
-        series: for each entry [(mean confidence, accuracy, images), …] of its bins that hold images, both in percent.
+        series: for each entry [(mean confidence, accuracy, images), …] of its bins that hold
+            images, both in percent.
     """
     figure, axes = new_figure(style, 4.6, 3.1)
     axes.plot([0, 100], [0, 100], color=style.muted, linewidth=1.0, linestyle="--")
@@ -85,7 +105,16 @@ def reliability(style, series):
             xs, ys = [x for x, *_ in bins], [y for _, y, _ in bins]
             axes.plot(xs, ys, color=style.colour(number), linewidth=1.2)
             sizes = [8 + 40 * images / most for *_, images in bins]
-            axes.scatter(xs, ys, s=sizes, color=style.colour(number), marker=marker(number), linewidth=0, zorder=3, clip_on=False)
+            axes.scatter(
+                xs,
+                ys,
+                s=sizes,
+                color=style.colour(number),
+                marker=marker(number),
+                linewidth=0,
+                zorder=3,
+                clip_on=False,
+            )
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
     axes.set_xlabel("confidence")

@@ -1,4 +1,5 @@
-"""How the plots look: one figure serves the page's light and dark dress, by colours that are CSS variables, and files, by fixed ones."""
+"""How the plots look: one figure serves the page's light and dark dress, by colours that are CSS
+variables, and files, by fixed ones."""
 
 from __future__ import annotations
 
@@ -22,10 +23,26 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.")
 LONGEST = 28
 """Letters of a name in a figure; longer ones lose their middle."""
-# Matplotlib's own font knows no Chinese, Japanese or Korean; it takes missing letters from the first of these that has them.
+# Matplotlib's own font knows no Chinese, Japanese or Korean; it takes missing letters from the
+# first of these that has them.
 FALLBACK_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
-    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS"),
+    *(
+        "Noto Sans CJK SC",
+        "Noto Sans CJK JP",
+        "Noto Sans SC",
+        "Source Han Sans SC",
+        "WenQuanYi Zen Hei",
+        "Droid Sans Fallback",
+    ),
+    *(
+        "PingFang SC",
+        "Hiragino Sans",
+        "Apple SD Gothic Neo",
+        "Microsoft YaHei",
+        "Yu Gothic",
+        "Malgun Gothic",
+        "Arial Unicode MS",
+    ),
 )
 
 
@@ -79,12 +96,14 @@ def fonts():
     return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in known)]
 
 
-# Matplotlib needs colours; these stand for the page's variables and are replaced in the finished SVG.
+# Matplotlib needs colours; these stand for the page's variables and are replaced in the finished
+# SVG.
 PAGE = Style("#01fe01", "#01fe02", "#01fe03", tuple(f"#01fe1{n}" for n in range(SERIES)))
 
 
 def paper(entries=()):
-    """The style of files: the page's light colours, with a legend of the entries where there are several."""
+    """The style of files: the page's light colours, with a legend of the entries where there are
+    several."""
     return Style("#1b1d22", "#5d626c", "#dfe0dc", LIGHT, tuple(entries) if len(entries) > 1 else ())
 
 
@@ -99,23 +118,41 @@ def dash(number):
 
 
 def fill(style, number):
-    """How the bars of entry `number` are filled: those that share their colour with an earlier one are pale, within a line of it."""
+    """How the bars of entry `number` are filled: those that share their colour with an earlier one
+    are pale, within a line of it."""
     colour, again = style.colour(number), number // SERIES
-    return {"facecolor": (colour, (1.0, 0.4, 0.12)[min(again, 2)]), "edgecolor": colour, "linewidth": 0.8 if again else 0}
+    return {
+        "facecolor": (colour, (1.0, 0.4, 0.12)[min(again, 2)]),
+        "edgecolor": colour,
+        "linewidth": 0.8 if again else 0,
+    }
 
 
 def new_figure(style, width, height, columns=1, **layout):
-    """A figure and its axes; width and height in inches, 72 units each in the SVG. A legend of the entries adds to the height."""
+    """A figure and its axes; width and height in inches, 72 units each in the SVG.
+
+    A legend of the entries adds to the height.
+    """
     height += 0.22 * len(style.entries)
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, **layout)
     if style.entries:
         handles = [
-            matplotlib.lines.Line2D([], [], color=style.colour(n), marker=marker(n), linestyle=dash(n), markersize=5, label=name)
+            matplotlib.lines.Line2D(
+                [],
+                [],
+                color=style.colour(n),
+                marker=marker(n),
+                linestyle=dash(n),
+                markersize=5,
+                label=name,
+            )
             for n, name in enumerate(short_names(style.entries, most=int(9 * width)))
         ]
-        figure.legend(handles=handles, loc="outside upper left", ncols=1, handlelength=2.2, labelspacing=0.25)
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=1, handlelength=2.2, labelspacing=0.25
+        )
     return figure, axes
 
 
@@ -131,12 +168,19 @@ def name_rows(axes, names):
 
 
 def short_names(names, most=LONGEST):
-    """Names of at most so many letters: the middle of longer ones is left out, or their start where the middle is what differs."""
+    """Names of at most so many letters: the middle of longer ones is left out, or their start where
+    the middle is what differs."""
     names = list(map(str, names))
     found = [_shortened(name, most) for name in names]
-    alike = {short: {name for name, other in zip(names, found, strict=True) if other == short} for short in found}
+    alike = {
+        short: {name for name, other in zip(names, found, strict=True) if other == short}
+        for short in found
+    }
     pairs = zip(names, found, strict=True)
-    return [_around_difference(name, sorted(alike[short]), most) if len(alike[short]) > 1 else short for name, short in pairs]
+    return [
+        _around_difference(name, sorted(alike[short]), most) if len(alike[short]) > 1 else short
+        for name, short in pairs
+    ]
 
 
 def _shortened(name, most):
@@ -153,13 +197,19 @@ def drawn(plot, style, named=False):
     """The figure of a `blocks.Plot` in a style, laid out.
 
     Args:
-        named: whether its title stands beside a vertical axis that has figures and no name: where no heading is above it.
+        named: whether its title stands beside a vertical axis that has figures and no name: where
+            no heading is above it.
     """
     with matplotlib.rc_context(style.settings()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page has fonts of its own; exports tell of it once
+        # the page has fonts of its own; exports tell of it once
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = plot.draw(style)
         axes = figure.axes[0]
-        if named and not axes.get_ylabel() and not isinstance(axes.yaxis.get_major_locator(), matplotlib.ticker.FixedLocator):
+        if (
+            named
+            and not axes.get_ylabel()
+            and not isinstance(axes.yaxis.get_major_locator(), matplotlib.ticker.FixedLocator)
+        ):
             axes.set_ylabel(plot.title)
         # Saving would lay it out, and draw it for that, once more for each format.
         figure.get_layout_engine().execute(figure)

@@ -1,4 +1,5 @@
-"""A plot as an element of the page: colours that follow the page's dress, the page's font, and as few bytes as it takes."""
+"""A plot as an element of the page: colours that follow the page's dress, the page's font, and as
+few bytes as it takes."""
 
 from __future__ import annotations
 
@@ -12,16 +13,26 @@ import matplotlib
 
 from fastneg.report.plots.style import PAGE, SERIES, drawn
 
-_VARIABLES = {PAGE.ink: "--ink", PAGE.muted: "--muted", PAGE.line: "--line"} | {PAGE.colours[n]: f"--series-{n}" for n in range(SERIES)}
-_MARK = re.compile(r'<use xlink:href="(#[\w-]+)" x="(-?[\d.]+)" y="(-?[\d.]+)" style="([^"]*)"/>\n?')
-_MARKS = re.compile(r'(?:<use xlink:href="#[\w-]+" x="-?[\d.]+" y="-?[\d.]+" style="[^"]*"/>\n?){2,}')
+_VARIABLES = {PAGE.ink: "--ink", PAGE.muted: "--muted", PAGE.line: "--line"} | {
+    PAGE.colours[n]: f"--series-{n}" for n in range(SERIES)
+}
+_MARK = re.compile(
+    r'<use xlink:href="(#[\w-]+)" x="(-?[\d.]+)" y="(-?[\d.]+)" style="([^"]*)"/>\n?'
+)
+_MARKS = re.compile(
+    r'(?:<use xlink:href="#[\w-]+" x="-?[\d.]+" y="-?[\d.]+" style="[^"]*"/>\n?){2,}'
+)
 
 
 def inline_svg(plot):
-    """A plot as an <svg> element to be put into the page: no ids that could collide, no metadata, no fixed size."""
+    """A plot as an <svg> element to be put into the page: no ids that could collide, no metadata,
+    no fixed size."""
     buffer, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure = drawn(plot, PAGE)
-    with matplotlib.rc_context({**PAGE.settings(), "svg.hashsalt": plot.name}), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({**PAGE.settings(), "svg.hashsalt": plot.name}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
@@ -31,23 +42,29 @@ def inline_svg(plot):
     text = _own_ids(text, f"p{zlib.crc32(plot.name.encode()):x}")
     box = re.search(r'viewBox="[^"]+"', text)[0]
     label, width = html.escape(plot.label or plot.title), float(box.split()[2])
-    head = f'<svg class="plot" role="img" aria-label="{label}" {box} style="max-width:{width * 1.75:.0f}px">'
+    head = (
+        f'<svg class="plot" role="img" aria-label="{label}" {box} '
+        f'style="max-width:{width * 1.75:.0f}px">'
+    )
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
 
 
 def _compact(text):
     """An SVG of matplotlib's without what the page does not need."""
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, count=1, flags=re.DOTALL)  # style.css says it once
+    # style.css says it once
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<[^>]+>", _short_tag, text)  # tags alone: a text such as lr0.125 stays as it is
     text = re.sub(r" *\n *", "\n", text)
-    text = re.sub(r'<path d="[^"]*" style="fill: none"/>\n', "", text)  # backgrounds, which are transparent
+    # backgrounds, which are transparent
+    text = re.sub(r'<path d="[^"]*" style="fill: none"/>\n', "", text)
     return _MARKS.sub(_shared_style, text)
 
 
 def _short_tag(found):
     tag = re.sub(r' font-family: [^;"]+;?', "", found[0])  # the page's own font
-    tag = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag)  # a hundredth of a point is finer than any screen
+    # a hundredth of a point is finer than any screen
+    tag = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag)
     return re.sub(r"\.(\d*?)0+(?!\d)", lambda digits: f".{digits[1]}" if digits[1] else "", tag)
 
 
@@ -65,5 +82,13 @@ def _own_ids(text, identity):
     """Short ids that no other plot of the page has, and none for what nothing refers to."""
     names = dict.fromkeys(re.findall(r'(?:url\(|href=")#([\w-]+)', text))
     short = {name: f"{identity}-{number}" for number, name in enumerate(names)}
-    text = re.sub(r' id="([\w.-]+)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", text)
-    return re.sub(r'(url\(|(?:xlink:)?href=")#([\w-]+)', lambda found: f"{found[1].removeprefix('xlink:')}#{short[found[2]]}", text)
+    text = re.sub(
+        r' id="([\w.-]+)"',
+        lambda found: f' id="{short[found[1]]}"' if found[1] in short else "",
+        text,
+    )
+    return re.sub(
+        r'(url\(|(?:xlink:)?href=")#([\w-]+)',
+        lambda found: f"{found[1].removeprefix('xlink:')}#{short[found[2]]}",
+        text,
+    )

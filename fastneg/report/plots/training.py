@@ -12,32 +12,48 @@ POINTS = 400  # a curve with more is averaged in stretches: the file stays small
 
 
 def thinned(xs, ys, limit=POINTS):
-    """Points of a curve, means of equal stretches where there are more than `limit`; what is not finite is left out."""
+    """Points of a curve, means of equal stretches where there are more than `limit`; what is not
+    finite is left out."""
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     size = max(1, math.ceil(len(pairs) / limit))
     groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
-    return [group[-1][0] for group in groups], [sum(y for _, y in group) / len(group) for group in groups]
+    return [group[-1][0] for group in groups], [
+        sum(y for _, y in group) / len(group) for group in groups
+    ]
 
 
 def across(runs, field):
-    """Curves of several runs as one: (steps, means, lowest, highest) over the steps that all of them have.
+    """Curves of several runs as one:
+
+    (steps, means, lowest, highest) over the steps that all of them have.
 
     Args:
-        runs: for each run its rows, dicts with `step` and figures; runs without the field are left out.
+        runs: for each run its rows, dicts with `step` and figures; runs without the field are left
+            out.
     """
-    curves = [{row["step"]: row[field] for row in rows if field in row and math.isfinite(row[field])} for rows in runs]
+    curves = [
+        {row["step"]: row[field] for row in rows if field in row and math.isfinite(row[field])}
+        for rows in runs
+    ]
     curves = [curve for curve in curves if curve]
     steps = sorted(set.intersection(*map(set, curves))) if curves else []
     values = [[curve[step] for curve in curves] for step in steps]
-    return steps, [sum(v) / len(v) for v in values], [min(v) for v in values], [max(v) for v in values]
+    return (
+        steps,
+        [sum(v) / len(v) for v in values],
+        [min(v) for v in values],
+        [max(v) for v in values],
+    )
 
 
 def curves(style, series, quantities, *, percent=False, lowest=None):
     """Curves of one or several quantities.
 
     Args:
-        series: for each entry a list of runs, each a list of rows. Several runs: their mean, and a band from lowest to highest.
-        quantities: {field: its name in the legend}; the first is drawn solid, the next ones dashed and dotted.
+        series: for each entry a list of runs, each a list of rows. Several runs: their mean, and a
+            band from lowest to highest.
+        quantities: {field: its name in the legend}; the first is drawn solid, the next ones dashed
+            and dotted.
         percent: give the vertical axis per cent signs.
         lowest: lower end of the vertical axis, or None for the data's.
     """
@@ -54,12 +70,28 @@ def curves(style, series, quantities, *, percent=False, lowest=None):
             alone = {"marker": marker(number), "markersize": 4} if len(xs) == 1 else {}
             axes.plot(xs, ys, color=style.colour(number), linestyle=look, **alone)
             if len(runs) > 1:
-                axes.fill_between(xs, thinned(steps, low)[1], thinned(steps, high)[1], color=style.colour(number), alpha=0.18, linewidth=0)
+                axes.fill_between(
+                    xs,
+                    thinned(steps, low)[1],
+                    thinned(steps, high)[1],
+                    color=style.colour(number),
+                    alpha=0.18,
+                    linewidth=0,
+                )
     if len(quantities) > 1:
         for rank, (field, name) in enumerate(quantities.items()):
             if field in present:
-                axes.plot([], [], color=style.muted, linestyle=DASHES[rank % len(DASHES)], label=name)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, handlelength=1.6, columnspacing=1.0)
+                axes.plot(
+                    [], [], color=style.muted, linestyle=DASHES[rank % len(DASHES)], label=name
+                )
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=3,
+            borderaxespad=0,
+            handlelength=1.6,
+            columnspacing=1.0,
+        )
     axes.set_xlabel("step")
     axes.set_xlim(left=0)
     axes.grid(axis="x", visible=False)

@@ -1,4 +1,5 @@
-"""The section on answers: do two runs err on the same images, and is the confidence to be trusted."""
+"""The section on answers: do two runs err on the same images, and is the confidence to be
+trusted."""
 
 from __future__ import annotations
 
@@ -6,7 +7,19 @@ import itertools
 from functools import partial
 
 from fastneg.evaluation.consistency import error_consistency
-from fastneg.report.blocks import Cell, Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty, with_best
+from fastneg.report.blocks import (
+    Cell,
+    Column,
+    Fold,
+    Plot,
+    Row,
+    Section,
+    Table,
+    file_stem,
+    folds_last,
+    pretty,
+    with_best,
+)
 from fastneg.report.entries import entry_columns, mean_cell, sets_of
 from fastneg.report.plots.features import reliability
 from fastneg.runs.predictions import reliability_bins
@@ -14,14 +27,24 @@ from fastneg.runs.predictions import reliability_bins
 
 def predicted_sets(runs):
     """Sets with predictions of any run, in the order in which they were evaluated first."""
-    evaluated = [test_set for run in runs for kind, test_set in run.results if kind == "accuracy" and test_set in run.predictions]
-    return list(dict.fromkeys([*evaluated, *(test_set for run in runs for test_set in run.predictions)]))
+    evaluated = [
+        test_set
+        for run in runs
+        for kind, test_set in run.results
+        if kind == "accuracy" and test_set in run.predictions
+    ]
+    return list(
+        dict.fromkeys([*evaluated, *(test_set for run in runs for test_set in run.predictions)])
+    )
 
 
 def section(entries):
-    """Kappa between and within entries for each set, then reliability; None where no run has predictions."""
+    """Kappa between and within entries for each set, then reliability; None where no run has
+    predictions."""
     runs = [run for entry in entries for run in entry.runs]
-    consistency = [block for test_set in predicted_sets(runs) for block in _consistency(entries, test_set)]
+    consistency = [
+        block for test_set in predicted_sets(runs) for block in _consistency(entries, test_set)
+    ]
     confidence = [_reliability(entries, test_set) for test_set in predicted_sets(runs)]
     blocks = [
         *_first_open(consistency, "Error consistency on other sets"),
@@ -31,12 +54,20 @@ def section(entries):
     words = []
     if consistency:
         words.append(
-            "Error consistency (kappa): whether two runs err on the same images, beyond what their accuracies make likely: 1 the same, "
-            "0 as if independent. Within a group of seeds: the mean over its pairs."
+            "Error consistency (kappa): whether two runs err on the same images, beyond what "
+            "their accuracies make likely: 1 the same, 0 as if independent. Within a group of "
+            "seeds: the mean over its pairs."
         )
     if confidence:
-        words.append("Reliability: how often an answer of some confidence is right; on the dashed line as often as it says.")
-    return Section("answers", "Errors and confidence", folds_last(blocks), " ".join(words)) if blocks else None
+        words.append(
+            "Reliability: how often an answer of some confidence is right; on the dashed line as "
+            "often as it says."
+        )
+    return (
+        Section("answers", "Errors and confidence", folds_last(blocks), " ".join(words))
+        if blocks
+        else None
+    )
 
 
 def _calibration(entries):
@@ -46,8 +77,24 @@ def _calibration(entries):
         cells = [entry.cell("accuracy", test_set, "ece") for entry in entries]
         if any(cell.value is not None for cell in cells):
             rows.append(Row(pretty(test_set), with_best(cells, highest=False)))
-    caption = "Expected calibration error in percent: the lower, the better the confidence says how often the answer is right."
-    return [Table("calibration", "Calibration", "set", entry_columns(entries, "ECE %"), tuple(rows), caption)] if rows else []
+    caption = (
+        "Expected calibration error in percent: the lower, the better the confidence says "
+        "how often the answer is right."
+    )
+    return (
+        [
+            Table(
+                "calibration",
+                "Calibration",
+                "set",
+                entry_columns(entries, "ECE %"),
+                tuple(rows),
+                caption,
+            )
+        ]
+        if rows
+        else []
+    )
 
 
 def _first_open(blocks, summary):
@@ -55,8 +102,13 @@ def _first_open(blocks, summary):
 
 
 def kappas(first, second, test_set):
-    """(kappas of the pairs of runs of two entries that answered the same images, pairs of other images)."""
-    pairs = itertools.combinations(first.runs, 2) if first is second else itertools.product(first.runs, second.runs)
+    """(kappas of the pairs of runs of two entries that answered the same images, pairs of other
+    images)."""
+    pairs = (
+        itertools.combinations(first.runs, 2)
+        if first is second
+        else itertools.product(first.runs, second.runs)
+    )
     found, other = [], 0
     for one, two in pairs:
         if test_set not in one.predictions or test_set not in two.predictions:
@@ -78,20 +130,45 @@ def _consistency(entries, test_set):
             found, other = kappas(first, second, test_set)
             unlike += other
             cell = mean_cell(found, len(found))
-            cells.append(Cell(cell.value, cell.std, heat=None if cell.value is None else 100 * max(0.0, cell.value)))
+            cells.append(
+                Cell(
+                    cell.value,
+                    cell.std,
+                    heat=None if cell.value is None else 100 * max(0.0, cell.value),
+                )
+            )
         rows.append(Row(first.name, tuple(cells)))
     if all(cell.value is None for row in rows for cell in row.cells):
         return []
     columns = tuple(Column(entry.name, series=entries.index(entry)) for entry in shown)
     caption = "Pairs of runs that answered different images are left out." if unlike else ""
-    return [Table(file_stem("kappa", test_set), f"Error consistency: {pretty(test_set)}", "kappa", columns, tuple(rows), caption, digits=2)]
+    return [
+        Table(
+            file_stem("kappa", test_set),
+            f"Error consistency: {pretty(test_set)}",
+            "kappa",
+            columns,
+            tuple(rows),
+            caption,
+            digits=2,
+        )
+    ]
 
 
 def _reliability(entries, test_set):
     series = []
     for entry in entries:
-        found = [reliability_bins(run.predictions[test_set]) for run in entry.runs if test_set in run.predictions]
+        found = [
+            reliability_bins(run.predictions[test_set])
+            for run in entry.runs
+            if test_set in run.predictions
+        ]
         series.append(found[0] if found else [])
     caption = "The larger a marker, the more images."
     caption += " The first seed of each." if any(len(entry.runs) > 1 for entry in entries) else ""
-    return Plot(file_stem("reliability", test_set), f"Reliability: {pretty(test_set)}", partial(reliability, series=series), caption)
+    return Plot(
+        file_stem("reliability", test_set),
+        f"Reliability: {pretty(test_set)}",
+        partial(reliability, series=series),
+        caption,
+    )

@@ -1,4 +1,5 @@
-"""The section on alpha: figures of runs that differ in the scale of their non-semantic negatives alone."""
+"""The section on alpha: figures of runs that differ in the scale of their non-semantic negatives
+alone."""
 
 from __future__ import annotations
 
@@ -25,9 +26,14 @@ QUANTITIES = (
 
 
 def baselines(entries, members):
-    """Numbers of the entries without non-semantic negatives whose other settings are those of a family."""
+    """Numbers of the entries without non-semantic negatives whose other settings are those of a
+    family."""
     key = _without_negatives(entries[members[0]].config)
-    return [n for n, e in enumerate(entries) if e.config.get("negatives") == "none" and _without_negatives(e.config) == key]
+    return [
+        n
+        for n, e in enumerate(entries)
+        if e.config.get("negatives") == "none" and _without_negatives(e.config) == key
+    ]
 
 
 def _without_negatives(config):
@@ -40,13 +46,22 @@ def section(entries):
     found = alpha_families(entries)
     if not found:
         return None
-    without = list(dict.fromkeys(number for members in found for number in baselines(entries, members)))
+    without = list(
+        dict.fromkeys(number for members in found for number in baselines(entries, members))
+    )
     plots, rows = [], []
     order = [*without, *(number for members in found for number in members)]
     for kind, field, wording in QUANTITIES:
         for test_set in sets_of(entries, kind):
             cells = [entry.cell(kind, test_set, field) for entry in entries]
-            points = [[(n, entries[n].config["alpha"], cells[n]) for n in members if cells[n].value is not None] for members in found]
+            points = [
+                [
+                    (n, entries[n].config["alpha"], cells[n])
+                    for n in members
+                    if cells[n].value is not None
+                ]
+                for members in found
+            ]
             if max(map(len, points)) < 2:
                 continue
             title = wording.format(set=pretty(test_set))
@@ -55,13 +70,23 @@ def section(entries):
             lines = [(n, cells[n]) for n in without if cells[n].value is not None]
             draw = partial(against_alpha, families=points, baselines=lines)
             told = warning([entries[n] for n in order], kind, test_set)
-            plots.append(Plot(file_stem("alpha", kind, field, test_set), title, draw, told, f"{title} against alpha", small=True))
+            plots.append(
+                Plot(
+                    file_stem("alpha", kind, field, test_set),
+                    title,
+                    draw,
+                    told,
+                    f"{title} against alpha",
+                    small=True,
+                )
+            )
             rows.append(Row(title, tuple(cells[n] for n in order), warning=told))
     if not plots:
         return None
     columns = tuple(Column(f"{_alpha(entries[n])} · {entries[n].name}", series=n) for n in order)
     table = Table("alpha", "The same as a table", "%", columns, tuple(rows))
-    caption = "Percent against alpha, the scale of the non-semantic negatives. Dashed: the same settings without them." if without else (
+    caption = ("Percent against alpha, the scale of the non-semantic negatives. Dashed: the same "
+              "settings without them.") if without else (
         "Percent against alpha, the scale of the non-semantic negatives."
     )  # fmt: skip
     caption += " " + whiskers([cell for row in rows for cell in row.cells])

@@ -5,7 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 from fastneg.counts import counted
-from fastneg.report.blocks import Column, Fold, Plot, Row, Section, Table, file_stem, folds_last, pretty
+from fastneg.report.blocks import (
+    Column,
+    Fold,
+    Plot,
+    Row,
+    Section,
+    Table,
+    file_stem,
+    folds_last,
+    pretty,
+)
 from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
 from fastneg.report.plots.classes import class_dots
@@ -27,10 +37,29 @@ ANSWERS = {"answered": "answered %", "precision": "precision %"}
 
 def section(entries):
     """Texture classes first, then accuracy by class; None where no run has either."""
-    blocks = [block for test_set in sets_of(entries, "texture_classes") for block in _texture(entries, test_set)]
-    first, *others = [_per_class(entries, test_set) for test_set in sets_of(entries, "per_class")] or [()]
-    blocks += [*first, *([Fold("By class: other sets", tuple(block for found in others for block in found))] if others else [])]
-    return Section("classes", "Classes", folds_last(blocks), "Top-1 accuracy in percent, class by class.") if blocks else None
+    blocks = [
+        block
+        for test_set in sets_of(entries, "texture_classes")
+        for block in _texture(entries, test_set)
+    ]
+    first, *others = [
+        _per_class(entries, test_set) for test_set in sets_of(entries, "per_class")
+    ] or [()]
+    blocks += [
+        *first,
+        *(
+            [Fold("By class: other sets", tuple(block for found in others for block in found))]
+            if others
+            else []
+        ),
+    ]
+    return (
+        Section(
+            "classes", "Classes", folds_last(blocks), "Top-1 accuracy in percent, class by class."
+        )
+        if blocks
+        else None
+    )
 
 
 def class_cells(entries, kind, test_set, field="by_class", figure="top1"):
@@ -40,7 +69,11 @@ def class_cells(entries, kind, test_set, field="by_class", figure="top1"):
     cells = {}
     for name in names:
         values = [
-            [classes[name][figure] for classes in runs if is_number(classes.get(name, {}).get(figure))]
+            [
+                classes[name][figure]
+                for classes in runs
+                if is_number(classes.get(name, {}).get(figure))
+            ]
             for runs in found
         ]
         cells[name] = [mean_of(entry, own) for entry, own in zip(entries, values, strict=True)]
@@ -54,7 +87,10 @@ def told_apart(recall, precision):
     A class that is answered to everything has a recall of 100, and is not first by this. Entries
     that do not tell the precision count with their recall.
     """
-    scores, pairs = [], [(one.value, other.value) for one, other in zip(recall, precision, strict=True)]
+    scores, pairs = (
+        [],
+        [(one.value, other.value) for one, other in zip(recall, precision, strict=True)],
+    )
     for one, other in pairs:
         if one is not None:
             known = other is not None and one + other > 0
@@ -84,8 +120,26 @@ def _texture(entries, test_set):
     ]
     groups = class_cells(entries, "texture_classes", test_set, "groups")
     if groups:
-        blocks.append(_table(f"{stem}-groups", f"By group: {name}", "group", entries, groups, list(groups), ("texture_classes", test_set)))
-    table = _table(stem, f"Texture accuracy of all classes: {name}", "class", entries, cells, order, ("texture_classes", test_set))
+        blocks.append(
+            _table(
+                f"{stem}-groups",
+                f"By group: {name}",
+                "group",
+                entries,
+                groups,
+                list(groups),
+                ("texture_classes", test_set),
+            )
+        )
+    table = _table(
+        stem,
+        f"Texture accuracy of all classes: {name}",
+        "class",
+        entries,
+        cells,
+        order,
+        ("texture_classes", test_set),
+    )
     return [*blocks, Fold(f"All {counted(len(order), 'class')}: {name}", (table,))]
 
 
@@ -97,13 +151,28 @@ def _per_class(entries, test_set):
     told = _defaults(entries, test_set)
     if len(order) > SHOWN:
         several = len(entries) > 1
-        spread = sorted(order, key=lambda name: -_spread(cells[name])) if several else order[: SHOWN // 2] + order[-(SHOWN // 2) :]
+        spread = (
+            sorted(order, key=lambda name: -_spread(cells[name]))
+            if several
+            else order[: SHOWN // 2] + order[-(SHOWN // 2) :]
+        )
         shown = [name for name in order if name in spread[:SHOWN]]
         which = "in which the columns differ most" if several else "with the highest and the lowest"
         caption = f"The {SHOWN} of {counted(len(order), 'class')} {which}."
     caption = " ".join(filter(None, [caption, *told]))
-    table = _table(stem, f"Accuracy of all classes: {name}", "class", entries, cells, order, ("per_class", test_set))
-    return [_dots(stem, f"By class: {name}", shown, cells, caption), Fold(f"All {counted(len(order), 'class')}: {name}", (table,))]
+    table = _table(
+        stem,
+        f"Accuracy of all classes: {name}",
+        "class",
+        entries,
+        cells,
+        order,
+        ("per_class", test_set),
+    )
+    return [
+        _dots(stem, f"By class: {name}", shown, cells, caption),
+        Fold(f"All {counted(len(order), 'class')}: {name}", (table,)),
+    ]
 
 
 def _spread(cells):
@@ -113,7 +182,14 @@ def _spread(cells):
 
 def _dots(stem, title, classes, cells, caption):
     columns = zip(*(cells[name] for name in classes), strict=True)
-    series = [{name: cell.value for name, cell in zip(classes, column, strict=True) if cell.value is not None} for column in columns]
+    series = [
+        {
+            name: cell.value
+            for name, cell in zip(classes, column, strict=True)
+            if cell.value is not None
+        }
+        for column in columns
+    ]
     return Plot(f"{stem}-plot", title, partial(class_dots, classes=classes, series=series), caption)
 
 

@@ -20,11 +20,13 @@ SETS = 10
 
 
 def section(entries, problems):
-    """Images of each set with the answers of all entries, or None where no run has predictions whose images are there.
+    """Images of each set with the answers of all entries, or None where no run has predictions
+    whose images are there.
 
     Args:
         entries: list of Entry.
-        problems: list that (run name, sentence) pairs are added to, for sets whose images cannot be read.
+        problems: list that (run name, sentence) pairs are added to, for sets whose images cannot be
+            read.
     """
     runs = [run for entry in entries for run in entry.runs]
     blocks = []
@@ -37,8 +39,8 @@ def section(entries, problems):
     if not blocks:
         return None
     caption = (
-        "True class above, answers below. Images are evenly spaced over those that all runs get right, that only some get right, and that "
-        "none gets right: they are not picked by hand."
+        "True class above, answers below. Images are evenly spaced over those that all runs get "
+        "right, that only some get right, and that none gets right: they are not picked by hand."
     )
     left = len(predicted_sets(runs)) - SETS
     caption += f" {left} further sets are not shown." if left > 0 else ""
@@ -49,7 +51,9 @@ def section(entries, problems):
 def _pictures(entries, first, test_set):
     """Pictures of one set. Runs that answered other images than the first run are left out."""
     shared = first.predictions[test_set]
-    comparable = [[run for run in entry.runs if first.answered_as(run, test_set)] for entry in entries]
+    comparable = [
+        [run for run in entry.runs if first.answered_as(run, test_set)] for entry in entries
+    ]
     rights = np.stack([run.predictions[test_set].right for found in comparable for run in found])
     rows, sorts = [], rights.sum(0)
     with open_data(first.source_path(test_set)) as reader:
@@ -61,17 +65,39 @@ def _pictures(entries, first, test_set):
         for chosen in (sorts == len(rights), (sorts > 0) & (sorts < len(rights)), sorts == 0):
             places = evenly(np.flatnonzero(chosen), EACH)
             if len(places):
-                rows.append(tuple(_picture(reader, first, entries, comparable, test_set, place) for place in places))
-    words = ["right in every run", "right in some", "wrong in every run"] if len(rights) > 1 else ["right", "wrong"]
-    counts = [(sorts == len(rights)).sum(), ((sorts > 0) & (sorts < len(rights))).sum(), (sorts == 0).sum()]
+                rows.append(
+                    tuple(
+                        _picture(reader, first, entries, comparable, test_set, place)
+                        for place in places
+                    )
+                )
+    words = (
+        ["right in every run", "right in some", "wrong in every run"]
+        if len(rights) > 1
+        else ["right", "wrong"]
+    )
+    counts = [
+        (sorts == len(rights)).sum(),
+        ((sorts > 0) & (sorts < len(rights))).sum(),
+        (sorts == 0).sum(),
+    ]
     counts = counts if len(rights) > 1 else [counts[0], counts[2]]
     caption = ", ".join(f"{count:,} {word}" for count, word in zip(counts, words, strict=True))
-    return Pictures(pretty(test_set), tuple(rows), f"{counted(len(shared.index), 'image', ',')}: {caption}.", EACH)
+    return Pictures(
+        pretty(test_set),
+        tuple(rows),
+        f"{counted(len(shared.index), 'image', ',')}: {caption}.",
+        EACH,
+    )
 
 
 def evenly(places, count):
     """At most `count` of some places, evenly spaced."""
-    return places if len(places) <= count else places[np.linspace(0, len(places) - 1, count).round().astype(int)]
+    return (
+        places
+        if len(places) <= count
+        else places[np.linspace(0, len(places) - 1, count).round().astype(int)]
+    )
 
 
 def _picture(reader, first, entries, comparable, test_set, place):
@@ -84,10 +110,13 @@ def _picture(reader, first, entries, comparable, test_set, place):
             )
             answer, votes = said.most_common(1)[0]
             right = answer == first.class_name(first.predictions[test_set].label[place], test_set)
-            answers.append((number, answer + (f" {votes}/{len(runs)}" if votes < len(runs) else ""), right))
+            answers.append(
+                (number, answer + (f" {votes}/{len(runs)}" if votes < len(runs) else ""), right)
+            )
     try:
         source = thumbnail(reader.encoded(index).tobytes())
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises on damaged data; the picture shows as missing
+    except (OSError, SyntaxError, ValueError):
+        # what Pillow raises on damaged data; the picture shows as missing
         source = None
     return Picture(
         source, first.class_name(first.predictions[test_set].label[place], test_set), tuple(answers)

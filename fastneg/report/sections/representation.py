@@ -13,15 +13,29 @@ from fastneg.runs.results import is_number, similarity_histograms
 OPEN = 4
 """Entries of which the plots are shown at once; those of further ones are folded."""
 SETS = 3
-"""Sets whose embeddings are shown, the first one at once: each is a plot of hundreds of points for each entry."""
+"""Sets whose embeddings are shown, the first one at once: each is a plot of hundreds of points for
+each entry."""
 
 
 def section(entries):
-    """Histograms and embeddings, a plot for each entry, of its first run that has one; None where no run has any."""
-    blocks = [block for test_set in sets_of(entries, "similarity") for block in _similarities(entries, test_set)]
-    first, *others = [_embeddings(entries, test_set) for test_set in sets_of(entries, "embedding")[:SETS]] or [[]]
-    blocks += [*_folded(first, "Embeddings"), *(Fold(plots[0].title.split(":")[0], tuple(plots)) for plots in others)]
-    caption = "How close the query is to its positive, to the queue and to its non-semantic negatives, and where the classes lie."
+    """Histograms and embeddings, a plot for each entry, of its first run that has one; None where
+    no run has any."""
+    blocks = [
+        block
+        for test_set in sets_of(entries, "similarity")
+        for block in _similarities(entries, test_set)
+    ]
+    first, *others = [
+        _embeddings(entries, test_set) for test_set in sets_of(entries, "embedding")[:SETS]
+    ] or [[]]
+    blocks += [
+        *_folded(first, "Embeddings"),
+        *(Fold(plots[0].title.split(":")[0], tuple(plots)) for plots in others),
+    ]
+    caption = (
+        "How close the query is to its positive, to the queue and to its non-semantic "
+        "negatives, and where the classes lie."
+    )
     if any(len(entry.runs) > 1 for entry in entries):
         caption += " Plots show the first seed."
     left = len(sets_of(entries, "embedding")) - SETS
@@ -30,7 +44,14 @@ def section(entries):
 
 
 def _folded(plots, what):
-    return [*plots[:OPEN], *([Fold(f"{what} of {len(plots) - OPEN} more", tuple(plots[OPEN:]))] if len(plots) > OPEN else [])]
+    return [
+        *plots[:OPEN],
+        *(
+            [Fold(f"{what} of {len(plots) - OPEN} more", tuple(plots[OPEN:]))]
+            if len(plots) > OPEN
+            else []
+        ),
+    ]
 
 
 def _title(entries, entry, words):
@@ -41,10 +62,14 @@ def _similarities(entries, test_set):
     stem, plots = file_stem("similarity", test_set), []
     for number, entry in enumerate(entries):
         for row in entry.rows("similarity", test_set)[:1]:
-            draw = partial(similarity, number=number, edges=row["edges"], histograms=similarity_histograms(row))
+            draw = partial(
+                similarity, number=number, edges=row["edges"], histograms=similarity_histograms(row)
+            )
             title = _title(entries, entry, f"Similarities, {pretty(test_set)}")
             label = f"{title}: histograms of the cosine with the query"
-            plots.append(Plot(file_stem(stem, number, entry.name), title, draw, label=label, legend=False))
+            plots.append(
+                Plot(file_stem(stem, number, entry.name), title, draw, label=label, legend=False)
+            )
     return [*_folded(plots, "Similarities"), *_mean_table(entries, test_set, stem)]
 
 
@@ -52,18 +77,43 @@ def _flat(means):
     """{name: number} of a line's means, those of the kinds of negatives beside the others."""
     found = {}
     for name, value in means.items() if isinstance(means, dict) else ():
-        found |= {f"{name}: {kind}": number for kind, number in value.items()} if isinstance(value, dict) else {name: value}
+        found |= (
+            {f"{name}: {kind}": number for kind, number in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
     return {pretty(str(name)): value for name, value in found.items() if is_number(value)}
 
 
 def _mean_table(entries, test_set, stem):
-    means = [[_flat(row.get("means")) for row in entry.rows("similarity", test_set)] for entry in entries]
+    means = [
+        [_flat(row.get("means")) for row in entry.rows("similarity", test_set)] for entry in entries
+    ]
     names = dict.fromkeys(name for runs in means for found in runs for name in found)
     rows = tuple(
-        Row(name, tuple(mean_of(e, [found[name] for found in runs if name in found]) for e, runs in zip(entries, means, strict=True)))
+        Row(
+            name,
+            tuple(
+                mean_of(e, [found[name] for found in runs if name in found])
+                for e, runs in zip(entries, means, strict=True)
+            ),
+        )
         for name in names
     )
-    return [Table(stem, f"Mean similarities, {pretty(test_set)}", "cosine", entry_columns(entries), rows, digits=3)] if rows else []
+    return (
+        [
+            Table(
+                stem,
+                f"Mean similarities, {pretty(test_set)}",
+                "cosine",
+                entry_columns(entries),
+                rows,
+                digits=3,
+            )
+        ]
+        if rows
+        else []
+    )
 
 
 def _embeddings(entries, test_set):
@@ -73,11 +123,34 @@ def _embeddings(entries, test_set):
             labels = [str(label) for label in row["labels"]]
             names = classes_in_colour(labels)
             explained = row.get("explained")
-            shares = explained if isinstance(explained, list) and len(explained) == 2 and all(map(is_number, explained)) else None
-            draw = partial(embedding, points=row["points"], labels=labels, names=names, explained=shares)
+            shares = (
+                explained
+                if isinstance(explained, list)
+                and len(explained) == 2
+                and all(map(is_number, explained))
+                else None
+            )
+            draw = partial(
+                embedding, points=row["points"], labels=labels, names=names, explained=shares
+            )
             title = _title(entries, entry, f"Embedding, {pretty(test_set)}")
             known = len(set(labels))
-            caption = f"{counted(len(labels), 'image')} by the two principal components of their features."
-            caption += f" The {len(names)} commonest of {counted(known, 'class')} in colour." if known > len(names) else ""
-            plots.append(Plot(file_stem("embedding", test_set, number, entry.name), title, draw, caption, legend=False))
+            caption = (
+                f"{counted(len(labels), 'image')} by the two principal components of their "
+                "features."
+            )
+            caption += (
+                f" The {len(names)} commonest of {counted(known, 'class')} in colour."
+                if known > len(names)
+                else ""
+            )
+            plots.append(
+                Plot(
+                    file_stem("embedding", test_set, number, entry.name),
+                    title,
+                    draw,
+                    caption,
+                    legend=False,
+                )
+            )
     return plots

@@ -47,11 +47,22 @@ def headline(entries):
         if any(cell.value is not None for cell in cells):
             shown = likeness.marked(entries, *of, cells) if of else tuple(cells)
             warning = "not comparable: see below" if of and likeness.unlike(entries, *of) else ""
-            warning = "; ".join(filter(None, (warning, likeness.shared(entries, *of) if of else "")))
+            warning = "; ".join(
+                filter(None, (warning, likeness.shared(entries, *of) if of else ""))
+            )
             if of and of[0] in ("linear", "knn") and any(map(untrained_verdict, entries)):
                 untrained = "at or below an untrained encoder: see below"
                 warning = "; ".join(filter(None, [warning, untrained]))
-            tiles.append({"label": label, "unit": unit, "cells": shown, "note": note, "digits": digits, "warning": warning})
+            tiles.append(
+                {
+                    "label": label,
+                    "unit": unit,
+                    "cells": shown,
+                    "note": note,
+                    "digits": digits,
+                    "warning": warning,
+                }
+            )
 
     def cells(kind, test_set, field):
         return [entry.cell(kind, test_set, field) for entry in entries]
@@ -60,13 +71,24 @@ def headline(entries):
         for test_set in sets_of(entries, kind)[:1]:
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
             files = dict.fromkeys(Path(str(line.get("path") or test_set)).stem for line in lines)
-            tile(f"{name}, top-1", "%", cells(kind, test_set, "top1"), pretty(" / ".join(files)), of=(kind, test_set))
+            tile(
+                f"{name}, top-1",
+                "%",
+                cells(kind, test_set, "top1"),
+                pretty(" / ".join(files)),
+                of=(kind, test_set),
+            )
     for test_set in sets_of(entries, "shape_bias")[:1]:
         biases = cells("shape_bias", test_set, "shape_bias")
         pairs = zip(biases, cells("shape_bias", test_set, "coverage"), strict=True)
-        shown = [bias if coverage.value is None else replace(bias, note=f"({coverage.value:.0f}%)") for bias, coverage in pairs]
+        shown = [
+            bias if coverage.value is None else replace(bias, note=f"({coverage.value:.0f}%)")
+            for bias, coverage in pairs
+        ]
         chance = told_of_chance(entries, test_set)
-        tile("shape bias (coverage)", "%", shown, ", ".join(filter(None, [pretty(test_set), chance])))
+        tile(
+            "shape bias (coverage)", "%", shown, ", ".join(filter(None, [pretty(test_set), chance]))
+        )
     for test_set in sets_of(entries, "corruptions")[:1]:
         of = ("corruptions", test_set)
         tile("under corruption, top-1", "%", cells(*of, "mean_top1"), pretty(test_set), of=of)
@@ -75,7 +97,9 @@ def headline(entries):
 
 
 def _speed(entry):
-    speeds = [[row["images_per_s"] for row in run.rows if "images_per_s" in row] for run in entry.runs]
+    speeds = [
+        [row["images_per_s"] for row in run.rows if "images_per_s" in row] for run in entry.runs
+    ]
     medians = [statistics.median(found) for found in speeds if found]
     return Cell(statistics.mean(medians)) if medians else Cell()
 
@@ -97,7 +121,10 @@ def result_table(entries):
             if highest is not None:
                 cells = likeness.marked(entries, kind, test_set, cells, highest)
             shown = (*cells, chance)
-            told = likeness.shared(entries, kind, test_set), likeness.warning(entries, kind, test_set)
+            told = (
+                likeness.shared(entries, kind, test_set),
+                likeness.warning(entries, kind, test_set),
+            )
             warning = "; ".join(filter(None, told))
             rows.append(Row(pretty(test_set), shown, _note(kind, test_set, lines), title, warning))
     return Table("results", "Figures", "set", columns, tuple(rows)) if rows else None
@@ -107,17 +134,29 @@ def _note(kind, test_set, lines):
     """What the lines of a row say beside the figure; several values where the runs disagree."""
 
     def said(name, wording, wanted=lambda value: True):
-        values = dict.fromkeys(wording(line[name]) for line in lines if line.get(name) is not None and wanted(line[name]))
+        values = dict.fromkeys(
+            wording(line[name])
+            for line in lines
+            if line.get(name) is not None and wanted(line[name])
+        )
         return [" / ".join(values)] if values else []
 
-    parts = said("path", lambda path: Path(str(path)).name, lambda path: Path(str(path)).stem != test_set)
+    parts = said(
+        "path", lambda path: Path(str(path)).name, lambda path: Path(str(path)).stem != test_set
+    )
     parts += said("images", lambda count: counted(count, "image", ","), is_number)
     parts += said("classes", lambda count: counted(count, "class", ","), is_number)
     if kind == "linear":
         parts += said("mode", str)
     if kind == "knn":
-        parts += said("k", lambda k: f"k {k}", is_number) + said("temperature", lambda t: f"T {t:g}", is_number)
-    parts += said("epochs", lambda count: counted(count, "epoch"), is_number) if "finetune" in kind else []
+        parts += said("k", lambda k: f"k {k}", is_number) + said(
+            "temperature", lambda t: f"T {t:g}", is_number
+        )
+    parts += (
+        said("epochs", lambda count: counted(count, "epoch"), is_number)
+        if "finetune" in kind
+        else []
+    )
     parts += said(
         "categories",
         lambda known: f"answered in {counted(len(known), 'category')}",
@@ -128,7 +167,9 @@ def _note(kind, test_set, lines):
         _shown,
         lambda _: any(line.get("resize_by") in ("published", "hand") for line in lines),
     )
-    parts += said("arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all")
+    parts += said(
+        "arg_max", lambda word: f"arg-max over {word} classes", lambda word: word != "all"
+    )
     return ", ".join(parts + origin(lines))
 
 
@@ -138,7 +179,10 @@ def _shown(resize):
 
 
 def _chance(entries, kind, test_set):
-    """Top-1 of guessing, in percent: 100 / classes that can be answered. None where the runs differ or do not say."""
+    """Top-1 of guessing, in percent:
+
+    100 / classes that can be answered. None where the runs differ or do not say.
+    """
     answers = set()
     for run in (run for entry in entries for run in entry.runs):
         line = run.results.get((kind, test_set))
@@ -150,25 +194,42 @@ def _chance(entries, kind, test_set):
             continue
         # A classifier over all its classes can answer those that do not occur in a set.
         rows = [line] if kind in PROBES or line.get("arg_max") == "present" else [line, *probes]
-        counts = [row["classes"] for row in rows if is_number(row.get("classes")) and row["classes"] > 0]
+        counts = [
+            row["classes"] for row in rows if is_number(row.get("classes")) and row["classes"] > 0
+        ]
         answers.add(max(counts, default=None))
     return 100 / answers.pop() if len(answers) == 1 and None not in answers else None
 
 
 def section(entries):
-    """The table, the bars, and accuracy against shape bias; None where no run has been evaluated."""
+    """The table, the bars, and accuracy against shape bias; None where no run has been
+    evaluated."""
     table = result_table(entries)
     if table is None:
         return None
     blocks, sets = [table], sets_of(entries, "accuracy")
     if sets:
-        series = [{pretty(name): entry.cell("accuracy", name, "top1") for name in sets} for entry in entries]
+        series = [
+            {pretty(name): entry.cell("accuracy", name, "top1") for name in sets}
+            for entry in entries
+        ]
         chances = {pretty(name): _chance(entries, "accuracy", name) for name in sets}
         chances = {name: chance for name, chance in chances.items() if chance is not None}
         draw = partial(bars, names=[pretty(name) for name in sets], series=series, chances=chances)
-        words = ["Top-1 accuracy; the dashed tick is chance.", whiskers([cell for values in series for cell in values.values()])]
+        words = [
+            "Top-1 accuracy; the dashed tick is chance.",
+            whiskers([cell for values in series for cell in values.values()]),
+        ]
         words += ["Bars in the order of the legend."] if len(entries) > SERIES else []
-        blocks.append(Plot("bars", "By test set", draw, " ".join(filter(None, words)), "Top-1 accuracy by test set"))
+        blocks.append(
+            Plot(
+                "bars",
+                "By test set",
+                draw,
+                " ".join(filter(None, words)),
+                "Top-1 accuracy by test set",
+            )
+        )
     blocks += [block for block in (_against_accuracy(entries), paired.block(entries)) if block]
     return Section("results", "Results", tuple(blocks), _caption(entries, table))
 
@@ -180,13 +241,19 @@ def _against_accuracy(entries):
         return None
     points = {}
     for number, entry in enumerate(entries):
-        pair = (entry.cell("linear", probes[0], "top1"), entry.cell("shape_bias", conflicts[0], "shape_bias"))
+        pair = (
+            entry.cell("linear", probes[0], "top1"),
+            entry.cell("shape_bias", conflicts[0], "shape_bias"),
+        )
         if None not in (pair[0].value, pair[1].value):
             points[number] = pair
     if len(points) < 2:
         return None
     joined = alpha_families(entries)
-    across, up = f"linear probe, top-1 ({pretty(probes[0])})", f"shape bias ({pretty(conflicts[0])})"
+    across, up = (
+        f"linear probe, top-1 ({pretty(probes[0])})",
+        f"shape bias ({pretty(conflicts[0])})",
+    )
     draw = partial(trade_off, points=points, families=joined, across=across, up=up)
     words = ["Settings that differ in alpha alone are joined, in its order."] if joined else []
     if chance := told_of_chance(entries, conflicts[0]):
@@ -197,11 +264,17 @@ def _against_accuracy(entries):
 
 def _caption(entries, table):
     cells = [cell for row in table.rows for cell in row.cells]
-    words = ["Percent; accuracies are top-1 of the classifier on the frozen encoder. Chance is 100 / classes."]
+    words = [
+        "Percent; accuracies are top-1 of the classifier on the frozen encoder. Chance is 100 / "
+        "classes."
+    ]
     if any(cell.std is not None for cell in cells):
         words.append("± is the sample standard deviation over seeds.")
     if any(cell.interval for cell in cells):
-        words.append("[low, high] is the 95% interval over resampled images: it knows nothing of other seeds.")
+        words.append(
+            "[low, high] is the 95% interval over resampled images: it knows nothing of other "
+            "seeds."
+        )
     if len(entries) > 1:
         words.append(RULE)
     if any(entry.seeds == "1 seed" for entry in entries):

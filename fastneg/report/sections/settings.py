@@ -13,15 +13,20 @@ MISSING = "–"
 
 
 def section(entries):
-    """Every setting with its meaning; where several entries are compared, those in which they differ first."""
+    """Every setting with its meaning; where several entries are compared, those in which they
+    differ first."""
     docs, defaults = field_docs(PretrainConfig), PretrainConfig().as_dict()
     present = dict.fromkeys(name for entry in entries for run in entry.runs for name in run.config)
-    names = [*(name for name in defaults if name in present), *(name for name in present if name not in defaults)]
+    names = [
+        *(name for name in defaults if name in present),
+        *(name for name in present if name not in defaults),
+    ]
     rows, differing = [], []
     for name in names:
         values = [_values(entry, name) for entry in entries]
         row = Row(name, tuple(_cell(name, found, defaults) for found in values))
-        # What a run does not have (its weights were imported, or its version did not know it) is no difference.
+        # What a run does not have (its weights were imported, or its version did not know it) is no
+        # difference.
         distinct = {json.dumps(found, sort_keys=True) for found in values if found != [MISSING]}
         if len(distinct) > 1 and name != "out":
             differing.append(row)
@@ -30,21 +35,35 @@ def section(entries):
         return None
     columns = _columns(entries)
     caption = "Marked: what differs from the default."
-    every = Table("settings", "All settings", "setting", (*columns, Column("meaning", figures=False)), tuple(rows), caption)
+    every = Table(
+        "settings",
+        "All settings",
+        "setting",
+        (*columns, Column("meaning", figures=False)),
+        tuple(rows),
+        caption,
+    )
     blocks = [Fold("All settings", (every,), open=len(entries) == 1)]
     words = ""
     if len(entries) > 1:
         words = "The runs have the same settings."
         if differing:
             words = "The runs differ in these settings, beside the folder they were written to."
-            blocks.insert(0, Table("settings-differing", "Where they differ", "setting", columns, tuple(differing)))
+            blocks.insert(
+                0,
+                Table(
+                    "settings-differing", "Where they differ", "setting", columns, tuple(differing)
+                ),
+            )
     return Section("settings", "Settings", tuple(blocks), words, legend=False)
 
 
 def _columns(entries):
     if len(entries) == 1:
         return (Column("value", figures=False),)
-    return tuple(Column(entry.name, series=number, figures=False) for number, entry in enumerate(entries))
+    return tuple(
+        Column(entry.name, series=number, figures=False) for number, entry in enumerate(entries)
+    )
 
 
 def _values(entry, name):
@@ -72,13 +91,27 @@ def environment(entries):
             for name, value in run.environment.items():
                 own.update(value if isinstance(value, dict) else {name: value})
             flat[-1].append(own)
-    names = list(dict.fromkeys(name for runs in flat for own in runs for name in own if name != "command"))
+    names = list(
+        dict.fromkeys(name for runs in flat for own in runs for name in own if name != "command")
+    )
     if not names:
         return None
     rows = tuple(
-        Row(name, tuple(Cell(text=", ".join(dict.fromkeys(_shown(own.get(name)) for own in runs))) for runs in flat)) for name in names
+        Row(
+            name,
+            tuple(
+                Cell(text=", ".join(dict.fromkeys(_shown(own.get(name)) for own in runs)))
+                for runs in flat
+            ),
+        )
+        for name in names
     )
-    return Section("environment", "Environment", (Table("environment", "", "", _columns(entries), rows),), legend=False)
+    return Section(
+        "environment",
+        "Environment",
+        (Table("environment", "", "", _columns(entries), rows),),
+        legend=False,
+    )
 
 
 def commands(entries):
@@ -90,13 +123,19 @@ def commands(entries):
             blocks.append(Commands(run.name, command, recorded))
     if not blocks:
         return None
-    caption = "With the versions above, the same data and the same number of processes; what differs from the preset is spelled out."
-    folded = (Fold(f"{len(blocks)} command lines", tuple(blocks)),) if len(blocks) > 2 else tuple(blocks)
+    caption = (
+        "With the versions above, the same data and the same number of processes; what "
+        "differs from the preset is spelled out."
+    )
+    folded = (
+        (Fold(f"{len(blocks)} command lines", tuple(blocks)),) if len(blocks) > 2 else tuple(blocks)
+    )
     return Section("reproduce", "To train it again", folded, caption, legend=False)
 
 
 def reproduce(run):
-    """(a full command line that trains with these settings or None, the command that was given or None)."""
+    """(a full command line that trains with these settings or None, the command that was given or
+    None)."""
     recorded = run.environment.get("command")
     fields = {item.name: item.default for item in dataclasses.fields(PretrainConfig)}
     known = json.loads(json.dumps(fields))  # as a file has them: lists, no tuples
@@ -112,7 +151,8 @@ def reproduce(run):
 
 
 def _without_effect(config):
-    """Fields that do nothing beside the others, which a command line refuses; none where another version's config does not fit this one."""
+    """Fields that do nothing beside the others, which a command line refuses; none where another
+    version's config does not fit this one."""
     try:
         return PretrainConfig(**config).without_effect()
     except ConfigError:
