@@ -29,6 +29,7 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.methods", "fastneg.runs"],
     ["fastneg.training"],
     ["fastneg.evaluation"],
+    ["fastneg.study"],
     ["fastneg.report"],
     ["fastneg", "fastneg.recipes"],
     ["fastneg.__main__"],

@@ -1,0 +1,5 @@
+"""The study: does the method work?
+
+- statistics: paired differences over seeds, intervals, Holm's correction, power
+- verdict: from the figures of runs to one of five words, by rules that stand before the runs
+"""
