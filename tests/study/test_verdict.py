@@ -74,7 +74,6 @@ def test_order_and_other_arms_do_not_matter():
 
 
 def test_holms_correction_is_used():
-
     verdict = judge(CASES["supported"])
     for against in ("none", "random_image"):
         own = [c for c in verdict.comparisons if c.against == against and c.adjusted_p is not None]

@@ -1,0 +1,86 @@
+"""The supervised contrastive loss: several positives of each row, by label or by image.
+
+Legend: N images, V views of each, R = N V rows, D feature dimension, P positives of a row.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from fastneg.kernels.info_nce import info_nce
+from fastneg.kernels.info_nce_checks import check_temperature
+
+
+def supervised_contrastive(features, labels=None, *, temperature=0.1):
+    """Each row against all others; the rows of its label, or its image's other views, are positives.
+
+    loss_r = lse over all rows a ≠ r of (z_r·z_a / T) − the mean over positives p of z_r·z_p / T
+
+    The mean over positives stands outside the logarithm. The mean is taken over the rows that have
+    a positive: one that has none (a class with one view in the batch) counts only as a negative of
+    others. No (R, R) matrix is stored. Gradients reach `features` and a tensor `temperature`.
+
+    Args:
+        features: (N, V, D) L2-normalised, V ≥ 1; dtypes as in `info_nce`.
+        labels: (N,) whole numbers; None: each image is a class of its own, which takes V ≥ 2.
+        temperature: T, a float above 0 or a 0-d tensor on the same device.
+    Returns:
+        (), float32 (float64 for float64 features); 0 where no row has a positive.
+    Raises:
+        ValueError: shapes or dtypes disagree, there is one row, or one view without labels.
+    Source: Khosla et al. 2020, arXiv:2004.11362, equation 2. With V = 2 and no labels it is NT-Xent.
+    """
+    check_temperature(temperature, getattr(features, "device", None))
+    _check(features, labels)
+    images, views, _ = features.shape
+    rows = features.transpose(0, 1).flatten(0, 1)  # the views of an image stand `images` apart
+    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    if labels is None:
+        labels = torch.arange(images, device=rows.device)
+    # Numbered from 0: labels may be any whole numbers.
+    classes, label = labels.unique(return_inverse=True)
+    label = label.repeat(views)
+    sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, label, wide)
+    count = torch.bincount(label, minlength=len(classes))[label] - 1
+    positives = (wide * (sums[label] - wide)).sum(1) / count.clamp_min(1) / temperature
+    has = count > 0
+    losses = torch.where(has, _lse_of_others(rows, temperature) - positives, 0.0)
+    return losses.sum() / has.sum().clamp_min(1)
+
+
+def _lse_of_others(rows, temperature):
+    """(R,) the log-sum-exp over all other rows of z_r·z_a / T, differentiable.
+
+    `info_nce` with a row's neighbour as its positive gives log(1 + S / e^p), where S is the sum
+    over all others, the neighbour among them once more, and p is the neighbour's logit. So S / e^p
+    is at least 1 and expm1 of the loss keeps its digits.
+    """
+    neighbour = rows.roll(-1, 0)
+    options = {"temperature": temperature, "reduction": "none", "exclude_diagonal": True}
+    loss = info_nce(rows, neighbour, rows, **options)
+    wide = torch.promote_types(rows.dtype, torch.float32)
+    logit = (rows.to(wide) * neighbour.to(wide)).sum(1) / temperature
+    # log(e^loss - 1), without overflow where the loss is large.
+    return loss + torch.log(-torch.expm1(-loss)) + logit
+
+
+def _check(features, labels):
+    if not isinstance(features, torch.Tensor) or features.ndim != 3:
+        came = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
+        raise ValueError(f"features is {came}: a tensor (N, V, D) was expected.")
+    images, views, _ = features.shape
+    if images * views < 2:
+        raise ValueError(f"features has {images * views} rows: two or more were expected.")
+    if labels is None:
+        if views < 2:
+            raise ValueError(
+                "features has one view of each image and labels is None: no row has a positive. "
+                "Give labels, or two views or more."
+            )
+        return
+    fits = isinstance(labels, torch.Tensor) and labels.shape == (images,)
+    if not fits or labels.is_floating_point() or labels.is_complex():
+        came = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, torch.Tensor) else labels
+        raise ValueError(f"labels is {came}: whole numbers ({images},) were expected.")
+    if labels.device != features.device:
+        raise ValueError(f"labels are on {labels.device}, features on {features.device}.")
