@@ -1,11 +1,6 @@
 """Several processes mean what one process with the whole batch means: weights, queue and losses
 after several steps."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import torch
 
@@ -21,6 +16,7 @@ from fastneg.distributed import (
     share_of_cores,
     start,
 )
+from helpers.processes import train
 
 WORKER = """
 import os, sys, torch
@@ -57,29 +53,9 @@ assert not [name for name in threads if "gloo" in name], threads  # one that out
 """
 
 
-def train(tmp_path, processes, script=WORKER, *arguments):
-    """What the script saves, run by so many processes with these arguments after the name of its
-    file."""
-    worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
-    worker.write_text(textwrap.dedent(script))
-    command = [str(worker), str(out), *arguments]
-    if processes > 1:
-        command = [
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            str(processes),
-            *command,
-        ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)}
-    subprocess.run([sys.executable, *command], check=True, timeout=300, env=environment)
-    return torch.load(out, weights_only=True)
-
-
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_together_do_what_one_does(tmp_path, processes):
-    one, many = train(tmp_path, 1), train(tmp_path, processes)
+    one, many = train(tmp_path, 1, WORKER), train(tmp_path, processes, WORKER)
     assert one["pointer"] == many["pointer"] == 4 * 8 % 20
     for name, value in one.items():
         if isinstance(value, torch.Tensor):
