@@ -30,13 +30,15 @@ torch.set_default_dtype(torch.float64)
 world = distributed.start("cpu")
 config = tiny_cpu().replace(bn="none", queue_size=20, feature_dim=16, batch_size=8)
 torch.manual_seed(0)
-method = MoCo(config).eval()  # running statistics: batch statistics are each process's own by design
+# running statistics: batch statistics are each process's own by design
+method = MoCo(config).eval()
 optimizer = GuardedSGD((p for p in method.parameters() if p.requires_grad), config)
 model = distributed.data_parallel(method, world)
 data = torch.Generator().manual_seed(1)
 losses = []
 for _ in range(4):
-    query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32)))
+    shapes = ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32))
+    query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in shapes)
     mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
     output = model(query[mine], key[mine], negatives[mine])
     output.loss.backward()
@@ -44,12 +46,14 @@ for _ in range(4):
     method.after_step(distributed.gather(output.keys, world))
     losses.append(distributed.average(output.loss.detach().clone(), world))
 if world.first:
-    torch.save({"losses": torch.stack(losses), "pointer": method.pointer, **method.state_dict()}, sys.argv[1])
+    found = {"losses": torch.stack(losses), "pointer": method.pointer}
+    torch.save({**found, **method.state_dict()}, sys.argv[1])
 assert distributed.any_rank(world.rank == world.size - 1, world)
 del model
 distributed.stop()
 threads = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
-assert not [name for name in threads if "gloo" in name], threads  # one that outlives the interpreter may abort the process
+# one that outlives the interpreter may abort the process
+assert not [name for name in threads if "gloo" in name], threads
 """
 
 

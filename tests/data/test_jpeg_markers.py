@@ -90,8 +90,10 @@ RESTART = RESTARTS.index(b"\xff\xd1")
         (PLAIN[:-2] + b"\xff\xd0" + PLAIN[-2:], None),  # some writers end a scan with one more
         (PLAIN[: END + 40] + b"\xff\xd1" + PLAIN[END + 40 :], "has 1 restart markers, 0 in turn "
                                                               "were expected"),
-        (RESTARTS[:RESTART] + RESTARTS[RESTARTS.index(b"\xff\xd2") :], "has 5 restart markers, 6 in turn"),
-        (RESTARTS[: RESTART + 1] + b"\xd0" + RESTARTS[RESTART + 2 :], "has 6 restart markers, 6 in turn"),
+        (RESTARTS[:RESTART] + RESTARTS[RESTARTS.index(b"\xff\xd2") :],
+         "has 5 restart markers, 6 in turn"),
+        (RESTARTS[: RESTART + 1] + b"\xd0" + RESTARTS[RESTART + 2 :],
+         "has 6 restart markers, 6 in turn"),
         (RESTARTS[:RESTART] + RESTARTS[-2:], "has 1 restart markers, 6 in turn"),
         (changed(RESTARTS, 0xDD, 1, 2), "has 6 restart markers, 9 in turn"),
         # all components have begun: a coarse picture, but a picture
@@ -101,8 +103,10 @@ RESTART = RESTARTS.index(b"\xff\xd1")
         (without(PLAIN, 0xC0), "components that its frame does not have"),
         (without(PLAIN, 0xDA)[: BEGIN] + PLAIN[-2:], "it ends before its component 1 has a scan"),
         (PLAIN[:2] + PLAIN[-2:], "it ends before its frame"),
-        (PLAIN[:END] + PLAIN[slice(*segment(PLAIN, 0xC0))] + PLAIN[END:], "the scan at byte .* is empty"),
-        (PLAIN[:BEGIN] + PLAIN[slice(*segment(PLAIN, 0xC0))] + PLAIN[BEGIN:], "a second frame begins"),
+        (PLAIN[:END] + PLAIN[slice(*segment(PLAIN, 0xC0))] + PLAIN[END:],
+         "the scan at byte .* is empty"),
+        (PLAIN[:BEGIN] + PLAIN[slice(*segment(PLAIN, 0xC0))] + PLAIN[BEGIN:],
+         "a second frame begins"),
         (changed(PLAIN, 0xC0, 5, 4), "the frame at byte .* has 15 bytes"),
         (changed(PLAIN, 0xC0, 7, 0x51), "components that cannot be"),
         (changed(PLAIN, 0xC0, 9, 1), "components that cannot be"),

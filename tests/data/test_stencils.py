@@ -294,10 +294,11 @@ def test_write_folder(tmp_path):
         str(path.relative_to(tmp_path / "swapped")): path.read_bytes()
         for path in (tmp_path / "swapped").rglob("*.jpg")
     }
-    assert found == {
-        f"{CLASSES[fields['label']]}/{CLASSES[fields['label']]}{i // 3}-{CLASSES[fields['texture']]}{i // 3}.jpg": jpeg
-        for i, (jpeg, fields, _) in enumerate(stencils.samples(spec, "swapped", 7))
-    }
+    expected = {}
+    for i, (jpeg, fields, _) in enumerate(stencils.samples(spec, "swapped", 7)):
+        shape, texture = CLASSES[fields["label"]], CLASSES[fields["texture"]]
+        expected[f"{shape}/{shape}{i // 3}-{texture}{i // 3}.jpg"] = jpeg
+    assert found == expected
     stencils.write_folder(spec, "silhouette", 2, tmp_path / "silhouette")
     assert sorted(path.name for path in (tmp_path / "silhouette").iterdir()) == list(CLASSES[:3])
 
@@ -330,8 +331,8 @@ def test_what_a_worker_raises_reaches_the_caller(monkeypatch):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 47}, {"size": 225}, {"size": 64.5}, {"shapes": 1}, {"shapes": len(CLASSES) + 1}, {"rho": -0.1}, {"rho": 1.1},
-     {"rho": float("nan")}, {"seed": -1}, {"rho": "1"}],
+    [{"size": 47}, {"size": 225}, {"size": 64.5}, {"shapes": 1}, {"shapes": len(CLASSES) + 1},
+     {"rho": -0.1}, {"rho": 1.1}, {"rho": float("nan")}, {"seed": -1}, {"rho": "1"}],
 )  # fmt: skip
 def test_a_wrong_spec_is_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -1,4 +1,4 @@
-"""What tests ask of FFCV, in a process of its own (the fixture `ffcv`): importable there by name."""
+"""What tests ask of FFCV in a process of its own (the fixture `ffcv`), which imports it by name."""
 
 import multiprocessing
 
@@ -58,8 +58,9 @@ def write_with_ffcv(path, mode, images):
     from ffcv.writer import DatasetWriter
 
     fields = {
-        "id": IntField(), "photo": RGBImageField(mode, jpeg_quality=95), "weight": FloatField(), "bytes": BytesField(),
-        "label": IntField(), "json": JSONField(), "array": NDArrayField(np.dtype("<f4"), (3,)),
+        "id": IntField(), "photo": RGBImageField(mode, jpeg_quality=95), "weight": FloatField(),
+        "bytes": BytesField(), "label": IntField(), "json": JSONField(),
+        "array": NDArrayField(np.dtype("<f4"), (3,)),
     }  # fmt: skip
     rows = [  # the first bytes field is empty: it shares an address with what follows
         (100 + i, image, i / 2, np.zeros(i, np.uint8), i % 5, {"i": i}, np.full(3, i, "<f4"))

@@ -1,4 +1,4 @@
-"""Tasks for processes of a pool: importable there by name."""
+"""Tasks for the processes of a pool, which import them by name."""
 
 import os
 import pickle

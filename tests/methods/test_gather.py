@@ -28,7 +28,9 @@ if world.size > 1:
     assert rows.grad.tolist() == [sum(range(1, world.size + 1))] * 3
 for name in ("simclr", "byol"):
     for bn in ("none", "sync"):
-        config = tiny_cpu().replace(method=name, feature_dim=16, batch_size=8, alpha=0.5, optimizer="lars", lars_trust=0.02)
+        config = tiny_cpu().replace(
+            method=name, feature_dim=16, batch_size=8, alpha=0.5, optimizer="lars", lars_trust=0.02
+        )
         torch.manual_seed(0)
         method = METHODS[name](config)
         if bn == "none":
@@ -39,13 +41,15 @@ for name in ("simclr", "byol"):
         model = distributed.data_parallel(method, world)
         data = torch.Generator().manual_seed(1)
         for step in range(3):
-            query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32)))
+            shapes = ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32))
+            query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in shapes)
             mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
             output = model(query[mine], key[mine], negatives[mine])
             output.loss.backward()
             kept[f"{name}.{bn}.norm.{step}"] = optimizer.step(0.2 if bn == "none" else high)
             method.after_step(None, step / 3)
-            kept[f"{name}.{bn}.loss.{step}"] = distributed.average(output.loss.detach().clone(), world)
+            loss = output.loss.detach().clone()
+            kept[f"{name}.{bn}.loss.{step}"] = distributed.average(loss, world)
         kept |= {f"{name}.{bn}.{key}": value for key, value in method.state_dict().items()}
 if world.first:
     torch.save(kept, sys.argv[1])

@@ -33,8 +33,10 @@ torch.manual_seed(0)  # the same weights everywhere
 S, n = world.size, 3
 mine = slice(world.rank * n, (world.rank + 1) * n)
 
-# The published procedure: gather all images, permute, slice, encode, gather the features, undo the permutation, slice.
-images = torch.randn(S * n, 2, 4, 5, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+# The published procedure: gather all images, permute, slice, encode, gather the features, undo the
+# permutation, slice.
+images = torch.randn(S * n, 2, 4, 5, generator=torch.Generator().manual_seed(1))
+images = images.to(memory_format=torch.channels_last)
 norm = torch.nn.BatchNorm2d(2)
 @torch.no_grad()
 def encode(images):
@@ -46,10 +48,12 @@ for seed in range(5):
     shuffled = Shuffled(order, world.device)
     moved = shuffled.there(images[mine])
     assert moved.is_contiguous(memory_format=torch.channels_last)
-    assert {tuple(each.flatten().tolist()) for each in moved} == {tuple(each.flatten().tolist()) for each in images[order][mine]}
+    pixels = lambda images: {tuple(each.flatten().tolist()) for each in images}
+    assert pixels(moved) == pixels(images[order][mine])
     torch.testing.assert_close(shuffled.back(encode(moved)), published)
 
-# Synchronised: one layer that sees everything. Each process has the mean loss of its own part, as in training.
+# Synchronised: one layer that sees everything. Each process has the mean loss of its own part, as
+# in training.
 for shape in ((5, 3), ()):
     everything = torch.randn(S * n, 4, *shape, generator=torch.Generator().manual_seed(2)) * 3 + 7
     target = torch.randn(S * n, 4, *shape, generator=torch.Generator().manual_seed(3))
@@ -78,7 +82,8 @@ if world.first:
     torch.save({}, sys.argv[1])
 distributed.stop()
 threads = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
-assert not [name for name in threads if "gloo" in name], threads  # the trainer has let go of the group
+# the trainer has let go of the group
+assert not [name for name in threads if "gloo" in name], threads
 """
 
 

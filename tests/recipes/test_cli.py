@@ -65,8 +65,8 @@ def test_positional_arguments():
     )
 
 
-TYPED = ["2012", "1e3", "007", "01", "1_000", "0x1F", "True", "None", "[a]", "{x}", "(1,2)", "a,b", "'q'", '"q"', "a#b", "-5", "",
-         "\udcff", "a b", "1.0", "é", "\\n"]  # fmt: skip
+TYPED = ["2012", "1e3", "007", "01", "1_000", "0x1F", "True", "None", "[a]", "{x}", "(1,2)", "a,b",
+         "'q'", '"q"', "a#b", "-5", "", "\udcff", "a b", "1.0", "é", "\\n"]  # fmt: skip
 
 
 @pytest.mark.parametrize("typed", TYPED)

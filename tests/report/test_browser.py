@@ -51,17 +51,22 @@ pytestmark = pytest.mark.skipif(
 # probe tells into its own title, which --dump-dom shows.
 FRAME = """<!DOCTYPE html><html><head><title></title><script>
 addEventListener("message", event => document.title = event.data);
-</script></head><body><iframe src="{source}" style="border: 0; width: {width}px; height: 900px"></iframe></body></html>"""
+</script></head><body>
+<iframe src="{source}" style="border: 0; width: {width}px; height: 900px"></iframe>
+</body></html>"""
 PROBE = """<script>
 const errors = [];
-addEventListener("error", event => errors.push(String(event.message || event.target.outerHTML)), true);
+addEventListener(
+  "error", event => errors.push(String(event.message || event.target.outerHTML)), true
+);
 addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
 addEventListener("load", () => {
   document.querySelectorAll("details").forEach(fold => { fold.open = true; });
   const narrow = element => element.closest(".scroll");
   const beyond = [...document.querySelectorAll("main *")].filter(element => {
     const box = element.getBoundingClientRect();
-    return box.width && box.right > document.documentElement.clientWidth + 1 && !narrow(element) && !element.closest("svg");
+    const wide = box.right > document.documentElement.clientWidth + 1;
+    return box.width && wide && !narrow(element) && !element.closest("svg");
   });
   parent.postMessage(JSON.stringify({
     errors,
@@ -69,10 +74,13 @@ addEventListener("load", () => {
     page: document.documentElement.scrollWidth,
     images: [...document.images].map(image => image.complete && image.naturalWidth > 0),
     beyond: beyond.map(element => element.outerHTML.slice(0, 120)),
-    empty: [...document.querySelectorAll(".card, .views, details")].filter(card => card.getBoundingClientRect().height < 30).length,
-    plots: [...document.querySelectorAll("svg.plot")].map(plot => Math.round(plot.getBoundingClientRect().width)),
+    empty: [...document.querySelectorAll(".card, .views, details")]
+      .filter(card => card.getBoundingClientRect().height < 30).length,
+    plots: [...document.querySelectorAll("svg.plot")]
+      .map(plot => Math.round(plot.getBoundingClientRect().width)),
     colour: getComputedStyle(document.body).backgroundColor,
-    requests: performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:")),
+    requests: performance.getEntriesByType("resource")
+      .map(entry => entry.name).filter(name => !name.startsWith("data:")),
   }), "*");
 });
 </script>"""

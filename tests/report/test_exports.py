@@ -54,7 +54,8 @@ def test_a_table_as_latex():
 
 def test_latex_reads_a_row_as_it_is_meant():
     assert exports.latex("[a]* 10% of a--b_c ~ x|y\n#1 & {2}^3 \\ <tag>") == (
-        r"{[}a]{*} 10\% of a-{}-b\_c \textasciitilde{} x\textbar{}y \#1 \& \{2\}\textasciicircum{}3 \textbackslash{} $<$tag$>$"
+        r"{[}a]{*} 10\% of a-{}-b\_c \textasciitilde{} x\textbar{}y "
+        r"\#1 \& \{2\}\textasciicircum{}3 \textbackslash{} $<$tag$>$"
     )
 
 

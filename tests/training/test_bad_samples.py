@@ -79,7 +79,8 @@ def test_resumed_equals_uninterrupted(broken, whole, tmp_path, stops):
 def test_too_many_end_the_run_and_name_them(broken, tmp_path):
     with pytest.raises(
         BetonError,
-        match=r"of 40 samples cannot be used, 0.001 of them may be \(--max_bad_share\): sample \d+ \(photo",
+        match=r"of 40 samples cannot be used, 0.001 of them may be \(--max_bad_share\): "
+        r"sample \d+ \(photo",
     ):
         pretrain(settings(broken, tmp_path / "run"))
 

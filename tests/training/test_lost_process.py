@@ -26,7 +26,8 @@ train_step = trainer.Trainer.train_step
 
 
 def dies_once(self, *args, **options):
-    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and self.world.rank == 1 and self.step == {dies_at}:
+    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if first and self.world.rank == 1 and self.step == {dies_at}:
         os.kill(os.getpid(), signal.SIGKILL)
     return train_step(self, *args, **options)
 

@@ -180,7 +180,8 @@ def test_classes_without_names_and_without_labels(tmp_path):
         ),
         (
             {"int_fields": ("label", "x")},
-            r"a\.beton holds the fields image \(image\), label \(int\); .*b\.beton holds .*, x \(int\):",
+            r"a\.beton holds the fields image \(image\), label \(int\); "
+            r".*b\.beton holds .*, x \(int\):",
         ),
         ({"paired_fields": ("texture",)}, "files of one data set hold the same fields"),
     ],

@@ -42,7 +42,8 @@ def folder(tmp_path):
     that is no image."""
     files = {}
     for i in range(68):
-        name = f"train/{'cat' if i % 2 else 'dog'}/{'deep/' if i % 5 == 0 else ''}{i}.{'JPEG' if i % 3 else 'jpg'}"
+        folder = f"train/{'cat' if i % 2 else 'dog'}/{'deep/' if i % 5 == 0 else ''}"
+        name = f"{folder}{i}.{'JPEG' if i % 3 else 'jpg'}"
         files[name] = jpeg(photo(RNG, 20 + i, 30))
     files["train/eel/picture.png"] = saved(PHOTO, "PNG")
     files["train/eel/cmyk.jpg"] = saved(Image.fromarray(PHOTO).convert("CMYK"), "JPEG")
@@ -173,9 +174,9 @@ def test_an_unreadable_image_stops_the_job_or_is_listed(tmp_path, folder, worker
         encode(config(tmp_path, workers=workers))
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
     summary = encode(config(tmp_path, workers=workers, on_error="skip"))
-    assert summary["images"] == 70 and sorted(text.split(":")[0] for text in summary["skipped"]) == [
-        "train/cat/truncated.jpg", "train/dog/empty.jpg"
-    ]  # fmt: skip
+    skipped = sorted(text.split(":")[0] for text in summary["skipped"])
+    assert summary["images"] == 70
+    assert skipped == ["train/cat/truncated.jpg", "train/dog/empty.jpg"]
     for name in folder:
         (tmp_path / "src" / name).write_bytes(b"")
     (tmp_path / "out.beton").unlink()
@@ -219,9 +220,9 @@ def test_textures_are_stored_with_their_images(tmp_path, folder, workers, capsys
     with pytest.raises(BetonError, match=r"dog/.* cannot be used: its texture: "):
         encode(paired)
     summary = encode(paired.replace(on_error="skip"))
-    assert summary["images"] == 68 and [re.split(r"\.\w+: ", text)[0] for text in sorted(summary["skipped"])] == [
-        f"train/dog/{path.stem}" for path in sorted((lost, cut))
-    ]  # fmt: skip
+    skipped = [re.split(r"\.\w+: ", text)[0] for text in sorted(summary["skipped"])]
+    assert summary["images"] == 68
+    assert skipped == [f"train/dog/{path.stem}" for path in sorted((lost, cut))]
     assert sum("its texture: No such file" in text for text in summary["skipped"]) == 1
 
 
@@ -360,7 +361,8 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, folder, room):
         "but for the last bytes": size - 10,
     }[room]
     done = subprocess.run(
-        [sys.executable, "-m", "fastneg", "encode", "src", "out/x.beton", "--split", "train", "--workers", "1"],
+        [*(sys.executable, "-m", "fastneg", "encode", "src", "out/x.beton"),
+         *("--split", "train", "--workers", "1")],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip

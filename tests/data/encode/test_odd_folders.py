@@ -36,7 +36,8 @@ ODD_TREES = {
         {"cat/0.jpg": 0, "dog/1.jpg": 1}, ["cat", "dog"],
     ),
     "the same within a class": (
-        ["cat/0.jpg", "cat/__MACOSX/._0.jpg", "cat/@eaDir/0.jpg", "cat/.ipynb_checkpoints/0.jpg", "dog/in/1.jpg"], {},
+        ["cat/0.jpg", "cat/__MACOSX/._0.jpg", "cat/@eaDir/0.jpg", "cat/.ipynb_checkpoints/0.jpg",
+         "dog/in/1.jpg"], {},
         {"cat/0.jpg": 0, "dog/in/1.jpg": 1}, ["cat", "dog"],
     ),
     "folders without an image are no classes": (
@@ -44,7 +45,8 @@ ODD_TREES = {
         {"cat/0.jpg": 0, "dog/1.jpg": 1}, ["cat", "dog"],
     ),
     "Tiny-ImageNet's train": (
-        ["train/n2/images/0.JPEG", "train/n1/images/1.JPEG", "train/n1/n1_boxes.txt", "val/images/2.JPEG"], {"split": "train"},
+        ["train/n2/images/0.JPEG", "train/n1/images/1.JPEG", "train/n1/n1_boxes.txt",
+         "val/images/2.JPEG"], {"split": "train"},
         {"train/n2/images/0.JPEG": 1, "train/n1/images/1.JPEG": 0}, ["n1", "n2"],
     ),
     "a split in another case": (
@@ -61,11 +63,13 @@ ODD_TREES = {
     ),
     "folders of each class by film": (
         ["run/f1/0.jpg", "run/f2/1.jpg", "jump/f3/2.jpg", "jump/f4/3.jpg", "jump/f5/4.jpg"], {},
-        {"run/f1/0.jpg": 1, "run/f2/1.jpg": 1, "jump/f3/2.jpg": 0, "jump/f4/3.jpg": 0, "jump/f5/4.jpg": 0}, ["jump", "run"],
+        {"run/f1/0.jpg": 1, "run/f2/1.jpg": 1,
+         "jump/f3/2.jpg": 0, "jump/f4/3.jpg": 0, "jump/f5/4.jpg": 0}, ["jump", "run"],
     ),
     "domains, taken as classes by hand": (
         ["photo/dog/0.jpg", "photo/cat/1.jpg", "art/dog/2.jpg", "art/cat/3.jpg"], {"split": "."},
-        {"photo/dog/0.jpg": 1, "photo/cat/1.jpg": 1, "art/dog/2.jpg": 0, "art/cat/3.jpg": 0}, ["art", "photo"],
+        {"photo/dog/0.jpg": 1, "photo/cat/1.jpg": 1, "art/dog/2.jpg": 0, "art/cat/3.jpg": 0},
+        ["art", "photo"],
     ),
     "numbers as names sort as texts": (
         ["10/0.jpg", "9/1.jpg", "007/2.jpg"], {},
@@ -120,7 +124,8 @@ def test_a_name_that_is_no_utf8(tmp_path, capfd):
         (
             ["val/images/0.JPEG", "val/val_annotations.txt"],
             {"split": "val"},
-            r"seem to stand in val_annotations\.txt.*val/images X\.beton\. \(--split val/\. takes it",
+            r"seem to stand in val_annotations\.txt.*val/images X\.beton\. "
+            r"\(--split val/\. takes it",
         ),
         (
             ["images/0.jpg", "images/1.jpg"],
@@ -211,7 +216,8 @@ def test_a_split_beside_anything_asks_which(tmp_path, split):
     src = tree(tmp_path / "src", f"{split}/a/0.jpg", "cat/1.jpg", "dog/2.jpg", "readme.txt")
     with pytest.raises(
         ConfigError,
-        match=rf"holds {split} beside 2 other folders: give --split .*--split {split}\), or --split \. where",
+        match=rf"holds {split} beside 2 other folders: give --split .*"
+        rf"--split {split}\), or --split \. where",
     ):
         labels(src, tmp_path / "x.beton")
     with pytest.raises(ConfigError, match=f"holds {split} beside cat, dog: name the folder"):

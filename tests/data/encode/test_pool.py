@@ -65,8 +65,9 @@ def test_workers_end_with_the_generator(method):
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_workers_end_when_their_parent_is_killed(method, tmp_path):
     script = (
-        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1])\nfrom helpers.pool_tasks import "
-        "sleep\nfrom fastneg.data.encode.pool import in_order\nif __name__ == '__main__':\n    for pid in "
+        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from helpers.pool_tasks import sleep\nfrom fastneg.data.encode.pool import in_order\n"
+        "if __name__ == '__main__':\n    for pid in "
         "in_order(sleep, [0.2] * 1000, 2, multiprocessing.get_context(sys.argv[2])): "
         "print(pid, flush=True)"
     )

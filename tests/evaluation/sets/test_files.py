@@ -45,7 +45,10 @@ def test_a_folder_in_a_folder_as_archives_are_unpacked(tmp_path):
 
 def test_a_folder_without_a_known_class_is_not_encoded(tmp_path):
     folder = make_folder(tmp_path / "renamed")
-    said = r"holds 2 folders \(a, b\), none of which the classifier or --categories names: .*, such as n1, n2"
+    said = (
+        r"holds 2 folders \(a, b\), none of which the classifier or --categories names: .*, "
+        r"such as n1, n2"
+    )
     with (
         pytest.raises(ConfigError, match=said),
         open_set(folder, tmp_path / "run", 1, known={"n1", "n2"}),
@@ -59,7 +62,10 @@ def test_a_folder_without_a_known_class_is_not_encoded(tmp_path):
 def test_a_file_that_is_no_image_is_named_and_what_to_do(tmp_path):
     folder = make_folder(tmp_path / "set")
     (folder / "a" / "bad.jpg").write_bytes(b"nothing")
-    said = r"bad\.jpg cannot be used.*fastneg encode .*set X\.beton --on_error skip; then name X\.beton"
+    said = (
+        r"bad\.jpg cannot be used.*fastneg encode .*set X\.beton --on_error skip; "
+        r"then name X\.beton"
+    )
     with pytest.raises(BetonError, match=said), open_set(folder, tmp_path / "run", 1):
         pass
     assert not list((tmp_path / "run" / "sets").iterdir())
@@ -69,7 +75,8 @@ def test_what_is_not_there_is_told_with_what_was_expected(tmp_path):
     with (
         pytest.raises(
             ConfigError,
-            match=r"does not exist: a \.beton file, a folder .*<class>/\*\.jpg, ImageNet-C's .* CIFAR-10-C's",
+            match=r"does not exist: a \.beton file, a folder .*<class>/\*\.jpg, "
+            r"ImageNet-C's .* CIFAR-10-C's",
         ),
         open_set(tmp_path / "none", tmp_path),
     ):

@@ -107,7 +107,7 @@ def test_whole_corruptions_are_evaluated_and_the_rest_is_told(
     assert not list(probed.glob(".imagenet-c-*")), "nothing is left of the files made for a moment"
 
 
-def test_severities_without_a_whole_corruption_stand_by_themselves(probed, lines, tmp_path, capsys):  # noqa: F811
+def test_severities_without_a_whole_corruption_stand_by_themselves(probed, lines, tmp_path, capsys):
     for name, images in (("fog", 2), ("snow", 3)):
         make_cell(tmp_path / "c" / name / "3", images=images)
     assert evaluate(probed, f"only-3={tmp_path / 'c'}") == 1
@@ -140,7 +140,7 @@ def test_a_severity_that_cannot_be_read_costs_its_corruption_the_mean_alone(
     assert "snow counts in no mean: severity 2 cannot be evaluated" in capsys.readouterr().err
 
 
-def test_the_central_crop_is_taken_without_a_resize(probed, tree, monkeypatch):  # noqa: F811
+def test_the_central_crop_is_taken_without_a_resize(probed, tree, monkeypatch):
     seen, real = [], features.EvalLoader
 
     def recorded(*args, **options):
@@ -153,7 +153,7 @@ def test_the_central_crop_is_taken_without_a_resize(probed, tree, monkeypatch): 
 
 
 @pytest.mark.parametrize("options", [{"corruptions": "on"}, {}])
-def test_what_cannot_be_is_told(probed, tree, tmp_path, options, capsys):  # noqa: F811
+def test_what_cannot_be_is_told(probed, tree, tmp_path, options, capsys):
     path = tree if options else tmp_path / "imagenet-c" / "frost"
     assert evaluate(probed, f"c={path}:corruptions", **options) == 1
     assert (
