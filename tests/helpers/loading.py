@@ -1,9 +1,24 @@
-"""A small loader of views; its first epoch in another process."""
+"""A small loader of views, its first epoch in another process, and its images in grey levels."""
+
+import io
 
 import torch
+from PIL import Image
 
 from fastneg.data import BetonReader
+from fastneg.data.load.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.data.load.loaders import TrainLoader
+
+MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+
+
+def pixels(images):
+    """Normalised → 0..255."""
+    return (images.float().cpu() * STD + MEAN) * 255
+
+
+def picture(reader, index):
+    return Image.open(io.BytesIO(reader.encoded(index).tobytes())).convert("RGB")
 
 
 def train_loader(reader, **changes):

@@ -1,5 +1,4 @@
-"""The registry of negatives, and its small kinds: fastneg.negatives.blur and
-fastneg.negatives.random_image."""
+"""The registry of negatives, and what all kinds have in common."""
 
 import pytest
 import torch
@@ -64,35 +63,6 @@ def test_several_kinds_stand_in_the_order_in_which_they_are_named():
 
 def test_no_kind_gives_none():
     assert make_negatives(batch(), tiny_cpu().replace(negatives="none"), generator()) is None
-
-
-def test_a_random_image_is_never_the_own_one_and_every_other_occurs():
-    images = torch.arange(4.0).view(4, 1, 1, 1)
-    seen = {
-        (i, int(other))
-        for seed in range(40)
-        for i, other in enumerate(random_image_negatives(images, 1, generator(seed)).flatten())
-    }
-    assert seen == {(i, j) for i in range(4) for j in range(4) if i != j}
-    made = random_image_negatives(images, 3, generator()).squeeze()
-    assert made.sort(0).values.T.tolist() == [[0, 1, 2, 3]] * 3
-
-
-def test_blur_keeps_constants_and_low_frequencies_and_drops_high_ones():
-    line = torch.arange(64.0)
-    slow, fast = (
-        torch.cos(torch.pi * (line + 0.5) / 64),
-        torch.cos(torch.pi * 20 * (line + 0.5) / 64),
-    )
-    images = torch.stack([torch.full((64, 64), 3.0), slow.expand(64, 64), fast.expand(64, 64)])[
-        :, None
-    ]
-    out = blur_negatives(images, 1, (1 / 16, 1 / 16), generator())[:, 0]
-    # Cosines of the mirrored line are the blur's eigenvectors, with the Fourier transform of the
-    # Gaussian as eigenvalues.
-    gains = [torch.exp(torch.tensor(-0.5 * (4 * torch.pi * k / 64) ** 2)) for k in (0, 1, 20)]
-    for image, blurred, gain in zip(images, out, gains, strict=True):
-        torch.testing.assert_close(blurred, image * gain, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

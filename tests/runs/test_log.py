@@ -1,52 +1,10 @@
 """Figures are means over the steps since the last reading, and survive an interruption in order."""
 
 import json
-import time
 
 import pytest
-import torch
 
-from fastneg.runs.environment import device_memory, environment
 from fastneg.runs.log import RunLog, drop_rows_after
-from fastneg.training.meter import Clock, Meter
-
-
-def test_meter_reads_means_and_forgets():
-    meter = Meter()
-    for value in (1.0, 2.0, 6.0):
-        meter.add(
-            {"loss": torch.tensor(value), "acc1": torch.tensor(10 * value, dtype=torch.float64)}
-        )
-    assert meter.read(lambda values: values) == {"loss": 3.0, "acc1": 30.0}
-    meter.add({"loss": torch.tensor(4.0)})
-    assert meter.read(lambda values: values * 2) == {"loss": 8.0}
-
-
-def test_clock_tells_waiting_from_working():
-    def slow():
-        for item in range(3):
-            time.sleep(0.05)
-            yield item
-
-    clock = Clock()
-    seen = []
-    for item in clock.wait(slow()):
-        seen.append(item)
-        clock.count(10)
-        time.sleep(0.05)
-    figures = clock.read()
-    assert seen == [0, 1, 2]
-    assert figures["data_wait_share"] == pytest.approx(0.5, abs=0.15)
-    assert 50 < figures["images_per_s"] < 30 / 0.3
-    assert clock.read()["images_per_s"] == 0
-
-
-def test_a_paused_clock_stands_still():
-    clock = Clock()
-    with clock.paused():
-        time.sleep(0.3)
-    clock.count(1)
-    assert clock.read()["images_per_s"] > 1 / 0.3
 
 
 def test_rows_after_a_checkpoint_and_half_lines_are_dropped(tmp_path):
@@ -112,27 +70,9 @@ def test_histograms_reach_json_lines_and_tensorboard(tmp_path):
     assert events.Scalars("knn/top1")[0].value == 12.5
 
 
-def test_memory_is_told_where_there_is_a_device():
-    assert device_memory(torch.device("cpu")) == {}
-
-
-@pytest.mark.gpu
-def test_the_peak_of_a_device():
-    device = torch.device("cuda", 0)
-    before = device_memory(device)["peak_mib"]
-    kept = torch.empty(int((before + 64) * 2**20), dtype=torch.uint8, device=device)
-    assert device_memory(device)["peak_mib"] >= len(kept) / 2**20
-
-
 def test_other_processes_write_nothing(tmp_path):
     log = RunLog(tmp_path / "run", total_steps=10, enabled=False)
     log.row("train", 10, {"loss": 1.0})
     log.say("nothing")
     log.close()
     assert not (tmp_path / "run").exists()
-
-
-def test_the_environment_names_what_a_figure_depends_on():
-    found = environment(torch.device("cpu"))
-    assert torch.__version__.startswith(found["versions"]["torch"]) and found["cores"] >= 1
-    assert found["commit"] is None or len(found["commit"]) >= 12

@@ -203,7 +203,7 @@ MUTATIONS = st.one_of(
     ),
     st.tuples(st.just("swap entries"), SHARE, SHARE),
     st.tuples(st.just("copy entry"), SHARE, SHARE, st.integers(0, 100_000)),
-    st.tuples(st.just("move sample"), SHARE, SHARE, st.integers(-9000, 200_000), st.booleans()),
+    st.tuples(st.just("move sample"), SHARE, SHARE, st.integers(-9000, 200_000)),
     st.tuples(
         st.just("resize sample"), SHARE, SHARE, st.sampled_from(EXTREMES) | st.integers(0, 200_000)
     ),
@@ -217,75 +217,109 @@ def _put(data, place, width, value):
     data[place : place + width] = (value % 256**width).to_bytes(width, "little")
 
 
+def _pick(share, items):
+    return items[int(share * len(items))]
+
+
+def _byte(original, data, region, share, value):
+    first, last = original.regions[region]
+    data[first + int(share * (last - first))] = value
+
+
+def _number(original, data, kind, share, value):
+    _put(data, *_pick(share, original.numbers[kind]), value)
+
+
+def _nudge(original, data, kind, share, added):
+    place, width = _pick(share, original.numbers[kind])
+    _put(data, place, width, int.from_bytes(data[place : place + width], "little") + added)
+
+
+def _copy(original, data, kind, share, other):
+    place, width = _pick(share, original.numbers[kind])
+    source, taken = _pick(other, [each for each in original.numbers[kind] if each[1] == width])
+    data[place : place + width] = data[source : source + taken]
+
+
+def _swap(original, data, region, one, other, size):
+    first, last = original.regions[region]
+    one, other = sorted(first + int(share * (last - first)) for share in (one, other))
+    size = min(size, last - other, other - one)
+    data[one : one + size], data[other : other + size] = (
+        data[other : other + size],
+        data[one : one + size],
+    )
+
+
+def _swap_entries(original, data, one, other):
+    places = range(original.table, len(original.data), ALLOCATION.itemsize)
+    one, other = _pick(one, places), _pick(other, places)
+    held = data[one : one + 24]
+    data[one : one + 24] = data[other : other + 24]
+    data[other : other + 24] = held
+
+
+def _copy_entry(original, data, one, other, size):
+    """Two entries for one sample, of different sizes."""
+    places = range(original.table, len(original.data), ALLOCATION.itemsize)
+    one, other = _pick(one, places), _pick(other, places)
+    data[other : other + 24] = data[one : one + 16] + size.to_bytes(8, "little")
+
+
+def _resize_sample(original, data, field, index, size):
+    field, index = _pick(field, list(original.images)), int(index * original.count)
+    for entry in original.entries(index, field):
+        _put(data, entry + 16, 8, size)
+
+
+def _move_sample(original, data, field, index, added):
+    field, index = _pick(field, list(original.images)), int(index * original.count)
+    start = original.starts[field][index] + added
+    for entry in original.entries(index, field):
+        _put(data, entry + 8, 8, start)
+    _put(data, original.place(index, field)[0] + 5, 8, start)
+
+
+def _count(original, data, added, entries):
+    """The table begins where it must for that many samples, but for a few entries."""
+    count = max(0, original.count + added)
+    _put(data, 8, 8, count)
+    table = (count * original.pointers + entries) * ALLOCATION.itemsize
+    _put(data, 16, 8, len(original.data) - table)
+
+
+def _truncate(original, data, share):
+    del data[int(share * len(data)) :]
+
+
+def _extend(original, data, size):
+    data += b"\0" * size
+
+
+DAMAGES = {
+    "byte": _byte,
+    "number": _number,
+    "nudge": _nudge,
+    "copy": _copy,
+    "swap": _swap,
+    "swap entries": _swap_entries,
+    "copy entry": _copy_entry,
+    "move sample": _move_sample,
+    "resize sample": _resize_sample,
+    "count": _count,
+    "truncate": _truncate,
+    "extend": _extend,
+}
+
+
 def damaged(original, mutations):
     """The file's bytes after the mutations, in turn; truncations and extensions come last, so that
     places stay what they are."""
     data = bytearray(original.data)
-    pick = lambda share, items: items[int(share * len(items))]
     for kind, *what in sorted(
         mutations, key=lambda mutation: mutation[0] in ("truncate", "extend")
     ):
-        if kind == "byte":
-            first, last = original.regions[what[0]]
-            data[first + int(what[1] * (last - first))] = what[2]
-        elif kind in ("number", "nudge"):
-            place, width = pick(what[1], original.numbers[what[0]])
-            _put(
-                data,
-                place,
-                width,
-                what[2]
-                + (int.from_bytes(data[place : place + width], "little") if kind == "nudge" else 0),
-            )
-        elif kind == "copy":
-            place, width = pick(what[1], original.numbers[what[0]])
-            source, taken = pick(
-                what[2], [each for each in original.numbers[what[0]] if each[1] == width]
-            )
-            data[place : place + width] = data[source : source + taken]
-        elif kind == "swap":
-            first, last = original.regions[what[0]]
-            one, other = sorted(first + int(share * (last - first)) for share in what[1:3])
-            size = min(what[3], last - other, other - one)
-            data[one : one + size], data[other : other + size] = (
-                data[other : other + size],
-                data[one : one + size],
-            )
-        elif kind in ("swap entries", "copy entry"):
-            places = range(original.table, len(original.data), ALLOCATION.itemsize)
-            one, other = (pick(share, places) for share in what[:2])
-            held = data[one : one + 24]
-            if kind == "swap entries":
-                data[one : one + 24] = data[other : other + 24]
-            else:  # two entries for one sample, of different sizes
-                held[16:] = what[2].to_bytes(8, "little")
-            data[other : other + 24] = held
-        elif kind in ("move sample", "resize sample"):
-            field = pick(what[0], list(original.images))
-            index = int(what[1] * original.count)
-            offset, value = (
-                (16, what[2])
-                if kind == "resize sample"
-                else (8, original.starts[field][index] + what[2])
-            )
-            for entry in original.entries(index, field):
-                _put(data, entry + offset, 8, value)
-            if kind == "move sample":
-                _put(data, original.place(index, field)[0] + 5, 8, value)
-        elif kind == "count":
-            # the table begins where it must for that many samples, but for a few entries
-            count = max(0, original.count + what[0])
-            _put(data, 8, 8, count)
-            _put(
-                data,
-                16,
-                8,
-                len(original.data) - (count * original.pointers + what[1]) * ALLOCATION.itemsize,
-            )
-        elif kind == "truncate":
-            del data[int(what[0] * len(data)) :]
-        elif kind == "extend":
-            data += b"\0" * what[0]
+        DAMAGES[kind](original, data, *what)
     return bytes(data)
 
 

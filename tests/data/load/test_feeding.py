@@ -21,12 +21,6 @@ WAIT_S = 120
 
 
 @pytest.fixture(scope="module")
-def reader(beton):
-    with BetonReader(beton) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
     """16 samples as FFCV's proportion mode writes them: half JPEG, half raw pixels, of different
     sizes."""

@@ -31,23 +31,17 @@ def write(path, wnid, seed=0):
     )
 
 
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory):
-    """All published layouts below one folder, and a run whose classifier knows CLASSES."""
-    root = tmp_path_factory.mktemp("published")
-    others = [f"n9{number:07}" for number in range(197)]
+def imagenet_and_its_kin(root, others):
+    """ImageNet, ImageNet-Sketch and Stylized-ImageNet by class; ImageNet-R and -A, of 200 classes
+    each."""
     for wnid in (*CLASSES, others[0]):
         for i in range(2):
             write(root / "imagenet" / "val" / wnid / f"ILSVRC2012_val_{i:08}.JPEG", wnid, i)
             write(root / "imagenet" / "train" / wnid / f"{wnid}_{i}.JPEG", others[0])
             write(root / "ImageNet-Sketch" / "sketch" / wnid / f"sketch_{i}.JPEG", wnid, i)
-            for split in ("train", "val"):
-                write(
-                    root / "stylized" / split / wnid / f"{wnid}_{i}.png",
-                    wnid if split == "val" else others[0],
-                    i,
-                )
-    for wnid in (CAT, DOG, OVEN, *others):  # 200 classes each
+            write(root / "stylized" / "train" / wnid / f"{wnid}_{i}.png", others[0], i)
+            write(root / "stylized" / "val" / wnid / f"{wnid}_{i}.png", wnid, i)
+    for wnid in (CAT, DOG, OVEN, *others):
         write(root / "imagenet-r" / wnid / "art_0.jpg", wnid)
     for wnid in (KEYBOARD, DOG, OVEN, *others):
         write(
@@ -55,23 +49,34 @@ def trees(tmp_path_factory):
         )
     for name in ("imagenet-r", "imagenet-a"):
         (root / name / "README.txt").write_text("n02123045 tabby")
+
+
+def cue_conflict(root):
     for shape, wnid in SHAPES.items():
         for texture in ("cat", "oven", "truck"):
-            write(root / "cue-conflict" / shape / f"{shape}7-{texture}12.png", wnid)
+            write(root / shape / f"{shape}7-{texture}12.png", wnid)
     for shape in sorted(set(CATEGORIES_16) - set(SHAPES)):
-        write(root / "cue-conflict" / shape / f"{shape}1-cat2.png", CAT)
+        write(root / shape / f"{shape}1-cat2.png", CAT)
+
+
+def imagenet_c(root, other):
+    """fog whole, defocus_blur at two severities."""
     for corruption, severities in (("fog", range(1, 6)), ("defocus_blur", (1, 5))):
         for severity in severities:
-            for wnid in (CAT, DOG, others[0]):
+            for wnid in (CAT, DOG, other):
                 write(
-                    root
-                    / "imagenet-c"
-                    / corruption
-                    / str(severity)
-                    / wnid
-                    / "ILSVRC2012_val_00000001.JPEG",
-                    wnid,
+                    root / corruption / str(severity) / wnid / "ILSVRC2012_val_00000001.JPEG", wnid
                 )
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """All published layouts below one folder, and a run whose classifier knows CLASSES."""
+    root = tmp_path_factory.mktemp("published")
+    others = [f"n9{number:07}" for number in range(197)]
+    imagenet_and_its_kin(root, others)
+    cue_conflict(root / "cue-conflict")
+    imagenet_c(root / "imagenet-c", others[0])
     run, train = make_run(root / "run"), make_beton(root / "train.beton", 48, classes=CLASSES)
     run_linear(
         LinearConfig(
