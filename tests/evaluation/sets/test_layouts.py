@@ -1,41 +1,27 @@
 """Test sets as others publish them: categories, sessions, numbered classes, images that are read
 unresized."""
 
-import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data import BetonReader, BetonWriter
-from fastneg.data.encode.subsets import IMAGENET100
-from fastneg.data.known_classes import CIFAR10, CIFAR100, IMAGENET, numbered_names
+from fastneg.data import BetonReader
+from fastneg.data.known_classes import IMAGENET
 from fastneg.data.labels import class_map
-from fastneg.evaluation import features
-from fastneg.evaluation.categories import CATEGORIES_16
 from fastneg.evaluation.category_answers import category_logits
-from fastneg.evaluation.features import central_crops, features_of
+from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.sets.files import open_set
-from fastneg.evaluation.sets.sessions import conditions_of, find_sessions, session_sources
-from fastneg.evaluation.sets.view import is_published, view_of
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
 from fastneg.runs.predictions import read_predictions
-from helpers.encoder_runs import evaluate, make_probed, make_run
-from helpers.images import saved
-from helpers.tinted import SIZE, make_beton, make_images, tinted
-
-CATEGORIES = {"airplane": ["a", "b"], "bear": ["c"], "bicycle": ["d"], "bird": ["zebra"]}
-
-
-@pytest.fixture
-def categories(tmp_path):
-    (tmp_path / "categories.json").write_text(json.dumps(CATEGORIES))
-    return str(tmp_path / "categories.json")
+from helpers.encoder_runs import evaluate, make_probed
+from helpers.tinted import make_beton, make_images
 
 
 def answers_in_categories(run, reader):
@@ -77,7 +63,7 @@ def test_folders_of_categories_are_scored_in_categories(
     ] == pytest.approx(100 / 3)
     assert list(per_class["by_class"]) == ["airplane", "bear", "bicycle"] and set(
         embedded["labels"]
-    ) < set(CATEGORIES)
+    ) < set(json.loads(Path(categories).read_text()))
     printed = capsys.readouterr().out
     assert "3 of 4 categories and 10 of 12 images remain" in printed
     assert (
@@ -150,93 +136,8 @@ def test_coverage_tells_images_and_chance(probed, lines, tmp_path, categories, c
 # --- sessions -------------------------------------------------------------------------------------
 
 
-def session_names():
-    shown = [("airplane", "a"), ("bear", "c"), ("bicycle", "c"), ("bear", "a"), ("bird", "a")]
-    return {
-        f"{number:04}_con_dnn_{condition}_{name}_10_n0_{number}.png": look
-        for number, (condition, (name, look)) in enumerate(
-            (c, s) for c in ("c05", "c100") for s in shown
-        )
-    }
-
-
-@pytest.mark.parametrize("below", ["", "dnn", "dnn/session-1"])
-def test_sessions_tell_the_category(probed, lines, tmp_path, categories, below):
-    root = tmp_path / "contrast"
-    make_images({root / "dnn" / "session-1" / name: look for name, look in session_names().items()})
-    (root / "dnn" / "session-1" / "notes.txt").write_text("no image")
-    name = f"contrast{below.replace('/', '-')}"
-    assert evaluate(probed, f"{name}={root / below}", categories=categories) == 0
-    row = lines()[0]
-    assert row["images"] == 8 and row["classes"] == 3 and row["top1"] == pytest.approx(50)
-    assert row["by_condition"] == {
-        "c05": {"top1": 50.0, "images": 4},
-        "c100": {"top1": 50.0, "images": 4},
-    }
-
-
-def test_several_sessions_and_loose_images(tmp_path):
-    names = list(session_names())
-    make_images(
-        {
-            tmp_path / "s" / "dnn" / f"session-{1 + i % 2}" / name: "a"
-            for i, name in enumerate(names)
-        }
-    )
-    folder, sessions = find_sessions(tmp_path / "s")
-    assert (
-        sessions == ["session-1", "session-2"]
-        and len(session_sources(folder, sessions).names) == 10
-    )
-    make_images(dict.fromkeys((tmp_path / "loose" / name for name in names), "a"))
-    sources = session_sources(*find_sessions(tmp_path / "loose"))
-    assert sources.classes == ["airplane", "bear", "bicycle", "bird"] and sources.labels[:3] == [
-        0,
-        1,
-        2,
-    ]
-    assert conditions_of(sources.names) == ["c05"] * 5 + ["c100"] * 5
-    assert conditions_of([*sources.names, "cat/0.png"]) is None is conditions_of(None)
-    make_images({tmp_path / "classes" / "cat" / "1.png": "a"})
-    assert find_sessions(tmp_path / "classes") is None
-    make_images({tmp_path / "s" / "dnn" / "session-1" / "other.png": "a"})
-    with pytest.raises(ConfigError, match=r"other\.png tells no category"):
-        session_sources(folder, sessions)
-    (tmp_path / "s" / "dnn" / "session-3").mkdir()
-    with pytest.raises(ConfigError, match="session-3 holds no images"):
-        session_sources(folder, ["session-3"])
-
-
 # --- numbered classes
 # -------------------------------------------------------------------------------------------------
-
-
-def test_the_lists_of_classes_are_the_published_ones():
-    assert len(set(IMAGENET)) == 1000 and list(IMAGENET) == sorted(IMAGENET)
-    assert set(IMAGENET100) < set(IMAGENET)
-    assert {wnid for ids in CATEGORIES_16.values() for wnid in ids} < set(IMAGENET)
-    assert list(CIFAR10) == sorted(CIFAR10) and len(CIFAR10) == 10
-    assert list(CIFAR100) == sorted(CIFAR100) and len(set(CIFAR100)) == 100
-    timm = pytest.importorskip("timm.data")
-    assert list(IMAGENET) == timm.ImageNetInfo().label_names()
-
-
-def test_numbers_are_places_in_a_known_order_and_never_of_sorted_text():
-    assert numbered_names(["0", "1", "10"], ["n01440764"]) == (
-        "ImageNet",
-        [IMAGENET[0], IMAGENET[1], IMAGENET[10]],
-    )
-    assert numbered_names(["000", "009"], ["bird"]) == ("CIFAR-10", ["airplane", "truck"])
-    assert numbered_names(["0", "99"], ["apple", "worm"]) == ("CIFAR-100", ["apple", "worm"])
-    for numbers, classes in (
-        (["0", "1000"], IMAGENET),  # no place of ImageNet's
-        (["0", "1"], ["cat", "dog", "zebra crossing"]),  # of no known collection
-        (["0", "1"], ["0", "1"]),  # joined as they are
-        (["0", "n1"], IMAGENET),
-        (["0"], None),
-        ([], IMAGENET),
-    ):
-        assert numbered_names(numbers, classes) is None
 
 
 @pytest.fixture(scope="module")
@@ -288,126 +189,3 @@ def test_numbers_of_an_unknown_collection_are_refused(probed, tmp_path, capsys):
 
 # --- images that are read unresized
 # -----------------------------------------------------------------------------------
-
-
-def raw_beton(path, pixels, names=None, classes=("a", "b")):
-    with BetonWriter(path, classes=list(classes)) as writer:
-        for i, image in enumerate(pixels):
-            writer.add_raw(image, label=i % len(classes), name=None if names is None else names[i])
-    return path
-
-
-def test_an_image_of_the_networks_size_is_read_pixel_for_pixel(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
-    config = load_run(make_run(tmp_path / "run")).config.replace(eval_resize=40)
-    with BetonReader(raw_beton(tmp_path / "x.beton", pixels)) as reader:
-        loader = central_crops(
-            reader, config, resize=view_of("none", False, config).side, threads=1
-        )
-        [batch] = list(loader)
-        loader.close()
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    expected = (torch.from_numpy(pixels).float() / 255 - mean) / std
-    torch.testing.assert_close(batch.images, expected.permute(0, 3, 1, 2), atol=1e-5, rtol=0)
-
-
-def test_views_and_which_sets_are_published_at_their_size(tmp_path):
-    config = load_run(make_run(tmp_path / "run")).config.replace(eval_resize=40)
-    assert view_of(None, False, config) == (40, 40, "run")
-    assert view_of(None, True, config) == (SIZE, "none", "published")
-    assert view_of("none", False, config) == view_of("none", True, config) == (SIZE, "none", "hand")
-    assert view_of(36, True, config) == (36, 36, "hand")
-    with pytest.raises(ConfigError, match="resize=31 is below the 32 px"):
-        view_of(31, False, config)
-    full, other, small = (
-        np.zeros((2, *side, 3), np.uint8) for side in ((224, 224), (224, 223), (96, 96))
-    )
-    session = ["0001_ske_dnn_0_airplane_00_x.png", "0002_ske_dnn_0_bear_00_y.png"]
-    for number, (name, expected, options) in enumerate(
-        [
-            ("photos", False, {}),
-            ("cousins", False, {}),
-            ("SIN", True, {}),
-            ("stylized-imagenet", True, {}),
-            ("edges", True, {"classes": ("airplane", "bear")}),
-            ("edges", False, {"classes": ("airplane", "house")}),
-            ("sketch", True, {"names": session}),
-            ("cues", True, {"names": ["a/a1-b2.png", "b/b1-a1.png"]}),
-        ]
-    ):
-        cues = name == "cues"
-        for pixels in (full, other, small):
-            with BetonReader(raw_beton(tmp_path / f"{number}.beton", pixels, **options)) as reader:
-                whole = pixels is full or (pixels is small and cues)
-                assert is_published("x", f"{name}/val", reader) == (expected and whole)
-                assert is_published(name, "x.beton", reader) == (expected and whole)
-
-
-def test_a_made_set_is_read_as_its_kin(tmp_path):
-    """Stencils of 224 px tell their textures by an int field: all of them get the run's crop."""
-    with BetonWriter(
-        tmp_path / "swapped.beton", ("label", "texture"), classes=["a", "b"]
-    ) as writer:
-        for label in (0, 1):
-            writer.add_raw(np.zeros((224, 224, 3), np.uint8), label=label, texture=1 - label)
-    with BetonReader(tmp_path / "swapped.beton") as reader:
-        assert not is_published("swapped", "swapped.beton", reader)
-
-
-def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, capsys):
-    root, rng = tmp_path / "silhouettes", np.random.default_rng(0)
-    for name, look in (("airplane", "a"), ("bear", "c")):
-        (root / name).mkdir(parents=True)
-        for i in range(4):
-            (root / name / f"{name}{i}.png").write_bytes(saved(tinted(rng, look, 224), "PNG"))
-    sets = f"silhouettes={root},whole={root}:resize=none,cropped={root}:resize=64"
-    assert evaluate(probed, sets, categories=categories) == 0
-    rows = {row["set"]: row for row in lines() if row["kind"] == "accuracy"}
-    assert [(row["resize"], row["resize_by"]) for row in rows.values()] == [
-        ("none", "published"),
-        ("none", "hand"),
-        (64, "hand"),
-    ]
-    printed = capsys.readouterr().out
-    assert (
-        "silhouettes: all images are 224×224 and read whole, scaled to the 32 px of the network, "
-        "as others read such a set (resize=32 for the run's crop)." in printed
-    )
-    assert (
-        "whole: read whole, scaled to the 32 px" in printed
-        and "cropped: shorter side scaled to 64 px" in printed
-    )
-    assert evaluate(probed, f"silhouettes={root}:resize=64", categories=categories) == 1
-    assert (
-        "holds figures of silhouettes with resize none, which those with resize 64 would replace"
-        in capsys.readouterr().err
-    )
-
-
-def test_corruptions_show_the_images_as_the_clean_set_was(probed, lines, tmp_path, monkeypatch):
-    seen, real = [], features.EvalLoader
-
-    def recorded(*args, **options):
-        seen.append(options["resize"])
-        return real(*args, **options)
-
-    monkeypatch.setattr(features, "EvalLoader", recorded)
-    path = make_beton(tmp_path / "clean.beton", 4)
-    assert evaluate(probed, f"clean={path}:resize=36", corruptions="on") == 0
-    assert seen == [36, 36]
-    shown = {row["kind"]: row["resize"] for row in lines() if "resize" in row}
-    assert shown["accuracy"] == shown["corruptions"] == 36
-
-
-def test_features_of_one_view_are_not_taken_for_those_of_another(tmp_path):
-    run, said = make_run(tmp_path / "run"), []
-    loaded = load_run(run)
-    loaded = dataclasses.replace(loaded, config=loaded.config.replace(eval_resize=40))
-    with BetonReader(make_beton(tmp_path / "x.beton", 4)) as reader:
-        whole = features_of(run, loaded, reader, threads=1, report=said.append, resize=SIZE)
-        cropped = features_of(run, loaded, reader, threads=1, report=said.append)
-        assert not torch.allclose(whole.features, cropped.features) and not any(
-            "stored before" in line for line in said
-        )
-        again = features_of(run, loaded, reader, threads=1, report=said.append, resize=SIZE)
-        assert torch.equal(again.features, whole.features) and "stored before" in said[-1]
