@@ -1,4 +1,7 @@
-"""Installs pip into the running virtual environment where Python came without ensurepip: pip's wheel from PyPI can run itself."""
+"""Installs pip into the running virtual environment where Python came without ensurepip.
+
+pip's wheel from PyPI can run itself.
+"""
 
 import json
 import os
@@ -13,5 +16,7 @@ with urllib.request.urlopen(INDEX, timeout=60) as page:
     wheel = next(file for file in json.load(page)["urls"] if file["packagetype"] == "bdist_wheel")
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, wheel["filename"])
-    urllib.request.urlretrieve(urljoin(INDEX, wheel["url"]), path)  # a mirror may give relative addresses
-    subprocess.run([sys.executable, os.path.join(path, "pip"), "install", "--quiet", path], check=True)
+    # a mirror may give relative addresses
+    urllib.request.urlretrieve(urljoin(INDEX, wheel["url"]), path)
+    pip = [sys.executable, os.path.join(path, "pip")]
+    subprocess.run([*pip, "install", "--quiet", path], check=True)

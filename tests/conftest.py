@@ -13,6 +13,8 @@ os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
 import pytest
 
+pytest.register_assert_rewrite("helpers")
+
 FFCV_TIMEOUT_S = 200
 
 torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
@@ -35,58 +37,13 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
-def photo(rng, height, width):
-    """(height, width, 3) uint8 with structure at several scales, so that JPEG, crops and colours
-    all have something to show."""
-    import numpy as np
-    from PIL import Image
-
-    coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    fine = rng.integers(-30, 30, (height, width, 3))
-    smooth = np.asarray(
-        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    ).astype(int)
-    return np.clip(smooth + fine, 0, 255).astype(np.uint8)
-
-
-def jpeg(pixels, quality=92):
-    """JPEG bytes of an (H, W, 3) uint8 array."""
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-def saved(image, kind, **options):
-    """An image file's bytes, of a PIL image or an array."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    file = io.BytesIO()
-    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, kind, **options)
-    return file.getvalue()
-
-
-def rotated(image, orientation):
-    """JPEG bytes with an EXIF orientation."""
-    from PIL import Image
-
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return saved(image, "JPEG", quality=95, exif=exif)
-
-
 @pytest.fixture(scope="session")
 def beton(tmp_path_factory):
     """A labelled .beton file of 40 JPEG photos of different sizes, written by our writer."""
     import numpy as np
 
     from fastneg.data import BetonWriter
+    from helpers.images import jpeg, photo
 
     path, rng = tmp_path_factory.mktemp("data") / "photos.beton", np.random.default_rng(0)
     with BetonWriter(path, classes=["a", "b", "c", "d"]) as writer:

@@ -4,9 +4,9 @@ import ast
 import re
 
 import pytest
-from test_layout import MODULES
 
 from fastneg.counts import PLURALS, counted, ordinal
+from helpers.modules import MODULES
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,6 @@
 """Several processes mean what one process with the whole batch means: weights, queue and losses
 after several steps."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import torch
 
@@ -21,6 +16,7 @@ from fastneg.distributed import (
     share_of_cores,
     start,
 )
+from helpers.processes import train
 
 WORKER = """
 import os, sys, torch
@@ -34,13 +30,15 @@ torch.set_default_dtype(torch.float64)
 world = distributed.start("cpu")
 config = tiny_cpu().replace(bn="none", queue_size=20, feature_dim=16, batch_size=8)
 torch.manual_seed(0)
-method = MoCo(config).eval()  # running statistics: batch statistics are each process's own by design
+# running statistics: batch statistics are each process's own by design
+method = MoCo(config).eval()
 optimizer = GuardedSGD((p for p in method.parameters() if p.requires_grad), config)
 model = distributed.data_parallel(method, world)
 data = torch.Generator().manual_seed(1)
 losses = []
 for _ in range(4):
-    query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32)))
+    shapes = ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32))
+    query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in shapes)
     mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
     output = model(query[mine], key[mine], negatives[mine])
     output.loss.backward()
@@ -48,38 +46,20 @@ for _ in range(4):
     method.after_step(distributed.gather(output.keys, world))
     losses.append(distributed.average(output.loss.detach().clone(), world))
 if world.first:
-    torch.save({"losses": torch.stack(losses), "pointer": method.pointer, **method.state_dict()}, sys.argv[1])
+    found = {"losses": torch.stack(losses), "pointer": method.pointer}
+    torch.save({**found, **method.state_dict()}, sys.argv[1])
 assert distributed.any_rank(world.rank == world.size - 1, world)
 del model
 distributed.stop()
 threads = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
-assert not [name for name in threads if "gloo" in name], threads  # one that outlives the interpreter may abort the process
+# one that outlives the interpreter may abort the process
+assert not [name for name in threads if "gloo" in name], threads
 """
-
-
-def train(tmp_path, processes, script=WORKER, *arguments):
-    """What the script saves, run by so many processes with these arguments after the name of its
-    file."""
-    worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
-    worker.write_text(textwrap.dedent(script))
-    command = [str(worker), str(out), *arguments]
-    if processes > 1:
-        command = [
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            str(processes),
-            *command,
-        ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)}
-    subprocess.run([sys.executable, *command], check=True, timeout=300, env=environment)
-    return torch.load(out, weights_only=True)
 
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_together_do_what_one_does(tmp_path, processes):
-    one, many = train(tmp_path, 1), train(tmp_path, processes)
+    one, many = train(tmp_path, 1, WORKER), train(tmp_path, processes, WORKER)
     assert one["pointer"] == many["pointer"] == 4 * 8 % 20
     for name, value in one.items():
         if isinstance(value, torch.Tensor):

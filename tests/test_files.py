@@ -16,13 +16,13 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import jpeg, photo
 
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.files import OutputError, output_file, write_atomically
 from fastneg.models.backbones import build_backbone
 from fastneg.recipes.bench import run as bench
 from fastneg.recipes.cli import main
+from helpers.images import jpeg, photo
 
 
 @pytest.fixture(scope="module")

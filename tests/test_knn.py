@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
-from test_features import make_beton, make_run
 
 from fastneg.config import KnnConfig
 from fastneg.knn import knn_votes
 from fastneg.recipes.knn import run_knn
+from helpers.encoder_runs import make_run
+from helpers.tinted import make_beton
 
 
 def plain(queries, voters, labels, classes, k, temperature):

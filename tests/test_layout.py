@@ -1,26 +1,13 @@
 """The folder tree is the architecture: imports point down only, and the drop-in loss needs torch
 alone."""
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {
-    "fastneg": ROOT / "fastneg",
-    "fastneg.kernels": ROOT / "kernels",
-    "fastneg.recipes": ROOT / "recipes",
-}
-MODULES = {
-    ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(
-        ".__init__"
-    ): path
-    for package, folder in PACKAGES.items()
-    for path in sorted(folder.rglob("*.py"))
-}
+from helpers.modules import MODULES, ROOT, imports
+
 FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.version", "fastneg.counts", "fastneg.errors", "fastneg.kernels"],
     ["fastneg.config"],
@@ -49,28 +36,6 @@ def part(module):
         key=len,
         default=None,
     )
-
-
-def imports(module):
-    path = MODULES[module]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-            base = (
-                ".".join(
-                    [
-                        *package.split(".")[: len(package.split(".")) - node.level + 1],
-                        *filter(None, [node.module]),
-                    ]
-                )
-                if node.level
-                else node.module
-            )
-            for alias in node.names:  # a name imported from a package may be a module of it
-                whole = f"{base}.{alias.name}"
-                yield whole if whole in MODULES else base
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -122,7 +87,7 @@ def test_one_test_file_per_module():
     it."""
     texts = {
         path.name: path.read_text(encoding="utf-8")
-        for path in (ROOT / "tests").glob("test_*.py")
+        for path in (ROOT / "tests").rglob("test_*.py")
         if path.name != "test_layout.py"
     }
     for module, path in MODULES.items():

@@ -1,0 +1,1 @@
+"""What several test files use: data, runs, independent definitions, work for other processes."""

@@ -1,0 +1,40 @@
+"""Run folders with an untrained encoder, with a classifier on it, and their evaluation."""
+
+import torch
+
+from fastneg.config import EvaluateConfig, LinearConfig
+from fastneg.models.backbones import build_backbone
+from fastneg.recipes.evaluate import run_evaluate
+from fastneg.recipes.linear import run_linear
+from fastneg.recipes.presets import tiny_cpu
+from fastneg.runs import checkpoint
+from helpers.tinted import SIZE, make_beton
+
+
+def make_run(folder, seed=0, step=1, **changes):
+    """A run folder with an untrained encoder of which the batch statistics fit its inputs."""
+    torch.manual_seed(seed)
+    backbone, _ = build_backbone("resnet_tiny")
+    backbone.train()(torch.randn(64, 3, SIZE, SIZE))
+    config = tiny_cpu().replace(out=str(folder), image_size=SIZE, eval_resize=SIZE, **changes)
+    state = {
+        f"query_encoder.backbone.{name}": value for name, value in backbone.state_dict().items()
+    }
+    checkpoint.save(folder, step, {"config": config.as_dict(), "method": state}, keep=3)
+    return folder
+
+
+def silent(text):
+    pass
+
+
+def make_probed(folder, classes):
+    """A run with a classifier of these classes."""
+    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 36, classes=classes)
+    options = {"mode": "features", "epochs": 8, "lr": 1.0, "batch_size": 16}
+    run_linear(LinearConfig(str(run), str(train), str(train), device="cpu", threads=1, **options))
+    return run
+
+
+def evaluate(run, sets, **options):
+    return run_evaluate(EvaluateConfig(str(run), sets, device="cpu", threads=1, **options))

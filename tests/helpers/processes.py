@@ -1,0 +1,39 @@
+"""Scripts that several processes of torchrun run, and what they need."""
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import torch
+
+TESTS = Path(__file__).resolve().parents[1]
+"""The folder from which another process imports `helpers`."""
+
+
+def train(tmp_path, processes, script, *arguments):
+    """What the script saves, run by so many processes with these arguments after the name of its
+    file."""
+    worker, out = tmp_path / "worker.py", tmp_path / f"{processes}.pt"
+    worker.write_text(textwrap.dedent(script))
+    command = [str(worker), str(out), *arguments]
+    if processes > 1:
+        command = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            str(processes),
+            *command,
+        ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    subprocess.run([sys.executable, *command], check=True, timeout=300, env=environment)
+    return torch.load(out, weights_only=True)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

@@ -1,0 +1,53 @@
+"""The loaders are measured beside each other."""
+
+import pytest
+import torch
+
+from fastneg.recipes.bench.loader import bench_loader, plot_loader
+from fastneg.recipes.bench.loader_contenders import CONTENDERS, loop_of_patches
+
+
+def test_the_loaders_are_measured_beside_each_other(tmp_path):
+    names = [name for name in CONTENDERS if name != "ffcv"]  # it compiles for half a minute
+    found = list(
+        bench_loader(
+            rounds=1, images=24, batch_size=8, contenders={name: CONTENDERS[name] for name in names}
+        )
+    )
+    rows = {row["contender"]: row for row in found if row["hw_decoder_load"] is None}
+    assert list(rows) == names
+    for name, row in rows.items():
+        assert row["images_per_s"] > 0 and row["cpu_ms_per_image"] > 0
+        assert row["compared_with"] == ("published_patch" if "patch" in name else "torchvision_pil")
+        assert row["ratio"] == pytest.approx(
+            row["images_per_s"] / rows[row["compared_with"]]["images_per_s"]
+        )
+    plot_loader(found, tmp_path / "loader.svg")
+    assert (tmp_path / "loader.svg").read_text()[:5] == "<?xml"
+    with pytest.raises(ValueError, match="no rows"):
+        plot_loader([], tmp_path / "empty.svg")
+
+
+def test_a_contender_that_is_not_installed_is_said_to_be_skipped(monkeypatch):
+    monkeypatch.setattr(
+        "fastneg.recipes.bench.loader_contenders.importlib.util.find_spec", lambda name: None
+    )
+    rows = {
+        row["contender"]: row
+        for row in bench_loader(
+            1, 8, 4, {name: CONTENDERS[name] for name in ("decode_only", "ffcv")}
+        )
+    }
+    assert "not installed" in rows["ffcv"]["skipped"] and "skipped" not in rows["decode_only"]
+
+
+def test_the_published_patches_are_patches_of_the_view(monkeypatch):
+    monkeypatch.setattr("fastneg.recipes.bench.loader_contenders.PATCH_SIZES", (5, 6))
+    view = torch.arange(3 * 24 * 24, dtype=torch.float32).view(3, 24, 24)
+    tiled = loop_of_patches(view)
+    assert tiled.shape == view.shape
+    for top in range(0, 20, 5):
+        for left in range(0, 20, 5):
+            patch = tiled[:, top : top + 5, left : left + 5]
+            row, column = divmod(int(patch[0, 0, 0]), 24)
+            assert torch.equal(patch, view[:, row : row + 5, column : column + 5])

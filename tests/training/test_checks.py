@@ -1,0 +1,136 @@
+"""Batches of one, views too small, and processes that are not there: refused before data is opened
+(fastneg.training.checks)."""
+
+import pytest
+import torch
+
+from fastneg.config import ConfigError
+from fastneg.distributed import World
+from fastneg.errors import TrainingError
+from fastneg.models.backbones import build_backbone, refuses
+from fastneg.recipes.presets import tiny_cpu
+from fastneg.training.checks import check_batch, check_place
+from fastneg.training.trainer import pretrain
+
+NONE = {"bn": "none", "bn_splits": None}
+SMALL = {"backbone": "alexnet", "patch_min": 4, "patch_max": 16, **NONE}
+
+
+def world(size=1):
+    return World(0, size, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "said"),
+    [
+        ({"batch_size": 1, **NONE}, 1, "the batch is one image"),
+        ({"batch_size": 1, "method": "byol", **NONE}, 1, "the batch is one image"),
+        ({"batch_size": 1, "method": "simclr", **NONE}, 1, "the batch is one image"),
+        (
+            {"batch_size": 4, "method": "simclr", **NONE},
+            4,
+            "the batch of each process is one image.*a --batch_size of 8",
+        ),
+        (
+            {"batch_size": 4, "bn": "sync", "bn_splits": None},
+            4,
+            "the batch of each process is one image",
+        ),
+        (
+            {"batch_size": 4, "method": "byol", "accumulate": 4, **NONE},
+            1,
+            "each of the 4 parts.*is one image.*a --batch_size of 8",
+        ),
+        (
+            {"batch_size": 8, "accumulate": 2, "bn_splits": 2},
+            2,
+            "one image a group.*each of the 2 parts of a batch .--accumulate. is 2",
+        ),
+        ({"batch_size": 4, "bn_splits": 4}, 1, "one image a group"),
+        ({"batch_size": 1, "bn_splits": 1}, 1, "the batch is one image"),
+        (
+            {"batch_size": 6, "accumulate": 4, **NONE},
+            1,
+            "--accumulate is 4: it must divide the batch, 6",
+        ),
+        ({"batch_size": 9, **NONE}, 2, "must divide by the 2 processes"),
+    ],
+)
+def test_a_batch_of_one_is_refused_wherever_it_is(changes, processes, said):
+    with pytest.raises(TrainingError, match=said):
+        check_batch(tiny_cpu().replace(**changes), world(processes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 2, **NONE},
+        {"batch_size": 4, "bn_splits": 2},
+        {"batch_size": 4, "accumulate": 2, **NONE},
+    ],
+)
+def test_two_images_are_enough(changes):
+    check_batch(tiny_cpu().replace(**changes), world())
+
+
+@pytest.mark.parametrize(("bn", "instead"), [("shuffle", "split"), ("sync", "none")])
+def test_what_one_process_is_advised_is_what_it_may_take(bn, instead):
+    """tests/training/test_resume_settings.py takes the advice."""
+    config = tiny_cpu().replace(bn=bn, bn_splits=None)
+    with pytest.raises(
+        TrainingError, match=f"take --bn {instead}, with which a run that began with {bn} may go on"
+    ):
+        check_place(config, world())
+    check_place(config, world(2))
+    check_place(config.replace(bn=instead), world())
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "said"),
+    [
+        ("alexnet", 32, "alexnet does not take images of 32 px.*take 63 px or more"),
+        ("googlenet", 14, "take 15 px or more"),
+        ("squeezenet1_1", 16, "take 17 px or more"),
+        ("timm:convnext_atto", 31, "take 32 px or more"),
+    ],
+)
+def test_a_size_that_a_backbone_does_not_take_is_refused_with_the_least_one(name, side, said):
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+    with pytest.raises(ConfigError, match=said):
+        build_backbone(name, side)
+
+
+def test_a_backbone_that_leaves_nothing_of_its_views_is_refused():
+    """A mean over no pixels is a NaN, and no error."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), Halved())
+    assert refuses(network, 32) is None
+    assert refuses(network, 1) == "nothing is left of them after its Halved:"
+    assert network.training and network[0].training
+    torch.nn.init.constant_(network[0].bias, float("inf"))
+    assert refuses(network, 32) == "its features of them are not finite:"
+
+
+class Halved(torch.nn.Module):
+    def forward(self, images):
+        return images[:, :, : images.shape[2] // 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": 1, **NONE}, "is one image"),
+        ({**SMALL, "image_size": 32, "eval_resize": 32}, "alexnet does not take"),
+        (
+            {**SMALL, "image_size": 64, "eval_resize": 64, "image_size_schedule": "0:32,1:64"},
+            "--image_size_schedule has views of 32 px",
+        ),
+    ],
+)
+def test_it_is_told_before_the_data_is_opened(tmp_path, changes, said):
+    config = tiny_cpu().replace(
+        data=str(tmp_path / "absent.beton"), out=str(tmp_path / "run"), device="cpu", **changes
+    )
+    with pytest.raises((TrainingError, ConfigError), match=said):
+        pretrain(config)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,217 @@
+"""What a resumed run may change, and what it says of that (fastneg.training.resume)."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from fastneg.data import BetonReader, BetonWriter
+from fastneg.data.beton.shards import open_data
+from fastneg.errors import TrainingError
+from fastneg.runs import checkpoint
+from fastneg.training.resume import data_fingerprint, plain, refuse_another_run
+from fastneg.training.trainer import pretrain
+from helpers.images import jpeg, photo
+from helpers.pretraining import rows, settings
+
+STEPS = 5  # an epoch of the 40 photos
+
+
+@pytest.fixture
+def data(beton):
+    with BetonReader(beton) as reader:
+        yield reader
+
+
+def goes_on(before, after, reader, step=STEPS, fingerprint=None):
+    """The lines of going on with `after` from a checkpoint that `before` wrote."""
+    state = {
+        "step": step,
+        "config": plain(before),
+        "samples": len(reader),
+        "world_size": 1,
+        "method": {},
+        "optimizer": {},
+    }
+    state |= {"fingerprint": fingerprint or data_fingerprint(reader, before)}
+    return refuse_another_run("step.pt", state, after, reader, 1, STEPS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"compile": True},
+        {"cuda_graphs": True},
+        {"key_pass": "batched"},
+        {
+            "threads": 3,
+            "log_every": 7,
+            "checkpoint_every": 2,
+            "keep_checkpoints": 1,
+            "wandb": "p",
+            "knn_every": 1,
+            "check_crc": True,
+        },
+    ],
+)
+def test_how_it_is_computed_and_watched_may_change_silently(data, changes):
+    config = settings("x.beton", "run")
+    assert goes_on(config, config.replace(**changes), data) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr": 0.5},
+        {"warmup_epochs": 1},
+        {"lr_schedule": "cosine_epoch"},
+        {"momentum_schedule": "cosine"},
+        {"seed": 4},
+        {"bn_splits": 4},
+        {"bn": "none", "bn_splits": None},
+        {"precision": "bf16"},
+        {"accumulate": 2},
+        {"epochs": 6, "lr": 0.5},
+    ],
+)
+def test_what_is_learned_and_how_may_not(data, changes):
+    config = settings("x.beton", "run")
+    with pytest.raises(TrainingError, match=rf"other settings \(.*{list(changes)[-1]} .* → "):
+        goes_on(
+            config.replace(lr_schedule="cosine_step"),
+            config.replace(**{"lr_schedule": "cosine_step", **changes}),
+            data,
+        )
+
+
+def test_another_number_of_epochs_says_what_becomes_of_the_rate(data):
+    config = settings(
+        "x.beton",
+        "run",
+        lr=1.0,
+        lr_schedule="cosine_step",
+        momentum_schedule="cosine",
+        key_momentum=0.5,
+    )
+    # at half of the cosine, and at a quarter
+    (more,) = goes_on(config.replace(epochs=2), config.replace(epochs=4), data)
+    assert "--epochs is 4, it was 2" in more and "is 0.854 from here on, not 0.5" in more
+    assert "the momentum of the key encoder 0.573223, not 0.75" in more
+    (fewer,) = goes_on(config.replace(epochs=4), config.replace(epochs=2), data)
+    assert "is 0.5 from here on, not 0.854" in fewer
+    (finished,) = goes_on(config.replace(epochs=1), config.replace(epochs=2), data)
+    assert "is 0.5 from here on, not 0;" in finished
+    (done,) = goes_on(config.replace(epochs=3), config.replace(epochs=1), data)
+    assert "nothing is left to do" in done
+    with pytest.raises(TrainingError, match="is from epoch 2, beyond --epochs 1"):
+        goes_on(config, config.replace(epochs=1), data, step=STEPS + 1)
+
+
+def test_another_rate_is_told_by_the_run_itself(beton, tmp_path, capsys):
+    pretrain(settings(beton, tmp_path / "run", epochs=1))
+    capsys.readouterr()
+    pretrain(settings(beton, tmp_path / "run", epochs=2, compile=False), stop_after=1)
+    said = capsys.readouterr().out
+    told = float(said.split("and is ")[1].split(" from here on")[0])
+    assert "--epochs is 2, it was 1" in said and rows(tmp_path / "run")[-1]["lr"] == pytest.approx(
+        told, rel=1e-2
+    )
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [("shuffle", "split"), ("split", "shuffle"), ("sync", "none"), ("none", "sync")]
+)
+def test_normalisation_of_several_processes_goes_on_in_one_and_back(data, was, now):
+    config = settings("x.beton", "run")
+    before, after = (config.replace(bn=bn) for bn in (was, now))
+    (said,) = goes_on(before, after, data)
+    assert f"--bn is {now} from here on, it was {was}" in said
+
+
+def test_the_advice_of_a_run_that_lost_its_processes_works(beton, tmp_path, capsys):
+    """A run with --bn shuffle, one process left: it is told to take split, and split goes on."""
+    config = settings(beton, tmp_path / "run", epochs=2)
+    assert not pretrain(config, stop_after=STEPS).finished
+    path, state = checkpoint.load_newest(tmp_path / "run")
+    torch.save(
+        {
+            **state,
+            "config": {**state["config"], "bn": "shuffle", "bn_splits": None},
+            "world_size": 2,
+        },
+        path,
+    )
+    with pytest.raises(TrainingError, match="take --bn split"):
+        pretrain(config.replace(bn="shuffle"))
+    assert pretrain(config).finished
+    assert "--bn is split from here on, it was shuffle" in capsys.readouterr().out
+
+
+def write(path, images, **options):
+    with BetonWriter(path, **options) as writer:
+        for label, (data, height, width) in enumerate(images):
+            writer.add(data, height, width, label=label % 2)
+
+
+@pytest.fixture(scope="module")
+def photos():
+    rng = np.random.default_rng(5)
+    return [(jpeg(photo(rng, 48, 48)), 48, 48) for _ in range(12)]
+
+
+def test_the_same_images_are_the_same_data_however_they_are_stored(photos, tmp_path):
+    config = settings("x.beton", "run")
+    write(tmp_path / "one.beton", photos, classes=["a", "b"])
+    write(tmp_path / "again.beton", photos, classes=["c", "d"])
+    write(tmp_path / "part-0.beton", photos[:5])
+    write(tmp_path / "part-1.beton", photos[5:])
+    shutil.copy(tmp_path / "one.beton", tmp_path / "moved.beton")
+    for spec in ("again.beton", "moved.beton", "part-*.beton"):
+        with open_data(tmp_path / "one.beton") as one, open_data(str(tmp_path / spec)) as other:
+            assert (
+                goes_on(config, config, other, fingerprint=data_fingerprint(one, config)) == []
+            ), spec
+
+
+def test_other_images_of_the_same_number_and_size_are_refused(photos, tmp_path):
+    config = settings("x.beton", "run")
+    write(tmp_path / "one.beton", photos)
+    write(tmp_path / "order.beton", photos[::-1])
+    with open_data(tmp_path / "one.beton") as one:
+        kept = data_fingerprint(one, config)
+    said = pytest.raises(
+        TrainingError, match=r"trained on other images than those of x\.beton, which are as many"
+    )
+    with open_data(tmp_path / "order.beton") as other, said:
+        goes_on(config, config, other, fingerprint=kept)
+
+
+def test_files_without_checksums_are_told_apart_by_their_records():
+    def file(fingerprint):
+        sizes = np.full((3, 2), 32)
+        columns = {"sizes_of": lambda _: sizes, "checksums_of": lambda _: None}
+        return SimpleNamespace(image_fields=["image"], fingerprint=fingerprint, **columns)
+
+    config = settings("x.beton", "run")
+    prints = [data_fingerprint(file(text), config) for text in ("a", "b")]
+    assert (
+        prints[0]["sizes"] == prints[1]["sizes"]
+        and prints[0]["records"] != prints[1]["records"]
+        and not prints[0]["checksums"]
+    )
+
+
+def test_a_checkpoint_from_before_fingerprints_goes_on_and_says_so(data):
+    config = settings("x.beton", "run")
+    state = {
+        "step": STEPS,
+        "config": plain(config),
+        "samples": 40,
+        "world_size": 1,
+        "method": {},
+        "optimizer": {},
+    }
+    (said,) = refuse_another_run("step.pt", state, config, data, 1, STEPS)
+    assert "step.pt keeps no fingerprint" in said and "x.beton is the file" in said
