@@ -1,6 +1,7 @@
 """The folder tree is the architecture: imports point down only, and the drop-in loss needs torch
 alone."""
 
+import ast
 import subprocess
 import sys
 
@@ -82,19 +83,96 @@ def test_the_drop_in_loss_and_the_reader_need_torch_and_numpy_alone(package):
     assert loaded(package) == loaded("torch")
 
 
-def test_one_test_file_per_module():
-    """Each module has a tests/test_<name>.py, or is named in full in the test file that serves
-    it."""
-    texts = {
-        path.name: path.read_text(encoding="utf-8")
-        for path in (ROOT / "tests").rglob("test_*.py")
-        if path.name != "test_layout.py"
-    }
-    for module, path in MODULES.items():
-        if path.name in ("__init__.py", "__main__.py", "version.py"):
-            continue
-        # an implementation is tested with its contract
-        name = module.rsplit(".", 1)[1].removesuffix("_triton").removesuffix("_torch")
-        assert f"test_{name}.py" in texts or any(module in text for text in texts.values()), (
-            f"nothing tests {module}"
-        )
+TESTS = ROOT / "tests"
+IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu")
+SERVED_BY = {
+    # values that nothing happens to, and exceptions
+    "fastneg.errors": "recipes/test_failures.py",
+    "fastneg.data.errors": "evaluation/sets/test_files.py",
+    "fastneg.data.load.batch": "data/load/test_loaders.py",
+    "fastneg.methods.output": "methods/test_moco.py",
+    "fastneg.data.encode.subsets": "evaluation/test_categories.py",
+    # the configs, which are alike
+    "fastneg.config.data": "config/test_commands.py",
+    "fastneg.config.evaluation": "config/test_commands.py",
+    "fastneg.config.normalisation": "config/test_commands.py",
+    "fastneg.config.pretrain": "config/test_commands.py",
+    "fastneg.config.tools": "config/test_commands.py",
+    # one kind of input or fault that several modules meet
+    "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",
+    "fastneg.data.beton.overlap": "data/beton/test_shared_images.py",
+    "fastneg.data.beton.sidecar": "data/beton/test_writer.py",
+    "fastneg.data.encode.archives": "data/encode/test_odd_shards.py",
+    "fastneg.data.encode.folders": "data/encode/test_unreadable_folders.py",
+    "fastneg.data.encode.label_texts": "data/encode/test_odd_lists.py",
+    "fastneg.data.encode.listing": "data/encode/test_odd_lists.py",
+    "fastneg.data.encode.preflight": "data/encode/test_unreadable_folders.py",
+    "fastneg.data.encode.shared_memory": "data/encode/test_pool.py",
+    "fastneg.data.file_names": "data/encode/test_sources.py",
+    "fastneg.evaluation.corruptions.draws": "evaluation/corruptions/test_published_corruptions.py",
+    "fastneg.evaluation.corruptions.registry": "evaluation/corruptions/test_corruptions.py",
+    "fastneg.kernels.unit_length": "kernels/test_info_nce_checks.py",
+    # what a page shows of a run folder
+    "fastneg.report.plots.classes": "report/plots/test_features.py",
+    "fastneg.report.sections.alpha": "report/test_entries.py",
+    "fastneg.report.sections.classes": "report/test_remarks.py",
+    "fastneg.report.sections.settings": "report/test_page.py",
+    "fastneg.runs.folder": "report/test_entries.py",
+    "fastneg.runs.load": "training/test_trainer.py",
+    "fastneg.runs.pictures": "report/test_page.py",
+    "fastneg.runs.predictions": "report/sections/test_agreement.py",
+    "fastneg.runs.results": "report/test_remarks.py",
+    # commands that are a few lines around a module, and contenders of a benchmark
+    "fastneg.recipes.encode": "data/encode/test_encode.py",
+    "fastneg.recipes.evaluate": "data/beton/test_shared_images.py",
+    "fastneg.recipes.finetune": "recipes/test_labelled.py",
+    "fastneg.recipes.knn": "test_knn.py",
+    "fastneg.recipes.linear": "evaluation/test_linear.py",
+    "fastneg.recipes.pretrain": "recipes/test_cli.py",
+    "fastneg.recipes.report": "report/test_page.py",
+    "fastneg.recipes.bench.loader_contenders": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.plain_moco": "recipes/bench/test_step.py",
+    "fastneg.recipes.bench.scaling_model": "recipes/bench/test_scaling.py",
+}
+"""Modules without a test file of their name, and the file that imports and tests each."""
+
+
+def contract(name):
+    """The module name under which an implementation is tested."""
+    for ending in IMPLEMENTATIONS:
+        name = name.removesuffix(ending)
+    return name
+
+
+def imported_by(path):
+    """Names of the modules that a test file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        name
+        for name, path in MODULES.items()
+        if path.name not in ("__init__.py", "__main__.py", "version.py")
+    ],
+)
+def test_each_module_has_its_test_file(module):
+    """tests/<its folder>/test_<its name>.py, or the file that SERVED_BY names, which imports it."""
+    *folder, name = module.split(".")[1:]
+    own = TESTS.joinpath(*folder, f"test_{contract(name)}.py")
+    if module not in SERVED_BY:
+        assert own.is_file(), f"{module} has no {own.relative_to(ROOT)}"
+        return
+    assert not own.is_file(), f"{own.relative_to(ROOT)} exists: {module} needs no line in SERVED_BY"
+    served = TESTS / SERVED_BY[module]
+    assert module in set(imported_by(served)), f"{SERVED_BY[module]} does not import {module}"
+
+
+def test_the_table_names_modules_that_exist():
+    assert set(SERVED_BY) <= set(MODULES)

@@ -9,6 +9,8 @@ from fastneg.recipes.linear import run_linear
 from helpers.encoder_runs import make_run
 from helpers.tinted import make_beton
 
+CATEGORIES = {"airplane": ["a", "b"], "bear": ["c"], "bicycle": ["d"], "bird": ["zebra"]}
+
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
@@ -37,3 +39,9 @@ def lines(probed):
     path = probed / "evaluation.jsonl"
     before = len(path.read_text().splitlines())
     return lambda: [json.loads(line) for line in path.read_text().splitlines()[before:]]
+
+
+@pytest.fixture
+def categories(tmp_path):
+    (tmp_path / "categories.json").write_text(json.dumps(CATEGORIES))
+    return str(tmp_path / "categories.json")

@@ -19,7 +19,7 @@ from fastneg.recipes.cli import build_config
 from fastneg.recipes.presets import PRESETS, tiny_cpu, tiny_cpu_moco
 from fastneg.recipes.report import run_report
 from fastneg.report import intervals
-from fastneg.report.blocks import Cell, with_best
+from fastneg.report.blocks import with_best
 from fastneg.report.entries import mean_cell
 from fastneg.report.page import write_report
 from fastneg.report.sections.settings import reproduce
@@ -109,19 +109,6 @@ def test_several_runs_side_by_side(tmp_path):
     differing = text[text.index("The runs differ") : text.index("<summary>All settings")]
     assert sorted(re.findall(r'<th scope="row">(\w+)</th>', differing)) == ["lr", "negatives"]
     assert page.text.count("fastneg pretrain --preset") == 2
-
-
-def test_the_best_is_marked_where_its_interval_lies_clear():
-    def best(*cells, **options):
-        return [cell.best for cell in with_best([Cell(*cell) for cell in cells], **options)]
-
-    clear, near = (50.0, None, (48.0, 52.0)), (46.0, None, (44.0, 47.9))
-    assert best(clear, near, (None,)) == [True, False, False]
-    assert best(clear, (46.0, None, (44.0, 48.1))) == [False, False], "the intervals overlap"
-    assert best(clear, (46.0,)) == [False, False], "nothing is known of the other's spread"
-    assert best(clear, near, highest=False) == [False, True]
-    assert best(clear, (None,)) == [False, False] and best(clear) == [False]
-    assert best(clear, clear) == [False, False]
 
 
 def test_groups_of_seeds_are_compared_by_students_intervals():

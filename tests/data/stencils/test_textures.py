@@ -1,4 +1,4 @@
-"""Textures of the built-in set: told apart by their spectra; one set alone draws the unseen ones."""
+"""Textures of the built-in set: told apart by their spectra; one set draws unseen ones."""
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier

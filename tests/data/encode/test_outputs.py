@@ -1,0 +1,35 @@
+"""What a command writes is none of what it reads."""
+
+import pytest
+
+from fastneg.config import EncodeConfig, TexturesConfig
+from fastneg.data.encode.outputs import encode_output, named, named_data, textures_output
+from fastneg.files import OutputError
+from helpers.odd_trees import tree
+
+
+def test_paths_that_texts_name(tmp_path):
+    tree(tmp_path, "a.beton", "b.beton")
+    assert named(None, "x,y", tmp_path / "*.beton") == [
+        "x",
+        "y",
+        str(tmp_path / "a.beton"),
+        str(tmp_path / "b.beton"),
+    ]
+    assert named_data("x.beton") == ["x.beton", "x.beton.json"]
+
+
+def test_an_output_of_encode(tmp_path):
+    src = tree(tmp_path / "src", "cat/0.jpg")
+    out = tmp_path / "x.beton"
+    assert encode_output(EncodeConfig(str(src), str(out))) == out
+    with pytest.raises(OutputError, match="OUT"):
+        encode_output(EncodeConfig(str(src), str(src)))
+
+
+@pytest.mark.parametrize("place", ["src", "src/cat/out", "."])
+def test_textures_stand_beside_their_images(tmp_path, place):
+    tree(tmp_path / "src", "cat/0.jpg")
+    with pytest.raises(OutputError):
+        textures_output(TexturesConfig(str(tmp_path / "src"), str(tmp_path / place)))
+    textures_output(TexturesConfig(str(tmp_path / "src"), str(tmp_path / "out")))
