@@ -24,7 +24,7 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("kind", GIVEN)
-def test_a_config_comes_back_from_its_fields(kind):
+def test_each_config_comes_back_from_its_fields(kind):
     config = kind(*GIVEN[kind])
     assert kind(**config.as_dict()) == config == config.replace()
 

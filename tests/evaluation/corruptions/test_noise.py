@@ -13,7 +13,6 @@ from fastneg.evaluation.corruptions import (
 from fastneg.evaluation.corruptions.draws import Draws
 from fastneg.evaluation.corruptions.noise import _poisson_tables
 
-HEIGHT, WIDTH = 60, 53
 GRAY = torch.full((4, 3, 128, 128), 0.5)
 
 

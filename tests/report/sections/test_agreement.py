@@ -8,19 +8,7 @@ from fastneg.report.entries import group_runs
 from fastneg.report.sections import agreement
 from fastneg.runs import predictions
 from fastneg.runs.folder import read_run
-from helpers.report_runs import add_new_kinds, add_predictions, add_rows, make_run, page_of
-
-
-@pytest.fixture
-def two(tmp_path, beton):
-    """Two runs with lines of every kind and predictions of the 40 photos."""
-    runs = [
-        make_run(tmp_path / name, tiny_cpu().replace(lr=lr))
-        for name, lr in (("one", 0.1), ("two", 0.2))
-    ]
-    for seed, name in enumerate(("one", "two")):
-        add_new_kinds(tmp_path / name, beton, seed)
-    return runs
+from helpers.report_runs import add_predictions, add_rows, make_run, page_of
 
 
 def test_reliability_by_hand():
