@@ -10,6 +10,14 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from fastneg.counts import counted
+from fastneg.errors import TrainingError
+
+
+def batch_norms(module):
+    """How many layers of batch normalisation a module has."""
+    return sum(isinstance(child, nn.modules.batchnorm._BatchNorm) for child in module.modules())
+
 
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation with its own statistics for each of S consecutive parts of the batch.
@@ -125,14 +133,51 @@ def sync_batch_norm(module, device):
     On CUDA they become torch's SyncBatchNorm, elsewhere the one above; names, weights and buffers
     stay.
     """
-    found = [
-        child
-        for child in module.modules()
-        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)
-    ]
+    found = _synchronisable(module)
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
     else:
         for child in found:
             child.__class__ = SyncBatchNorm
     return len(found)
+
+
+def _synchronisable(module):
+    """The layers that `sync_batch_norm` can take; subclasses have a behaviour of their own."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)
+    return [child for child in module.modules() if type(child) in kinds]
+
+
+def check_batch_norm(backbone, config):
+    """What is to be said of --bn and this backbone, as lines.
+
+    Args:
+        backbone: of the built method, which has split its layers where the config asks for that.
+        config: `PretrainConfig`.
+    Raises:
+        TrainingError: --bn or --key_pass would reach a part of the layers only.
+    """
+    layers = batch_norms(backbone)
+    if not layers and config.bn != "none":
+        return [
+            f"{config.backbone} has no batch normalisation: nothing can leak through it, and "
+            f"--bn {config.bn} does nothing."
+        ]
+    split = sum(isinstance(module, SplitBatchNorm2d) for module in backbone.modules())
+    splitting = {
+        "--bn split": config.bn == "split",
+        "--key_pass batched": config.key_pass == "batched",
+    }
+    for flag, asked in splitting.items():
+        if asked and split < layers:
+            raise TrainingError(
+                f"{flag} reaches {split} of the {counted(layers, 'layer')} of batch normalisation "
+                f"of {config.backbone}, the others are of a kind of their own: take --bn none and "
+                "--key_pass separate, or another backbone."
+            )
+    if config.bn == "sync" and (synced := len(_synchronisable(backbone))) < layers:
+        raise TrainingError(
+            f"--bn sync reaches {synced} of the {counted(layers, 'layer')} of batch normalisation "
+            f"of {config.backbone}: take --bn none."
+        )
+    return []
