@@ -34,6 +34,11 @@ FOLDERS = (
 )  # fmt: skip
 
 
+def is_run(folder):
+    """Whether a folder is one that a training or an import wrote."""
+    return (Path(folder) / CHECKPOINTS).is_dir()
+
+
 def checkpoint_path(run, step):
     """RUN/checkpoints/step-<step>.pt."""
     return Path(run) / CHECKPOINTS / f"step-{step:09d}.pt"

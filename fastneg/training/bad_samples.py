@@ -3,11 +3,8 @@ folder and the checkpoints."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from fastneg import distributed
-from fastneg.files import write_atomically
+from fastneg.runs.quarantine import write_quarantine
 
 
 class BadSamples:
@@ -67,8 +64,7 @@ class BadSamples:
                 {"index": i, "name": self._name(i), "reason": why}
                 for i, why in sorted(self._loader.quarantine.items())
             ]
-            text = json.dumps(bad, indent=2, ensure_ascii=False) + "\n"
-            write_atomically(Path(run) / "quarantine.json", lambda file: file.write(text.encode()))
+            write_quarantine(run, bad)
 
     def _name(self, index):
         names = self._loader.reader.names
