@@ -1,5 +1,5 @@
-"""The samples that a run could not use: told when they are met, counted in the log, kept in the run
-folder and the checkpoints."""
+"""The samples that a run could not use. They are told when they are met, counted in the log, and
+kept in the run folder and the checkpoints."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fastneg.runs.quarantine import write_quarantine
 class BadSamples:
     """Follows what a loader quarantines.
 
-    Each process meets its own bad samples; at a checkpoint they tell each other. The log counts
-    those of all at every line; it names those of the first process when they are met, those of the
-    others at the checkpoint.
+    Each process meets its own bad samples; at a checkpoint they tell each other. Every line of the
+    log counts those of all processes. The log names those of the first process when they are met,
+    and those of the others at the next checkpoint.
 
     Args:
         loader: `TrainLoader`.
@@ -43,7 +43,7 @@ class BadSamples:
                 )
 
     def count(self):
-        """How many are known in all processes; one that two processes met since the last checkpoint
+        """How many are known in all processes. One that two processes met since the last checkpoint
         counts twice until the next."""
         return self._shared + distributed.total(
             len(self._loader.quarantine) - self._shared, self._world
