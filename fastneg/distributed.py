@@ -289,7 +289,8 @@ class _Gather(torch.autograd.Function):
     """One all-gather, and one all-reduce in backward, on every backend.
 
     torch.distributed.nn.functional.all_gather gives the same gradients. On gloo, however, its
-    backward is a scatter from each process in turn: S collectives for our one.
+    backward is a scatter from each process in turn: S collectives for our one. Versions from 2.14
+    on call it deprecated, for a function that those before have not.
     """
 
     @staticmethod

@@ -13,7 +13,7 @@ from fastneg.counts import counted
 from fastneg.errors import CheckpointError
 from fastneg.files import write_atomically
 from fastneg.models.torch_files import UnreadableError, load_file, not_finite
-from fastneg.runs.paths import CHECKPOINTS, NONFINITE, checkpoint_path
+from fastneg.runs.paths import CHECKPOINT_NAMES, CHECKPOINTS, NONFINITE, checkpoint_path
 
 FORMAT = 1
 
@@ -64,7 +64,7 @@ def paths(run):
     # Unlike a glob, which finds nothing in a folder that it cannot read: the training would begin
     # anew.
     names = os.listdir(folder) if folder.is_dir() else ()
-    return sorted(folder / name for name in names if fnmatch.fnmatch(name, "step-*.pt"))
+    return sorted(folder / name for name in names if fnmatch.fnmatch(name, CHECKPOINT_NAMES))
 
 
 def load(path, device="cpu"):

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from fastneg.data.encode.outputs import named, named_data
 from fastneg.files import OutputError, is_below, output_file, output_folder
-from fastneg.runs.paths import CHECKPOINTS, CONFIG, FILES, FOLDERS, RESULTS, predictions_path
+from fastneg.runs.paths import (
+    CHECKPOINT_NAMES,
+    CHECKPOINTS,
+    CONFIG,
+    FILES,
+    FOLDERS,
+    RESULTS,
+    predictions_path,
+)
 
 DATA_FIELDS = ("data", "knn_train", "knn_val", "init")
 """Fields of a run's config that name files."""
@@ -29,7 +37,7 @@ def run_output(run, inputs=(), flag="--out"):
     run = output_folder(run, flag, inputs)
     evaluation_output(run, inputs, flag)
     config = run / CONFIG
-    ours = "negatives" in _object(config) or any((run / CHECKPOINTS).glob("step-*.pt"))
+    ours = "negatives" in _object(config) or any((run / CHECKPOINTS).glob(CHECKPOINT_NAMES))
     if config.exists() and not ours:
         raise OutputError(
             f"{flag} is {run}, whose config.json is of no run of fastneg and would be replaced: "

@@ -19,6 +19,7 @@ FILES = (CONFIG, ENVIRONMENT, METRICS, RESULTS, QUARANTINE, CLASSIFIER, WANDB_ID
 """Files of a run beside its folders."""
 
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_NAMES = "step-*.pt"
 FEATURES = "features"
 """Features of test sets, kept for the next evaluation."""
 GALLERY = "gallery"
