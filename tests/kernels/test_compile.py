@@ -1,7 +1,8 @@
 """Every configuration that the kernels ship compiles for sm_90 on any machine, without a spilled
 register.
 
-In a process of its own: this one may have decorated the kernels for Triton's interpreter.
+The tile sizes are those of fastneg.kernels.info_nce_tiles. In a process of its own: this one may
+have decorated the kernels for Triton's interpreter.
 """
 
 import json
