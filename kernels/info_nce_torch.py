@@ -23,12 +23,11 @@ def forward(
     query, positive, negatives, extra, temperature, extra_scale,
     exclude_diagonal, operand, with_grad,
 ):  # fmt: skip
-    """One pass, the outputs of `fastneg::info_nce`:
+    """The outputs of `fastneg::info_nce`, in one pass.
 
-    (loss, lse, rank, positive_logit, top, total, extra_weights, dq).
-
-    Of each row, `top` is the greatest logit of its negatives, `total` the sum of their exp(logit -
-    top), `extra_weights` (N, M) that of each extra one.
+    They are (loss, lse, rank, positive_logit, top, total, extra_weights, dq). Of each row, `top` is
+    the greatest logit of its negatives, `total` the sum of their exp(logit - top), and
+    `extra_weights` (N, M) the exp(logit - top) of each extra one.
 
     Args:
         query, positive: (N, D). negatives: (K, D), any strides. extra: (N, M, D) or None.
@@ -91,9 +90,9 @@ def _sweep(scaled, positive_logit, negatives, exclude_diagonal, operand, with_gr
 
 
 def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand):
-    """sum_i weight_i exp(l_ij - top_i) q_i, recomputed chunk by chunk as `forward` did:
+    """sum_i weight_i exp(l_ij - top_i) q_i: (K, D) in the dtype of `negatives`.
 
-    (K, D) in the dtype of `negatives`.
+    The logits are recomputed chunk by chunk, as `forward` did.
     """
     wide = torch.promote_types(operand, torch.float32)
     rounded = _rounded(query, operand, wide)

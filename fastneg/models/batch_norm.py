@@ -22,7 +22,7 @@ def batch_norms(module):
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation with its own statistics for each of S consecutive parts of the batch.
 
-    One device acts as S small ones: with the key batch permuted, a query and its key share no
+    One device acts as S small ones. With the key batch permuted, a query and its key share no
     statistics by which they could be matched. The running statistics move to the mean over the
     parts. Weights and buffers are those of BatchNorm2d.
     Source: the shuffled batch normalisation of He et al. 2020, arXiv:1911.05722, section 3.3, on
@@ -69,8 +69,8 @@ def split_batch_norm(module, splits):
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over the batches of all processes, equally large, on any device: what one
-    process with all of them does.
+    """Batch normalisation over the batches of all processes, which are equally large, on any
+    device: what one process with all of them does.
 
     torch's own SyncBatchNorm does the same on CUDA alone; `sync_batch_norm` takes it there.
     """

@@ -183,8 +183,10 @@ def _read_answers(run):
     """The predictions, by set."""
     found, problems = read_predictions(run.folder)
     run.problems += problems
-    named = {  # the name of a file has no slash
-        test_set.replace("/", "-"): test_set for kind, test_set in run.results if kind == "accuracy"
+    named = {
+        paths.predictions_path(run.folder, test_set).stem: test_set
+        for kind, test_set in run.results
+        if kind == "accuracy"
     }
     run.predictions = {named.get(stem, stem): predictions for stem, predictions in found.items()}
 

@@ -16,10 +16,8 @@ from fastneg.runs import checkpoint
 @dataclass(frozen=True)
 class LoadedRun:
     backbone: nn.Module
-    """The query encoder without its projector:
-
-    (N, 3, H, W) → (N, F); in eval mode, frozen, on the device.
-    """
+    """The query encoder without its projector: (N, 3, H, W) → (N, F). It is in eval mode, frozen,
+    on the device."""
     feature_dim: int
     """F."""
     config: PretrainConfig
