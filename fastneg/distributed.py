@@ -23,8 +23,8 @@ from fastneg.config import ConfigError
 from fastneg.counts import counted
 
 TIMEOUT = datetime.timedelta(minutes=10)
-"""A collective that waits longer ends the process: a rank that died never leaves the others
-hanging."""
+"""A collective that waits longer ends the process: the others do not wait for ever for a rank that
+died."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,9 @@ def start(device="auto"):
         _stop_with_parent()
     chosen = choose_device(device, local)
     if size > 1 and not dist.is_initialized():
-        # Its functions take the default group as a default argument at import.
-        # DistributedDataParallel imports it: were that to happen after the group is made, these
-        # functions would keep the group, and its threads, alive to the end of the process (see
-        # `stop`).
+        # Before the group is made: the functions of this module take the default group as a default
+        # argument, when it is imported. DistributedDataParallel imports it. After the group is made
+        # they would keep it, and its threads, alive to the end of the process (see `stop`).
         import torch.distributed.nn.functional  # noqa: F401
 
         store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
@@ -73,10 +72,10 @@ def start(device="auto"):
 def agree_on_token(store, rank, size):
     """A text that the processes of this start share, and those of no other one.
 
-    torchrun lends its store to the processes, and processes that it starts anew would find in it
-    the addresses of those that died (seen with torch 2.14: "Connection refused"). So each process
-    asks under a name that nobody had before, and the first one answers whoever asks until all have
-    the token. The count of restarts would not do: torchrun counts them for each machine.
+    torchrun lends its store to the processes. Processes that it starts anew would find in it the
+    addresses of those that died (seen with torch 2.14: "Connection refused"). So each process asks
+    under a name that nobody had before. The first process answers whoever asks, until all have the
+    token. The count of restarts would not do, for torchrun counts them for each machine.
     """
     own = secrets.token_hex(8)
     if rank:
@@ -153,12 +152,13 @@ def choose_device(device, local_rank=0):
 def stop():
     """Leave the process group, if there is one, when all processes have come to this point.
 
-    Its threads end when nothing holds the group any more. A gloo thread that outlives the
-    interpreter, with tensors of the last collective still to be released, aborts the process
-    ("terminate called without an active exception"). So the caller has let go of what holds the
-    group, `data_parallel` above all, and the cycles that it leaves are collected here. After an
-    error in one process the others may be within a collective: then the process just ends, without
-    calling this.
+    The group's threads end when nothing holds it any more. A gloo thread that outlives the
+    interpreter aborts the process, if tensors of the last collective are still to be released
+    ("terminate called without an active exception"). So the caller lets go of what holds the group
+    first, above all of what `data_parallel` gave. The cycles that it leaves are collected here.
+
+    After an error in one process the others may be within a collective: then the process just ends,
+    without calling this.
     """
     if dist.is_initialized():
         dist.barrier()
@@ -265,10 +265,11 @@ def gather_own_first(rows):
     """(n, D) of each process → (S n, D): this process's rows, then those of the ranks after it,
     around to the one before it.
 
-    Differentiable: a row's gradient is the sum of what all processes make of it. So where each
-    process takes the mean loss of its own rows and the parameters' gradients are averaged over
-    processes, as DistributedDataParallel does, they are those of one process with the whole batch.
     Every process must hold as many rows. In one process the rows are returned as they are.
+
+    Differentiable: a row's gradient is the sum of what all processes make of it. So the gradients
+    of the parameters are those of one process with the whole batch, where each process takes the
+    mean loss of its own rows and DistributedDataParallel averages over the processes.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
@@ -285,6 +286,13 @@ def all_rows(rows):
 
 
 class _Gather(torch.autograd.Function):
+    """One all-gather, and one all-reduce in backward, on every backend.
+
+    torch.distributed.nn.functional.all_gather gives the same gradients. On gloo, however, its
+    backward is a scatter from each process in turn: S collectives for our one. Versions from 2.14
+    on call it deprecated, for a function that those before have not.
+    """
+
     @staticmethod
     def forward(ctx, rows):
         out = all_rows(rows)

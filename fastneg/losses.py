@@ -23,9 +23,9 @@ class InfoNCELoss(torch.nn.Module):
     same numbers.
 
     Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired",
-    (N, M, D) private to each query with "paired", or None for the positives of the other rows.
-    Inputs are L2-normalised here, in float32 where they are of half precision, so that a row of
-    zeros or of very large numbers gives a finite loss too; dtypes and errors as in `info_nce`.
+    (N, M, D) of each query alone with "paired", or None for the positives of the other rows.
+    Inputs are L2-normalised here, in float32 where they are of half precision: a row of zeros or of
+    very large numbers gives a finite loss too. Dtypes and errors are as in `info_nce`.
 
     Args:
         temperature: T, a float above 0 or a 0-d tensor (a Parameter is learned).
@@ -99,7 +99,7 @@ def nt_xent(
         everyone: (first, second) of all processes, (N, D) each, this process's rows before the
             others'; None where there is one process.
         temperature: T, a float above 0.
-        extra_negatives: (n, M, D) private to each image: both its views are compared with them.
+        extra_negatives: (n, M, D) of each image alone: both its views are compared with them.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
     Returns:
         `NTXentOutput`.
@@ -109,11 +109,9 @@ def nt_xent(
     """
     all_first, all_second = (first, second) if everyone is None else everyone
     alone = _check_views(first, second, all_first, extra_negatives)
-    private = (
-        {}
-        if extra_negatives is None
-        else {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
-    )
+    extra = {}
+    if extra_negatives is not None:
+        extra = {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
     losses, ranks = [], []
     for query, positive, same, other in (
         (first, second, all_first, all_second),
@@ -127,8 +125,8 @@ def nt_xent(
             "return_stats": True,
             "exclude_diagonal": True,
         }
-        within = info_nce(query, positive, same, **common, **private)
-        if alone:  # its private negatives are all that it has
+        within = info_nce(query, positive, same, **common, **extra)
+        if alone:  # its extra negatives are all that it has
             losses.append(within.loss)
             ranks.append(within.rank)
             continue
@@ -142,8 +140,8 @@ def nt_xent(
 
 
 def _check_views(first, second, everyone, extra_negatives):
-    """ValueError for views that cannot be compared; whether there is one image alone, which then
-    has private negatives."""
+    """ValueError for views that cannot be compared. Returns whether there is one image alone, which
+    then has extra negatives."""
     for name, view in (("first", first), ("second", second)):
         if not isinstance(view, torch.Tensor) or view.ndim != 2:
             came = tuple(view.shape) if isinstance(view, torch.Tensor) else type(view).__name__

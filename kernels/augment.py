@@ -2,17 +2,15 @@
 torchvision's semantics.
 
 The contract, the drawing of parameters and the choice of backend; the implementations are
-augment_torch.py, augment_triton.py and, for the torch backend on a CPU where numba is installed,
-augment_cpu.py. Shapes: N images, H W pixels.
+augment_triton.py, augment_cpu.py (numba) and augment_torch.py. Shapes: N images, H W pixels.
 """
 
-import importlib.util
 import math
 from typing import NamedTuple
 
 import torch
 
-from .backend import resolve_backend
+from .backend import NUMBA_BACKENDS, resolve_backend
 
 # The four operations by their number in `AugmentParams.order`, which is also their column in
 # `AugmentParams.factors`.
@@ -50,20 +48,9 @@ class AugmentParams(NamedTuple):
 
 
 def draw_augment_params(
-    count,
-    *,
-    brightness=0.0,
-    contrast=0.0,
-    saturation=0.0,
-    hue=0.0,
-    jitter_p=1.0,
-    gray_p=0.0,
-    blur_p=0.0,
-    blur_sigma=(0.1, 2.0),
-    flip_p=0.5,
-    device="cpu",
-    generator=None,
-):
+    count, *, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, jitter_p=1.0,
+    gray_p=0.0, blur_p=0.0, blur_sigma=(0.1, 2.0), flip_p=0.5, device="cpu", generator=None,
+):  # fmt: skip
     """Draw the parameters of `count` images on the device, without waiting for it: torchvision's
     distributions.
 
@@ -82,35 +69,17 @@ def draw_augment_params(
     Source: torchvision.transforms ColorJitter, RandomApply, RandomGrayscale, GaussianBlur,
     RandomHorizontalFlip.
     """
-    for name, value, most in (
-        ("brightness", brightness, math.inf),
-        ("contrast", contrast, math.inf),
-        ("saturation", saturation, math.inf),
-    ):
-        _check_range(name, value, 0.0, most)
-    _check_range("hue", hue, 0.0, 0.5)
-    for name, value in (
-        ("jitter_p", jitter_p),
-        ("gray_p", gray_p),
-        ("blur_p", blur_p),
-        ("flip_p", flip_p),
-    ):
-        _check_range(name, value, 0.0, 1.0)
+    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    shares = {"jitter_p": jitter_p, "gray_p": gray_p, "blur_p": blur_p, "flip_p": flip_p}
+    _check_settings(strengths, hue, shares, blur_sigma)
     smallest, largest = blur_sigma
-    if not 0 < smallest <= largest <= LARGEST_SIGMA:
-        raise ValueError(
-            f"blur_sigma is {blur_sigma}: 0 < smallest ≤ largest ≤ {LARGEST_SIGMA} was expected."
-        )
     uniform = torch.rand((count, 13), device=device, generator=generator)
     jitter, gray, blur, flip = (
-        uniform[:, column] < p
-        for column, p in ((8, jitter_p), (9, gray_p), (10, blur_p), (11, flip_p))
+        uniform[:, column] < p for column, p in enumerate(shares.values(), 8)
     )
     # Column by column with numbers of Python: a tensor of bounds would be a copy from the host,
     # which waits.
-    bounds = [(max(0.0, 1 - x), 1 + x, 1.0) for x in (brightness, contrast, saturation)] + [
-        (-hue, hue, 0.0)
-    ]
+    bounds = [(max(0.0, 1 - x), 1 + x, 1.0) for x in strengths.values()] + [(-hue, hue, 0.0)]
     drawn = [
         torch.where(jitter, low + (high - low) * uniform[:, 4 + i], same)
         for i, (low, high, same) in enumerate(bounds)
@@ -149,7 +118,8 @@ def augment(
         mean, std: of each channel, for images in 0..1: the result is (x - mean) / std.
         dtype: of the result: float32, float16 or bfloat16.
         max_sigma: the largest sigma that `params` may hold, at most 5; 0 if there is no blur.
-        backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
+        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed, torch where not),
+            "triton", "numba" or "torch".
     Returns:
         (N, 3, H, W) channels_last in `dtype`, memory of its own.
     Raises:
@@ -174,11 +144,12 @@ def _augment(images, order, factors, gray, sigma, flip, mean, std, dtype, max_si
     params, out = AugmentParams(order, factors, gray, sigma, flip), _empty(images, dtype)
     if out.numel() == 0:
         return out
-    if resolve_backend(images, backend) == "triton":
-        # not at the top: importing fastneg must not import Triton
+    # Not at the top: importing fastneg must import neither Triton nor numba.
+    chosen = resolve_backend(images, backend, NUMBA_BACKENDS)
+    if chosen == "triton":
         from . import augment_triton as implementation
-    elif images.device.type == "cpu" and importlib.util.find_spec("numba") is not None:
-        from . import augment_cpu as implementation  # the same in a sixth of the time
+    elif chosen == "numba":
+        from . import augment_cpu as implementation  # as torch, in a sixth of the time
     else:
         from . import augment_torch as implementation
     if images.device.type == "cpu":
@@ -209,6 +180,20 @@ def taps(sigma):
 def _check_range(name, value, least, most):
     if not least <= value <= most or value == math.inf:
         raise ValueError(f"{name} is {value}: a number from {least} to {most} was expected.")
+
+
+def _check_settings(strengths, hue, shares, blur_sigma):
+    """ValueError unless the settings of `draw_augment_params` are in their ranges."""
+    for name, value in strengths.items():
+        _check_range(name, value, 0.0, math.inf)
+    _check_range("hue", hue, 0.0, 0.5)
+    for name, value in shares.items():
+        _check_range(name, value, 0.0, 1.0)
+    smallest, largest = blur_sigma
+    if not 0 < smallest <= largest <= LARGEST_SIGMA:
+        raise ValueError(
+            f"blur_sigma is {blur_sigma}: 0 < smallest ≤ largest ≤ {LARGEST_SIGMA} was expected."
+        )
 
 
 def _check(images, params, mean, std, dtype, max_sigma):

@@ -63,11 +63,27 @@ def _augment_one(
 ):
     """image (H, W, 3) → out (H, W, 3); `most` taps on each side of the blur; planes and spare (3,
     H, W) are room to work in."""
+    _take_apart(image, unit, planes)
+    _jitter(planes, order, factors)
+    if gray:
+        _towards(planes, True, np.float32(0), np.float32(0))
+    if sigma > 0:
+        _blur(planes, sigma, most, spare)
+    _normalise(planes, flip, scale, offset, out)
+
+
+@njit(cache=True, nogil=True, fastmath=REORDER)
+def _take_apart(image, unit, planes):
     height, width, _ = image.shape
     for y in range(height):
         for c in range(3):
             for x in range(width):
                 planes[c, y, x] = image[y, x, c] * unit
+
+
+@njit(cache=True, nogil=True, fastmath=REORDER)
+def _jitter(planes, order, factors):
+    """The operations in their order; factors that change nothing are left out."""
     for number in order:
         factor = factors[number]
         if number == 0 and factor != 1:
@@ -78,12 +94,14 @@ def _augment_one(
             _towards(planes, True, np.float32(0), factor)
         elif number == 3 and factor != 0:
             _turn_hue(planes, factor)
-    if gray:
-        _towards(planes, True, np.float32(0), np.float32(0))
-    if sigma > 0:
-        _blur(planes, sigma, most, spare)
+
+
+@njit(cache=True, nogil=True, fastmath=REORDER)
+def _normalise(planes, flip, scale, offset, out):
+    height, width, _ = out.shape
     for y in range(height):
         for c in range(3):
+            # Two loops, for a test within one would keep the compiler from vectorising it.
             if flip:
                 for x in range(width):
                     out[y, x, c] = planes[c, y, width - 1 - x] * scale[c] + offset[c]

@@ -12,7 +12,11 @@ import torch
 import triton
 import triton.language as tl
 
+from .augment import draw_augment_params
+from .augment import taps as taps_of
+from .launch import Recorder
 from .launch import launch as launch_now
+from .registry import Shipped
 
 TILE = 64
 PIXELS = 2048
@@ -129,20 +133,9 @@ def _load_pixels(at, in_c, mask, UNIT: tl.constexpr):
 
 @triton.jit
 def gray_sums_kernel(
-    images,
-    order,
-    factors,
-    sums,
-    height,
-    width,
-    blocks,
-    in_n,
-    in_c,
-    in_h,
-    in_w,
-    UNIT: tl.constexpr,
-    PIXELS: tl.constexpr,
-):
+    images, order, factors, sums, height, width, blocks, in_n, in_c, in_h, in_w,
+    UNIT: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
     program = tl.program_id(0)
     image = (program // blocks).to(tl.int64)
     if tl.load(factors + image * 4 + 1) != 1.0:
@@ -184,39 +177,28 @@ def _blurred(plane, band, totals):
 
 
 @triton.jit
+def _gaussian(deviation, TAPS: tl.constexpr, TILE: tl.constexpr):
+    """(TILE, TILE) float16 band matrix of the blur, and the (TILE,) sums of its rows.
+
+    The blur is divided by what the rounded weights sum to: rounding them must not make the image
+    darker or brighter.
+    """
+    place = tl.arange(0, TILE)
+    offset = (place[None, :] - place[:, None]).to(tl.float32)
+    weights = tl.exp(-0.5 * (offset / deviation) * (offset / deviation))
+    reach = tl.minimum(tl.ceil(3.0 * deviation), TAPS)
+    band = tl.where(tl.abs(offset) <= reach, weights, 0.0).to(tl.float16)
+    return band, tl.sum(band.to(tl.float32), 1)
+
+
+@triton.jit
 def augment_kernel(
-    images,
-    order,
-    factors,
-    gray,
-    sigma,
-    flip,
-    sums,
-    out,
-    height,
-    width,
-    blocks,
-    tiles_x,
-    tiles,
-    in_n,
-    in_c,
-    in_h,
-    in_w,
-    out_n,
-    out_c,
-    out_h,
-    out_w,
-    scale_red,
-    shift_red,
-    scale_green,
-    shift_green,
-    scale_blue,
-    shift_blue,
-    UNIT: tl.constexpr,
-    TAPS: tl.constexpr,
-    TILE: tl.constexpr,
-    BLOCKS_PAD: tl.constexpr,
-):
+    images, order, factors, gray, sigma, flip, sums, out,
+    height, width, blocks, tiles_x, tiles,
+    in_n, in_c, in_h, in_w, out_n, out_c, out_h, out_w,
+    scale_red, shift_red, scale_green, shift_green, scale_blue, shift_blue,
+    UNIT: tl.constexpr, TAPS: tl.constexpr, TILE: tl.constexpr, BLOCKS_PAD: tl.constexpr,
+):  # fmt: skip
     program = tl.program_id(0)
     image, tile = (program // tiles).to(tl.int64), program % tiles
     inside = tl.arange(0, TILE) - TAPS
@@ -245,21 +227,14 @@ def augment_kernel(
     if TAPS > 0:
         deviation = tl.load(sigma + image)
         if deviation > 0.0:
-            place = tl.arange(0, TILE)
-            offset = (place[None, :] - place[:, None]).to(tl.float32)
-            weights = tl.exp(-0.5 * (offset / deviation) * (offset / deviation))
-            band = tl.where(
-                tl.abs(offset) <= tl.minimum(tl.ceil(3.0 * deviation), TAPS), weights, 0.0
-            ).to(tl.float16)
-            # Divided by what the rounded weights sum to: rounding them must not make the image
-            # darker or brighter.
-            totals = tl.sum(band.to(tl.float32), 1)
+            band, totals = _gaussian(deviation, TAPS, TILE)
             red, green, blue = (
                 _blurred(red, band, totals),
                 _blurred(green, band, totals),
                 _blurred(blue, band, totals),
             )
 
+    # The tile reaches TAPS pixels beyond what it is to fill; its neighbours fill those.
     mine = (inside >= 0) & (inside < TILE - 2 * TAPS)
     mask = (mine & (y < height))[:, None] & (mine & (x < width))[None, :]
     shown = x
@@ -269,3 +244,25 @@ def augment_kernel(
     tl.store(at, red * scale_red + shift_red, mask=mask)
     tl.store(at + out_c, green * scale_green + shift_green, mask=mask)
     tl.store(at + 2 * out_c, blue * scale_blue + shift_blue, mask=mask)
+
+
+def shipped():
+    """uint8 photographs to every dtype, without a blur, with the usual and with the widest; float
+    ones to bfloat16."""
+    params = draw_augment_params(8, device="meta")
+    sources = [
+        *((torch.uint8, view) for view in (torch.float16, torch.bfloat16, torch.float32)),
+        *((source, torch.bfloat16) for source in (torch.bfloat16, torch.float32)),
+    ]
+    for source, view in sources:
+        images, out = (
+            torch.empty(
+                (8, 3, 224, 224), dtype=dtype, device="meta", memory_format=torch.channels_last
+            )
+            for dtype in (source, view)
+        )
+        for sigma in (0.0, 2.0, 5.0) if source == torch.uint8 else (2.0,):
+            recorder = Recorder()
+            augment(images, params, (0.5,) * 3, (0.2,) * 3, taps_of(sigma), out, launch=recorder)
+            config = f"{source} to {view} sigma<={sigma:g}".replace("torch.", "")
+            yield from (Shipped(config, launch) for launch in recorder.launches)

@@ -1,32 +1,51 @@
-"""Which implementation runs: the Triton kernels or plain torch.
+"""Which implementation runs: the Triton kernels, loops that numba compiles, or plain torch.
 
-"auto" takes Triton for tensors on CUDA and torch everywhere else. A backend that was asked for by
-name either runs or raises.
+"auto" takes Triton for tensors on CUDA. Elsewhere it takes numba where a kernel has such loops and
+numba is installed, and torch where not. A backend that was asked for by name either runs or raises.
 """
 
 import importlib.util
 import os
 
 BACKENDS = ("auto", "triton", "torch")
+"""Of a kernel without loops for numba."""
+NUMBA_BACKENDS = ("auto", "triton", "numba", "torch")
 
 
-def resolve_backend(tensor, requested="auto"):
-    """The backend that serves `tensor`: "triton" or "torch".
+def resolve_backend(tensor, requested="auto", backends=BACKENDS):
+    """The backend that serves `tensor`: "triton", "numba" or "torch".
 
     Args:
         tensor: any tensor of the call; its device decides "auto".
-        requested: "auto", "triton" or "torch".
+        requested: one of `backends`.
+        backends: what the kernel offers, "auto" among it.
     Raises:
         ValueError: `requested` is none of these.
-        RuntimeError: Triton is due but not installed, or was asked for on a device that it cannot
-            serve.
+        RuntimeError: Triton is due but not installed, or a backend was asked for on a device that
+            it cannot serve.
+        ModuleNotFoundError: numba is due but not installed.
     """
-    if requested not in BACKENDS:
+    if requested not in backends:
         raise ValueError(
-            f"backend is {requested!r}: one of {', '.join(map(repr, BACKENDS))} was expected."
+            f"backend is {requested!r}: one of {', '.join(map(repr, backends))} was expected."
         )
-    if requested == "torch" or (requested == "auto" and not tensor.is_cuda):
-        return "torch"
+    chosen = _automatic(tensor, backends) if requested == "auto" else requested
+    if chosen == "triton":
+        _require_triton(tensor, requested)
+    elif chosen == "numba":
+        _require_numba(tensor)
+    return chosen
+
+
+def _automatic(tensor, backends):
+    if tensor.is_cuda:
+        return "triton"
+    if "torch" not in backends:
+        return "numba"
+    return "numba" if "numba" in backends and has_numba() else "torch"
+
+
+def _require_triton(tensor, requested):
     if importlib.util.find_spec("triton") is None:
         raise RuntimeError(
             f"Triton is due for a tensor on {tensor.device} (backend={requested!r}) but is not "
@@ -38,7 +57,25 @@ def resolve_backend(tensor, requested="auto"):
             'pass backend="auto", or set TRITON_INTERPRET=1 before Triton is imported to run the '
             "kernels in its interpreter (slow, for tests)."
         )
-    return "triton"
+
+
+def _require_numba(tensor):
+    if tensor.device.type != "cpu":
+        raise RuntimeError(
+            f'backend="numba" serves tensors on the CPU only, but this one is on {tensor.device}: '
+            'pass backend="auto" or "triton".'
+        )
+    if not has_numba():
+        raise ModuleNotFoundError(
+            "numba is not installed: this call needs it on a CPU; install the extra, pip install "
+            "'fastneg[train]'.",
+            name="numba",
+        )
+
+
+def has_numba():
+    """Whether numba is installed; it is not imported."""
+    return importlib.util.find_spec("numba") is not None
 
 
 def interpreting():

@@ -1,9 +1,8 @@
-"""InfoNCE in one pass over the negatives: the contract, the checks, the gradients and the choice of
-backend.
+"""InfoNCE in one pass over the negatives: the contract, the operators and the choice of backend.
 
-Shapes: N batch, K shared negatives (the queue), M private negatives per query, D feature dimension.
-The derivation is in docs/kernels.md; the two implementations are info_nce_torch.py and
-info_nce_triton.py.
+Shapes: N batch, K shared negatives (the queue), M extra negatives per query, D feature dimension.
+The derivation is in docs/kernels.md. The two implementations are info_nce_torch.py and
+info_nce_triton.py; the gradients are in info_nce_grad.py, what is refused in info_nce_checks.py.
 """
 
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.autograd import forward_ad
 
-from . import info_nce_torch
+from . import info_nce_grad, info_nce_torch
 from .backend import resolve_backend
 from .info_nce_checks import (
     check_dim,
@@ -41,49 +40,32 @@ class InfoNCEOutput(NamedTuple):
 
 
 def info_nce(
-    query,
-    positive,
-    negatives=None,
-    *,
-    temperature=0.07,
-    extra_negatives=None,
-    extra_scale=1.0,
-    reduction="mean",
-    negatives_layout="kd",
-    return_stats=False,
-    precision=None,
-    backend="auto",
+    query, positive, negatives=None, *, temperature=0.07, extra_negatives=None, extra_scale=1.0,
+    reduction="mean", negatives_layout="kd", return_stats=False, precision=None, backend="auto",
     exclude_diagonal=False,
-):
-    """InfoNCE with shared and private negatives, in one pass and without an (N, K) logit matrix.
+):  # fmt: skip
+    """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
     loss_i = -log( exp(q·k/T) / (exp(q·k/T) + sum_j exp(q·n_j/T) + sum_m exp(extra_scale q·t_m/T)) )
 
-    Gradients reach every tensor input that asks for one. dloss/dquery is accumulated in the same
-    pass as the loss, so a backward to the query is one multiplication; shared negatives that
-    require a gradient cost a second pass that recomputes the logits. Vectors are taken as they are:
-    normalise them first. Composes with torch.compile(fullgraph=True). Double backward and forward
-    mode are refused.
+    Vectors are taken as they are: normalise them first. Gradients reach every tensor input that
+    asks for one. That of the query is made in the pass of the loss; that of shared negatives costs
+    a second one. Composes with torch.compile(fullgraph=True). Only first derivatives, backward.
 
     Args:
-        query: (N, D) float32, bfloat16, float16 or float64 (float64 is served by the torch
-            backend).
+        query: (N, D) float32, bfloat16, float16 or float64 (which the torch backend serves).
         positive: (N, D), the key of each query.
-        negatives: (K, D) shared by all queries, K ≥ 0, any strides; None: the positives of the
-            other rows.
-        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is not
-            checked: that would wait for it).
-        extra_negatives: (N, M, D), M ≥ 0, private to each query.
-        extra_scale: factor on the similarity to the extra negatives, inside the exponent (the alpha
-            of the method).
+        negatives: (K, D) shared by all queries, K ≥ 0, any strides; None: the others' positives.
+        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is
+            not checked: that would wait for it).
+        extra_negatives: (N, M, D), M ≥ 0, of each query alone.
+        extra_scale: factor on the similarity to these, inside the exponent (the method's alpha).
         reduction: "mean", "sum" or "none".
-        negatives_layout: "kd" for (K, D), "dk" for (D, K), the queue of the MoCo family; read in
-            place.
+        negatives_layout: "kd" for (K, D), "dk" for (D, K), the MoCo family's, read in place.
         return_stats: True returns InfoNCEOutput instead of the loss.
-        precision: how float32 products are taken: "ieee" (also None), "tf32" (Triton only), "bf16"
-            (inputs rounded to bfloat16). Inputs of unlike dtypes are promoted; where autocast is
-            on, float32 inputs are rounded to its dtype unless precision is given. Half-precision
-            inputs are multiplied as they are. Sums are float32 throughout.
+        precision: of float32 products: "ieee" (also None), "tf32" (Triton only), "bf16" (inputs
+            rounded to bfloat16). Unlike dtypes are promoted. Where autocast is on, float32 inputs
+            are rounded to its dtype unless precision is given. Sums are float32 throughout.
         backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
         exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin
             with the queries or their positives. Without `negatives` it is always so. One row alone
@@ -91,8 +73,7 @@ def info_nce(
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree, or one row is compared with itself
-            alone.
+        ValueError: shapes, dtypes, devices or options disagree; a row is compared with itself only.
         RuntimeError: the backend asked for cannot run here.
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.
@@ -106,26 +87,42 @@ def info_nce(
         negatives = negatives.t()
     check_tensors(query, positive, negatives, extra_negatives, extra_scale)
     check_negatives(query, negatives, extra_negatives, in_batch or exclude_diagonal)
-    learned = isinstance(temperature, torch.Tensor)
     check_temperature(temperature, query.device)
-    _refuse_tangents(query, positive, negatives, extra_negatives, temperature if learned else None)
-    operand = _operand(query, positive, negatives, extra_negatives, precision)
+    tensors = query, positive, negatives, extra_negatives
+    return _reduced(
+        _rows(*tensors, temperature, extra_scale, in_batch or exclude_diagonal, precision, backend),
+        reduction,
+        return_stats,
+    )
+
+
+def _rows(
+    query, positive, negatives, extra, temperature, extra_scale,
+    exclude_diagonal, precision, backend,
+):  # fmt: skip
+    """The operator's outputs for checked inputs."""
+    learned = isinstance(temperature, torch.Tensor)
+    _refuse_tangents(query, positive, negatives, extra, temperature if learned else None)
     wants_grad = torch.is_grad_enabled() and (
         query.requires_grad or (learned and temperature.requires_grad)
     )
-    rows, lse, rank, positive_logit, *_ = torch.ops.fastneg.info_nce(
+    return torch.ops.fastneg.info_nce(
         query,
         positive,
         negatives,
-        extra_negatives,
+        extra,
         temperature if learned else None,
         1.0 if learned else float(temperature),
         float(extra_scale),
-        in_batch or exclude_diagonal,
-        operand,
+        exclude_diagonal,
+        _operand(query, positive, negatives, extra, precision),
         wants_grad,
         backend,
     )
+
+
+def _reduced(outputs, reduction, return_stats):
+    rows, lse, rank, positive_logit, *_ = outputs
     loss = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](rows)
     if not return_stats:
         return loss
@@ -147,11 +144,11 @@ def _refuse_tangents(*inputs):
         )
 
 
-def _operand(query, positive, negatives, extras, precision):
+def _operand(query, positive, negatives, extra, precision):
     """What the products are taken in: "float64", "float32", "tf32", "bfloat16" or "float16"."""
     dtype = torch.promote_types(torch.promote_types(query.dtype, positive.dtype), negatives.dtype)
-    if extras is not None:
-        dtype = torch.promote_types(dtype, extras.dtype)
+    if extra is not None:
+        dtype = torch.promote_types(dtype, extra.dtype)
     if precision is not None:
         if dtype != torch.float32:
             raise ValueError(
@@ -173,24 +170,15 @@ def _operand(query, positive, negatives, extras, precision):
 @torch.library.custom_op(
     "fastneg::info_nce",
     mutates_args=(),
-    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extras, Tensor? "
+    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extra, Tensor? "
     "temperature, float temperature_value, float extra_scale, bool exclude_diagonal, str "
     "operand, bool with_grad, str backend) -> (Tensor loss, Tensor lse, Tensor rank, "
     "Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, Tensor dq)",
 )
 def _forward(
-    query,
-    positive,
-    negatives,
-    extras,
-    temperature,
-    temperature_value,
-    extra_scale,
-    exclude_diagonal,
-    operand,
-    with_grad,
-    backend,
-):
+    query, positive, negatives, extra, temperature, temperature_value, extra_scale,
+    exclude_diagonal, operand, with_grad, backend,
+):  # fmt: skip
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
     with torch.autocast(query.device.type, enabled=False):
@@ -198,7 +186,7 @@ def _forward(
             query,
             positive,
             negatives,
-            extras,
+            extra,
             temperature,
             extra_scale,
             exclude_diagonal,
@@ -209,22 +197,13 @@ def _forward(
 
 @_forward.register_fake
 def _(
-    query,
-    positive,
-    negatives,
-    extras,
-    temperature,
-    temperature_value,
-    extra_scale,
-    exclude_diagonal,
-    operand,
-    with_grad,
-    backend,
-):
+    query, positive, negatives, extra, temperature, temperature_value, extra_scale,
+    exclude_diagonal, operand, with_grad, backend,
+):  # fmt: skip
     rows, dim = query.shape
     wide = torch.float64 if operand == "float64" else torch.float32
     row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
-    extra_weights = query.new_empty(rows, 0 if extras is None else extras.shape[1], dtype=wide)
+    extra_weights = query.new_empty(rows, 0 if extra is None else extra.shape[1], dtype=wide)
     dq = query.new_empty(rows if with_grad else 0, dim, dtype=wide)
     return row(), row(), row(torch.int64), row(), row(), row(), extra_weights, dq
 
@@ -236,16 +215,9 @@ def _(
     "float temperature_value, bool exclude_diagonal, str operand, str backend) -> Tensor",
 )
 def _negatives_grad(
-    query,
-    negatives,
-    top,
-    weight,
-    temperature,
-    temperature_value,
-    exclude_diagonal,
-    operand,
-    backend,
-):
+    query, negatives, top, weight, temperature, temperature_value,
+    exclude_diagonal, operand, backend,
+):  # fmt: skip
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
     with torch.autocast(query.device.type, enabled=False):
@@ -256,16 +228,9 @@ def _negatives_grad(
 
 @_negatives_grad.register_fake
 def _(
-    query,
-    negatives,
-    top,
-    weight,
-    temperature,
-    temperature_value,
-    exclude_diagonal,
-    operand,
-    backend,
-):
+    query, negatives, top, weight, temperature, temperature_value,
+    exclude_diagonal, operand, backend,
+):  # fmt: skip
     return negatives.new_empty(negatives.shape)
 
 
@@ -290,69 +255,4 @@ def _implementation(query, operand, backend):
     return info_nce_torch, getattr(torch, operand)
 
 
-# --- gradients ------------------------------------------------------------------------------------
-# With p the softmax over all logits of a row and dloss/dl_pos = p_pos - 1 = expm1(-loss):
-#   dloss/dpositive = expm1(-loss) / T * q              dloss/dn_j = p_j / T * q
-#   dloss/dt_m      = p_m extra_scale / T * q
-#   dloss/dT        = -(q · dloss/dq) / T, since the loss depends on q / T alone
-# With `top` the greatest logit of the negatives and `total` the sum of their exp(l - top), p_j is
-# exp(l_j - top) times -expm1(-loss) / total. As exp(l_j - lse) it would lose the digits that lse
-# has not: a float32 near 1e5 is known to 4e-3.
-
-
-def _setup_context(ctx, inputs, output):
-    (
-        query,
-        _,
-        negatives,
-        _,
-        temperature,
-        value,
-        extra_scale,
-        exclude_diagonal,
-        operand,
-        _,
-        backend,
-    ) = inputs
-    loss, _, rank, _, top, total, extra_weights, dq = output
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(rank)
-    kept = negatives if ctx.needs_input_grad[2] else None
-    ctx.save_for_backward(query, kept, temperature, loss, top, total, extra_weights, dq)
-    ctx.settings = value, extra_scale, exclude_diagonal, operand, backend
-    ctx.dtypes = tuple(None if tensor is None else tensor.dtype for tensor in inputs[:5])
-
-
-def _backward(ctx, g_loss, *g_others):
-    if any(g is not None for g in g_others):
-        raise RuntimeError(
-            "info_nce was differentiated twice: only first derivatives of its loss are implemented."
-        )
-    if g_loss is None:
-        return (None,) * 11
-    query, negatives, temperature, loss, top, total, extra_weights, dq = ctx.saved_tensors
-    value, extra_scale, exclude_diagonal, operand, backend = ctx.settings
-    to_query, to_positive, to_negatives, to_extras, to_temperature = ctx.needs_input_grad[:5]
-    heat = value if temperature is None else temperature
-    wide = query.to(torch.float32 if operand == "tf32" else getattr(torch, operand)).to(loss.dtype)
-    weight = g_loss / heat
-    grads = [None] * 11
-    if to_query:
-        grads[0] = (dq * g_loss[:, None]).to(ctx.dtypes[0])
-    if to_positive:
-        grads[1] = ((torch.expm1(-loss) * weight)[:, None] * wide).to(ctx.dtypes[1])
-    # What exp(l - top) is multiplied by; 0 for a row without negatives, whose total is 0.
-    share = torch.where(total == 0, total, -torch.expm1(-loss) / total) * weight
-    if to_negatives:
-        grads[2] = torch.ops.fastneg.info_nce_negatives_grad(
-            query, negatives, top, share, temperature, value, exclude_diagonal, operand, backend
-        )
-    if to_extras:
-        share = extra_weights * (share * extra_scale)[:, None]
-        grads[3] = (share[:, :, None] * wide[:, None, :]).to(ctx.dtypes[3])
-    if to_temperature:
-        grads[4] = -((wide * dq).sum(1) * weight).sum().to(ctx.dtypes[4])
-    return tuple(grads)
-
-
-_forward.register_autograd(_backward, setup_context=_setup_context)
+_forward.register_autograd(info_nce_grad.backward, setup_context=info_nce_grad.setup_context)

@@ -1,6 +1,6 @@
 """What info_nce refuses before it computes anything, and says why.
 
-Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension.
+Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
 """
 
 import math
@@ -78,16 +78,16 @@ def check_dim(name, tensor, dim, shape):
         raise ValueError(f"{name} are {tuple(tensor.shape)}: {shape} was expected.")
 
 
-def check_tensors(query, positive, negatives, extras, extra_scale):
+def check_tensors(query, positive, negatives, extra, extra_scale):
     """ValueError unless shapes, dtypes and devices belong together."""
     named = {"query": query, "positive": positive, "negatives": negatives}
-    named |= {} if extras is None else {"extra_negatives": extras}
+    named |= {} if extra is None else {"extra_negatives": extra}
     for name, tensor in named.items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{name} is a {type(tensor).__name__}: a tensor was expected.")
-    _check_shapes(query, positive, negatives, extras)
+    _check_shapes(query, positive, negatives, extra)
     check_number("extra_scale", extra_scale)
-    if extras is None and extra_scale != 1.0:
+    if extra is None and extra_scale != 1.0:
         raise ValueError(
             f"extra_scale is {extra_scale} but there are no extra_negatives for it to scale."
         )
@@ -107,7 +107,7 @@ def check_tensors(query, positive, negatives, extras, extra_scale):
             )
 
 
-def _check_shapes(query, positive, negatives, extras):
+def _check_shapes(query, positive, negatives, extra):
     if query.dim() != 2 or query.shape[0] == 0 or query.shape[1] == 0:
         raise ValueError(
             f"query is {tuple(query.shape)}: (N, D) with at least one row and one column was "
@@ -119,16 +119,16 @@ def _check_shapes(query, positive, negatives, extras):
             "has one positive of its shape."
         )
     check_dim("negatives", negatives, 2, '(K, D), or (D, K) with negatives_layout="dk",')
-    if extras is not None:
-        check_dim("extra_negatives", extras, 3, "(N, M, D)")
-        if extras.shape[0] != query.shape[0]:
+    if extra is not None:
+        check_dim("extra_negatives", extra, 3, "(N, M, D)")
+        if extra.shape[0] != query.shape[0]:
             raise ValueError(
-                f"extra_negatives are {tuple(extras.shape)} but query has {query.shape[0]} rows: "
+                f"extra_negatives are {tuple(extra.shape)} but query has {query.shape[0]} rows: "
                 "each row needs its own."
             )
 
 
-def check_negatives(query, negatives, extras, itself_excluded):
+def check_negatives(query, negatives, extra, itself_excluded):
     """ValueError where each query is left with nothing to be compared with, though it should be.
 
     A loss without negatives is 0 whatever the features are: a batch of one that is its own
@@ -136,7 +136,7 @@ def check_negatives(query, negatives, extras, itself_excluded):
     for in so many words, and give that 0.
     """
     alone = itself_excluded and query.shape[0] == negatives.shape[0] == 1
-    if alone and (extras is None or extras.shape[1] == 0):
+    if alone and (extra is None or extra.shape[1] == 0):
         raise ValueError(
             "query has one row, and in-batch negatives are the other rows: there is none, and the "
             "loss would be 0 whatever the features. Give two rows or more, or negatives."

@@ -1,7 +1,7 @@
 """InfoNCE in plain torch: streams over the shared negatives in chunks, so that no (N, K) matrix is
 ever held.
 
-Shapes: N batch, K shared negatives, M private negatives per query, D feature dimension. The
+Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension. The
 mathematics is in docs/kernels.md.
 """
 
@@ -20,25 +20,17 @@ LOWEST = -1e30
 
 
 def forward(
-    query,
-    positive,
-    negatives,
-    extras,
-    temperature,
-    extra_scale,
-    exclude_diagonal,
-    operand,
-    with_grad,
-):
-    """One pass, the outputs of `fastneg::info_nce`:
+    query, positive, negatives, extra, temperature, extra_scale,
+    exclude_diagonal, operand, with_grad,
+):  # fmt: skip
+    """The outputs of `fastneg::info_nce`, in one pass.
 
-    (loss, lse, rank, positive_logit, top, total, extra_weights, dq).
-
-    Of each row, `top` is the greatest logit of its negatives, `total` the sum of their exp(logit -
-    top), `extra_weights` (N, M) that of each private one.
+    They are (loss, lse, rank, positive_logit, top, total, extra_weights, dq). Of each row, `top` is
+    the greatest logit of its negatives, `total` the sum of their exp(logit - top), and
+    `extra_weights` (N, M) the exp(logit - top) of each extra one.
 
     Args:
-        query, positive: (N, D). negatives: (K, D), any strides. extras: (N, M, D) or None.
+        query, positive: (N, D). negatives: (K, D), any strides. extra: (N, M, D) or None.
         temperature: float or 0-d tensor.
         operand: the dtype that every input is rounded to; products accumulate in float32 (float64
             for float64).
@@ -47,17 +39,43 @@ def forward(
     wide = torch.promote_types(operand, torch.float32)
     scaled = _rounded(query, operand, wide) / temperature
     key = _rounded(positive, operand, wide)
-    (rows, dim), count = query.shape, negatives.shape[0]
     positive_logit = (scaled * key).sum(1)
-    top = scaled.new_full((rows, 1), LOWEST)
-    total = scaled.new_zeros(rows, 1)
-    rank = torch.zeros(rows, dtype=torch.int64, device=query.device)
-    mean = scaled.new_zeros(rows, dim) if with_grad else None
+    top, total, rank, mean = _sweep(
+        scaled, positive_logit, negatives, exclude_diagonal, operand, with_grad
+    )
+    extra_weights = scaled.new_empty(len(query), 0)
+    # The extra negatives come last: their logits become weights by the final maximum, in place.
+    if extra is not None and extra.shape[1]:
+        own = _rounded(extra, operand, wide)
+        extra_weights = torch.einsum("nd,nmd->nm", scaled, own).mul_(extra_scale)
+        rank += (extra_weights > positive_logit[:, None]).sum(1)
+        top, total, mean = _accumulate(extra_weights, own, top, total, mean, extra_scale)
 
-    chunk = _chunk(rows, count, query)
+    # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T
+    # * (E_neg[key] - positive): nothing of the form p - 1 cancels when the loss is small.
+    top, sums = top.squeeze(1), total.squeeze(1)
+    margin = (top - positive_logit) + sums.log()
+    # An infinite logit is a NaN loss, and a NaN has the worst rank: comparisons with it are false.
+    loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit
+    rank = torch.where(loss.isnan(), _worst_rank(len(negatives), extra, exclude_diagonal), rank)
+    dq = scaled.new_empty(0, query.shape[1])
+    if with_grad:
+        mean = torch.where(total == 0, total, mean / total)
+        dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
+    return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
+
+
+def _sweep(scaled, positive_logit, negatives, exclude_diagonal, operand, with_grad):
+    """(top (N, 1), total (N, 1), rank (N,), weighted sum of keys (N, D) or None) over the shared
+    negatives, a chunk at a time."""
+    (rows, dim), count, device = scaled.shape, len(negatives), scaled.device
+    top, total = scaled.new_full((rows, 1), LOWEST), scaled.new_zeros(rows, 1)
+    rank = torch.zeros(rows, dtype=torch.int64, device=device)
+    mean = scaled.new_zeros(rows, dim) if with_grad else None
+    chunk = _chunk(rows, count, scaled)
     logits_buffer, compare_buffer = scaled.new_empty(rows, chunk), scaled.new_empty(rows, chunk)
     for start in range(0, count, chunk):
-        keys = _rounded(negatives[start : start + chunk], operand, wide)
+        keys = _rounded(negatives[start : start + chunk], operand, scaled.dtype)
         whole = keys.shape[0] == chunk
         logits = logits_buffer if whole else scaled.new_empty(rows, keys.shape[0])
         above = compare_buffer if whole else torch.empty_like(logits)
@@ -68,33 +86,13 @@ def forward(
         # many times slower on a CPU.
         rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
         top, total, mean = _accumulate(logits, keys, top, total, mean)
-
-    extra_weights = scaled.new_empty(rows, 0)
-    # the last ones: they become weights by the final maximum
-    if extras is not None and extras.shape[1]:
-        private = _rounded(extras, operand, wide)
-        extra_weights = torch.einsum("nd,nmd->nm", scaled, private).mul_(extra_scale)
-        rank += (extra_weights > positive_logit[:, None]).sum(1)
-        top, total, mean = _accumulate(extra_weights, private, top, total, mean, extra_scale)
-
-    # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T
-    # * (E_neg[key] - positive): nothing of the form p - 1 cancels when the loss is small.
-    top, sums = top.squeeze(1), total.squeeze(1)
-    margin = (top - positive_logit) + sums.log()
-    # an infinite logit is a NaN loss
-    loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit
-    rank = torch.where(loss.isnan(), _worst_rank(count, extras, exclude_diagonal), rank)
-    dq = scaled.new_empty(0, dim)
-    if with_grad:
-        mean = torch.where(total == 0, total, mean / total)
-        dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
-    return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
+    return top, total, rank, mean
 
 
 def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand):
-    """sum_i weight_i exp(l_ij - top_i) q_i, recomputed chunk by chunk as `forward` did:
+    """sum_i weight_i exp(l_ij - top_i) q_i: (K, D) in the dtype of `negatives`.
 
-    (K, D) in the dtype of `negatives`.
+    The logits are recomputed chunk by chunk, as `forward` did.
     """
     wide = torch.promote_types(operand, torch.float32)
     rounded = _rounded(query, operand, wide)
@@ -143,5 +141,5 @@ def _accumulate(logits, keys, top, total, mean, key_scale=1.0):
     return new_top, total, mean
 
 
-def _worst_rank(count, extras, exclude_diagonal):
-    return count - int(exclude_diagonal) + (0 if extras is None else extras.shape[1])
+def _worst_rank(count, extra, exclude_diagonal):
+    return count - int(exclude_diagonal) + (0 if extra is None else extra.shape[1])

@@ -1,18 +1,21 @@
 """InfoNCE on the GPU: one sweep over the shared negatives, split over programs and merged in a
 fixed order.
 
-Here are the tile sizes and the launches; the kernels are in info_nce_triton_kernels.py.
+Here are the launches; the kernels are in info_nce_triton_kernels.py, their tile sizes in
+info_nce_tiles.py.
 """
 
 from typing import NamedTuple
 
 import torch
 import triton
-import triton.language as tl
 
 from .backend import interpreting
-from .info_nce_triton_kernels import merge_kernel, negatives_grad_kernel, partial_kernel
+from .info_nce_tiles import HALF_TILES, LARGEST_DIM, OPERANDS, tiles_for
+from .info_nce_triton_kernels import merge_kernel, negatives_grad_kernel, sweep_kernel
+from .launch import Recorder
 from .launch import launch as launch_now
+from .registry import Budget, Shipped
 
 # Read when @triton.jit decorates, so it must be read once, here, and nowhere else.
 INTERPRETED = interpreting()
@@ -21,121 +24,58 @@ INTERPRETED = interpreting()
 # H200 that launches are recorded for.
 PROCESSORS = {"cpu": 4, "meta": 132}
 
-OPERANDS = {
-    "float32": tl.float32,
-    "tf32": tl.float32,
-    "bfloat16": tl.bfloat16,
-    "float16": tl.float16,
-}
 
+class Parts(NamedTuple):
+    """What the sweep leaves for the merge: S parts of each row, see `sweep_kernel`."""
 
-class Tiles(NamedTuple):
-    """Rows and keys of one tile, warps of a program, stages of its load pipeline."""
-
-    rows: int
-    keys: int
-    warps: int
-    stages: int
-
-
-# By padded feature dimension: the largest tiles that compile for sm_90 without a spilled register
-# in every variant of the kernels, for few rows and for many. tests/kernels/test_launch.py holds
-# them to it.
-HALF_TILES = {
-    32: (Tiles(64, 128, 4, 3), Tiles(128, 128, 8, 3)),
-    64: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
-    128: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
-    256: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
-    512: (Tiles(32, 32, 8, 3),) * 2,
-    1024: (Tiles(16, 16, 8, 2),) * 2,
-}
-TF32_TILES = {
-    32: (Tiles(64, 64, 8, 2),) * 2,
-    64: (Tiles(64, 64, 8, 2),) * 2,
-    128: (Tiles(64, 64, 8, 2),) * 2,
-    256: (Tiles(32, 32, 8, 2),) * 2,
-    512: (Tiles(32, 32, 8, 2),) * 2,
-    1024: (Tiles(16, 16, 16, 1),) * 2,
-}
-SINGLE_TILES = {
-    32: (Tiles(64, 64, 8, 2),) * 2,
-    64: (Tiles(32, 32, 8, 2),) * 2,
-    128: (Tiles(32, 32, 8, 2),) * 2,
-    256: (Tiles(32, 32, 8, 2),) * 2,
-    512: (Tiles(16, 32, 8, 2),) * 2,
-    1024: (Tiles(16, 16, 8, 2),) * 2,
-}
-LARGEST_DIM = 1024
-
-
-def tiles_for(rows, dim_padded, operand, *matrices):
-    """The tile sizes for a block of `rows` of `matrices` and a feature dimension padded to a power
-    of two."""
-    # What costs registers takes the tiles of a larger dimension: rows that are not aligned to 16
-    # elements are loaded one by one through 64-bit pointers, and float32 rows are rounded on their
-    # way to a half-precision product.
-    if not all(_aligned(matrix) for matrix in matrices):
-        dim_padded *= 4
-    if any(
-        matrix.element_size() > OPERANDS[operand].primitive_bitwidth // 8 for matrix in matrices
-    ):
-        dim_padded *= 2
-    dim_padded = min(dim_padded, LARGEST_DIM)
-    few, many = {"float32": SINGLE_TILES, "tf32": TF32_TILES}.get(operand, HALF_TILES)[dim_padded]
-    return few if rows <= few.rows else many
-
-
-def _aligned(matrix):
-    return min(matrix.stride()) == 1 and max(matrix.stride()) % 16 == 0
+    tops: torch.Tensor
+    totals: torch.Tensor
+    ranks: torch.Tensor
+    """(S, N) each."""
+    means: torch.Tensor
+    """(S, N, D); (S, 0, D) without a gradient."""
+    positive_dots: torch.Tensor
+    """(N,)."""
 
 
 def forward(
-    query,
-    positive,
-    negatives,
-    extras,
-    temperature,
-    extra_scale,
-    exclude_diagonal,
-    operand,
-    with_grad,
-    launch=launch_now,
-):
+    query, positive, negatives, extra, temperature, extra_scale, exclude_diagonal, operand,
+    with_grad, launch=launch_now,
+):  # fmt: skip
     """The outputs of `fastneg::info_nce` in two launches; arguments as in info_nce_torch.forward,
     `operand` by name."""
-    (rows, dim), count = query.shape, negatives.shape[0]
-    common = _common(dim, temperature, operand)
+    count = len(negatives)
+    common = {**_common(query.shape[1], temperature, operand), "WITH_GRAD": with_grad}
+    own = 0 if extra is None else extra.shape[1]
+    parts = _sweep(
+        query, positive, negatives, temperature, exclude_diagonal, operand, common, launch
+    )
+    extra = query[:, None] if extra is None else extra  # never read where M = 0
+    worst_rank = count - int(exclude_diagonal) + own
+    sizes = own, float(extra_scale), worst_rank
+    return _merge(query, positive, extra, temperature, parts, sizes, common, launch)
+
+
+def _sweep(query, positive, negatives, temperature, exclude_diagonal, operand, common, launch):
+    (rows, dim), count = query.shape, len(negatives)
     tiles = tiles_for(rows, common["DIM_PAD"], operand, query, negatives)
     row_blocks, key_tiles = triton.cdiv(rows, tiles.rows), triton.cdiv(count, tiles.keys)
+    # As many programs as there are processors, if the rows alone do not fill them.
     tiles_per_split = max(1, triton.cdiv(key_tiles, max(1, _processors(query) // row_blocks)))
     splits = max(1, triton.cdiv(key_tiles, tiles_per_split))
-
     empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
-    tops, totals, ranks = (
+    parts = Parts(
         empty(splits, rows),
         empty(splits, rows),
         empty(splits, rows, dtype=torch.int64),
+        empty(splits, rows if common["WITH_GRAD"] else 0, dim),
+        empty(rows),
     )
-    means = empty(splits, rows if with_grad else 0, dim)
-    positive_dot = empty(rows)
     launch(
-        partial_kernel,
+        sweep_kernel,
         (row_blocks, splits),
         (
-            *(
-                query,
-                positive,
-                negatives,
-                temperature,
-                tops,
-                totals,
-                ranks,
-                means,
-                positive_dot,
-                rows,
-                count,
-                tiles_per_split,
-            ),
+            *(query, positive, negatives, temperature, *parts, rows, count, tiles_per_split),
             *(*query.stride(), *positive.stride(), *negatives.stride()),
         ),
         {
@@ -144,40 +84,38 @@ def forward(
             "BLOCK_K": tiles.keys,
             "WHOLE_TILES": count % tiles.keys == 0,
             "EXCLUDE_DIAGONAL": exclude_diagonal,
-            "WITH_GRAD": with_grad,
-            "PRECISION": "tf32" if operand == "tf32" else "ieee",
-            "UPCAST": INTERPRETED,
+            **_product(operand),
         },
         num_warps=tiles.warps,
         num_stages=tiles.stages,
     )
+    return parts
 
-    private = 0 if extras is None else extras.shape[1]
-    loss, lse, positive_logit, rank = (
-        empty(rows),
-        empty(rows),
-        empty(rows),
-        empty(rows, dtype=torch.int64),
-    )
-    top, total = empty(rows), empty(rows)
-    extra_weights, dq = empty(rows, private), empty(rows if with_grad else 0, dim)
-    extras = query[:, None] if extras is None else extras  # never read where M = 0
-    block_m = max(1, min(triton.next_power_of_2(max(1, private)), 8192 // common["DIM_PAD"]))
+
+def _merge(query, positive, extra, temperature, parts, sizes, common, launch):
+    """sizes: (M, extra_scale, the rank of a row whose loss is NaN)."""
+    (rows, dim), splits, own = query.shape, len(parts.tops), sizes[0]
+    empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
+    loss, lse, positive_logit = empty(rows), empty(rows), empty(rows)
+    rank = empty(rows, dtype=torch.int64)
+    top, total, extra_weights = empty(rows), empty(rows), empty(rows, own)
+    dq = empty(rows if common["WITH_GRAD"] else 0, dim)
+    splits_pad, own_pad = (triton.next_power_of_2(max(1, number)) for number in (splits, own))
     launch(
         merge_kernel,
         (rows,),
         (
-            *(query, positive, extras, temperature, tops, totals, ranks, means, positive_dot),
+            *(query, positive, extra, temperature, *parts),
             *(loss, lse, positive_logit, rank, top, total, extra_weights, dq),
-            *(rows, splits, private, float(extra_scale), count - int(exclude_diagonal) + private),
-            *(*query.stride(), *positive.stride(), *extras.stride()),
+            *(rows, splits, *sizes),
+            *(*query.stride(), *positive.stride(), *extra.stride()),
         ),
         {
             **common,
-            "SPLITS_PAD": triton.next_power_of_2(splits),
-            "BLOCK_S": max(1, min(triton.next_power_of_2(splits), 4096 // common["DIM_PAD"])),
-            "BLOCK_M": block_m,
-            "WITH_GRAD": with_grad,
+            "SPLITS_PAD": splits_pad,
+            # Blocks of vectors that stay in registers.
+            "BLOCK_S": max(1, min(splits_pad, 4096 // common["DIM_PAD"])),
+            "BLOCK_M": max(1, min(own_pad, 8192 // common["DIM_PAD"])),
         },
         num_warps=4,
     )
@@ -201,21 +139,12 @@ def negatives_grad(
     # Weights of any magnitude (a gradient scaler's) become at most 1 in the half-precision product,
     # and return in float32 after it.
     unit = weight.abs().amax()
+    scaled = weight / unit.clamp_min(torch.finfo(weight.dtype).tiny)
     launch(
         negatives_grad_kernel,
         (triton.cdiv(count, tiles.rows),),
         (
-            *(
-                query,
-                negatives,
-                top,
-                weight / unit.clamp_min(torch.finfo(weight.dtype).tiny),
-                unit,
-                temperature,
-                grad,
-                rows,
-                count,
-            ),
+            *(query, negatives, top, scaled, unit, temperature, grad, rows, count),
             *(*query.stride(), *negatives.stride(), *grad.stride()),
         ),
         {
@@ -223,13 +152,16 @@ def negatives_grad(
             "BLOCK_K": tiles.rows,
             "BLOCK_N": tiles.keys,
             "EXCLUDE_DIAGONAL": exclude_diagonal,
-            "PRECISION": "tf32" if operand == "tf32" else "ieee",
-            "UPCAST": INTERPRETED,
+            **_product(operand),
         },
         num_warps=tiles.warps,
         num_stages=tiles.stages,
     )
     return grad
+
+
+def _product(operand):
+    return {"PRECISION": "tf32" if operand == "tf32" else "ieee", "UPCAST": INTERPRETED}
 
 
 def _common(dim, temperature, operand):
@@ -250,3 +182,52 @@ def _processors(tensor):
     if tensor.device.type in PROCESSORS:
         return PROCESSORS[tensor.device.type]
     return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+
+
+# --- what ships -----------------------------------------------------------------------------------
+
+
+def shipped():
+    """Every tile size that is chosen for some input, and the variants of the kernels at D 128."""
+    for operand in ("bfloat16", "tf32", "float32"):
+        for dim in HALF_TILES:
+            few, many = (tiles_for(rows, dim, operand) for rows in (1, 4096))
+            for rows, tiles in [(4096, many)] + ([(few.rows, few)] if few != many else []):
+                name = (
+                    f"{operand} D={dim} {tiles.rows}x{tiles.keys} warps={tiles.warps} "
+                    f"stages={tiles.stages}"
+                )
+                yield from _launches(name, operand, rows, 65536, dim)
+    for name, count, dim in (
+        ("ragged", 65000, 128),
+        ("in-batch", None, 128),
+        ("forward", 65536, 128),
+        ("unaligned", 65000, 125),
+        ("unaligned", 65000, 1023),
+    ):
+        config, with_grad = f"bfloat16 D={dim} {name}", name != "forward"
+        yield from _launches(config, "bfloat16", 4096, count, dim, with_grad=with_grad)
+    yield from _launches("float16 D=128", "float16", 4096, 65536, 128)
+    for dim in (128, 256, 512, 1024):
+        yield from _launches(f"bfloat16 D={dim} dk", "bfloat16", 4096, 65536, dim, layout="dk")
+    yield from _launches("bfloat16 D=128 M=64", "bfloat16", 4096, 65536, 128, own=64)
+
+
+def _launches(config, operand, rows, count, dim, with_grad=True, layout="kd", own=1):
+    """count: K, None for in-batch negatives; own: M."""
+    dtype = getattr(torch, operand.replace("tf32", "float32"))
+    empty = lambda *shape, dtype=dtype: torch.empty(shape, dtype=dtype, device="meta")
+    query, extra, alone = empty(rows, dim), empty(rows, own, dim), count is None
+    if alone:
+        keys = query
+    else:
+        keys = empty(count, dim) if layout == "kd" else empty(dim, count).t()
+    recorder = Recorder()
+    settings = 0.2, 2.0, alone, operand, with_grad  # temperature, extra_scale, …
+    forward(query, query, keys, extra, *settings, launch=recorder)
+    if with_grad:
+        row, some = empty(rows, dtype=torch.float32), keys[:rows]
+        negatives_grad(query, some, row, row, 0.2, alone, operand, launch=recorder)
+    for launch in recorder.launches:
+        products = launch[0] is not merge_kernel and config.startswith("bfloat16 D=128 ")
+        yield Shipped(config, launch, Budget(wgmma=products))

@@ -1,14 +1,16 @@
-"""Pictures tiled anew with patches of themselves: the contract, the torch reference and the choice
-of backend.
+"""Pictures tiled anew with patches of themselves: the contract, the checks and the choice of
+backend.
 
-Shapes: N batch, M copies per image, C channels, H W pixels, G entries per side of the offset grid.
+The implementations are patch_shuffle_triton.py, patch_shuffle_cpu.py (numba) and
+patch_shuffle_torch.py. Shapes: N batch, M copies per image, C channels, H W pixels, G entries per
+side of the offset grid.
 """
-
-import importlib.util
 
 import torch
 
-from .backend import resolve_backend
+from . import patch_shuffle_torch
+from .backend import NUMBA_BACKENDS, resolve_backend
+from .patch_shuffle_torch import pixels_shown
 
 
 def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
@@ -22,15 +24,16 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
 
     The caller's duty, because checking it would wait for the device: 1 ≤ p, G ≥ ceil(max(H, W) / p)
     for the smallest p, and every source pixel that is shown lies in the image (0 ≤ oy ≤ H - p and 0
-    ≤ ox ≤ W - p always does). On the CPU the torch backend checks this and raises; on CUDA
-    coordinates are clamped, so a wrong offset gives wrong pixels but never reads outside the image.
+    ≤ ox ≤ W - p always does). The backends for the CPU check this and raise; on CUDA coordinates
+    are clamped, so a wrong offset gives wrong pixels but never reads outside the image.
 
     Args:
         images: (N, C, H, W), any dtype, NCHW or channels_last.
         offsets: (N, M, G, G, 2) int32, or (N, G, G, 2): row and column of each source corner, in
             pixels.
         patch_sizes: (N, M) int32, or (N,): the side of the patches, in pixels.
-        backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
+        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed and the rows of
+            `images` and `out` have no gaps, torch where not), "triton", "numba" or "torch".
         out: the tensor to write, of the result's shape, dtype and device, any strides without
             overlap; not `images` itself.
     Returns:
@@ -48,17 +51,8 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
     copies = 1 if single else offsets.shape[1]
     shape = (rows, channels, height, width) if single else (rows, copies, channels, height, width)
     if out is None:
-        nhwc = (
-            images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-        )
-        memory_format = torch.channels_last if nhwc else torch.contiguous_format
-        flat = torch.empty(
-            (rows * copies, channels, height, width),
-            dtype=images.dtype,
-            device=images.device,
-            memory_format=memory_format,
-        )
-        out = flat if single else flat.unflatten(0, (rows, copies))
+        out = _empty_like(images, copies)
+        out = out[:, 0] if single else out
     else:
         _check_out(out, shape, images)
     if out.numel():
@@ -73,85 +67,51 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
     return out
 
 
+def _empty_like(images, copies):
+    """(N, M, C, H, W), each slab in the memory format of the images."""
+    nhwc = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    flat = torch.empty(
+        (len(images) * copies, *images.shape[1:]),
+        dtype=images.dtype,
+        device=images.device,
+        memory_format=torch.channels_last if nhwc else torch.contiguous_format,
+    )
+    return flat.unflatten(0, (len(images), copies))
+
+
 @torch.library.custom_op(
     "fastneg::patch_shuffle",
     mutates_args={"out"},
     schema="(Tensor images, Tensor offsets, Tensor patch_sizes, str backend, Tensor(a!) out) -> ()",
 )
 def _patch_shuffle(images, offsets, patch_sizes, backend, out):
-    if resolve_backend(images, backend) == "triton":
-        # not at the top: importing fastneg must not import Triton
+    chosen = resolve_backend(images, backend, NUMBA_BACKENDS)
+    if chosen == "triton":
+        # Not at the top: importing fastneg must not import Triton.
         from . import patch_shuffle_triton
 
         patch_shuffle_triton.patch_shuffle(images, offsets, patch_sizes, out)
-    elif images.is_cuda or not _by_runs(images, offsets, patch_sizes, out):
-        _reference(images, offsets, patch_sizes, out)
+        return
+    if images.device.type == "cpu":
+        for copy in range(offsets.shape[1]):
+            _check_values(offsets[:, copy], patch_sizes[:, copy, None].long(), *images.shape[2:])
+    if chosen == "numba":
+        from . import patch_shuffle_cpu  # numba takes time to import
+
+        if patch_shuffle_cpu.patch_shuffle(images, offsets, patch_sizes, out):
+            return
+        if backend == "numba":
+            raise ValueError(
+                f"images are {images.dtype} with strides {images.stride()}, out has strides "
+                f"{out.stride()}: the numba backend takes rows without gaps, of elements up to 8 "
+                'bytes, in one memory format; pass backend="auto" or "torch".'
+            )
+    patch_shuffle_torch.patch_shuffle(images, offsets, patch_sizes, out)
 
 
 @_patch_shuffle.register_fake
 def _(images, offsets, patch_sizes, backend, out):
     return None
-
-
-# Pixels gathered at a time on a CPU: their indices and colours stay in cache.
-CPU_BLOCK_PIXELS = 1 << 17
-
-
-def _by_runs(images, offsets, patch_sizes, out):
-    """The torch backend on a CPU, where numba is installed and rows have no gaps: a third of the
-    time. Returns whether it could."""
-    if importlib.util.find_spec("numba") is None:
-        return False
-    from . import patch_shuffle_cpu
-
-    source, shown = patch_shuffle_cpu.lines_of(images), patch_shuffle_cpu.lines_of(out)
-    if source is None or shown is None or source[1] != shown[1]:
-        return False
-    for copy in range(offsets.shape[1]):
-        _check_values(offsets[:, copy], patch_sizes[:, copy, None].long(), *images.shape[2:])
-    patch_shuffle_cpu.shuffle(*source, offsets, patch_sizes, shown[0])
-    return True
-
-
-def _reference(images, offsets, patch_sizes, out):
-    """The torch backend everywhere else: gathers whole pixels, a block of images at a time."""
-    rows, channels, height, width = images.shape
-    area = height * width
-    block = rows if images.is_cuda else max(1, CPU_BLOCK_PIXELS // area)
-    for start in range(0, rows, block):
-        some = slice(start, start + block)
-        source = images[some].permute(0, 2, 3, 1).reshape(-1, channels)
-        first = torch.arange(0, source.shape[0], area, device=images.device)[:, None]
-        for copy in range(offsets.shape[1]):
-            pixels = _source_pixels(
-                offsets[some, copy], patch_sizes[some, copy], height, width
-            ).add_(first)
-            picked = source.index_select(0, pixels.flatten())
-            out[some, copy].copy_(picked.view(-1, height, width, channels).permute(0, 3, 1, 2))
-
-
-def _source_pixels(offsets, patch_sizes, height, width):
-    """(N, H·W) int64: for each pixel of the result, y·W + x of the pixel that it shows."""
-    grid, device = offsets.shape[1], offsets.device
-    sides = patch_sizes.long()[:, None]
-    if device.type == "cpu":
-        _check_values(offsets, sides, height, width)
-    sides = sides.clamp_min(1)
-    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
-    tile_y, tile_x = (y // sides).clamp_max(grid - 1), (x // sides).clamp_max(grid - 1)
-    shown_y, shown_x = _shown(sides, grid, height), _shown(sides, grid, width)
-    top = offsets[..., 0].minimum(height - shown_y[:, :, None]).clamp_min(0).long()
-    left = offsets[..., 1].minimum(width - shown_x[:, None, :]).clamp_min(0).long()
-    corners = top * width + left
-    by_row = corners.gather(1, tile_y[:, :, None].expand(-1, -1, grid))
-    pixels = by_row.gather(2, tile_x[:, None, :].expand(-1, height, -1))
-    return pixels.add_((y % sides * width)[:, :, None]).add_((x % sides)[:, None, :]).flatten(1)
-
-
-def _shown(sides, grid, size):
-    """(N, G): how many pixels of each tile of a row or column lie in the image."""
-    start = torch.arange(grid, device=sides.device) * sides
-    return (size - start).minimum(sides).clamp_min(1)
 
 
 def _check_values(offsets, sides, height, width):
@@ -170,8 +130,8 @@ def _check_values(offsets, sides, height, width):
     # larger patches leave the end of the grid unused
     used = (start < height)[:, :, None] & (start < width)[:, None, :]
     shown_y, shown_x = (
-        _shown(sides, grid, height)[:, :, None],
-        _shown(sides, grid, width)[:, None, :],
+        pixels_shown(sides, grid, height)[:, :, None],
+        pixels_shown(sides, grid, width)[:, None, :],
     )
     for name, corner, shown, size in (
         ("row", offsets[..., 0], shown_y, height),

@@ -1,7 +1,7 @@
 """The patch shuffle on a CPU as copies of runs of pixels, which numba compiles, the images spread
 over torch's number of threads.
 
-The definition, and the path for all other strides, is in patch_shuffle.py.
+The definition is in patch_shuffle.py, the path for all other strides in patch_shuffle_torch.py.
 Shapes: N images, M copies of each, P planes of an image (1 in channels_last, C in NCHW), H rows, L
 elements of a row.
 """
@@ -14,6 +14,16 @@ from .cpu_threads import spread
 ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """What is copied, by the bytes of an element: one loop is compiled for each width, not for each
 dtype."""
+
+
+def patch_shuffle(images, offsets, patch_sizes, out):
+    """Fills out (N, M, C, H, W) from images (N, C, H, W), offsets (N, M, G, G, 2) and patch_sizes
+    (N, M), which have been checked; returns whether it could."""
+    source, shown = lines_of(images), lines_of(out)
+    if source is None or shown is None or source[1] != shown[1]:
+        return False
+    shuffle(*source, offsets, patch_sizes, shown[0])
+    return True
 
 
 def lines_of(images):

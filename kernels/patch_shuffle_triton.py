@@ -8,7 +8,9 @@ import torch
 import triton
 import triton.language as tl
 
+from .launch import Recorder
 from .launch import launch as launch_now
+from .registry import Shipped
 
 BLOCK = 1024
 NUM_WARPS = 4
@@ -23,6 +25,8 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
     # A copy needs no dtype: elements move as integers of their size.
     bits = ELEMENTS[images.element_size()]
     items, blocks = rows * copies, triton.cdiv(channels * height * width, BLOCK)
+    # Only the first dimension of a grid may be large. Blocks first is the better order: programs
+    # that run side by side then share an image.
     item_first = items > MAX_GRID_Y
     launch(
         patch_shuffle_kernel,
@@ -52,28 +56,11 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
 
 @triton.jit
 def patch_shuffle_kernel(
-    images,
-    offsets,
-    patch_sizes,
-    out,
-    copies,
-    grid_side,
-    in_n,
-    in_c,
-    in_h,
-    in_w,
-    out_n,
-    out_m,
-    out_c,
-    out_h,
-    out_w,
-    CHANNELS: tl.constexpr,
-    HEIGHT: tl.constexpr,
-    WIDTH: tl.constexpr,
-    NHWC: tl.constexpr,
-    ITEM_FIRST: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    images, offsets, patch_sizes, out, copies, grid_side,
+    in_n, in_c, in_h, in_w, out_n, out_m, out_c, out_h, out_w,
+    CHANNELS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
+    NHWC: tl.constexpr, ITEM_FIRST: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     # CHANNELS, HEIGHT and WIDTH are compile-time constants: division by them is a multiplication.
     # The elements are numbered in the order in which the output lies in memory, so that stores are
     # contiguous and loads are contiguous within a patch.
@@ -99,6 +86,7 @@ def patch_shuffle_kernel(
     corner = offsets + (item * grid_side * grid_side + tile) * 2
     source_y = tl.load(corner, mask=valid, other=0) + y - tile_y * side
     source_x = tl.load(corner + 1, mask=valid, other=0) + x - tile_x * side
+    # Offsets are not checked on a GPU: whatever they are, no pixel outside the image is read.
     source_y = tl.minimum(tl.maximum(source_y, 0), HEIGHT - 1)
     source_x = tl.minimum(tl.maximum(source_x, 0), WIDTH - 1)
     image, copy = item // copies, item % copies
@@ -118,3 +106,19 @@ def patch_shuffle_kernel(
         + x.to(tl.int64) * out_w
     )
     tl.store(target, tl.load(source, mask=valid), mask=valid)
+
+
+def shipped():
+    """Elements of one, two and four bytes, in both memory formats."""
+    empty = lambda *shape: torch.empty(shape, dtype=torch.int32, device="meta")
+    offsets, sides = empty(8, 1, 14, 14, 2), empty(8, 1)
+    for dtype in (torch.uint8, torch.bfloat16, torch.float32):
+        for layout, memory_format in (
+            ("nchw", torch.contiguous_format),
+            ("channels_last", torch.channels_last),
+        ):
+            images = empty(8, 3, 224, 224).to(dtype).contiguous(memory_format=memory_format)
+            recorder = Recorder()
+            patch_shuffle(images, offsets, sides, images[:, None], launch=recorder)
+            for launch in recorder.launches:
+                yield Shipped(f"{dtype} {layout}".removeprefix("torch."), launch)

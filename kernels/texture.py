@@ -9,6 +9,7 @@ import torch
 
 from .backend import resolve_backend
 
+BACKENDS = ("auto", "triton", "numba")
 MAX_CHANNELS = 4  # the channels of a pixel travel in one 32-bit word
 
 
@@ -42,8 +43,8 @@ def quilt(sources, corners, size, *, block=32, overlap=8, seam=True, backend="au
         block: side of the blocks in pixels, at most P.
         overlap: pixels that neighbouring blocks share, 1 … block // 2.
         seam: False lays each block over the old pixels whole, without a cut.
-        backend: "auto" (Triton on CUDA, compiled loops elsewhere), "triton", or "torch", here the
-            compiled loops of numba for CPU tensors.
+        backend: "auto" (Triton on CUDA, numba elsewhere), "triton" or "numba". Plain torch has no
+            quick way to quilt.
     Returns:
         (N, M, C, H, W) of the dtype of the sources; out.flatten(0, 1) is channels_last.
     Raises:
@@ -96,11 +97,11 @@ def _quilt(levels, corners, height, width, block, overlap, seam, backend):
     shown = torch.empty(canvas, dtype=torch.int32, device=levels.device)
     if shown.numel():
         corners = corners.contiguous()
-        if resolve_backend(levels, backend) == "triton":
-            # not at the top: importing fastneg must not import Triton, nor numba
+        # Not at the top: importing fastneg must import neither Triton nor numba.
+        if resolve_backend(levels, backend, BACKENDS) == "triton":
             from . import texture_triton as implementation
         else:
-            _check_cpu(levels, corners, block)
+            _check_corners(levels, corners, block)
             from . import texture_cpu as implementation
 
         implementation.quilt(levels, corners, shown, rows, columns, block, overlap, seam)
@@ -125,12 +126,7 @@ def _levels(pixels):
     return scaled.to(torch.uint8).view(pixels.shape)
 
 
-def _check_cpu(levels, corners, block):
-    if levels.is_cuda:
-        raise RuntimeError(
-            'backend="torch" serves quilt on the CPU only: pass backend="auto" or "triton" for '
-            "CUDA tensors."
-        )
+def _check_corners(levels, corners, block):
     patch, last = levels.shape[2], levels.shape[1] * levels.shape[2] ** 2 - 1
     low, high = int(corners.min()), int(corners.max())
     if low < 0 or high > last:

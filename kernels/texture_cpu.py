@@ -6,17 +6,9 @@ patch, B blocks, K candidates. The definition is in texture.py.
 """
 
 import numpy as np
+from numba import njit
 
 from .cpu_threads import spread
-
-try:
-    from numba import njit
-except ImportError as error:
-    raise ModuleNotFoundError(
-        "numba is not installed: quilting on a CPU needs it; install the extra, pip install "
-        "'fastneg[train]'.",
-        name="numba",
-    ) from error
 
 
 def quilt(levels, corners, shown, rows, columns, block, overlap, seam):
@@ -67,12 +59,21 @@ def _quilt_one(lines, channels, corners, shown, rows, columns, block, overlap, s
                     for across in range(overlap):
                         cost[along, across] = _difference(new, old, across, along, channels)
                 _cut(cost, forward, onward, top)
-            for y in range(block):
-                for x in range(left[y], block):
-                    if y >= top[x]:
-                        shown[i * step + y, j * step + x] = corner + y * patch + x
-                        for c in range(channels):
-                            old[y, x * channels + c] = new[y, x * channels + c]
+            place = shown[i * step : i * step + block, j * step : j * step + block]
+            _lay(new, old, channels, left, top, corner, patch, place)
+
+
+@njit(cache=True, nogil=True)
+def _lay(new, old, channels, left, top, corner, patch, place):
+    """Put the new pixels of a block that lie right of the one cut and below the other over the old
+    ones; `place` takes their positions."""
+    block = len(left)
+    for y in range(block):
+        for x in range(left[y], block):
+            if y >= top[x]:
+                place[y, x] = corner + y * patch + x
+                for c in range(channels):
+                    old[y, x * channels + c] = new[y, x * channels + c]
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,10 @@ import torch
 import triton
 import triton.language as tl
 
+from .launch import Recorder
 from .launch import launch as launch_now
+from .registry import Shipped
+from .texture import block_grid
 
 NUM_WARPS = 4
 FAR = tl.constexpr(1 << 29)  # above the cost of any path; twice it still fits 32 bits
@@ -49,24 +52,13 @@ def quilt(levels, corners, shown, rows, columns, block, overlap, seam, launch=la
 
 @triton.jit
 def quilt_kernel(
-    words,
-    corners,
-    shown,
-    copies,
-    CHANNELS: tl.constexpr,
-    PATCH: tl.constexpr,
-    PIXELS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    CANDIDATES: tl.constexpr,
-    SEAM: tl.constexpr,
-    BLOCK_PAD: tl.constexpr,
-    OVERLAP_PAD: tl.constexpr,
-    CANDIDATES_PAD: tl.constexpr,
+    words, corners, shown, copies,
+    CHANNELS: tl.constexpr, PATCH: tl.constexpr, PIXELS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+    CANDIDATES: tl.constexpr, SEAM: tl.constexpr,
+    BLOCK_PAD: tl.constexpr, OVERLAP_PAD: tl.constexpr, CANDIDATES_PAD: tl.constexpr,
     CHUNK: tl.constexpr,
-):
+):  # fmt: skip
     STEP: tl.constexpr = BLOCK - OVERLAP
     WIDTH: tl.constexpr = COLUMNS * STEP + OVERLAP
     HEIGHT: tl.constexpr = ROWS * STEP + OVERLAP
@@ -85,57 +77,18 @@ def quilt_kernel(
                 mask=candidate < CANDIDATES,
                 other=0,
             )
+            # Nothing checks them on a GPU: whatever they are, no pixel outside is read.
             tried = tl.minimum(tl.maximum(tried, 0), LAST)
-            sums = tl.zeros([CANDIDATES_PAD, CHUNK], tl.int32)
-            # The strip at the top; then the one at the left, without the corner that was counted
-            # before. Both are empty at the border.
-            for start in range(0, tl.where(i > 0, OVERLAP * BLOCK, 0), CHUNK):
-                p = start + tl.arange(0, CHUNK)
-                sums += _differences(
-                    words,
-                    place,
-                    tried,
-                    p // BLOCK,
-                    p % BLOCK,
-                    p < OVERLAP * BLOCK,
-                    CHANNELS,
-                    PATCH,
-                    WIDTH,
-                )
-            for start in range(
-                tl.where(i > 0, OVERLAP * OVERLAP, 0), tl.where(j > 0, BLOCK * OVERLAP, 0), CHUNK
-            ):
-                p = start + tl.arange(0, CHUNK)
-                sums += _differences(
-                    words,
-                    place,
-                    tried,
-                    p // OVERLAP,
-                    p % OVERLAP,
-                    p < BLOCK * OVERLAP,
-                    CHANNELS,
-                    PATCH,
-                    WIDTH,
-                )
-            total = tl.where(candidate < CANDIDATES, tl.sum(sums, 1), 2147483647)
-            first = tl.min(tl.where(total == tl.min(total, 0), candidate, CANDIDATES_PAD), 0)
-            corner = tl.sum(tl.where(candidate == first, tried, 0), 0)
+            corner = _best_candidate(
+                words, place, tried, i, j, CHANNELS, PATCH, WIDTH, BLOCK, OVERLAP,
+                CANDIDATES, CANDIDATES_PAD, CHUNK,
+            )  # fmt: skip
             new = (y < BLOCK)[:, None] & (x < BLOCK)[None, :]
             if SEAM:
                 left, top = _cuts(
-                    words,
-                    place,
-                    corner,
-                    i,
-                    j,
-                    CHANNELS,
-                    PATCH,
-                    WIDTH,
-                    BLOCK,
-                    OVERLAP,
-                    BLOCK_PAD,
-                    OVERLAP_PAD,
-                )
+                    words, place, corner, i, j, CHANNELS, PATCH, WIDTH, BLOCK, OVERLAP,
+                    BLOCK_PAD, OVERLAP_PAD,
+                )  # fmt: skip
                 new = new & (x[None, :] >= left[:, None]) & (y[:, None] >= top[None, :])
             tl.store(
                 place + y[:, None] * WIDTH + x[None, :],
@@ -147,17 +100,36 @@ def quilt_kernel(
 
 
 @triton.jit
+def _best_candidate(
+    words, place, tried, i, j,
+    CHANNELS: tl.constexpr, PATCH: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+    CANDIDATES: tl.constexpr, CANDIDATES_PAD: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """The corner of the first of the candidates that differ least from the old pixels."""
+    candidate = tl.arange(0, CANDIDATES_PAD)
+    sums = tl.zeros([CANDIDATES_PAD, CHUNK], tl.int32)
+    # The strip at the top; then the one at the left, without the corner that was counted before.
+    # Both are empty at the border.
+    for start in range(0, tl.where(i > 0, OVERLAP * BLOCK, 0), CHUNK):
+        p = start + tl.arange(0, CHUNK)
+        y, x, valid = p // BLOCK, p % BLOCK, p < OVERLAP * BLOCK
+        sums += _differences(words, place, tried, y, x, valid, CHANNELS, PATCH, WIDTH)
+    begin = tl.where(i > 0, OVERLAP * OVERLAP, 0)
+    for start in range(begin, tl.where(j > 0, BLOCK * OVERLAP, 0), CHUNK):
+        p = start + tl.arange(0, CHUNK)
+        y, x, valid = p // OVERLAP, p % OVERLAP, p < BLOCK * OVERLAP
+        sums += _differences(words, place, tried, y, x, valid, CHANNELS, PATCH, WIDTH)
+    total = tl.where(candidate < CANDIDATES, tl.sum(sums, 1), 2147483647)
+    first = tl.min(tl.where(total == tl.min(total, 0), candidate, CANDIDATES_PAD), 0)
+    return tl.sum(tl.where(candidate == first, tried, 0), 0)
+
+
+@triton.jit
 def _differences(
-    words,
-    place,
-    tried,
-    y,
-    x,
-    valid,
-    CHANNELS: tl.constexpr,
-    PATCH: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
+    words, place, tried, y, x, valid,
+    CHANNELS: tl.constexpr, PATCH: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """(K, pixels) squared difference of each candidate and what is shown, at the pixels (y, x) of
     the block; 0 where not valid."""
     old = tl.load(words + tl.load(place + y * WIDTH + x, mask=valid, other=0), mask=valid, other=0)
@@ -176,19 +148,11 @@ def _squared(one, other, CHANNELS: tl.constexpr):
 
 @triton.jit
 def _cuts(
-    words,
-    place,
-    corner,
-    i,
-    j,
-    CHANNELS: tl.constexpr,
-    PATCH: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    BLOCK_PAD: tl.constexpr,
-    OVERLAP_PAD: tl.constexpr,
-):
+    words, place, corner, i, j,
+    CHANNELS: tl.constexpr, PATCH: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_PAD: tl.constexpr, OVERLAP_PAD: tl.constexpr,
+):  # fmt: skip
     """The first new pixel of each row (BLOCK_PAD,) and of each column (BLOCK_PAD,); 0 where there
     is no old block.
 
@@ -200,7 +164,7 @@ def _cuts(
     across = tl.arange(0, OVERLAP_PAD)
     along_table = tl.arange(0, BLOCK_PAD)
     inside = across < OVERLAP
-    # blocks, for the interpreter of Triton 3.2 has no scalar truth values
+    # Blocks in place of scalars, for the interpreter of Triton 3.2 has no scalar truth values.
     column, row = sweep * 0 + j, sweep * 0 + i
     valid = inside[None, :] & (((sweep < 2) & (column > 0)) | ((sweep >= 2) & (row > 0)))[:, None]
     near = tl.abs(across[:, None] - across[None, :]) <= 1
@@ -229,3 +193,23 @@ def _cuts(
     left = tl.sum(tl.where((strip == 0)[:, None], cut, 0), 0)
     top = tl.sum(tl.where((strip == 1)[:, None], cut, 0), 0)
     return left, top
+
+
+def shipped():
+    """The defaults, then every other branch of the kernel."""
+    # Sides of the texture, of the source patches and of the blocks, overlap, candidates, seam.
+    for side, patch, block, overlap, candidates, seam in (
+        (224, 96, 32, 8, 128, True),
+        (224, 96, 32, 8, 128, False),
+        (32, 28, 12, 4, 32, True),
+        (224, 112, 64, 16, 256, True),
+    ):
+        rows, columns = block_grid((side, side), block, overlap)
+        empty = lambda *shape, dtype=torch.int32: torch.empty(shape, dtype=dtype, device="meta")
+        levels = empty(8, 2, patch, patch, 3, dtype=torch.uint8)
+        corners, shown = empty(8, 1, rows * columns, candidates), empty(8, 1, side, side)
+        recorder = Recorder()
+        quilt(levels, corners, shown, rows, columns, block, overlap, seam, launch=recorder)
+        config = f"P={patch} block={block} overlap={overlap} K={candidates}"
+        for launch in recorder.launches:
+            yield Shipped(config if seam else f"{config} no seam", launch)

@@ -23,8 +23,9 @@ from fastneg.evaluation.sets.view import WHOLE, is_published, view_of
 from fastneg.evaluation.shared import mark_shared
 from fastneg.evaluation.similarity import evaluate_similarity
 from fastneg.evaluation.untrained import verdict_of
-from fastneg.runs.load import append_result, load_run, refuse_other
+from fastneg.runs.load import load_run
 from fastneg.runs.outputs import evaluation_output
+from fastneg.runs.results import append_result, refuse_other
 
 CORRUPTED = ("corruptions", PARTS, TREE)
 

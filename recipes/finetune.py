@@ -9,7 +9,8 @@ from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
 from fastneg.evaluation.label_splits import few_shot
 from fastneg.evaluation.metrics import accuracy
 from fastneg.recipes.labelled import open_labelled, told
-from fastneg.runs.load import append_result, load_run
+from fastneg.runs.load import load_run
+from fastneg.runs.results import append_result
 
 
 def run_finetune(config):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.errors import WeightsError
-from fastneg.files import write_atomically
 from fastneg.methods import METHODS
 from fastneg.models.preprocessing import FIELDS, preprocessing_for, told
 from fastneg.models.weights import export_weights, load_into, read_weights
 from fastneg.runs import checkpoint
 from fastneg.runs.environment import environment
 from fastneg.runs.outputs import export_output, run_output
+from fastneg.runs.settings import write_settings
 
 
 def run_import(config):
@@ -41,15 +39,7 @@ def run_import(config):
     method = METHODS[settings.method](settings)
     said = load_into(method, weights)
     print("\n".join([*said, *told(made)]))
-    run.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("config", settings.as_dict()),
-        ("environment", environment(torch.device("cpu"))),
-    ):
-        write_atomically(
-            run / f"{name}.json",
-            lambda file, content=content: file.write(json.dumps(content, indent=2).encode()),
-        )
+    write_settings(run, settings.as_dict(), environment(torch.device("cpu")))
     origin = {"imported": config.weights, "head_imported": "  head: taken" in said}
     state = {
         "step": 0,

@@ -8,7 +8,8 @@ from fastneg.evaluation.features import features_of
 from fastneg.evaluation.metrics import accuracy
 from fastneg.knn import knn_votes
 from fastneg.recipes.labelled import open_labelled, told
-from fastneg.runs.load import append_result, load_run
+from fastneg.runs.load import load_run
+from fastneg.runs.results import append_result
 
 
 def run_knn(config):

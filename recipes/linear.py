@@ -22,7 +22,8 @@ from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.shared import train_facts
 from fastneg.evaluation.untrained import KIND, untrained_of, verdict
 from fastneg.recipes.labelled import open_labelled, told
-from fastneg.runs.load import append_result, load_run
+from fastneg.runs.load import load_run
+from fastneg.runs.results import append_result
 
 SETTINGS = ("epochs", "lr", "batch_size", "weight_decay", "seed", "sweep")
 """Fields of a line that tell how its classifier was trained."""

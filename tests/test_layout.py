@@ -11,6 +11,7 @@ from helpers.modules import MODULES, ROOT, imports
 
 FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.version", "fastneg.counts", "fastneg.errors", "fastneg.kernels"],
+    ["fastneg.runs.paths"],  # names alone
     ["fastneg.config"],
     ["fastneg.files", "fastneg.distributed", "fastneg.knn", "fastneg.losses", "fastneg.negatives"],
     ["fastneg.data", "fastneg.models"],

@@ -5,10 +5,8 @@ Legend: N images, C classes of the classifier.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from fastneg.config import ConfigError
@@ -32,8 +30,8 @@ from fastneg.evaluation.sets.named import scored_labels, texture_labels
 from fastneg.evaluation.sets.sessions import conditions_of
 from fastneg.evaluation.sets.view import run_view, told_of_view
 from fastneg.evaluation.shape_bias import shape_bias
-from fastneg.files import write_atomically
-from fastneg.runs.load import refuse_other
+from fastneg.runs.predictions import save_predictions
+from fastneg.runs.results import refuse_other
 
 TRUTHS = {
     "label": "the labels, as a set of textures in folders of classes",
@@ -286,16 +284,3 @@ def _grouped(name, by_class, groups, report):
                 f"{', '.join(sorted(left)[:3])}{', …' if len(left) > 3 else ''}."
             )
     return group_accuracies(by_class, groups)
-
-
-def save_predictions(run, name, index, labels, predicted, confidence, classes=None):
-    """Write RUN/predictions/<name>.npz through a temporary name: index, label (-1 unknown) and
-    predicted int64, confidence float32; and classes, text, what the numbers are called where they
-    are not the classifier's."""
-    path = Path(run) / "predictions" / f"{name.replace('/', '-')}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {"index": index, "label": labels, "predicted": predicted, "confidence": confidence}
-    content = {field: values.cpu().numpy() for field, values in arrays.items()} | (
-        {} if classes is None else {"classes": np.array(classes)}
-    )
-    write_atomically(path, lambda file: np.savez_compressed(file, **content))

@@ -22,6 +22,7 @@ from fastneg.data.load.loaders import EvalLoader
 from fastneg.files import write_atomically
 from fastneg.models.encoders import embed
 from fastneg.models.torch_files import UnreadableError, load_file
+from fastneg.runs.paths import features_path
 
 BATCH = 256
 FORMAT = 2
@@ -183,11 +184,8 @@ def cache_key(digest, reader, config, device_type, autocast, resize=None):
 
 
 def cache_path(run, key):
-    return (
-        Path(run)
-        / "features"
-        / (hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32] + ".pt")
-    )
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    return features_path(run, digest)
 
 
 def _stored(path, key, report):

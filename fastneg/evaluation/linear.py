@@ -6,8 +6,6 @@ Legend: N images, F backbone features, C classes.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
@@ -15,9 +13,8 @@ from fastneg.config import ConfigError
 from fastneg.data.load.loaders import CropLoader
 from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.sgd import descend
-from fastneg.files import write_atomically
 from fastneg.models.encoders import embed
-from fastneg.runs import checkpoint
+from fastneg.runs.classifier import classifier_path, read_classifier, write_classifier
 from fastneg.runs.load import weights_digest
 
 FORMAT = 1
@@ -206,7 +203,7 @@ def save_linear(run, head, loaded, **facts):
         "digest": loaded.digest,
         **facts,
     }
-    write_atomically(Path(run) / "linear.pt", lambda file: torch.save(content, file))
+    write_classifier(run, content)
 
 
 def load_linear(run, loaded):
@@ -216,18 +213,11 @@ def load_linear(run, loaded):
         ConfigError: there is none, or it was trained on other weights than the loaded encoder's.
         CheckpointError: it cannot be read.
     """
-    path = Path(run) / "linear.pt"
-    if not path.exists():
-        raise ConfigError(
-            f"{run} holds no linear.pt: run fastneg linear --run {run} --train A.beton --val "
-            "B.beton first."
-        )
-    content = checkpoint.load(path)
-    checkpoint.require(path, content, ("digest", "checkpoint", "classes", "weight", "bias"))
+    content = read_classifier(run)
     if content["digest"] != loaded.digest:
         raise ConfigError(
-            f"{path} was trained on {content['checkpoint']}, the newest checkpoint is "
-            f"{loaded.checkpoint} with other weights: run fastneg linear again."
+            f"{classifier_path(run)} was trained on {content['checkpoint']}, the newest checkpoint "
+            f"is {loaded.checkpoint} with other weights: run fastneg linear again."
         )
     count, width = content["weight"].shape
     head = LinearClassifier(width, count, content["classes"])

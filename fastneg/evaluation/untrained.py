@@ -11,7 +11,8 @@ import dataclasses
 import torch
 
 from fastneg.models.backbones import build_backbone
-from fastneg.runs.load import results_of, weights_digest
+from fastneg.runs.load import weights_digest
+from fastneg.runs.results import results_of
 
 KIND = "untrained"
 """The kind of the line of evaluation.jsonl that holds its accuracy."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError
+from fastneg.errors import TrainingError
 
 TIMM = "timm:"
 CLASSES = 1000
@@ -79,6 +80,20 @@ def refuses(backbone, side):
     if empty:
         return f"nothing is left of them after its {empty[0]}:"
     return None if out.isfinite().all() else "its features of them are not finite:"
+
+
+def check_view_sizes(backbone, config):
+    """TrainingError if a stage of --image_size_schedule has views that the backbone does not take.
+
+    Views of --image_size itself are not tried: `build_backbone` has done so.
+    """
+    for size in sorted({size for _, size in config.view_sizes()} - {config.image_size}):
+        if objection := refuses(backbone, size):
+            raise TrainingError(
+                f"--image_size_schedule has views of {size} px, which {config.backbone}, "
+                f"built for --image_size {config.image_size}, does not take: {objection} take "
+                "another size."
+            )
 
 
 @contextlib.contextmanager
@@ -197,11 +212,6 @@ def _unknown(name, known, expected):
         f"There is no backbone {name!r}: {expected} was expected"
         + (f"; near it: {', '.join(near)}." if near else ".")
     )
-
-
-def batch_norms(module):
-    """How many layers of batch normalisation a module has."""
-    return sum(isinstance(child, nn.modules.batchnorm._BatchNorm) for child in module.modules())
 
 
 class ResNetTiny(nn.Module):

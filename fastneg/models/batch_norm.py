@@ -10,11 +10,19 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from fastneg.counts import counted
+from fastneg.errors import TrainingError
+
+
+def batch_norms(module):
+    """How many layers of batch normalisation a module has."""
+    return sum(isinstance(child, nn.modules.batchnorm._BatchNorm) for child in module.modules())
+
 
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation with its own statistics for each of S consecutive parts of the batch.
 
-    One device acts as S small ones: with the key batch permuted, a query and its key share no
+    One device acts as S small ones. With the key batch permuted, a query and its key share no
     statistics by which they could be matched. The running statistics move to the mean over the
     parts. Weights and buffers are those of BatchNorm2d.
     Source: the shuffled batch normalisation of He et al. 2020, arXiv:1911.05722, section 3.3, on
@@ -61,8 +69,8 @@ def split_batch_norm(module, splits):
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over the batches of all processes, equally large, on any device: what one
-    process with all of them does.
+    """Batch normalisation over the batches of all processes, which are equally large, on any
+    device: what one process with all of them does.
 
     torch's own SyncBatchNorm does the same on CUDA alone; `sync_batch_norm` takes it there.
     """
@@ -125,14 +133,51 @@ def sync_batch_norm(module, device):
     On CUDA they become torch's SyncBatchNorm, elsewhere the one above; names, weights and buffers
     stay.
     """
-    found = [
-        child
-        for child in module.modules()
-        if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)
-    ]
+    found = _synchronisable(module)
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
     else:
         for child in found:
             child.__class__ = SyncBatchNorm
     return len(found)
+
+
+def _synchronisable(module):
+    """The layers that `sync_batch_norm` can take; subclasses have a behaviour of their own."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)
+    return [child for child in module.modules() if type(child) in kinds]
+
+
+def check_batch_norm(backbone, config):
+    """What is to be said of --bn and this backbone, as lines.
+
+    Args:
+        backbone: of the built method, which has split its layers where the config asks for that.
+        config: `PretrainConfig`.
+    Raises:
+        TrainingError: --bn or --key_pass would reach a part of the layers only.
+    """
+    layers = batch_norms(backbone)
+    if not layers and config.bn != "none":
+        return [
+            f"{config.backbone} has no batch normalisation: nothing can leak through it, and "
+            f"--bn {config.bn} does nothing."
+        ]
+    split = sum(isinstance(module, SplitBatchNorm2d) for module in backbone.modules())
+    splitting = {
+        "--bn split": config.bn == "split",
+        "--key_pass batched": config.key_pass == "batched",
+    }
+    for flag, asked in splitting.items():
+        if asked and split < layers:
+            raise TrainingError(
+                f"{flag} reaches {split} of the {counted(layers, 'layer')} of batch normalisation "
+                f"of {config.backbone}, the others are of a kind of their own: take --bn none and "
+                "--key_pass separate, or another backbone."
+            )
+    if config.bn == "sync" and (synced := len(_synchronisable(backbone))) < layers:
+        raise TrainingError(
+            f"--bn sync reaches {synced} of the {counted(layers, 'layer')} of batch normalisation "
+            f"of {config.backbone}: take --bn none."
+        )
+    return []

@@ -15,14 +15,13 @@ from fastneg.models.backbones import build_backbone
 
 
 class Encoder(nn.Module):
-    """Backbone and MLP head:
+    """Backbone and MLP head: (N, 3, H, W) images to (N, D) features.
 
-    (N, 3, H, W) images to (N, D) features, of unit length unless told otherwise.
+    The features have unit length unless told otherwise. They are float32, also under autocast, and
+    float64 where weights and images are.
 
-    Features are float32, also under autocast, and float64 where weights and images are.
-
-    The head is MoCo v2's (one hidden layer as wide as the backbone's features, no batch
-    normalisation), or with `hidden_dim` BYOL's (one of that width, normalised).
+    The head is MoCo v2's: one hidden layer as wide as the backbone's features, no batch
+    normalisation. With `hidden_dim` it is BYOL's: one of that width, normalised.
     Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
     """
 

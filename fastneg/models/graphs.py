@@ -14,12 +14,12 @@ space."""
 
 
 class GraphedPass:
-    """Calls a network through a CUDA graph, which is recorded once for each kind of input; the
-    numbers are those of calling it.
+    """Calls a network through a CUDA graph, recorded once for each kind of input; the numbers are
+    those of calling it.
 
-    What a pass reads and changes in place stays where it is, so later changes are seen: weights
-    (the momentum update), running statistics of batch normalisation. Weights must not ask for
-    gradients, for autocast would keep their rounded copies of the recording.
+    What a pass reads and changes in place stays where it is, so later changes are seen: of weights
+    by the momentum update, of the running statistics of batch normalisation. Weights must not ask
+    for gradients: autocast would keep their rounded copies from the recording.
 
     Args:
         network: images (N, 3, H, W) → features (N, D), on a CUDA device.

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from fastneg.counts import counted
+from fastneg.runs.paths import is_run
 
 WEB_PAGE, LFS_POINTER = (b"<!doctype", b"<html", b"<?xml"), b"version https://git-lfs"
 OTHERS = {
@@ -68,9 +69,11 @@ def _head(path):
     except FileNotFoundError:
         raise UnreadableError("there is no such file") from None
     if stat.S_ISDIR(mode):
-        is_run = (path / "checkpoints").is_dir()
-        hint = "export its weights first, fastneg export --run" if is_run else "name a file in it"
-        raise UnreadableError(f"it is a folder{' of a run' if is_run else ''}: {hint}")
+        if is_run(path):
+            raise UnreadableError(
+                "it is a folder of a run: export its weights first, fastneg export --run"
+            )
+        raise UnreadableError("it is a folder: name a file in it")
     if not stat.S_ISREG(mode):
         raise UnreadableError("it is a device, a pipe or a socket, no regular file")
     with open(path, "rb") as file:

@@ -13,6 +13,7 @@ from fastneg.counts import counted
 from fastneg.errors import CheckpointError
 from fastneg.files import write_atomically
 from fastneg.models.torch_files import UnreadableError, load_file, not_finite
+from fastneg.runs.paths import CHECKPOINT_NAMES, CHECKPOINTS, NONFINITE, checkpoint_path
 
 FORMAT = 1
 
@@ -28,9 +29,8 @@ def save(run, step, state, keep, keep_too=lambda step: False):
     Raises:
         CheckpointError: it could not be written. Those from before are as they were.
     """
-    folder = Path(run) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{step:09d}.pt"
+    path = checkpoint_path(run, step)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
     except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of some failed writes
@@ -48,7 +48,7 @@ def save(run, step, state, keep, keep_too=lambda step: False):
 def remove_unfinished(run):
     """Remove what a process that was killed while it wrote left under temporary names; no other
     process may be writing."""
-    for folder in (Path(run), Path(run) / "checkpoints", Path(run) / "nonfinite"):
+    for folder in (Path(run), Path(run) / CHECKPOINTS, Path(run) / NONFINITE):
         for temporary in folder.glob(".*.tmp"):
             temporary.unlink()
 
@@ -60,11 +60,11 @@ def step_of(path):
 
 def paths(run):
     """The checkpoints of a run, oldest first."""
-    folder = Path(run) / "checkpoints"
+    folder = Path(run) / CHECKPOINTS
     # Unlike a glob, which finds nothing in a folder that it cannot read: the training would begin
     # anew.
     names = os.listdir(folder) if folder.is_dir() else ()
-    return sorted(folder / name for name in names if fnmatch.fnmatch(name, "step-*.pt"))
+    return sorted(folder / name for name in names if fnmatch.fnmatch(name, CHECKPOINT_NAMES))
 
 
 def load(path, device="cpu"):

@@ -11,6 +11,7 @@ import numpy as np
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
+from fastneg.runs import paths
 from fastneg.runs.pictures import read_gallery
 from fastneg.runs.predictions import read_predictions
 from fastneg.runs.results import is_number, key_of, misfit
@@ -106,21 +107,21 @@ def read_run(folder, name):
         raise ConfigError(
             f"{folder} is no folder: a run folder that fastneg pretrain wrote was expected."
         )
-    known = ("config.json", "metrics.jsonl", "evaluation.jsonl")
+    known = (paths.CONFIG, paths.METRICS, paths.RESULTS)
     if not any((folder / file).is_file() for file in known):
         raise ConfigError(
             f"{folder} is no run folder: it holds none of {', '.join(known)}, which fastneg "
             "pretrain and evaluate write."
         )
     run = Run(folder, name)
-    run.config = _read_object(run, "config.json")
-    run.environment = _read_object(run, "environment.json")
+    run.config = _read_object(run, paths.CONFIG)
+    run.environment = _read_object(run, paths.ENVIRONMENT)
     if run.config.get("data") == "" and isinstance(run.config.get("init"), str):
         run.imported = run.config["init"]
         run.config = {name: value for name, value in run.config.items() if name in OF_IMPORTED}
-    if not run.imported or (folder / "metrics.jsonl").exists():
+    if not run.imported or (folder / paths.METRICS).exists():
         _read_training(run)
-    for row in _read_lines(run, "evaluation.jsonl"):
+    for row in _read_lines(run, paths.RESULTS):
         problem = misfit(row)
         if problem:
             run.problems.append(
@@ -129,7 +130,7 @@ def read_run(folder, name):
         else:
             run.results[key_of(row)] = row
     _compare_checkpoints(run)
-    if not run.imported or (folder / "gallery").exists():
+    if not run.imported or (folder / paths.GALLERY).exists():
         run.gallery, problems = read_gallery(folder)
         run.problems += problems
     _read_classifier(run)
@@ -139,7 +140,7 @@ def read_run(folder, name):
 
 def _read_training(run):
     """The lines of metrics.jsonl, and whether the training came to its end."""
-    lines = [(row["kind"], _numbers(row)) for row in _read_lines(run, "metrics.jsonl")]
+    lines = [(row["kind"], _numbers(row)) for row in _read_lines(run, paths.METRICS)]
     run.rows = [row for kind, row in lines if kind == "train" and "step" in row]
     totals = [row["total_steps"] for kind, row in lines if kind == "start" and "total_steps" in row]
     last = max((row["step"] for row in run.rows), default=0)
@@ -153,14 +154,14 @@ def _read_classifier(run):
     """Of linear.pt: the names of the classes, and how it was trained."""
     facts = run.results.get(("linear", "val"), {})
     try:
-        if not (run.folder / "linear.pt").exists():
+        if not (run.folder / paths.CLASSIFIER).exists():
             raise FileNotFoundError
-        facts = {**facts, **load_file(run.folder / "linear.pt")}
+        facts = {**facts, **load_file(run.folder / paths.CLASSIFIER)}
         run.classes = (
             list(facts["classes"]) if isinstance(facts["classes"], (list, tuple)) else None
         )
     except FileNotFoundError:
-        if (run.folder / "predictions").exists():
+        if (run.folder / paths.PREDICTIONS).exists():
             run.problems.append("linear.pt is missing: classes are shown by their numbers.")
     except (UnreadableError, KeyError, ValueError, TypeError) as error:
         run.problems.append(
@@ -182,8 +183,10 @@ def _read_answers(run):
     """The predictions, by set."""
     found, problems = read_predictions(run.folder)
     run.problems += problems
-    named = {  # the name of a file has no slash
-        test_set.replace("/", "-"): test_set for kind, test_set in run.results if kind == "accuracy"
+    named = {
+        paths.predictions_path(run.folder, test_set).stem: test_set
+        for kind, test_set in run.results
+        if kind == "accuracy"
     }
     run.predictions = {named.get(stem, stem): predictions for stem, predictions in found.items()}
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from fastneg.config import IMAGENET
+from fastneg.runs.paths import GALLERY
 
 
 def to_pixels(images, normalisation=IMAGENET):
@@ -30,7 +31,7 @@ def to_pixels(images, normalisation=IMAGENET):
 def write_gallery(run, reader, batch, negatives, normalisation=IMAGENET, count=8):
     """RUN/gallery/<i>-image.jpg, <i>-query.jpg, <i>-key.jpg and <i>-negative-<m>.jpg for the first
     `count` images of a batch."""
-    folder = Path(run) / "gallery"
+    folder = Path(run) / GALLERY
     folder.mkdir(exist_ok=True)
     views = {"query": batch.query, "key": batch.key}
     if negatives is not None:

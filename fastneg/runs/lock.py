@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from fastneg.errors import TrainingError
+from fastneg.runs.paths import LOCK
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems say that keep no locks (some of clusters, as they are mounted)."""
@@ -29,7 +30,7 @@ class RunLock:
     """
 
     def __init__(self, run):
-        path = Path(run) / ".lock"
+        path = Path(run) / LOCK
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:

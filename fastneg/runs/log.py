@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fastneg.files import write_atomically
+from fastneg.runs.paths import METRICS, TENSORBOARD
 from fastneg.runs.wandb_log import WandbLog
 
 CHARTED = ("train", "knn")
@@ -41,8 +42,8 @@ class RunLog:
 
             if wandb:  # first, for it may be refused
                 self._wandb = WandbLog(self.run, wandb, settings)
-            self._tensorboard = SummaryWriter(self.run / "tensorboard")
-            self._file = open(self.run / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115
+            self._tensorboard = SummaryWriter(self.run / TENSORBOARD)
+            self._file = open(self.run / METRICS, "ab", buffering=0)  # noqa: SIM115
 
     def begin(self, step):
         """Start showing progress from a step on."""
@@ -88,9 +89,8 @@ class RunLog:
 
     def has(self, kind, step):
         """Whether metrics.jsonl has a row of this kind and step."""
-        rows = map(
-            json.loads, (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        )
+        lines = (self.run / METRICS).read_text(encoding="utf-8").splitlines()
+        rows = map(json.loads, lines)
         return any(row["kind"] == kind and row["step"] == step for row in rows)
 
     def _append(self, line):
@@ -103,7 +103,7 @@ class RunLog:
                 f"{error.strerror} (free space there; the same command goes on from the "
                 "newest checkpoint)"
             )
-            raise OSError(error.errno, said, str(self.run / "metrics.jsonl")) from error
+            raise OSError(error.errno, said, str(self.run / METRICS)) from error
 
     def _show(self, step, figures):
         rates = (
@@ -136,7 +136,7 @@ class RunLog:
 def drop_rows_after(run, step):
     """Cut from metrics.jsonl what an interrupted run logged after its last checkpoint, and a line
     it left unfinished."""
-    path = Path(run) / "metrics.jsonl"
+    path = Path(run) / METRICS
     if not path.exists():
         return
     kept = []

@@ -9,22 +9,16 @@ from pathlib import Path
 
 from fastneg.data.encode.outputs import named, named_data
 from fastneg.files import OutputError, is_below, output_file, output_folder
-
-FILES = (
-    "config.json",
-    "environment.json",
-    "metrics.jsonl",
-    "evaluation.jsonl",
-    "quarantine.json",
-    "linear.pt",
-    "wandb-id",
-    ".lock",
+from fastneg.runs.paths import (
+    CHECKPOINT_NAMES,
+    CHECKPOINTS,
+    CONFIG,
+    FILES,
+    FOLDERS,
+    RESULTS,
+    predictions_path,
 )
-"""Files of a run beside its folders."""
-FOLDERS = (
-    "checkpoints", "features", "gallery", "nonfinite", "predictions", "sets", "tensorboard",
-    "wandb",
-)  # fmt: skip
+
 DATA_FIELDS = ("data", "knn_train", "knn_val", "init")
 """Fields of a run's config that name files."""
 
@@ -42,8 +36,8 @@ def run_output(run, inputs=(), flag="--out"):
     """
     run = output_folder(run, flag, inputs)
     evaluation_output(run, inputs, flag)
-    config = run / "config.json"
-    ours = "negatives" in _object(config) or any((run / "checkpoints").glob("step-*.pt"))
+    config = run / CONFIG
+    ours = "negatives" in _object(config) or any((run / CHECKPOINTS).glob(CHECKPOINT_NAMES))
     if config.exists() and not ours:
         raise OutputError(
             f"{flag} is {run}, whose config.json is of no run of fastneg and would be replaced: "
@@ -60,7 +54,7 @@ def evaluation_output(run, inputs=(), flag="--run", predictions=()):
         predictions: names of test sets.
     """
     run = Path(run)
-    answers = [f"predictions/{name.replace('/', '-')}.npz" for name in predictions]
+    answers = [str(predictions_path(run, name).relative_to(run)) for name in predictions]
     files = [path for path in inputs if not os.path.isdir(path)]
     for name in (*FILES, *answers):
         path = run / name
@@ -80,9 +74,9 @@ def run_inputs(run):
     found = [run / name for name in FILES]
     for folder in FOLDERS:
         found += [each for each in (run / folder).rglob("*") if each.is_file()]
-    config = _object(run / "config.json")
+    config = _object(run / CONFIG)
     specs = [config.get(name) for name in DATA_FIELDS]
-    specs += [row.get("path") for row in _rows(run / "evaluation.jsonl")]
+    specs += [row.get("path") for row in _rows(run / RESULTS)]
     texts = dict.fromkeys(spec for spec in specs if isinstance(spec, str) and spec)
     return [*found, *(path for path in named_data(*texts) if not os.path.isdir(path))]
 

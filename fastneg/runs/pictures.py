@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from fastneg.runs.paths import GALLERY
+
 THUMBNAIL = 224  # longest side in pixels of an image in the page
 SHOWN_NEGATIVES = 4
 
@@ -20,14 +22,14 @@ def read_gallery(folder):
         (for each image {"image": data URI or None, "query": …, "key": …, "negatives": [data URI or
         None, …], "left_out": n}, problems in words).
     """
-    names = {path.name for path in (folder / "gallery").glob("*.jpg")}
+    names = {path.name for path in (folder / GALLERY).glob("*.jpg")}
     damaged, found = [], []
 
     def picture(file):
         if file not in names:
             return None
         try:
-            return thumbnail(folder / "gallery" / file)
+            return thumbnail(folder / GALLERY / file)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             # what Pillow raises on damaged files
             damaged.append(file)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from fastneg.files import write_atomically
+from fastneg.runs.paths import PREDICTIONS, predictions_path
 
 UNKNOWN = -1
 """The label of an image of which the classifier does not know the class."""
@@ -32,6 +36,24 @@ class Predictions:
         return self.label == self.predicted
 
 
+def save_predictions(run, test_set, index, labels, predicted, confidence, classes=None):
+    """Write RUN/predictions/<set>.npz through a temporary name.
+
+    Args:
+        index, labels, predicted: (n,) int64 tensors, as of `Predictions`; a label is -1 where the
+            classifier does not know the class.
+        confidence: (n,) float32 tensor.
+        classes: what the numbers are called where they are not the classifier's.
+    """
+    path = predictions_path(run, test_set)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"index": index, "label": labels, "predicted": predicted, "confidence": confidence}
+    content = {field: values.cpu().numpy() for field, values in arrays.items()}
+    if classes is not None:
+        content["classes"] = np.array(classes)
+    write_atomically(path, lambda file: np.savez_compressed(file, **content))
+
+
 def read_predictions(folder):
     """What a run folder holds.
 
@@ -40,7 +62,7 @@ def read_predictions(folder):
         out.
     """
     found, problems = {}, []
-    for path in sorted((folder / "predictions").glob("*.npz")):
+    for path in sorted((Path(folder) / PREDICTIONS).glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = [file[name] for name in ("index", "label", "predicted", "confidence")]

@@ -1,11 +1,59 @@
-"""The lines of evaluation.jsonl: under which key each is kept, and whether it holds what its kind
-needs."""
+"""The lines of RUN/evaluation.jsonl: written, read, under which key each is kept, and whether it
+holds what its kind needs."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+
+from fastneg.config import ConfigError
+from fastneg.runs.paths import RESULTS
 
 ANSWERS = ("shape", "texture", "other")
+
+
+def append_result(run, row):
+    """Add one line to RUN/evaluation.jsonl; a later line of the same kind and set replaces an
+    earlier one for every reader."""
+    with open(Path(run) / RESULTS, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def results_of(run):
+    """The lines of RUN/evaluation.jsonl, as far as they can be read."""
+    path = Path(run) / RESULTS
+    for line in (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ()
+    ):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # a job that was stopped while it wrote; the report tells of it
+        if isinstance(row, dict):
+            yield row
+
+
+def refuse_other(run, name, field, value, words):
+    """Keep a set's figures of one kind from silently replacing those of another: both would stand
+    under its name.
+
+    Args:
+        field: of the lines of evaluation.jsonl, which tells the kinds apart.
+        value: of the new figures.
+        words: what the field is, before its value, in a message.
+    Raises:
+        ConfigError: RUN/evaluation.jsonl holds figures of the set with another value there.
+    """
+    path, found = Path(run) / RESULTS, None
+    for row in results_of(run):
+        if row.get("set") == name:
+            found = str(row.get(field) or "") or found
+    if found not in (None, value):
+        raise ConfigError(
+            f"{path} holds figures of {name} {words} {found}, which those {words} {value} would "
+            f"replace: give the set another name, such as {name}-{value.replace(' ', '-')}=PATH."
+        )
 
 
 def is_number(value):

@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.runs.paths import WANDB_ID
 
 
 class WandbLog:
@@ -31,7 +32,7 @@ class WandbLog:
             ) from error
         run = Path(run)
         run.mkdir(parents=True, exist_ok=True)
-        place = run / "wandb-id"
+        place = run / WANDB_ID
         if not place.exists():
             place.write_text(secrets.token_hex(4), encoding="utf-8")
         self._wandb = wandb

@@ -1,21 +1,18 @@
-"""The samples that a run could not use: told when they are met, counted in the log, kept in the run
-folder and the checkpoints."""
+"""The samples that a run could not use. They are told when they are met, counted in the log, and
+kept in the run folder and the checkpoints."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from fastneg import distributed
-from fastneg.files import write_atomically
+from fastneg.runs.quarantine import write_quarantine
 
 
 class BadSamples:
     """Follows what a loader quarantines.
 
-    Each process meets its own bad samples; at a checkpoint they tell each other. The log counts
-    those of all at every line; it names those of the first process when they are met, those of the
-    others at the checkpoint.
+    Each process meets its own bad samples; at a checkpoint they tell each other. Every line of the
+    log counts those of all processes. The log names those of the first process when they are met,
+    and those of the others at the next checkpoint.
 
     Args:
         loader: `TrainLoader`.
@@ -46,7 +43,7 @@ class BadSamples:
                 )
 
     def count(self):
-        """How many are known in all processes; one that two processes met since the last checkpoint
+        """How many are known in all processes. One that two processes met since the last checkpoint
         counts twice until the next."""
         return self._shared + distributed.total(
             len(self._loader.quarantine) - self._shared, self._world
@@ -67,8 +64,7 @@ class BadSamples:
                 {"index": i, "name": self._name(i), "reason": why}
                 for i, why in sorted(self._loader.quarantine.items())
             ]
-            text = json.dumps(bad, indent=2, ensure_ascii=False) + "\n"
-            write_atomically(Path(run) / "quarantine.json", lambda file: file.write(text.encode()))
+            write_quarantine(run, bad)
 
     def _name(self, index):
         names = self._loader.reader.names

@@ -1,4 +1,4 @@
-"""What a run is refused for before its network is built or its data opened."""
+"""What a run is refused for: its batch, the processes and devices that it runs on, its data."""
 
 from __future__ import annotations
 
@@ -67,4 +67,13 @@ def check_place(config, world):
         raise TrainingError(
             "--cuda_graphs is True, but there are no CUDA kernels to record on the CPU: "
             "leave it out."
+        )
+
+
+def check_data(reader, config):
+    """TrainingError unless the data holds a whole batch."""
+    if len(reader) < config.batch_size:
+        raise TrainingError(
+            f"{config.data} holds {counted(len(reader), 'image')}: at least one batch of "
+            f"{config.batch_size} (--batch_size) was expected."
         )

@@ -13,11 +13,10 @@ from fastneg.methods.output import MethodOutput
 
 
 def accumulate(model, inputs, generator, parts=1, autocast=False):
-    """Forward and backward of a batch in equal parts, whose gradients add up to that of their mean
-    loss.
+    """Forward and backward of a batch in equal parts.
 
-    Each part has batch statistics of its own. All meet the same queue, for keys enter it after the
-    step.
+    The gradients add up to that of the parts' mean loss. Each part has batch statistics of its own.
+    All meet the same queue, for keys enter it after the step.
 
     Args:
         model: a method, or one in `DistributedDataParallel`, which sends the gradients once, with

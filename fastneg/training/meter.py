@@ -9,7 +9,7 @@ import torch
 
 
 class Meter:
-    """Collects 0-d device tensors; reading them is the only wait for the device."""
+    """Collects 0-d device tensors. Only reading them waits for the device."""
 
     def __init__(self):
         self._rows = []
@@ -27,11 +27,12 @@ class Meter:
         return dict(zip(names, reduce(means).tolist(), strict=True))
 
     def state(self, gather):
-        """What was added since the last reading, for a checkpoint: {"names", "rows":
+        """What was added since the last reading, for a checkpoint.
 
-        (S, steps, names) of S processes}, or None.
-
-        gather: (steps, names) of each process → (S steps, names).
+        Args:
+            gather: (steps, names) of each process → (S steps, names).
+        Returns:
+            {"names", "rows": (S, steps, names) of S processes}; None if nothing was added.
         """
         if not self._rows:
             return None
@@ -42,7 +43,7 @@ class Meter:
         return {"names": names, "rows": rows.unflatten(0, (-1, len(self._rows)))}
 
     def load(self, state, world):
-        """Take up what a checkpoint holds; another number of processes goes on from the means over
+        """Take up what a checkpoint holds. Another number of processes goes on from the means over
         those that wrote it."""
         self._rows.clear()
         if state is not None:

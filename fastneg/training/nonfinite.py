@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 
 import torch
 
@@ -10,23 +10,45 @@ from fastneg.config import PretrainConfig
 from fastneg.errors import CheckpointError
 from fastneg.files import write_atomically
 from fastneg.methods import METHODS
+from fastneg.runs import paths
 from fastneg.runs.checkpoint import load
 from fastneg.training.gradients import accumulate
+from fastneg.training.optim import learning_rate
+from fastneg.training.resume import plain
 
 FORMAT = 1
 
 
-def write_dump(run, rank, state):
+class NotFinite(Exception):
+    """Leaves the loop, so that the loader is free to give the bad step's batch again."""
+
+
+def dump(trainer):
     """Write RUN/nonfinite/step-<step>-rank<rank>.pt, which `replay` reads; returns the path.
 
+    The optimizer has skipped every step since the first bad one, so the weights are those from
+    before it; its batch can be had again by its number. The trainer is set back to before it.
+
     Args:
-        state: {"step": steps before the bad one, "seed": of its random draws, "lr", "autocast",
-            "config": plain, "index": (N,) samples, "inputs": (query view, key view, negatives or
-            None), "method": state dict}.
+        trainer: `Trainer` outside of its loop.
     """
-    folder = Path(run) / "nonfinite"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"step-{state['step'] + 1:09d}-rank{rank}.pt"
+    trainer.step -= int(trainer.optimizer.skipped.item())
+    epoch, iteration = divmod(trainer.step, trainer.iterations)
+    with contextlib.closing(trainer.loader.epoch(epoch, start=iteration)) as batches:
+        batch = next(batches)
+    seed, negatives = trainer.draw(batch)
+    state = {
+        "step": trainer.step,
+        "seed": seed,
+        "lr": learning_rate(trainer.config, epoch, iteration, trainer.iterations),
+        "autocast": trainer.autocast,
+        "config": plain(trainer.config),
+        "index": batch.index,
+        "inputs": (batch.query, batch.key, negatives),
+        "method": trainer.method.state_dict(),
+    }
+    path = paths.dump_path(trainer.run_folder, trainer.step + 1, trainer.world.rank)
+    path.parent.mkdir(exist_ok=True)
     write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
     return path
 
@@ -35,8 +57,7 @@ def replay(path, device="cpu"):
     """Run a dumped step again, up to its gradients.
 
     Query weights, batch, negatives and draws are those of the step. The key encoder and the queue
-    went on following for the steps until the log noticed, at most `log_every`, so they are a little
-    later.
+    are a little later: they went on until the log noticed, at most `log_every` steps.
 
     Args:
         path: what a run that stopped names in its error.

@@ -1,5 +1,4 @@
-"""kNN accuracy of the backbone while it trains: what the features are worth, without training a
-classifier on them.
+"""kNN accuracy of the backbone while it trains: what the features are worth without a classifier.
 
 Legend: N queries, M voters, F backbone features.
 """
@@ -22,21 +21,19 @@ from fastneg.models.encoders import embed
 NEIGHBOURS, TEMPERATURE = 200, 0.07
 """As `fastneg knn` votes by default."""
 MOST_VOTERS, MOST_QUERIES = 130_000, 50_000
-"""Of larger files evenly spaced images are taken:
-
-130,000 voters are all of ImageNet-100, a tenth of ImageNet-1k.
-"""
+"""Of larger files evenly spaced images are taken. All of ImageNet-100 are 130,000 voters, as is a
+tenth of ImageNet-1k."""
 HELD_OUT = 10
 """Without a file of its own for the queries, every tenth voter asks instead of voting."""
 BATCH = 256
 
 
 class OnlineKnn:
-    """Compares, on call, features of labelled images with those of others; the images are chosen
+    """Compares features of labelled images with those of others, on call; the images are chosen
     once.
 
-    Every process takes its share of both, with the running statistics of the first one, whose
-    checkpoints these are; all of them hold all voters' features while they compare.
+    Every process takes its share of both. All use the running statistics of the first process, for
+    its checkpoints hold those. All hold the features of all voters while they compare.
 
     Args:
         config: `PretrainConfig`; knn_train and knn_val name files, "" stands for the training file
@@ -151,9 +148,9 @@ class OnlineKnn:
 
     def _features(self, backbone, reader, positions, autocast, stopping):
         """(its share of N, F) float32 on the device, in the order of the positions, and (its share
-        of N,) 1.0 where an image could be used.
+        of N,) 1.0 where an image could be used; None where it was left.
 
-        The rows of the others are zeros: all processes need as many. None where it was left.
+        Images that could not be used have rows of zeros: all processes need equally many rows.
         """
         config, device = self.config, self.world.device
         mine = self._share(positions, self.world.rank)
@@ -171,8 +168,8 @@ class OnlineKnn:
                 index.append(batch.index)
         finally:
             loader.close()
-        # of a batch in which nothing could be used the loader says nothing: the others asked all
-        # the same
+        # The loader passes over a batch in which nothing could be used. The other processes have
+        # asked at it all the same, and would wait.
         for _ in range(to_ask):
             if stopping():
                 return None

@@ -29,11 +29,11 @@ def learning_rate(config, epoch, iteration, iterations):
 
 
 class GuardedSGD:
-    """SGD in one fused call that skips every step from the first non-finite gradient on, decided on
-    the device.
+    """SGD that skips every step from the first non-finite gradient on.
 
-    The host learns of it when it next reads `bad`, so no step waits for the device, and the weights
-    that it then finds are those from before the bad step, which is `skipped` steps ago.
+    The device decides that within the fused call, so no step waits for it. The host learns of it
+    when it next reads `bad`. The weights are then those from before the bad step, which was
+    `skipped` steps ago.
     """
 
     def __init__(self, parameters, config):
@@ -45,7 +45,7 @@ class GuardedSGD:
             weight_decay=self.penalty(config),
             fused=True,
         )
-        # SGD's found_inf
+        # 1.0 from the first bad gradient on. SGD skips its step where this `found_inf` is 1.
         self.bad = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)
         self.skipped = torch.zeros_like(self.bad)
 
@@ -83,8 +83,7 @@ class GuardedLARS(GuardedSGD):
 
     For a weight w of gradient g: g ← g + weight_decay w, then g ← trust |w| / |g| g (unscaled where
     either length is 0), then the momentum v ← sgd_momentum v + g and w ← w - lr v. Parameters of
-    one dimension, the biases and those of normalisation, take the plain gradient without penalty or
-    scaling.
+    one dimension (biases, normalisation) take the plain gradient, without penalty or scaling.
     Source: You et al. 2017, arXiv:1708.03888; the exclusions as in BYOL and SimCLR. The rate
     multiplies the momentum, as in PyTorch's SGD; You et al. take it into v, which differs while the
     rate changes.

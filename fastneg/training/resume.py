@@ -1,4 +1,5 @@
-"""Whether a run may go on from a checkpoint, and what is said where a setting of it has changed."""
+"""Going on from a checkpoint: what it holds, whether a run may take it up, and what is said where a
+setting has changed."""
 
 from __future__ import annotations
 
@@ -6,14 +7,16 @@ import json
 import zlib
 
 import numpy as np
+import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.counts import counted
 from fastneg.data.beton.reader import TEXTURE_FIELD
 from fastneg.errors import TrainingError
 from fastneg.models.encoders import scheduled_momentum
-from fastneg.runs.checkpoint import require
+from fastneg.runs import checkpoint
 from fastneg.training.optim import learning_rate
+from fastneg.version import __version__
 
 MAY_CHANGE = {
     "data",
@@ -45,6 +48,81 @@ several processes and by one. shuffle and split keep the key's statistics from t
 takes those of the whole batch, as one process alone does with none."""
 
 
+def find(run_folder, config, world):
+    """(path, state) of the checkpoint that a run of this config goes on from, or None.
+
+    Every process reads it by itself, so that they need not send each other the weights.
+
+    Raises:
+        TrainingError: --resume never, and the folder holds checkpoints.
+        CheckpointError: it holds some, and none can be read.
+    """
+    if config.resume == "never":
+        if checkpoint.paths(run_folder):
+            raise TrainingError(
+                f"{run_folder} already holds checkpoints: choose another --out, or go on "
+                "from them with --resume auto."
+            )
+        return None
+    return checkpoint.load_newest(run_folder, report=print if world.first else lambda text: None)
+
+
+def state_of(step, config, world, reader, loader, method, optimizer, quarantine, meter):
+    """What a checkpoint holds; `restore` takes it up.
+
+    No state of a random generator is among it, for a step's draws follow from the seed and the
+    number of the step, and an epoch's order from the seed and the number of the epoch.
+
+    Args:
+        quarantine: {index: reason} of the bad samples that any process met.
+        meter: the state of `Meter` of all processes.
+    """
+    return {
+        "step": step,
+        "epoch": step / len(loader),
+        "method": method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "config": plain(config),
+        "samples": len(reader),
+        "fingerprint": data_fingerprint(reader, config),
+        "quarantine": quarantine,
+        "meter": meter,
+        "world_size": world.size,
+        "versions": {"fastneg": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def restore(found, config, world, reader, loader, method, optimizer, meter):
+    """Take up what `find` gave; returns (step, lines for the user).
+
+    Args:
+        found: (path, state).
+        loader, method, optimizer, meter: fresh ones; they go on where the checkpoint was.
+    Raises:
+        TrainingError: this run may not go on from it; nothing was changed then, except by weights
+            of another network.
+    """
+    path, state = found
+    # First of all: weights and momenta of another run might fit, and training would go wrong
+    # without a word.
+    said = refuse_another_run(path, state, config, reader, world.size, len(loader))
+    try:
+        # It holds the queue and its pointer too: the next keys overwrite the oldest ones.
+        method.load_state_dict(state["method"])
+    except RuntimeError as error:
+        raise TrainingError(
+            f"{path} holds the weights of another network than --backbone "
+            f"{config.backbone}: {error}"
+        ) from error
+    # The momenta belong to the parameters by their order, which is that of the method above.
+    optimizer.load_state_dict(state["optimizer"])
+    # Before the loader's first epoch: what is known to be bad is replaced without another try.
+    loader.know(state.get("quarantine", {}))
+    # Steps since the last log line: their figures are part of the next one.
+    meter.load(state.get("meter"), world)
+    return state["step"], [f"Resuming from {path} (step {state['step']}).", *said]
+
+
 def plain(config):
     """The fields of a config as JSON gives them back: tuples are lists."""
     return json.loads(json.dumps(config.as_dict()))
@@ -70,8 +148,9 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
             f"{path} holds imported weights, no run to go on with: give another --out and --init "
             f"{origin}."
         )
-    require(path, state, ("step", "config", "samples", "world_size", "method", "optimizer"))
-    # a field younger than it had its default
+    needed = ("step", "config", "samples", "world_size", "method", "optimizer")
+    checkpoint.require(path, state, needed)
+    # A field that is younger than the checkpoint had its default.
     before = {**plain(PretrainConfig()), **state["config"]}
     said = [*_statistics(before, config), *_epochs(path, before, config, state["step"], iterations)]
     free = (
@@ -88,6 +167,8 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
             "--out."
         )
     said += _same_data(path, state, config, reader)
+    # With --order page, batches depend on the number of processes: within an epoch another number
+    # would repeat some images and leave out others.
     if state["world_size"] != processes and state["step"] % iterations:
         raise TrainingError(
             f"{path} was written within an epoch by {counted(state['world_size'], 'process')}, "

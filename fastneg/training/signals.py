@@ -13,7 +13,7 @@ already, a dying parent tells it twice."""
 
 
 class Signals:
-    """Notes SIGTERM and SIGINT while the block runs; a second one, some time after the first, does
+    """Notes SIGTERM and SIGINT while the block runs. A second one, some time after the first, does
     what it does elsewhere."""
 
     def __init__(self):

@@ -15,8 +15,8 @@ def histograms(similarities):
     """Count cosine similarities in equal bins over -1 … 1; nothing waits for the device.
 
     Args:
-        similarities: {kind: tensor of any shape}; values that rounding put beyond -1 or 1 count in
-            the outermost bins.
+        similarities: {kind: tensor of any shape}. Rounding may put values beyond -1 or 1: they
+            count in the outermost bins.
     Returns:
         (S, B) float32 counts on the device, in the order of the kinds.
     """

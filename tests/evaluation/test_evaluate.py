@@ -11,13 +11,12 @@ from fastneg.config import ConfigError, KnnConfig, LinearConfig
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.load.loaders import EvalLoader
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
-from fastneg.evaluation.evaluate import save_predictions
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
 from fastneg.runs.load import load_run
-from fastneg.runs.predictions import read_predictions
+from fastneg.runs.predictions import read_predictions, save_predictions
 from helpers.encoder_runs import evaluate, make_run
 from helpers.tinted import damage, make_beton
 

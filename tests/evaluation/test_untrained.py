@@ -11,7 +11,8 @@ from fastneg.evaluation.untrained import untrained_of, verdict, verdict_of
 from fastneg.methods import METHODS
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
-from fastneg.runs.load import append_result, load_run, weights_digest
+from fastneg.runs.load import load_run, weights_digest
+from fastneg.runs.results import append_result
 from helpers.encoder_runs import make_run
 from helpers.tinted import make_beton
 

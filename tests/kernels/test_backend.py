@@ -44,6 +44,23 @@ def test_a_missing_triton_is_an_error_not_a_fall_back(monkeypatch, requested):
         resolve_backend(OnCuda(), requested)
 
 
+def test_numba_serves_the_cpu_where_a_kernel_offers_it(monkeypatch):
+    every, loops = backend.NUMBA_BACKENDS, ("auto", "triton", "numba")
+    assert resolve_backend(CPU, "auto", every) == resolve_backend(CPU, "numba", every) == "numba"
+    assert resolve_backend(CPU, "torch", every) == "torch"
+    assert resolve_backend(OnCuda(), "auto", every) == "triton"
+    with pytest.raises(RuntimeError, match="on the CPU only, but this one is on cuda:0"):
+        resolve_backend(OnCuda(), "numba", every)
+    with pytest.raises(ValueError, match=r"'torch'.*'auto', 'triton', 'numba' was expected"):
+        resolve_backend(CPU, "torch", loops)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert resolve_backend(CPU, "auto", every) == "torch"
+    for requested, offered in (("numba", every), ("auto", loops)):
+        with pytest.raises(ModuleNotFoundError, match="numba is not installed") as caught:
+            resolve_backend(CPU, requested, offered)
+        assert caught.value.name == "numba"
+
+
 def test_unknown_backend():
     with pytest.raises(ValueError, match=r"'cuda'.*'auto', 'triton', 'torch'"):
         resolve_backend(CPU, "cuda")

@@ -1,7 +1,8 @@
 """Every configuration that the kernels ship compiles for sm_90 on any machine, without a spilled
 register.
 
-In a process of its own: this one may have decorated the kernels for Triton's interpreter.
+The tile sizes are those of fastneg.kernels.info_nce_tiles. In a process of its own: this one may
+have decorated the kernels for Triton's interpreter.
 """
 
 import json
@@ -13,6 +14,7 @@ from importlib.metadata import version
 import pytest
 
 from fastneg.kernels.launch import compile_launch
+from fastneg.kernels.registry import KERNELS, shipped
 
 CODE = """
 import json
@@ -23,8 +25,6 @@ if __name__ == "__main__":
 """
 # the oldest Triton with which no tile size spills: compilers before it need more registers
 CHOSEN_WITH = (3, 6)
-SHARED_BYTES_SM_90 = 232_448  # what a block may take of an H100's or H200's shared memory
-
 
 pytestmark = pytest.mark.slow
 
@@ -41,23 +41,23 @@ def rows(tmp_path_factory):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def test_nothing_spills_and_everything_fits(rows):
+def test_every_kernel_keeps_its_budget(rows):
+    """Nothing spills, all fits into shared memory, and half-precision products run on the tensor
+    cores of Hopper."""
     assert {row["kernel"] for row in rows} == {
-        *("partial_kernel", "merge_kernel", "negatives_grad_kernel", "patch_shuffle_kernel"),
+        *("sweep_kernel", "merge_kernel", "negatives_grad_kernel", "patch_shuffle_kernel"),
         *("gray_sums_kernel", "augment_kernel", "quilt_kernel"),
     }
-    assert [row for row in rows if row["shared_bytes"] > SHARED_BYTES_SM_90] == []
-    if tuple(map(int, version("triton").split(".")[:2])) >= CHOSEN_WITH:
-        assert [row for row in rows if row["spill_bytes"]] == []
-
-
-def test_half_precision_products_run_on_the_tensor_cores_of_hopper(rows):
-    products = [
-        row
-        for row in rows
-        if row["kernel"] != "merge_kernel" and row["config"].startswith("bfloat16 D=128 ")
+    budgets = [each.budget for module in KERNELS.values() for each in shipped(module)]
+    assert sum(budget.wgmma for budget in budgets) >= 8
+    over = [
+        {**row, "over": found}
+        for row, budget in zip(rows, budgets, strict=True)
+        if (found := budget.exceeded_by(row))
     ]
-    assert len(products) >= 8 and all(row["wgmma"] > 0 for row in products)
+    if tuple(map(int, version("triton").split(".")[:2])) < CHOSEN_WITH:
+        over = [row for row in over if row["over"].keys() != {"spill_bytes"}]
+    assert over == []
 
 
 @pytest.mark.skipif(

@@ -5,12 +5,13 @@ import sys
 import pytest
 import torch
 
-import fastneg.kernels.patch_shuffle as module
+import fastneg.kernels.backend
+import fastneg.kernels.patch_shuffle_torch as module
 import fastneg.kernels.patch_shuffle_triton
 from fastneg.kernels.patch_shuffle import patch_shuffle
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-BACKENDS = ["torch", "triton"]
+BACKENDS = ["auto", "torch", "triton"]  # on a CPU "auto" is numba
 
 
 def definition(images, offsets, patch_sizes):
@@ -71,11 +72,11 @@ def test_the_runs_of_pixels_that_a_cpu_copies(monkeypatch, dtype, memory_format,
     gives."""
     images, offsets, sizes = draw(3, 2, 3, 37, 23, smallest=4)
     images = images.to(dtype).contiguous(memory_format=memory_format)
-    gather = module._reference
-    monkeypatch.setattr(module, "_reference", lambda *_: pytest.fail("pixels were gathered"))
+    gather = module.patch_shuffle
+    monkeypatch.setattr(module, "patch_shuffle", lambda *_: pytest.fail("pixels were gathered"))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    out = patch_shuffle(images, offsets, sizes, backend="torch")
+    out = patch_shuffle(images, offsets, sizes, backend="numba")
     torch.set_num_threads(before)
     gathered = torch.empty_like(out)
     gather(images, offsets, sizes, gathered)
@@ -87,16 +88,17 @@ def test_pixels_are_gathered_where_runs_do_not_serve(monkeypatch):
     images, offsets, sizes = draw(2, 2, 3, 20, 24)
     truth = definition(images, offsets, sizes)
     last = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(patch_shuffle(last, offsets, sizes, out=torch.empty_like(truth)), truth)
+    with pytest.raises(ValueError, match="takes rows without gaps"):
+        patch_shuffle(last, offsets, sizes, backend="numba", out=torch.empty_like(truth))
     assert torch.equal(
-        patch_shuffle(last, offsets, sizes, backend="torch", out=torch.empty_like(truth)), truth
+        patch_shuffle(images.to(torch.complex128), offsets, sizes).real.float(), truth
     )
-    assert torch.equal(
-        patch_shuffle(images.to(torch.complex128), offsets, sizes, backend="torch").real.float(),
-        truth,
-    )
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(fastneg.kernels.backend.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "fastneg.kernels.patch_shuffle_cpu", None)
-    assert torch.equal(patch_shuffle(images, offsets, sizes, backend="torch"), truth)
+    assert torch.equal(patch_shuffle(images, offsets, sizes), truth)
+    with pytest.raises(ModuleNotFoundError, match="numba is not installed"):
+        patch_shuffle(images, offsets, sizes, backend="numba")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError
-from fastneg.models.backbones import batch_norms, build_backbone
+from fastneg.models.backbones import build_backbone
+from fastneg.models.batch_norm import batch_norms
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from fastneg.data.encode.folders import Tree, is_image, walk
 from fastneg.data.errors import BetonError
 from fastneg.data.known_classes import numbered_names
 from fastneg.evaluation.sets.sessions import find_sessions, session_sources
+from fastneg.runs.paths import set_path
 
 QUALITY = 100
 """JPEG quality of images that must be encoded again where they are too many for raw pixels."""
@@ -137,7 +138,7 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
             of `encode`.
     """
     digest, lossless = _survey(root)
-    out = out or Path(run) / "sets" / f"{root.name}-{digest}.beton"
+    out = out or set_path(run, f"{root.name}-{digest}")
     small = lossless <= LARGEST_LOSSLESS
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,24 @@
+"""RUN/config.json and RUN/environment.json: what a run was asked for, and on what it ran."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fastneg.files import write_atomically
+from fastneg.runs import paths
+
+
+def write_settings(run, config, environment):
+    """Write both files; the run folder is made.
+
+    Args:
+        run: the run folder.
+        config: dict of `PretrainConfig.as_dict`.
+        environment: dict of `runs.environment.environment`.
+    """
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    for name, content in ((paths.CONFIG, config), (paths.ENVIRONMENT, environment)):
+        text = json.dumps(content, indent=2) + "\n"
+        write_atomically(run / name, lambda file, text=text: file.write(text.encode()))

@@ -1,0 +1,185 @@
+"""A run's parts, made of its config and of what its folder holds already."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fastneg import distributed
+from fastneg.data.beton.shards import open_data
+from fastneg.data.load.loaders import TrainLoader
+from fastneg.methods import METHODS
+from fastneg.models.backbones import check_view_sizes
+from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm
+from fastneg.models.preprocessing import told_of_init
+from fastneg.models.weights import load_into, read_weights
+from fastneg.runs import checkpoint
+from fastneg.runs.environment import environment
+from fastneg.runs.lock import RunLock
+from fastneg.runs.log import RunLog, drop_rows_after
+from fastneg.runs.settings import write_settings
+from fastneg.training import resume
+from fastneg.training.bad_samples import BadSamples
+from fastneg.training.checks import check_batch, check_data, check_place
+from fastneg.training.meter import Meter
+from fastneg.training.online_knn import OnlineKnn
+from fastneg.training.optim import OPTIMIZERS, GuardedSGD
+
+
+@dataclass
+class Parts:
+    """What the loop of trainer.py works with; `build` makes it."""
+
+    run_folder: Path
+    reader: object
+    """The training data."""
+    method: nn.Module
+    """On the device."""
+    model: nn.Module
+    """The method, in `DistributedDataParallel` where there are several processes."""
+    optimizer: GuardedSGD
+    loader: TrainLoader
+    knn: OnlineKnn | None
+    meter: Meter
+    log: RunLog
+    bad_samples: BadSamples
+    step: int
+    """Steps that the run has taken: 0, or those of the checkpoint that it goes on from."""
+    batch_norms: int
+    """Layers of batch normalisation in the backbone."""
+    autocast: bool
+    """Whether the networks compute in bfloat16."""
+
+
+def build(config, world, stack: ExitStack) -> Parts:
+    """Make the parts of a run, ready for its next step.
+
+    The order matters where one part must find another in place; those comments are below. Whatever
+    the config alone can tell is refused first, before the run folder is made.
+
+    Args:
+        config: `PretrainConfig`.
+        world: `World`.
+        stack: closes what is opened here.
+    Raises:
+        TrainingError, CheckpointError, ConfigError, BetonError: each says what to do.
+    """
+    check_batch(config, world)
+    check_place(config, world)
+    torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
+    method = METHODS[config.method](config)
+    check_view_sizes(method.query_encoder.backbone, config)
+    reader = stack.enter_context(open_data(config.data))
+    check_data(reader, config)
+
+    run_folder = Path(config.out)
+    if world.first:
+        # Held before the folder's checkpoints are read: another training might be writing them.
+        stack.callback(RunLock(run_folder).close)
+    found = resume.find(run_folder, config, world)
+    if config.init and not found:
+        said = [*load_into(method, read_weights(config.init)), *told_of_init(config)]
+        _say(said, world)
+    norms = _set_batch_norm(method, config, world)
+    method, optimizer, model = _place(method, config, world)
+
+    threads = config.threads or distributed.share_of_cores(world)
+    knn = OnlineKnn(config, reader, world, threads, stack) if config.knn_every else None
+    loader = _loader(reader, config, world, threads)
+    stack.callback(loader.close)
+    meter, step = Meter(), 0
+    if found:
+        step, said = resume.restore(found, config, world, reader, loader, method, optimizer, meter)
+        _say(said, world)
+    log = _open_log(run_folder, config, world, step if found else -1, len(loader))
+    stack.callback(log.close)
+    if world.first:
+        # After the log, which may refuse: the settings of a run that never began are not kept.
+        write_settings(run_folder, config.as_dict(), environment(world.device))
+    return Parts(
+        run_folder=run_folder,
+        reader=reader,
+        method=method,
+        model=model,
+        optimizer=optimizer,
+        loader=loader,
+        knn=knn,
+        meter=meter,
+        log=log,
+        bad_samples=BadSamples(loader, world, log),
+        step=step,
+        batch_norms=norms,
+        autocast=_autocast(config, world.device),
+    )
+
+
+def _set_batch_norm(method, config, world):
+    """Let --bn act on the network; returns how many layers its backbone has."""
+    backbone = method.query_encoder.backbone
+    _say(check_batch_norm(backbone, config), world)
+    norms = batch_norms(backbone)
+    if config.bn == "sync":
+        # The whole method: BYOL's projector and predictor are normalised too.
+        sync_batch_norm(method, world.device)
+    return norms
+
+
+def _place(method, config, world):
+    """(method on the device, its optimizer, the method as it is called in a step)."""
+    method = method.to(world.device)
+    if world.device.type == "cuda":
+        method = method.to(memory_format=torch.channels_last)
+    # After the move: the flags by which it skips a step lie on the device of the parameters.
+    trained = (parameter for parameter in method.parameters() if parameter.requires_grad)
+    optimizer = OPTIMIZERS[config.optimizer](trained, config)
+    if config.compile:
+        for encoder in (method.query_encoder, getattr(method, "key_encoder", None)):
+            if encoder is not None:
+                encoder.compile()  # in place: names of weights stay
+    model = distributed.data_parallel(method, world, compress=config.compress_gradients)
+    return method, optimizer, model
+
+
+def _loader(reader, config, world, threads):
+    return TrainLoader(
+        reader,
+        config.batch_size,
+        config.view_size,
+        **config.view_options(),
+        order=config.order,
+        device=world.device,
+        seed=config.seed,
+        rank=world.rank,
+        world_size=world.size,
+        threads=threads,
+        check_crc=config.check_crc,
+        max_bad_share=config.max_bad_share,
+    )
+
+
+def _open_log(run_folder, config, world, last_step, iterations):
+    """The log, cut to end at `last_step`: what it has beyond is of steps that will be taken
+    again."""
+    if world.first:
+        checkpoint.remove_unfinished(run_folder)
+        drop_rows_after(run_folder, last_step)
+    return RunLog(
+        run_folder,
+        config.epochs * iterations,
+        enabled=world.first,
+        wandb=config.wandb,
+        settings=config.as_dict(),
+    )
+
+
+def _autocast(config, device):
+    return config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+
+
+def _say(lines, world):
+    if lines and world.first:
+        print("\n".join(lines), flush=True)

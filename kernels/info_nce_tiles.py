@@ -1,0 +1,72 @@
+"""The tile sizes of info_nce's kernels, by feature dimension and by the dtype of the products."""
+
+from typing import NamedTuple
+
+import triton.language as tl
+
+OPERANDS = {
+    "float32": tl.float32,
+    "tf32": tl.float32,
+    "bfloat16": tl.bfloat16,
+    "float16": tl.float16,
+}
+
+
+class Tiles(NamedTuple):
+    """Rows and keys of one tile, warps of a program, stages of its load pipeline."""
+
+    rows: int
+    keys: int
+    warps: int
+    stages: int
+
+
+# By padded feature dimension: the largest tiles that compile for sm_90 without a spilled register
+# in every variant of the kernels, for few rows and for many. tests/kernels/test_compile.py holds
+# them to it.
+HALF_TILES = {
+    32: (Tiles(64, 128, 4, 3), Tiles(128, 128, 8, 3)),
+    64: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
+    128: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
+    256: (Tiles(64, 64, 4, 3), Tiles(128, 64, 8, 3)),
+    512: (Tiles(32, 32, 8, 3),) * 2,
+    1024: (Tiles(16, 16, 8, 2),) * 2,
+}
+TF32_TILES = {
+    32: (Tiles(64, 64, 8, 2),) * 2,
+    64: (Tiles(64, 64, 8, 2),) * 2,
+    128: (Tiles(64, 64, 8, 2),) * 2,
+    256: (Tiles(32, 32, 8, 2),) * 2,
+    512: (Tiles(32, 32, 8, 2),) * 2,
+    1024: (Tiles(16, 16, 16, 1),) * 2,
+}
+SINGLE_TILES = {
+    32: (Tiles(64, 64, 8, 2),) * 2,
+    64: (Tiles(32, 32, 8, 2),) * 2,
+    128: (Tiles(32, 32, 8, 2),) * 2,
+    256: (Tiles(32, 32, 8, 2),) * 2,
+    512: (Tiles(16, 32, 8, 2),) * 2,
+    1024: (Tiles(16, 16, 8, 2),) * 2,
+}
+LARGEST_DIM = 1024
+
+
+def tiles_for(rows, dim_padded, operand, *matrices):
+    """The tile sizes for a block of `rows` of `matrices` and a feature dimension padded to a power
+    of two."""
+    # What costs registers takes the tiles of a larger dimension: rows that are not aligned to 16
+    # elements are loaded one by one through 64-bit pointers, and float32 rows are rounded on their
+    # way to a half-precision product.
+    if not all(_aligned(matrix) for matrix in matrices):
+        dim_padded *= 4
+    if any(
+        matrix.element_size() > OPERANDS[operand].primitive_bitwidth // 8 for matrix in matrices
+    ):
+        dim_padded *= 2
+    dim_padded = min(dim_padded, LARGEST_DIM)
+    few, many = {"float32": SINGLE_TILES, "tf32": TF32_TILES}.get(operand, HALF_TILES)[dim_padded]
+    return few if rows <= few.rows else many
+
+
+def _aligned(matrix):
+    return min(matrix.stride()) == 1 and max(matrix.stride()) % 16 == 0

@@ -1,0 +1,64 @@
+"""The Triton kernels: where each is, what of it ships, and what a compiled one may take.
+
+To add a kernel, write its module NAME_triton.py with a function `shipped`, and add its line to
+KERNELS. `fastneg bench compile` and the test of budgets find it there.
+"""
+
+import importlib
+from typing import NamedTuple
+
+KERNELS = {
+    "info_nce": "fastneg.kernels.info_nce_triton",
+    "patch_shuffle": "fastneg.kernels.patch_shuffle_triton",
+    "augment": "fastneg.kernels.augment_triton",
+    "texture": "fastneg.kernels.texture_triton",
+}
+"""{name: its module}. Each has `shipped() → iterable of Shipped`. It is imported when it is asked
+for, for importing fastneg must not import Triton."""
+
+
+class Budget(NamedTuple):
+    """What a kernel compiled for sm_90 may take."""
+
+    spill_bytes: int = 0
+    shared_bytes: int = 232_448
+    """All that a block may take of an H100's or H200's shared memory."""
+    wgmma: bool = False
+    """Whether its products must run on the tensor cores as wgmma."""
+
+    def exceeded_by(self, row):
+        """{field: value} of what a row of `fastneg bench compile` has beyond this; {} if none."""
+        over = {
+            name: row[name]
+            for name in ("spill_bytes", "shared_bytes")
+            if row[name] > getattr(self, name)
+        }
+        return {**over, "wgmma": 0} if self.wgmma and not row["wgmma"] else over
+
+
+class Shipped(NamedTuple):
+    """One kernel in one configuration."""
+
+    config: str
+    """In words: dtypes, sizes, tile."""
+    launch: tuple
+    """(kernel, args, constants, options), as `launch.Recorder` keeps them."""
+    budget: Budget = Budget()
+
+
+def register(name, module):
+    """Add a kernel of another package.
+
+    Args:
+        name: a new one.
+        module: the full name of an importable module with `shipped`.
+    Raises:
+        ValueError: the name is taken.
+    """
+    if KERNELS.setdefault(name, module) != module:
+        raise ValueError(f"A kernel {name!r} is registered already, of {KERNELS[name]}: rename it.")
+
+
+def shipped(module):
+    """What a kernel's module ships, as a list of `Shipped` in a fixed order."""
+    return list(importlib.import_module(module).shipped())
