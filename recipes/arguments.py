@@ -10,6 +10,7 @@ import io
 import re
 import typing
 
+from fastneg import plugins
 from fastneg.config import ConfigError
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.help import usage
@@ -24,6 +25,9 @@ def build_config(name, arguments):
             raise ConfigError("'--' has no meaning here.")
         if argument.startswith("-") and not re.match(r"-[\d.]", argument):
             flag = argument.lstrip("-").split("=", 1)[0].replace("-", "_")
+            if flag not in flags:
+                plugins.load()  # it may be an option of theirs
+                flags = _flags(command)
             if flag not in flags:
                 raise ConfigError(
                     f"{name} has no flag --{flag}{nearest(flag, flags, '--')} fastneg {name} "

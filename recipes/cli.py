@@ -13,9 +13,9 @@ import importlib
 import os
 import sys
 
+from fastneg import plugins
 from fastneg.config import ConfigError
 from fastneg.files import OutputError
-from fastneg.plugins import PluginError, load_plugins
 from fastneg.recipes.arguments import build_config, nearest
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.help import help_text, overview
@@ -39,7 +39,7 @@ def main(arguments=None):
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     name, *rest = arguments
     try:
-        load_plugins()
+        plugins.load_named()
         if name not in COMMANDS:
             raise ConfigError(
                 f"There is no command {name!r}{nearest(name, COMMANDS)} Commands: "
@@ -50,7 +50,7 @@ def main(arguments=None):
             return 0
         with _missing_extras():
             config = build_config(name, rest)
-    except (ConfigError, PluginError) as error:
+    except ConfigError as error:
         Voice().error(f"fastneg: {error}")
         return 2
     return _run(name, config)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastneg import config as configs
+from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
-from fastneg.recipes.bench.registry import bench_config, bench_help
+from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
 from fastneg.recipes.presets import PRESETS
 
 
@@ -66,6 +67,12 @@ def _pretrain(preset, **overrides):
     return config
 
 
+def _bench(name=ALL, **options):
+    if name not in (*BENCHES, ALL):
+        plugins.load()
+    return bench_config()(name, **options)
+
+
 def _preset_help():
     defaults = "the defaults below are those of moco_patch_in100"
     return {"--preset": f"one of {', '.join(PRESETS)}; {defaults}"}
@@ -99,6 +106,8 @@ COMMANDS = {
     "knn": Command(configs.KnnConfig, "knn:run_knn"),
     "evaluate": Command(configs.EvaluateConfig, "evaluate:run_evaluate"),
     "report": Command(ReportConfig, "report:run_report", ("runs",), builder=_report),
-    "bench": Command(bench_config, "bench.run:run_bench", ("name",), more=bench_help),
+    "bench": Command(
+        bench_config, "bench.run:run_bench", ("name",), builder=_bench, more=bench_help
+    ),
     "presets": Command(configs.PresetsConfig, "show_presets:run_presets"),
 }

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import textwrap
 
+from fastneg import plugins
 from fastneg.config import field_docs, flag_text
 from fastneg.recipes.commands import COMMANDS
 from fastneg.version import __version__
@@ -62,6 +63,7 @@ def help_text(name):
     """What `fastneg COMMAND --help` prints: each field with its default, its bounds and its
     docstring."""
     command = COMMANDS[name]
+    plugins.load()  # what they register has its options and its name among the choices
     lines = [inspect.getdoc(command.config), "", f"Usage: {usage(name)}", ""]
     if more := command.more():
         lines += [*_told(more), ""]
