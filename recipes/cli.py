@@ -70,9 +70,8 @@ def _run(name, config):
         voice.error(f"fastneg {name}: interrupted.")
         return 130
     except Exception as error:
-        from fastneg.recipes.failures import (
-            JOB_FAILURES,
-        )  # of modules that a wrong flag never needs
+        # Imported here: it brings NumPy, which help and a wrong flag can do without.
+        from fastneg.recipes.failures import JOB_FAILURES
 
         if not isinstance(error, JOB_FAILURES):
             raise

@@ -24,16 +24,22 @@ FEW = 2 * CHUNK * default_workers()
 
 
 def bench_encode(rounds=3, images=16 * FEW, contenders=None):
-    """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image,
-    ratios to FFCV's; medians of the rounds.
+    """Yield a row for each contender.
 
-    Starting takes seconds that do not grow with the folder (imports, processes), so each contender
-    also writes a folder of `FEW` images: rates and CPU times are of the images beyond those,
-    start_s is how long the few took. passthrough checks images as by default, passthrough_markers
-    with `--check markers`. ffcv is `--writer ffcv --ffcv_mode jpg`, which decodes each image
-    beforehand since FFCV's writer would wait for ever for a bad one; ffcv_unchecked is its
-    DatasetWriter without that. Every contender but the copy has the same number of processes; the
-    copy, one process and nothing synced, is the limit. All read files that are in memory.
+    It holds images/s, MB/s of the source files, CPU milliseconds per image and the ratios to FFCV's
+    rates, as medians of the rounds. All contenders read files that are in memory.
+
+    Starting takes seconds that do not grow with the folder (imports, processes). Each contender
+    therefore also writes a folder of `FEW` images: start_s is the time of those, and the rates and
+    CPU times are of the images beyond them.
+
+    Contenders:
+        passthrough, passthrough_markers: the default check, and `--check markers`.
+        ffcv: `--writer ffcv --ffcv_mode jpg`. It decodes each image beforehand, since FFCV's writer
+            would wait for ever for a bad one.
+        ffcv_unchecked: FFCV's DatasetWriter without that.
+        copy: one process, nothing synced. It is the limit; the others have as many processes as
+            there are cores.
     """
     workers, contenders = default_workers(), dict(contenders or CONTENDERS)
     skipped = {name: missing("ffcv") for name in contenders if name.startswith("ffcv")}

@@ -62,9 +62,9 @@ def _ffcv_epochs(path, batch_size, size, threads):
 
 
 class _InProcess:
-    """A contender in a process of its own, which measures itself:
+    """A contender in a process of its own, which measures itself.
 
-    FFCV's libraries and ours do not share one well.
+    FFCV's libraries and ours do not share a process well.
     """
 
     def __init__(self, build, *arguments):
