@@ -11,7 +11,8 @@ from helpers.modules import MODULES, ROOT, imports
 FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.version", "fastneg.counts", "fastneg.errors", "fastneg.kernels"],
     ["fastneg.checkout"],
-    ["fastneg.config", "fastneg.plugins"],
+    ["fastneg.config"],
+    ["fastneg.plugins"],
     ["fastneg.files", "fastneg.distributed", "fastneg.knn", "fastneg.losses", "fastneg.negatives"],
     ["fastneg.data", "fastneg.models"],
     ["fastneg.methods", "fastneg.runs"],

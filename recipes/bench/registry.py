@@ -81,13 +81,16 @@ ALL = "all"
 
 
 def register(name: str, module: str, options: str | None = None) -> None:
-    """Add a benchmark from outside; arguments as of `Bench`.
+    """Add a benchmark from outside; arguments as of `Bench`. The same module may come again.
 
     Raises:
-        ConfigError: there is one of that name.
+        ConfigError: another module has that name.
     """
-    if name in BENCHES or name == ALL:
-        raise ConfigError(f"There is a benchmark {name} already: register {module} by another.")
+    there = BENCHES.get(name)
+    if name == ALL or (there is not None and there.module != module):
+        raise ConfigError(
+            f"There is a benchmark {name} already: register {module} by another name."
+        )
     BENCHES[name] = Bench(name, module, options)
 
 

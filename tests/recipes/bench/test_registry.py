@@ -80,7 +80,8 @@ def test_its_options_and_its_help_are_those_of_the_command(tmp_path, words, code
 
 def test_a_name_is_registered_once(monkeypatch):
     monkeypatch.setattr("fastneg.recipes.bench.registry.BENCHES", dict(BENCHES))
-    register("mine", "mine_bench")
+    for _ in range(2):
+        register("mine", "mine_bench")
     for name in ("mine", "loader", "all"):
         with pytest.raises(ConfigError, match=f"a benchmark {name} already"):
             register(name, "other")
