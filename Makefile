@@ -1,12 +1,14 @@
 # make demo   the whole road on the built-in data set (needs python3 only)
-# make test   all tests (builds FFCV: needs a C++ compiler, OpenCV and libjpeg-turbo; installs them, and chromium, where it may)
+# make test   all tests (builds FFCV: needs a C++ compiler, OpenCV and libjpeg-turbo; installs
+#             them, and chromium, where it may)
 # make lint   ruff
 # Other Python, other place:  make PYTHON=python3.12 VENV=/tmp/venv demo
 
 PYTHON ?= python3
 VENV ?= .venv
 export PYTHON
-# Threads that wait spin only briefly: where processes share the cores, threads that spin for long slow each other down many times over.
+# Threads that wait spin only briefly: where processes share the cores, threads that spin for long
+# slow each other down many times over.
 export GOMP_SPINCOUNT ?= 1000
 SETUP_INPUTS := setup.py fastneg/version.py .ci/setup-venv
 

@@ -52,6 +52,8 @@ EXTRAS = {
         "safetensors>=0.4",
         "timm>=1.0",
         "imagecorruptions>=1.1.2",
+        "mypy>=1.11",
+        "setuptools>=70.1",
     ],
 }
 

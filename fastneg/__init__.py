@@ -1,11 +1,48 @@
 """fastneg: contrastive pre-training of vision encoders with non-semantic negatives.
 
-These names need torch alone (and, on CUDA, the Triton that comes with it).
+These names need torch alone (and, on CUDA, the Triton that comes with it). A name is imported when
+it is first used: the command line answers without torch.
 """
 
-from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
-from fastneg.losses import InfoNCELoss
-from fastneg.negatives.patch import patch_negatives
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastneg.checkout import find_what_lies_beside
 from fastneg.version import __version__
 
 __all__ = ["InfoNCELoss", "InfoNCEOutput", "__version__", "info_nce", "patch_negatives"]
+
+_HOMES = {
+    "InfoNCELoss": "fastneg.losses",
+    "InfoNCEOutput": "fastneg.kernels.info_nce",
+    "info_nce": "fastneg.kernels.info_nce",
+    "patch_negatives": "fastneg.negatives.patch",
+}
+_PARTS = ("data", "kernels", "losses", "negatives")
+
+find_what_lies_beside(Path(__file__).parent)
+
+if TYPE_CHECKING:  # editors and type checkers see each name where it is defined, and no others
+    from fastneg import data as data
+    from fastneg import kernels as kernels
+    from fastneg import losses as losses
+    from fastneg import negatives as negatives
+    from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
+    from fastneg.losses import InfoNCELoss
+    from fastneg.negatives.patch import patch_negatives
+else:
+
+    def __getattr__(name):
+        if name in _PARTS:
+            return import_module(f"fastneg.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fastneg' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value  # the next use does not come here
+        return value
+
+    def __dir__():
+        return sorted({*__all__, *_PARTS})

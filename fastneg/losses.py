@@ -39,7 +39,12 @@ class InfoNCELoss(torch.nn.Module):
     Source: van den Oord et al. 2018, arXiv:1807.03748; https://pypi.org/project/info-nce-pytorch
     """
 
-    def __init__(self, temperature=0.1, reduction="mean", negative_mode="unpaired"):
+    def __init__(
+        self,
+        temperature: float | torch.Tensor = 0.1,
+        reduction: str = "mean",
+        negative_mode: str = "unpaired",
+    ) -> None:
         super().__init__()
         check_temperature(temperature)
         check_options(reduction)
@@ -48,7 +53,12 @@ class InfoNCELoss(torch.nn.Module):
         self.reduction = reduction
         self.negative_mode = negative_mode
 
-    def forward(self, query, positive_key, negative_keys=None):
+    def forward(
+        self,
+        query: torch.Tensor,
+        positive_key: torch.Tensor,
+        negative_keys: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         options = {"temperature": self.temperature, "reduction": self.reduction}
         query, positive_key = unit_rows(query), unit_rows(positive_key)
         if negative_keys is None:
@@ -64,7 +74,7 @@ class InfoNCELoss(torch.nn.Module):
             **options,
         )
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"temperature={self.temperature}, reduction={self.reduction!r}, "
             f"negative_mode={self.negative_mode!r}"
@@ -86,8 +96,14 @@ class NTXentOutput(NamedTuple):
 
 
 def nt_xent(
-    first, second, everyone=None, *, temperature=0.1, extra_negatives=None, extra_scale=1.0
-):
+    first: torch.Tensor,
+    second: torch.Tensor,
+    everyone: tuple[torch.Tensor, torch.Tensor] | None = None,
+    *,
+    temperature: float = 0.1,
+    extra_negatives: torch.Tensor | None = None,
+    extra_scale: float = 1.0,
+) -> NTXentOutput:
     """SimCLR's loss: each of 2n views against all the others, its partner the positive; nothing of
     size n × N is stored.
 

@@ -5,7 +5,7 @@ The derivation is in docs/kernels.md. The two implementations are info_nce_torch
 info_nce_triton.py; the gradients are in info_nce_grad.py, what is refused in info_nce_checks.py.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import torch
 from torch.autograd import forward_ad
@@ -39,11 +39,75 @@ class InfoNCEOutput(NamedTuple):
     """(N,): query·positive / temperature."""
 
 
+@overload
 def info_nce(
-    query, positive, negatives=None, *, temperature=0.07, extra_negatives=None, extra_scale=1.0,
-    reduction="mean", negatives_layout="kd", return_stats=False, precision=None, backend="auto",
-    exclude_diagonal=False,
-):  # fmt: skip
+    query: torch.Tensor,
+    positive: torch.Tensor,
+    negatives: torch.Tensor | None = ...,
+    *,
+    temperature: float | torch.Tensor = ...,
+    extra_negatives: torch.Tensor | None = ...,
+    extra_scale: float = ...,
+    reduction: str = ...,
+    negatives_layout: str = ...,
+    return_stats: Literal[False] = ...,
+    precision: str | None = ...,
+    backend: str = ...,
+    exclude_diagonal: bool = ...,
+) -> torch.Tensor: ...
+
+
+@overload
+def info_nce(
+    query: torch.Tensor,
+    positive: torch.Tensor,
+    negatives: torch.Tensor | None = ...,
+    *,
+    temperature: float | torch.Tensor = ...,
+    extra_negatives: torch.Tensor | None = ...,
+    extra_scale: float = ...,
+    reduction: str = ...,
+    negatives_layout: str = ...,
+    return_stats: Literal[True],
+    precision: str | None = ...,
+    backend: str = ...,
+    exclude_diagonal: bool = ...,
+) -> InfoNCEOutput: ...
+
+
+@overload
+def info_nce(
+    query: torch.Tensor,
+    positive: torch.Tensor,
+    negatives: torch.Tensor | None = ...,
+    *,
+    temperature: float | torch.Tensor = ...,
+    extra_negatives: torch.Tensor | None = ...,
+    extra_scale: float = ...,
+    reduction: str = ...,
+    negatives_layout: str = ...,
+    return_stats: bool,
+    precision: str | None = ...,
+    backend: str = ...,
+    exclude_diagonal: bool = ...,
+) -> torch.Tensor | InfoNCEOutput: ...
+
+
+def info_nce(
+    query: torch.Tensor,
+    positive: torch.Tensor,
+    negatives: torch.Tensor | None = None,
+    *,
+    temperature: float | torch.Tensor = 0.07,
+    extra_negatives: torch.Tensor | None = None,
+    extra_scale: float = 1.0,
+    reduction: str = "mean",
+    negatives_layout: str = "kd",
+    return_stats: bool = False,
+    precision: str | None = None,
+    backend: str = "auto",
+    exclude_diagonal: bool = False,
+) -> torch.Tensor | InfoNCEOutput:
     """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
     loss_i = -log( exp(q·k/T) / (exp(q·k/T) + sum_j exp(q·n_j/T) + sum_m exp(extra_scale q·t_m/T)) )

@@ -1,4 +1,4 @@
-"""fastneg encode and fastneg verify."""
+"""fastneg encode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import sys
 
 from fastneg.counts import counted
-from fastneg.data.beton.verify import verify
 from fastneg.data.encode.encode import encode
 
 
@@ -90,24 +89,3 @@ def _classes(summary):
         f" in {summary['classes']} class{'es' * (summary['classes'] != 1)} (labels from "
         f"{summary['labels_from']}; the fewest in {least}: {fewest}, the most in {most}: {largest})"
     )
-
-
-def run_verify(config):
-    """Check every sample; 1 if any is bad."""
-    result = verify(config)
-    checked = (
-        "CRC32 and decode" if result["checked_crc"] else "decode (not every file holds checksums)"
-    )
-    print(
-        f"{config.file}: {counted(result['samples'], 'sample')}, {len(result['bad'])} bad; "
-        f"checked: {checked}."
-    )
-    for bad in result["bad"]:
-        where = (
-            ""
-            if bad["index"] is None
-            else f"sample {bad['index']} {bad['name'] or ''}: ".replace(" :", ":")
-        )
-        of = f"{bad['file']}: " if result["files"] > 1 and where else ""
-        print(f"  {of}{where}{bad['reason']}")
-    return 1 if result["bad"] else 0

@@ -13,7 +13,6 @@ from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig,
 from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
 from fastneg.config.pretrain import NEGATIVE_KINDS, TEXTURE_FIELDS, TEXTURE_SOURCES, PretrainConfig
 from fastneg.config.tools import (
-    BenchConfig,
     DemoConfig,
     ExportConfig,
     ImportConfig,
@@ -27,7 +26,6 @@ __all__ = [
     "NEGATIVE_KINDS",
     "TEXTURE_FIELDS",
     "TEXTURE_SOURCES",
-    "BenchConfig",
     "Config",
     "ConfigError",
     "DemoConfig",

@@ -12,14 +12,25 @@ import os
 import textwrap
 import types
 import typing
+from collections.abc import Collection, Mapping
 from functools import cache
+from typing import Any, TypeVar
 
 
 class ConfigError(ValueError):
     """A setting that cannot be: names the field, the value that came and what was expected."""
 
 
-def option(default, *, choices=None, at_least=None, above=None, at_most=None, below=None, by=None):
+def option(
+    default: Any,
+    *,
+    choices: Collection[str] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    by: tuple[str, Mapping[str, Any]] | None = None,
+) -> Any:
     """A dataclass field with the bounds that `Config` checks.
 
     by: (name of an earlier field, {choice of it: the default there}): under these choices None
@@ -40,10 +51,13 @@ def option(default, *, choices=None, at_least=None, above=None, at_most=None, be
     )
 
 
+C = TypeVar("C", bound="Config")
+
+
 class Config:
     """Checks each field of a dataclass against its annotation and its bounds."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = _fit(field.name, getattr(self, field.name), _types(type(self))[field.name])
             if "by" in field.metadata:
@@ -56,7 +70,7 @@ class Config:
         name, defaults = field.metadata["by"]
         return name, getattr(self, name), defaults
 
-    def replace(self, **changes):
+    def replace(self: C, **changes: Any) -> C:
         """A copy with some fields changed, checked again.
 
         Fields that belong to another choice of a changed field take its defaults.
@@ -68,7 +82,7 @@ class Config:
                     changes.setdefault(field.name, None)
         return dataclasses.replace(self, **changes)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types, as a file gives them back: lists instead of tuples."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
@@ -146,7 +160,7 @@ def check_bounds(name, value, bounds):
             raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
 
 
-def flag_text(value):
+def flag_text(value: object) -> str:
     """A value of a field as a command line takes it: several numbers with commas between them."""
     listed = isinstance(value, (list, tuple)) and len(value) > 0
     if listed and all(isinstance(each, (int, float)) for each in value):
@@ -155,7 +169,7 @@ def flag_text(value):
 
 
 @cache
-def field_docs(cls):
+def field_docs(cls: type) -> dict[str, str]:
     """{field: its docstring}, read from the source: the text under each field is the one place
     where it is explained."""
     docs = {}
@@ -172,6 +186,6 @@ def field_docs(cls):
     return docs
 
 
-def default_workers():
+def default_workers() -> int:
     """Processes or threads that this process may use."""
     return len(os.sched_getaffinity(0))

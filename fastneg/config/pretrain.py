@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from fastneg.config.augmentation import augmentation_of, read_augmentation
 from fastneg.config.base import Config, ConfigError, check_bounds, option
@@ -396,7 +397,7 @@ class PretrainConfig(Config):
                     "(--texture_patch): a block must fit a patch, and a patch the view."
                 )
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> PretrainConfig:
         """As `Config.replace`; where the negatives change to kinds without texture, what was set up
         for textures goes too."""
         if "texture" not in str(changes.get("negatives", "texture")).split(","):

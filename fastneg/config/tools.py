@@ -1,4 +1,4 @@
-"""The commands around training and evaluation: import, export, report, demo, bench, presets."""
+"""The commands around training and evaluation: import, export, report, demo, presets."""
 
 from __future__ import annotations
 
@@ -86,48 +86,6 @@ class DemoConfig(Config):
     """Seeds the data set and the training."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""
-
-
-@dataclass(frozen=True)
-class BenchConfig(Config):
-    """Measure one part against its alternatives in the same run."""
-
-    name: str = option(
-        "all",
-        choices=(
-            "loader",
-            "encode",
-            "checks",
-            "order",
-            "patch_shuffle",
-            "augment",
-            "info_nce",
-            "textures",
-            "corruptions",
-            "compile",
-            "step",
-            "scaling",
-            "all",
-        ),
-    )
-    """What to measure."""
-    json: str | None = None
-    """Also write the rows to this file, one JSON object a line."""
-    csv: str | None = None
-    """Also write the rows to this file as a table, with device, versions and commit; for info_nce a
-    plot (.svg) beside it."""
-    inside_gb_s: float | None = option(
-        None, above=0.0, by=("name", {"scaling": 450.0, "all": 450.0})
-    )
-    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one
-    direction; default that of NVLink 4."""
-    between_gb_s: float | None = option(
-        None, above=0.0, by=("name", {"scaling": 50.0, "all": 50.0})
-    )
-    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter
-    for each GPU."""
-    latency_us: float | None = option(None, at_least=0.0, by=("name", {"scaling": 5.0, "all": 5.0}))
-    """Latency of one hop of a collective that the model assumes, in microseconds."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ import torch
 from fastneg.kernels.patch_shuffle import patch_shuffle
 
 
-def patch_negatives(images, count=1, sizes=(16, 72), generator=None):
+def patch_negatives(
+    images: torch.Tensor,
+    count: int = 1,
+    sizes: tuple[int, int] = (16, 72),
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
     """Tile each image with patches cut from itself at independent uniform places, with replacement.
 
     Args:

@@ -1,5 +1,5 @@
-"""fastneg bench augment: the augmentation beside torchvision's functions on the same images with
-the same parameters.
+"""fastneg bench augment: the augmentation beside torchvision's functions, with the same images
+and parameters.
 
 Legend: N batch, H pixels a side.
 """
@@ -28,12 +28,11 @@ MOCO_V2 = {
 
 
 def bench_augment(shapes=None, rounds=7):
-    """Yield a row per shape and contender:
+    """Yield a row for each shape and contender.
 
-    MoCo v2's colour changes, blur and flip of uint8 channels_last images (N, 3, H, H), normalised.
-
-    share_of_floor compares with a copy that reads as many bytes and writes as many: the images as
-    uint8, the result in its dtype.
+    A contender takes uint8 channels_last images (N, 3, H, H). It applies MoCo v2's colour changes,
+    blur and flip, and normalises. share_of_floor compares its time with that of a copy which reads
+    the images as uint8 and writes them in the dtype of the result.
     """
     device = bench_device()
     dtype = torch.float16 if device == "cuda" else torch.float32

@@ -24,45 +24,29 @@ FEW = 2 * CHUNK * default_workers()
 
 
 def bench_encode(rounds=3, images=16 * FEW, contenders=None):
-    """Yield one row per contender: images/s, MB/s of the source files, CPU milliseconds per image,
-    ratios to FFCV's; medians of the rounds.
+    """Yield a row for each contender.
 
-    Starting takes seconds that do not grow with the folder (imports, processes), so each contender
-    also writes a folder of `FEW` images: rates and CPU times are of the images beyond those,
-    start_s is how long the few took. passthrough checks images as by default, passthrough_markers
-    with `--check markers`. ffcv is `--writer ffcv --ffcv_mode jpg`, which decodes each image
-    beforehand since FFCV's writer would wait for ever for a bad one; ffcv_unchecked is its
-    DatasetWriter without that. Every contender but the copy has the same number of processes; the
-    copy, one process and nothing synced, is the limit. All read files that are in memory.
+    It holds images/s, MB/s of the source files, CPU milliseconds per image and the ratios to FFCV's
+    rates, as medians of the rounds. All contenders read files that are in memory.
+
+    Starting takes seconds that do not grow with the folder (imports, processes). Each contender
+    therefore also writes a folder of `FEW` images: start_s is the time of those, and the rates and
+    CPU times are of the images beyond them.
+
+    Contenders:
+        passthrough, passthrough_markers: the default check, and `--check markers`.
+        ffcv: `--writer ffcv --ffcv_mode jpg`. It decodes each image beforehand, since FFCV's writer
+            would wait for ever for a bad one.
+        ffcv_unchecked: FFCV's DatasetWriter without that.
+        copy: one process, nothing synced. It is the limit; the others have as many processes as
+            there are cores.
     """
-    workers = default_workers()
-    contenders = dict(contenders or CONTENDERS)
-    skipped = {
-        name: missing("ffcv")
-        for name in contenders
-        if name.startswith("ffcv") and missing("ffcv") is not None
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        size = _write(folder / "images", images)
-        _write(folder / "few", FEW)
-        run = lambda name, source: _run(contenders[name], folder / source, folder / name, workers)
-        figures = {name: [] for name in contenders if name not in skipped}
-        for name in figures:
-            run(name, "few")  # warms up
-        starts = {name: [] for name in figures}
-        for _ in range(rounds):  # in turn, so that a machine whose speed drifts treats them alike
-            for name in figures:
-                figures[name].append(run(name, "images"))
-                starts[name].append(run(name, "few"))
-    more, rates, cpu_ms, begin = images - FEW, {}, {}, {}
-    for name, found in figures.items():
-        begin[name], few_cpu = (
-            statistics.median(values) for values in zip(*starts[name], strict=True)
-        )
-        rates[name] = sorted(more / (seconds - begin[name]) for seconds, _ in found)
-        cpu_ms[name] = 1000 * (statistics.median(cpu for _, cpu in found) - few_cpu) / more
-    median = {name: statistics.median(found) for name, found in rates.items()}
+    workers, contenders = default_workers(), dict(contenders or CONTENDERS)
+    skipped = {name: missing("ffcv") for name in contenders if name.startswith("ffcv")}
+    skipped = {name: reason for name, reason in skipped.items() if reason is not None}
+    measured = {name: run for name, run in contenders.items() if name not in skipped}
+    size, figures = _measured(measured, rounds, images, workers)
+    median = {name: found["images_per_s"] for name, found in figures.items()}
     for name in contenders:
         row = {
             "bench": "encode",
@@ -78,17 +62,44 @@ def bench_encode(rounds=3, images=16 * FEW, contenders=None):
             continue
         yield {
             **row,
-            "images_per_s": median[name],
-            "images_per_s_slowest": rates[name][0],
-            "images_per_s_fastest": rates[name][-1],
-            "mb_per_s": median[name] * size / images / 1e6,
-            "cpu_ms_per_image": cpu_ms[name],
-            "start_s": begin[name],
+            **figures[name],
             **{
                 f"ratio_to_{base}": median[name] / median[base] if base in median else None
                 for base in ("ffcv", "ffcv_unchecked")
             },
         }
+
+
+def _measured(contenders, rounds, images, workers):
+    """(bytes of the source images, {contender: its figures})"""
+    found, starts = ({name: [] for name in contenders} for _ in range(2))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        size = _write(folder / "images", images)
+        _write(folder / "few", FEW)
+        run = lambda name, source: _run(contenders[name], folder / source, folder / name, workers)
+        for name in contenders:
+            run(name, "few")  # warms up
+        for _ in range(rounds):  # in turn, so that a machine whose speed drifts treats them alike
+            for name in contenders:
+                found[name].append(run(name, "images"))
+                starts[name].append(run(name, "few"))
+    return size, {name: _figures(found[name], starts[name], images, size) for name in contenders}
+
+
+def _figures(runs, starts, images, size):
+    """Figures of the images beyond the few, from (seconds, CPU seconds) of each run."""
+    begin, few_cpu = (statistics.median(values) for values in zip(*starts, strict=True))
+    more = images - FEW
+    rates = sorted(more / (seconds - begin) for seconds, _ in runs)
+    return {
+        "images_per_s": (rate := statistics.median(rates)),
+        "images_per_s_slowest": rates[0],
+        "images_per_s_fastest": rates[-1],
+        "mb_per_s": rate * size / images / 1e6,
+        "cpu_ms_per_image": 1000 * (statistics.median(cpu for _, cpu in runs) - few_cpu) / more,
+        "start_s": begin,
+    }
 
 
 def _run(contender, source, out, workers):

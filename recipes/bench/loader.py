@@ -17,18 +17,11 @@ from PIL import Image
 from fastneg.config import default_workers
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.encode.encode import encode_samples
-from fastneg.recipes.bench.loader_contenders import (
-    BASES,
-    CONTENDERS,
-    BenchData,
-    fastneg,
-    measure,
-    missing,
-)
+from fastneg.recipes.bench.loader_contenders import BASES, CONTENDERS, LIMITS, missing
+from fastneg.recipes.bench.loader_contenders.common import BenchData, measure
+from fastneg.recipes.bench.loader_contenders.ours import fastneg
 
 HEIGHT, WIDTH, SIZE = 416, 458, 224
-LIMITS = ("decode_only", "copy_of_ready_tensors")
-"""Contenders that make no views: what bounds the others."""
 HARDWARE_SHARES = (0.65, 0.8, 0.9, 1.0)
 """Shares of the images that the JPEG engines of a GPU get, in the sweep."""
 

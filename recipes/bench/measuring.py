@@ -76,9 +76,10 @@ def flops_per_ms(device):
 
 
 def unit_rows(device, rows, count, dim):
-    """Random rows of unit length in the benchmark's dtype, three matrices of `dim` columns:
+    """Three matrices of random unit rows in the benchmark's dtype.
 
-    `rows`, `rows` and `count` of them.
+    Returns:
+        (rows, dim), (rows, dim) and (count, dim).
     """
     g = torch.Generator().manual_seed(0)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32

@@ -50,15 +50,19 @@ READINGS = {
 
 
 def bench_order(rounds=3, gigabytes=1.0, batch_size=256, folder="."):
-    """Yield one row per size of the samples and contender: images/s and MB/s of reading every byte,
-    and the ratio to random order.
+    """Yield a row for each size of the samples and contender.
 
-    The file lies in `folder`, so that a disk of one's choice is measured, holds random bytes, and
-    is dropped from the page cache before each epoch; `resident_share` is what stayed nevertheless.
-    No image is decoded. A set larger than memory is had by dropping, after each batch and outside
-    of the time, all that was read but what is announced and not used yet. on_demand is how a reader
-    goes that maps the file and announces nothing. The pread contenders are the limits of the disk:
-    blocks of 8 MiB in sequence, and those of the samples at random, by one and by 16 threads.
+    It holds images/s and MB/s of reading every byte, and the ratio to random order. No image is
+    decoded. The file holds random bytes and lies in `folder`, so that a disk of one's choice is
+    measured. It is dropped from the page cache before each epoch; `resident_share` is what stayed.
+
+    A set larger than memory is imitated: after each batch, outside of the time, all that was read
+    is dropped, except what is announced and not used yet.
+
+    Contenders:
+        random_on_demand: a reader that maps the file and announces nothing.
+        pread_sequential, pread_random_1, pread_random_16: the limits of the disk. Blocks of 8 MiB
+            in sequence, and blocks of a sample's size at random by one and by 16 threads.
     """
     for sample_bytes in SAMPLE_BYTES:
         with tempfile.TemporaryDirectory(dir=folder) as temporary:

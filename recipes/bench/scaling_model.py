@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastneg.config import Config
 from fastneg.counts import counted
+from fastneg.recipes.bench.registry import bench_option
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,20 @@ class Links:
     """Bandwidth of one process between machines."""
     latency_us: float
     """Of one collective's one hop."""
+
+
+@dataclass(frozen=True)
+class ScalingOptions(Config):
+    """What the model assumes of the links that are not there to be measured."""
+
+    inside_gb_s: float | None = bench_option("scaling", 450.0, above=0.0)
+    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one
+    direction; default that of NVLink 4."""
+    between_gb_s: float | None = bench_option("scaling", 50.0, above=0.0)
+    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter
+    for each GPU."""
+    latency_us: float | None = bench_option("scaling", 5.0, at_least=0.0)
+    """Latency of one hop of a collective that the model assumes, in microseconds."""
 
 
 ASSUMPTIONS = (

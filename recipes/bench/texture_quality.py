@@ -17,9 +17,12 @@ SPECTRUM_BINS = 24
 
 
 def colour_distance(image, other):
-    """Half the sum of differences between two joint colour histograms of 8×8×8 bins:
+    """Half the sum of differences between two joint colour histograms of 8×8×8 bins.
 
-    0 equal, 1 disjoint. (3, H, W) uint8 each.
+    Args:
+        image, other: (3, H, W) uint8.
+    Returns:
+        0 for equal histograms, 1 for disjoint ones.
     """
     histograms = []
     for pixels in (image, other):
@@ -54,9 +57,15 @@ def radial_spectrum(pixels):
 
 
 def patch_distance(image, other, count=256, generator=None):
-    """How far patches of `image` are from their nearest neighbour among all patches of `other`:
-    mean over random patches of the root mean square difference, in levels of 255. From a texture to
-    its image: are its parts true? From image to texture: is any missing?
+    """How far patches of `image` are from their nearest neighbour among all patches of `other`.
+
+    From a texture to its image, it says whether the parts of the texture are true. From the image
+    to its texture, it says whether any are missing.
+
+    Args:
+        image, other: (3, H, W) uint8.
+    Returns:
+        the mean over `count` random patches of the root mean square difference, in levels of 255.
     """
     # Squares of float64, so that the distance of equal patches is 0 to many digits.
     unfold = lambda pixels: nn.functional.unfold(pixels[None].double() - 128, PATCH)[0].T

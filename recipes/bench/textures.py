@@ -209,22 +209,3 @@ CONTENDERS = {
     )[:, 0],
     "random_phase": random_phase,
 }
-
-
-def draw_gallery(path):
-    """A picture of what each contender makes of six photographs and two stencils: a row for each,
-    the originals at the top."""
-    from PIL import Image
-
-    photos, few = photographs()[[0, 1, 2, 4, 8, 9]], _stencils("decorrelated", 15)[0][[1, 14]]
-    rows = []
-    for make in CONTENDERS.values():
-        enlarged = (
-            make(few, _generator())
-            .repeat_interleave(4, 2)
-            .repeat_interleave(4, 3)[:, :, 16:-16, 16:-16]
-        )
-        rows.append(torch.cat([*make(photos, _generator()), *enlarged], 2))
-    pixels = torch.cat(rows, 1).permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels)
-    picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS).save(path)

@@ -11,7 +11,7 @@ from fastneg.data.beton.reader import BetonReader
 from fastneg.evaluation import similarity as module
 from fastneg.evaluation.similarity import evaluate_similarity, settings_for
 from fastneg.methods import METHODS
-from fastneg.recipes.cli import build_config
+from fastneg.recipes.arguments import build_config
 from fastneg.recipes.presets import moco_in100, tiny_cpu
 from fastneg.runs import checkpoint
 from fastneg.runs.results import misfit, similarity_histograms

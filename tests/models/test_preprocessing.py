@@ -22,7 +22,8 @@ from fastneg.evaluation.features import features_of
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
 from fastneg.evaluation.linear import LinearClassifier, train_on_crops
 from fastneg.models.preprocessing import preprocessing_for, told_of_init
-from fastneg.recipes.cli import build_config, main
+from fastneg.recipes.arguments import build_config
+from fastneg.recipes.cli import main
 from fastneg.report.sections.settings import reproduce
 from fastneg.runs import checkpoint
 from fastneg.runs.folder import read_run

@@ -1,7 +1,7 @@
 """Weights of other projects: what goes out and comes back gives the same outputs, and what does not
 fit is refused.
 
-fastneg.recipes.import_export is tested through the command line.
+fastneg.recipes.import_weights and fastneg.recipes.export are tested through the command line.
 """
 
 import argparse

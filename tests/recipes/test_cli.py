@@ -12,7 +12,10 @@ import sys
 import pytest
 
 from fastneg.config import ConfigError, PretrainConfig
-from fastneg.recipes.cli import COMMANDS, build_config, help_text, main
+from fastneg.recipes.arguments import build_config
+from fastneg.recipes.cli import main
+from fastneg.recipes.commands import COMMANDS
+from fastneg.recipes.help import help_text
 from fastneg.recipes.presets import PRESETS
 
 
@@ -75,7 +78,7 @@ def test_texts_reach_the_config_as_they_were_typed(typed):
     positional argument."""
     import typing
 
-    from fastneg.recipes.cli import _fire, _quoted
+    from fastneg.recipes.arguments import _fire, _quoted
 
     for name, command in COMMANDS.items():
         for field, hint in typing.get_type_hints(command.config).items():
@@ -84,7 +87,7 @@ def test_texts_reach_the_config_as_they_were_typed(typed):
                 continue
             got = {}
             probe = dataclasses.replace(
-                command, build=lambda *values, got=got, **flags: got.update(flags)
+                command, builder=lambda *values, got=got, **flags: got.update(flags)
             )
             for words in ([f"--{field}", typed], [f"--{field}={typed}"]):
                 got.clear()

@@ -17,7 +17,7 @@ import pytest
 from fastneg.config import ConfigError
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.stencils import TEST_SETS, StencilsSpec
-from fastneg.recipes.cli import build_config
+from fastneg.recipes.arguments import build_config
 from fastneg.recipes.demo import _make_images
 from fastneg.runs import checkpoint
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
-from fastneg.recipes.cli import build_config
+from fastneg.recipes.arguments import build_config
 from fastneg.recipes.presets import PRESETS, tiny_cpu, tiny_cpu_moco
 from fastneg.recipes.report import run_report
 from fastneg.report import intervals

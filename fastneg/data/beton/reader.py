@@ -18,8 +18,10 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastneg.counts import counted
+from fastneg.data.beton.attributes import Attributes
 from fastneg.data.beton.checksum_block import read_block
 from fastneg.data.beton.label_field import label_field
 from fastneg.data.beton.sidecar import read_sidecar
@@ -76,7 +78,7 @@ class _Images(NamedTuple):
     checksums: np.ndarray | None
 
 
-class BetonReader:
+class BetonReader(Attributes):
     """Maps a .beton file and hands out its samples without copying them.
 
     A file has one main image field: "image", or the only one. Files with paired textures hold a
@@ -114,7 +116,7 @@ class BetonReader:
             `field`.
     """
 
-    def __init__(self, path, verify=False):
+    def __init__(self, path: str | os.PathLike[str], verify: bool = False) -> None:
         self.path = os.fspath(path)
         self.files = [self.path]
         self._absolute = os.path.abspath(self.path)
@@ -155,16 +157,16 @@ class BetonReader:
         if verify:
             self._verify()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sizes)
 
-    def stored(self, index, field=None):
+    def stored(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
         """The bytes of a sample as they lie in the file, JPEG or raw pixels: a read-only (size,)
         uint8 view, no copy."""
         images = self._main if field is None else self._images(field)
         return self._bytes[images.start[index] : images.stop[index]]
 
-    def jpeg(self, index, field=None):
+    def jpeg(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
         """The JPEG bytes of a sample: a read-only (size,) uint8 view, no copy.
 
         BetonError if the sample is raw pixels.
@@ -176,7 +178,7 @@ class BetonReader:
             )
         return self.stored(index, field)
 
-    def encoded(self, index, field=None):
+    def encoded(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
         """What a decoder takes, (size,) uint8: the JPEG bytes without a copy, or a copy of raw
         pixels behind a PNM header."""
         images = self._main if field is None else self._images(field)
@@ -190,31 +192,31 @@ class BetonReader:
             ]
         )
 
-    def is_raw(self, index, field=None):
+    def is_raw(self, index: int, field: str | None = None) -> bool:
         """Whether a sample is raw pixels and not a JPEG; `raw` says it of all samples of the main
         field."""
         return self._images(field).is_raw[index]
 
-    def sizes_of(self, field):
+    def sizes_of(self, field: str) -> NDArray[np.int64]:
         """(len, 2) int64, height and width in pixels of the images of a field; `sizes` are those of
         the main one."""
         return self._images(field).sizes
 
-    def checksums_of(self, field):
+    def checksums_of(self, field: str) -> NDArray[np.int64] | None:
         """(len,) int64, the CRC32s of a field's bytes as stored, or None; `checksums` are those of
         the main one."""
         return self._images(field).checksums
 
-    def matches_checksum(self, index, field=None):
+    def matches_checksum(self, index: int, field: str | None = None) -> bool:
         """Whether a sample's bytes have the CRC32 that was written with them."""
         return zlib.crc32(self.stored(index, field)) == self._images(field).checksums[index]
 
-    def describe(self, index):
+    def describe(self, index: int) -> str:
         """How to name a sample in a message: its position, its source file where that is known, and
         the file."""
         return f"sample {index}{f' ({self.names[index]})' if self.names else ''} of {self.path}"
 
-    def will_need(self, indices, field=None):
+    def will_need(self, indices: NDArray[np.int64], field: str | None = None) -> None:
         """Tell the operating system that these samples are wanted soon, so that it reads them in
         the background; neighbours in one go."""
         if not len(indices):
@@ -232,15 +234,15 @@ class BetonReader:
             for part in range(first, last, WILL_NEED_BYTES):
                 self._map.madvise(mmap.MADV_WILLNEED, part, min(WILL_NEED_BYTES, last - part))
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the file. Views that were handed out stay valid; the mapping ends with the last
         of them."""
         self._bytes = self._map = _Closed(self.path)
 
-    def __enter__(self):
+    def __enter__(self) -> BetonReader:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __reduce__(self):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import bisect
 import os
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastneg.counts import counted
+from fastneg.data.beton.attributes import Attributes
 from fastneg.data.beton.reader import TEXTURE_FIELD, BetonReader, checksum_field
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
 
 
-def open_data(spec, verify=False):
+def open_data(spec: str | os.PathLike[str], verify: bool = False) -> BetonReader | BetonSet:
     """The data set that a text names: `BetonReader` of one file, `BetonSet` of several.
 
     Args:
@@ -58,7 +61,7 @@ def named_files(spec):
     return files
 
 
-class BetonSet:
+class BetonSet(Attributes):
     """Several .beton files, one after the other, as one data set; samples are handed out without
     copying them.
 
@@ -80,7 +83,12 @@ class BetonSet:
             names in only some of them.
     """
 
-    def __init__(self, files, verify=False, path=None):
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        verify: bool = False,
+        path: str | None = None,
+    ) -> None:
         self.files = [os.fspath(file) for file in files]
         self.path = path or ",".join(self.files)
         self.readers = [BetonReader(file, verify) for file in self.files]
@@ -133,71 +141,71 @@ class BetonSet:
             f"{zlib.crc32(' '.join(reader.fingerprint for reader in readers).encode()):08x}"
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._first[-1]
 
-    def place(self, index):
+    def place(self, index: int) -> tuple[BetonReader, int]:
         """(`BetonReader`, position in its file) of a sample."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index}: {self.path} holds {len(self)}, counted from 0.")
         number = bisect.bisect_right(self._first, index) - 1
         return self.readers[number], index - self._first[number]
 
-    def stored(self, index, field=None):
+    def stored(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
         """As `BetonReader.stored`."""
         reader, index = self.place(index)
         return reader.stored(index, field)
 
-    def jpeg(self, index, field=None):
+    def jpeg(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
         """As `BetonReader.jpeg`."""
         reader, index = self.place(index)
         return reader.jpeg(index, field)
 
-    def encoded(self, index, field=None):
+    def encoded(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
         """As `BetonReader.encoded`."""
         reader, index = self.place(index)
         return reader.encoded(index, field)
 
-    def is_raw(self, index, field=None):
+    def is_raw(self, index: int, field: str | None = None) -> bool:
         """As `BetonReader.is_raw`."""
         reader, index = self.place(index)
         return reader.is_raw(index, field)
 
-    def sizes_of(self, field):
+    def sizes_of(self, field: str) -> NDArray[np.int64]:
         """As `BetonReader.sizes_of`."""
         return self._column(self._sizes, field)
 
-    def checksums_of(self, field):
+    def checksums_of(self, field: str) -> NDArray[np.int64] | None:
         """As `BetonReader.checksums_of`."""
         return self._column(self._checksums, field)
 
-    def matches_checksum(self, index, field=None):
+    def matches_checksum(self, index: int, field: str | None = None) -> bool:
         """As `BetonReader.matches_checksum`."""
         reader, index = self.place(index)
         return reader.matches_checksum(index, field)
 
-    def describe(self, index):
+    def describe(self, index: int) -> str:
         """How to name a sample in a message: its position, and its position, source file and name
         of its file."""
         reader, local = self.place(index)
         return f"sample {index}, {reader.describe(local)}"
 
-    def will_need(self, indices, field=None):
+    def will_need(self, indices: NDArray[np.int64], field: str | None = None) -> None:
         """As `BetonReader.will_need`."""
         indices = np.asarray(indices)
         numbers = np.searchsorted(self._first, indices, side="right") - 1
         for number in np.unique(numbers):
             self.readers[number].will_need(indices[numbers == number] - self._first[number], field)
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the files; views that were handed out stay valid."""
         for reader in self.readers:
             reader.close()
 
-    def __enter__(self):
+    def __enter__(self) -> BetonSet:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __reduce__(self):

@@ -7,9 +7,12 @@ import json
 import operator
 import os
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastneg.counts import counted
 from fastneg.data.beton.checksum_block import CHECKSUM, block_of
@@ -36,6 +39,9 @@ PAGE_SIZE = 8 << 20
 # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
 SMALLEST_PAGE, LARGEST_PAGE = 4096, 1 << 31
 LARGEST_SIDE = 65535
+Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
+Pair: TypeAlias = tuple[Bytes, int, int] | NDArray[np.uint8]
+"""(JPEG bytes, height, width), or raw pixels (H, W, 3)."""
 
 
 class BetonWriter:
@@ -64,14 +70,14 @@ class BetonWriter:
 
     def __init__(
         self,
-        path,
-        int_fields=("label",),
-        page_size=PAGE_SIZE,
-        classes=None,
-        paired_fields=(),
-        checksums=True,
-        together=None,
-    ):
+        path: str | os.PathLike[str],
+        int_fields: Iterable[str] = ("label",),
+        page_size: int = PAGE_SIZE,
+        classes: Iterable[str] | None = None,
+        paired_fields: Iterable[str] = (),
+        checksums: bool = True,
+        together: Together | None = None,
+    ) -> None:
         self.path, self.int_fields, self.image_fields, self.info = (
             Path(path),
             tuple(int_fields),
@@ -131,15 +137,24 @@ class BetonWriter:
         # first page, and what turns out to be in their way is moved then.
         self._end = -(-self._records_start() // page_size) * page_size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._count
 
-    def __enter__(self):
+    def __enter__(self) -> BetonWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary, self._file = self._stack.enter_context(temporary_file(self.path))
         return self
 
-    def add(self, jpeg, height, width, *, name=None, paired=None, **ints):
+    def add(
+        self,
+        jpeg: Bytes,
+        height: int,
+        width: int,
+        *,
+        name: str | None = None,
+        paired: Mapping[str, Pair] | None = None,
+        **ints: int,
+    ) -> None:
         """Append a JPEG, byte for byte.
 
         Args:
@@ -152,7 +167,14 @@ class BetonWriter:
         """
         self._add((JPEG, jpeg, height, width), name, paired, ints)
 
-    def add_raw(self, pixels, *, name=None, paired=None, **ints):
+    def add_raw(
+        self,
+        pixels: NDArray[np.uint8],
+        *,
+        name: str | None = None,
+        paired: Mapping[str, Pair] | None = None,
+        **ints: int,
+    ) -> None:
         """Append raw pixels, (H, W, 3) uint8; the other arguments as in `add`."""
         self._add(_raw(pixels), name, paired, ints)
 
@@ -218,7 +240,7 @@ class BetonWriter:
     def _records_start(self):
         return HEADER.itemsize + DESCRIPTOR.itemsize * len(self._fields)
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         with self._stack, told_when_full(self.path):
             if kind is None:
                 self._finish()

@@ -4,7 +4,7 @@ import pytest
 from fastneg.config import VerifyConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.beton.verify import verify
-from fastneg.recipes.encode import run_verify
+from fastneg.recipes.verify import run_verify
 from helpers.images import jpeg, photo, saved
 
 RNG = np.random.default_rng(0)

@@ -1,10 +1,16 @@
-"""The loaders are measured beside each other."""
+"""The loaders are measured beside each other: fastneg.recipes.bench.loader_contenders.common,
+fastneg.recipes.bench.loader_contenders.ours,
+fastneg.recipes.bench.loader_contenders.torchvision_folder,
+fastneg.recipes.bench.loader_contenders.dali_reader,
+fastneg.recipes.bench.loader_contenders.ffcv_process and
+fastneg.recipes.bench.loader_contenders.limits."""
 
 import pytest
 import torch
 
 from fastneg.recipes.bench.loader import bench_loader, plot_loader
-from fastneg.recipes.bench.loader_contenders import CONTENDERS, loop_of_patches
+from fastneg.recipes.bench.loader_contenders import CONTENDERS
+from fastneg.recipes.bench.loader_contenders.torchvision_folder import loop_of_patches
 
 
 def test_the_loaders_are_measured_beside_each_other(tmp_path):
@@ -42,7 +48,8 @@ def test_a_contender_that_is_not_installed_is_said_to_be_skipped(monkeypatch):
 
 
 def test_the_published_patches_are_patches_of_the_view(monkeypatch):
-    monkeypatch.setattr("fastneg.recipes.bench.loader_contenders.PATCH_SIZES", (5, 6))
+    folder = "fastneg.recipes.bench.loader_contenders.torchvision_folder"
+    monkeypatch.setattr(f"{folder}.PATCH_SIZES", (5, 6))
     view = torch.arange(3 * 24 * 24, dtype=torch.float32).view(3, 24, 24)
     tiled = loop_of_patches(view)
     assert tiled.shape == view.shape

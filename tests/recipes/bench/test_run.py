@@ -4,16 +4,13 @@ time (fastneg.recipes.bench.measuring)."""
 import csv
 import json
 
-from fastneg.config import BenchConfig
 from fastneg.recipes.bench import run as bench
+from fastneg.recipes.bench.registry import Bench, BenchConfig
 
 
 def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        bench,
-        "BENCHES",
-        {"order": lambda: iter([{"bench": "order", "contender": "x", "images_per_s": 12.3456}])},
-    )
+    row = {"bench": "order", "contender": "x", "images_per_s": 12.3456}
+    monkeypatch.setattr(Bench, "load", lambda bench: (lambda: iter([row]), None))
     assert (
         bench.run_bench(
             BenchConfig("order", json=str(tmp_path / "rows.jsonl"), csv=str(tmp_path / "rows.csv"))
@@ -32,6 +29,6 @@ def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
 
 
 def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "BENCHES", {"loader": lambda: iter(())})
+    monkeypatch.setattr(Bench, "load", lambda bench: (lambda: iter(()), None))
     assert bench.run_bench(BenchConfig("loader")) == 1
     assert "no row" in capsys.readouterr().err

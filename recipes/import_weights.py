@@ -1,4 +1,4 @@
-"""fastneg import and fastneg export."""
+"""fastneg import."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fastneg.config import PretrainConfig
 from fastneg.errors import WeightsError
 from fastneg.methods import METHODS
 from fastneg.models.preprocessing import FIELDS, preprocessing_for, told
-from fastneg.models.weights import export_weights, load_into, read_weights
+from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
 from fastneg.runs.environment import environment
-from fastneg.runs.outputs import export_output, run_output
+from fastneg.runs.outputs import run_output
 from fastneg.runs.settings import write_settings
 
 
@@ -50,26 +50,4 @@ def run_import(config):
     }
     path = checkpoint.save(run, 0, state, keep=1)
     print(f"{path}: ready for fastneg linear, knn and evaluate.")
-    return 0
-
-
-def run_export(config):
-    """Write the weights of a run's newest checkpoint."""
-    out = export_output(config)
-    found = checkpoint.load_newest(config.run)
-    if found is None:
-        raise WeightsError(
-            f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
-        )
-    path, state = found
-    checkpoint.require(path, state, ("config", "method"))
-    settings = PretrainConfig(**state["config"])
-    export_weights(state["method"], settings, config.format, out)
-    kept = "as its metadata say"
-    if config.format != "safetensors":
-        kept = "which the format cannot hold: tell it to whoever takes the file"
-    print(
-        f"{config.out}: {path} as {config.format}. "
-        f"Images must be normalised with {settings.normalisation()}, {kept}."
-    )
     return 0

@@ -1,0 +1,51 @@
+"""The loaders that `fastneg bench loader` measures: each makes two views of the same JPEGs with
+MoCo v2's changes, so far as it can.
+
+A contender is a function (data) → epoch, where epoch(number) goes once through the images and
+returns how many came out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+from fastneg.recipes.bench.loader_contenders.dali_reader import dali_file_reader
+from fastneg.recipes.bench.loader_contenders.ffcv_process import ffcv
+from fastneg.recipes.bench.loader_contenders.limits import copy_of_ready_tensors, decode_only
+from fastneg.recipes.bench.loader_contenders.ours import (
+    fastneg,
+    fastneg_augment_kernel,
+    fastneg_patch,
+)
+from fastneg.recipes.bench.loader_contenders.torchvision_folder import (
+    published_patch,
+    torchvision_pil,
+    torchvision_v2,
+)
+
+CONTENDERS = {
+    contender.__name__: contender
+    for contender in (
+        fastneg,
+        fastneg_augment_kernel,
+        fastneg_patch,
+        torchvision_pil,
+        torchvision_v2,
+        published_patch,
+        ffcv,
+        dali_file_reader,
+        decode_only,
+        copy_of_ready_tensors,
+    )
+}
+LIMITS = ("decode_only", "copy_of_ready_tensors")
+"""Contenders that make no views: what bounds the others."""
+BASES = {"fastneg_patch": "published_patch", "published_patch": "published_patch"}
+"""What a contender is compared with, where that is not torchvision_pil."""
+
+
+def missing(name):
+    """Why a contender cannot run here, or None."""
+    if name == "ffcv" and importlib.util.find_spec("ffcv") is None:
+        return "not installed: pip install 'fastneg[ffcv]'"
+    return None

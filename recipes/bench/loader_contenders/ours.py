@@ -1,0 +1,38 @@
+"""Our loader, as it is used and with one thing added or changed."""
+
+from __future__ import annotations
+
+from fastneg.data.load.loaders import TrainLoader
+from fastneg.negatives.patch import patch_negatives
+from fastneg.recipes.bench.loader_contenders.common import wait
+from fastneg.recipes.bench.loader_contenders.torchvision_folder import PATCH_SIZES
+
+
+def fastneg(data, **options):
+    """Our loader."""
+    return _epochs(data, lambda views: views, **options)
+
+
+def fastneg_patch(data):
+    """Our loader, and one patch negative of each query view."""
+    return _epochs(data, lambda views: patch_negatives(views, 1, PATCH_SIZES))
+
+
+def fastneg_augment_kernel(data):
+    """Our loader, with torchvision's own colour changes from `fastneg.kernels.augment` in place of
+    DALI's."""
+    return fastneg(data, augment="kernel")
+
+
+def _epochs(data, use, **options):
+    """Epochs of our loader, whose query views are given to `use`, which returns as many images."""
+    options = {"threads": data.threads, "device": data.device, "augmentation": "moco_v2", **options}
+    loader = TrainLoader(data.reader, data.batch_size, data.view_size, **options)
+
+    def epoch(number):
+        images = sum(len(use(batch.query)) for batch in loader.epoch(number))
+        wait(data.device)
+        return images
+
+    epoch.close = loader.close
+    return epoch

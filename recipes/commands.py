@@ -1,0 +1,113 @@
+"""The commands: what each makes its config of, and what runs it.
+
+A command that is added is one line of COMMANDS, its config and its file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastneg import config as configs
+from fastneg import plugins
+from fastneg.config import ConfigError, PretrainConfig, ReportConfig
+from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
+from fastneg.recipes.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the program."""
+
+    made: type | Callable[[], type]
+    """The class of its config, whose fields are the flags; or what makes that class, where plugins
+    add fields."""
+    run: str
+    """module:function of fastneg.recipes, imported only when the config stands."""
+    positional: tuple[str, ...] = ()
+    """Fields that may be given without their names."""
+    builder: Callable | None = None
+    """Makes the config from the command line's values, where its class does not do so alone."""
+    beside: tuple[str, ...] = ()
+    """Flags that the builder takes beside the config's fields."""
+    required: tuple[str, ...] = ()
+    """What a call must give, as `usage` shows it; default: the fields without a default."""
+    more: Callable[[], dict[str, str]] = dict
+    """{word: what it is}, for its help, before the flags."""
+
+    @property
+    def config(self) -> type:
+        return self.made if isinstance(self.made, type) else self.made()
+
+    @property
+    def build(self) -> Callable:
+        return self.builder or self.config
+
+
+def _pretrain(preset, **overrides):
+    near = difflib.get_close_matches(str(preset), PRESETS, 1)
+    if preset not in PRESETS:
+        raise ConfigError(
+            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected"
+            + (f"; did you mean {near[0]}?" if near else ".")
+        )
+    config = PRESETS[preset]().replace(**overrides)
+    for name in sorted(overrides.keys() & config.without_effect()):
+        raise ConfigError(
+            f"--{name} is {overrides[name]!r}, which has no effect with --negatives "
+            f"{config.negatives}: leave it out."
+        )
+    for name, meaning in (
+        ("data", "the .beton file to train on"),
+        ("out", "the folder of the run"),
+    ):
+        if not getattr(config, name):
+            raise ConfigError(f"--{name} is missing: {meaning}.")
+    return config
+
+
+def _bench(name=ALL, **options):
+    if name not in (*BENCHES, ALL):
+        plugins.load()
+    return bench_config()(name, **options)
+
+
+def _preset_help():
+    defaults = "the defaults below are those of moco_patch_in100"
+    return {"--preset": f"one of {', '.join(PRESETS)}; {defaults}"}
+
+
+def _report(*runs, **options):
+    if not runs:
+        raise ConfigError(
+            "report needs at least one run folder: fastneg report RUN [RUN…] --out report.html."
+        )
+    return ReportConfig(runs=tuple(map(str, runs)), **options)
+
+
+COMMANDS = {
+    "demo": Command(configs.DemoConfig, "demo:run_demo"),
+    "encode": Command(configs.EncodeConfig, "encode:run_encode", ("src", "out")),
+    "textures": Command(configs.TexturesConfig, "textures:run_textures", ("src", "out")),
+    "verify": Command(configs.VerifyConfig, "verify:run_verify", ("file",)),
+    "pretrain": Command(
+        PretrainConfig,
+        "pretrain:run_pretrain",
+        builder=_pretrain,
+        beside=("preset",),
+        required=("--preset NAME", "--data X.beton", "--out RUN"),
+        more=_preset_help,
+    ),
+    "import": Command(configs.ImportConfig, "import_weights:run_import", ("weights", "run")),
+    "export": Command(configs.ExportConfig, "export:run_export", ("out",)),
+    "linear": Command(configs.LinearConfig, "linear:run_linear"),
+    "finetune": Command(configs.FinetuneConfig, "finetune:run_finetune"),
+    "knn": Command(configs.KnnConfig, "knn:run_knn"),
+    "evaluate": Command(configs.EvaluateConfig, "evaluate:run_evaluate"),
+    "report": Command(ReportConfig, "report:run_report", ("runs",), builder=_report),
+    "bench": Command(
+        bench_config, "bench.run:run_bench", ("name",), builder=_bench, more=bench_help
+    ),
+    "presets": Command(configs.PresetsConfig, "show_presets:run_presets"),
+}

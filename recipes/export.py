@@ -1,0 +1,31 @@
+"""fastneg export."""
+
+from __future__ import annotations
+
+from fastneg.config import PretrainConfig
+from fastneg.errors import WeightsError
+from fastneg.models.weights import export_weights
+from fastneg.runs import checkpoint
+from fastneg.runs.outputs import export_output
+
+
+def run_export(config):
+    """Write the weights of a run's newest checkpoint."""
+    out = export_output(config)
+    found = checkpoint.load_newest(config.run)
+    if found is None:
+        raise WeightsError(
+            f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
+        )
+    path, state = found
+    checkpoint.require(path, state, ("config", "method"))
+    settings = PretrainConfig(**state["config"])
+    export_weights(state["method"], settings, config.format, out)
+    kept = "as its metadata say"
+    if config.format != "safetensors":
+        kept = "which the format cannot hold: tell it to whoever takes the file"
+    print(
+        f"{config.out}: {path} as {config.format}. "
+        f"Images must be normalised with {settings.normalisation()}, {kept}."
+    )
+    return 0

@@ -1,0 +1,54 @@
+"""What asks for no work is answered at once: fastneg.recipes.cli, fastneg.recipes.commands,
+fastneg.recipes.arguments and fastneg.recipes.help import no library that takes its time."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+LIBRARIES = ("torch", "numpy", "fire", "tqdm", "matplotlib", "PIL", "torchvision", "nvidia")
+ANSWERED = {
+    "overview": (["--help"], 0, "fastneg COMMAND --help explains one."),
+    "version": (["--version"], 0, ""),
+    "pretrain": (["pretrain", "--help"], 0, "--temperature"),
+    "bench": (["bench", "--help"], 0, "the kernel beside a plain copy"),
+    "encode": (["encode", "--help"], 0, "--max_side"),
+    "flag": (["pretrain", "--tempurature", "1"], 2, "did you mean --temperature?"),
+    "bench flag": (["bench", "--inside_gbs", "1"], 2, "did you mean --inside_gb_s?"),
+    "command": (["pretrian"], 2, "did you mean pretrain?"),
+    "presets": (["presets"], 0, "moco_patch_in100"),
+}
+CODE = f"""
+import sys
+from fastneg.recipes.cli import main
+code = main()
+print("loaded:", *[name for name in {LIBRARIES} if name in sys.modules])
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(("words", "code", "said"), ANSWERED.values(), ids=ANSWERED)
+def test_no_library_is_loaded_for_what_needs_none(words, code, said):
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    assert done.returncode == code and said in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded:"
+    assert seconds < 10  # 0.2 s where nothing else runs; with torch it would be seconds
+
+
+def test_every_name_of_the_package_is_there_when_it_is_asked_for():
+    code = "import fastneg; print(*[getattr(fastneg, name) for name in dir(fastneg)])"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
+    import fastneg
+
+    assert {*fastneg.__all__, "data", "losses"} <= {*dir(fastneg)}
+    with pytest.raises(AttributeError, match="'fastneg' has no attribute 'infonce'"):
+        fastneg.infonce  # noqa: B018

@@ -1,0 +1,160 @@
+"""An installed wheel works from every folder, those of a checkout and of its parent included, and
+holds all that the tree holds (fastneg.checkout)."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import fastneg
+from fastneg.checkout import BESIDE, CheckoutFinder, find_what_lies_beside
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"fastneg": "fastneg", "kernels": "fastneg/kernels", "recipes": "fastneg/recipes"}
+KEPT = {".py", ".pyi", ".jinja", ".css"}
+
+
+def shell(*words, cwd, timeout=200, **settings):
+    """What a program prints; its PYTHONPATH is empty."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | settings
+    done = subprocess.run(
+        list(map(str, words)),
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the tree in a folder called fastneg, as git clones it: there, nothing is built into
+    this one."""
+    copy = tmp_path_factory.mktemp("clones") / "fastneg"
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def sdist(checkout, tmp_path_factory):
+    out = tmp_path_factory.mktemp("built")
+    build = f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})"
+    shell(sys.executable, "-c", build, cwd=checkout)
+    (sdist,) = out.glob("*.tar.gz")
+    return sdist
+
+
+@pytest.fixture(scope="module")
+def python(sdist, tmp_path_factory):
+    """The Python of an environment that has what this one has, but for fastneg: that is the wheel
+    that pip builds of the sdist."""
+    venv = tmp_path_factory.mktemp("venv")
+    shell(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv)
+    python = venv / "bin/python"
+    # Folders of a .pth file have no say themselves: no editable installation is seen through them.
+    base = [path for path in sys.path if path.endswith("-packages")]
+    (site_packages(python) / "zz_base.pth").write_text("\n".join(base))
+    pip_install = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index")
+    shell(*pip_install, "--no-deps", "--no-build-isolation", sdist, cwd=venv)
+    return python
+
+
+def site_packages(python):
+    (found,) = python.parent.parent.glob("lib/python*/site-packages")
+    return found
+
+
+def test_the_wheel_and_the_sdist_hold_the_whole_tree(checkout, sdist, python):
+    tree = {
+        f"{target}/{path.relative_to(checkout / folder)}"
+        for folder, target in FOLDERS.items()
+        for path in (checkout / folder).rglob("*")
+        if path.suffix in KEPT or path.name == "py.typed"
+    }
+    assert {"fastneg/py.typed", "fastneg/report/templates/style.css"} < tree
+    installed = (site_packages(python) / "fastneg").rglob("*")
+    files = [path for path in installed if path.is_file() and path.suffix != ".pyc"]
+    assert {str(path.relative_to(site_packages(python))) for path in files} == tree
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "kernels", "recipes"} <= names
+
+
+def test_an_installed_wheel_works_from_every_folder(checkout, python, tmp_path):
+    """In the checkout, ./fastneg comes before what is installed: all of it is the checkout's."""
+    site = site_packages(python)
+    where = {checkout: checkout, checkout.parent: site, tmp_path: site}
+    code = (
+        "import importlib.util, fastneg, fastneg.kernels, fastneg.recipes.cli, fastneg.data\n"
+        "print(fastneg.__file__, fastneg.kernels.__file__, fastneg.recipes.cli.__file__)\n"
+        "unwanted = [f'fastneg.{name}' for name in ('setup', 'tests', 'fastneg')]\n"
+        "print(*[name for name in unwanted if importlib.util.find_spec(name)])"
+    )
+    for folder, home in where.items():
+        files, _, unwanted = shell(python, "-c", code, cwd=folder).partition("\n")
+        assert not unwanted
+        assert all(Path(file).is_relative_to(home) for file in files.split())
+        assert shell(python, "-m", "fastneg", "--version", cwd=folder) == fastneg.__version__
+    assert shell(python.parent / "fastneg", "--version", cwd=checkout) == fastneg.__version__
+
+
+def test_a_worker_process_finds_the_packages_of_the_checkout(checkout, python):
+    code = (
+        "import multiprocessing\n"
+        "from fastneg.kernels.backend import interpreting\n"
+        "for start in ('spawn', 'forkserver'):\n"
+        "    with multiprocessing.get_context(start).Pool(1) as pool:\n"
+        "        print(pool.apply(interpreting))"
+    )
+    path = checkout / "script.py"
+    path.write_text("if __name__ == '__main__':\n" + "    " + code.replace("\n", "\n    "))
+    assert shell(python, "script.py", cwd=checkout).split()[0] in ("True", "False")
+
+
+def test_torchrun_finds_the_packages_of_the_checkout(checkout, python):
+    (checkout / "reduce.py").write_text(
+        "import torch\n"
+        "from fastneg import distributed, info_nce\n"
+        "world = distributed.start('cpu')\n"
+        "loss = info_nce(torch.eye(4), torch.eye(4)) + world.rank\n"
+        "torch.distributed.all_reduce(loss)\n"
+        "distributed.stop()\n"
+        "print(f'{world.size} processes, {loss.item():.6f}\\n', end='')"
+    )
+    torchrun = (python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+    said = shell(*torchrun, "-m", "fastneg", "presets", cwd=checkout, FASTNEG_PLUGINS="reduce")
+    one, two = [line for line in said.splitlines() if line.startswith("2 processes")]
+    assert one == two
+
+
+def test_the_finder_knows_these_two_packages_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = list(sys.meta_path)
+    for name in ("fastneg", *BESIDE):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    find_what_lies_beside(tmp_path / "fastneg")  # some other folders of these names
+    assert sys.meta_path == before
+    (tmp_path / "setup.py").touch()
+    for _ in range(2):
+        find_what_lies_beside(tmp_path / "fastneg")
+        assert sys.meta_path == [CheckoutFinder(tmp_path), *before]
+    finder = sys.meta_path[0]
+    assert finder.find_spec("fastneg.kernels").origin == str(tmp_path / "kernels/__init__.py")
+    for name in ("fastneg.fastneg", "fastneg.setup", "kernels", "fastneg.kernels.info_nce"):
+        assert finder.find_spec(name) is None
+    monkeypatch.setattr(sys, "meta_path", list(before))
+    (tmp_path / "fastneg/kernels").mkdir()  # an installed package holds them
+    find_what_lies_beside(tmp_path / "fastneg")
+    assert sys.meta_path == before
