@@ -22,7 +22,7 @@ class Tiles(NamedTuple):
 
 
 # By padded feature dimension: the largest tiles that compile for sm_90 without a spilled register
-# in every variant of the kernels, for few rows and for many. tests/kernels/test_compile.py holds
+# in every variant of the kernels, for few rows and for many. tests/kernels/test_launch.py holds
 # them to it.
 HALF_TILES = {
     32: (Tiles(64, 128, 4, 3), Tiles(128, 128, 8, 3)),

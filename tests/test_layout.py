@@ -15,7 +15,8 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.checkout"],
     ["fastneg.config"],
     ["fastneg.plugins"],
-    ["fastneg.files", "fastneg.distributed", "fastneg.knn", "fastneg.losses", "fastneg.negatives"],
+    ["fastneg.files", "fastneg.distributed", "fastneg.knn", "fastneg.negatives"],
+    ["fastneg.losses", "fastneg.supervised"],
     ["fastneg.data", "fastneg.models"],
     ["fastneg.methods", "fastneg.runs"],
     ["fastneg.training"],
@@ -26,7 +27,11 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
-GROUND = {"fastneg.kernels": set(), "fastneg.losses": {"fastneg.kernels"}}
+GROUND = {
+    "fastneg.kernels": set(),
+    "fastneg.losses": {"fastneg.kernels"},
+    "fastneg.supervised": {"fastneg.kernels"},
+}
 """Parts that may import less than what lies below them."""
 
 
@@ -95,6 +100,7 @@ IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu")
 SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
+    "fastneg.data.beton.attributes": "data/beton/test_shards.py",
     "fastneg.data.errors": "evaluation/sets/test_files.py",
     "fastneg.data.load.batch": "data/load/test_loaders.py",
     "fastneg.methods.output": "methods/test_moco.py",
@@ -124,12 +130,20 @@ SERVED_BY = {
     "fastneg.report.sections.alpha": "report/test_entries.py",
     "fastneg.report.sections.classes": "report/test_remarks.py",
     "fastneg.report.sections.settings": "report/test_page.py",
+    "fastneg.runs.classifier": "runs/test_paths.py",
+    "fastneg.runs.quarantine": "runs/test_paths.py",
+    "fastneg.runs.settings": "runs/test_paths.py",
     "fastneg.runs.folder": "report/test_entries.py",
     "fastneg.runs.load": "training/test_trainer.py",
     "fastneg.runs.pictures": "report/test_page.py",
     "fastneg.runs.predictions": "report/sections/test_agreement.py",
     "fastneg.runs.results": "report/test_remarks.py",
     # commands that are a few lines around a module, and contenders of a benchmark
+    "fastneg.recipes.arguments": "recipes/test_cli.py",
+    "fastneg.recipes.commands": "recipes/test_cli.py",
+    "fastneg.recipes.help": "recipes/test_cli.py",
+    "fastneg.recipes.import_weights": "recipes/test_export.py",
+    "fastneg.recipes.verify": "data/beton/test_verify.py",
     "fastneg.recipes.encode": "data/encode/test_encode.py",
     "fastneg.recipes.evaluate": "data/beton/test_shared_images.py",
     "fastneg.recipes.finetune": "recipes/test_labelled.py",
@@ -138,6 +152,12 @@ SERVED_BY = {
     "fastneg.recipes.pretrain": "recipes/test_cli.py",
     "fastneg.recipes.report": "report/test_page.py",
     "fastneg.recipes.bench.loader_contenders": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.loader_contenders.common": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.loader_contenders.dali_reader": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.loader_contenders.ffcv_process": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.loader_contenders.limits": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.loader_contenders.ours": "recipes/bench/test_loader.py",
+    "fastneg.recipes.bench.loader_contenders.torchvision_folder": "recipes/bench/test_loader.py",
     "fastneg.recipes.bench.plain_moco": "recipes/bench/test_step.py",
     "fastneg.recipes.bench.scaling_model": "recipes/bench/test_scaling.py",
 }

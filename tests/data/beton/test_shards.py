@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
+from fastneg.data.beton.attributes import Attributes
 from fastneg.data.load.loaders import TrainLoader
 from helpers.images import jpeg, photo
 
@@ -238,3 +239,11 @@ def test_a_loader_trains_on_several_files(tmp_path, three):
     assert [label for batch in batches for label in batch.label.tolist()] == [
         three[i][1] for i in index
     ]
+
+
+def test_one_file_and_several_tell_the_same_things(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.beton", [0, 1])
+    with BetonReader(tmp_path / "a.beton") as one, open_data(str(tmp_path / "*.beton")) as both:
+        for told in Attributes.__annotations__:
+            assert hasattr(one, told) and hasattr(both, told), told

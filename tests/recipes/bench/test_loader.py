@@ -1,16 +1,20 @@
-"""The loaders are measured beside each other: fastneg.recipes.bench.loader_contenders.common,
-fastneg.recipes.bench.loader_contenders.ours,
-fastneg.recipes.bench.loader_contenders.torchvision_folder,
-fastneg.recipes.bench.loader_contenders.dali_reader,
-fastneg.recipes.bench.loader_contenders.ffcv_process and
-fastneg.recipes.bench.loader_contenders.limits."""
+"""The loaders are measured beside each other."""
 
 import pytest
 import torch
 
 from fastneg.recipes.bench.loader import bench_loader, plot_loader
 from fastneg.recipes.bench.loader_contenders import CONTENDERS
-from fastneg.recipes.bench.loader_contenders.torchvision_folder import loop_of_patches
+from fastneg.recipes.bench.loader_contenders.common import measure
+from fastneg.recipes.bench.loader_contenders.dali_reader import dali_file_reader
+from fastneg.recipes.bench.loader_contenders.ffcv_process import ffcv
+from fastneg.recipes.bench.loader_contenders.limits import copy_of_ready_tensors, decode_only
+from fastneg.recipes.bench.loader_contenders.ours import fastneg, fastneg_patch
+from fastneg.recipes.bench.loader_contenders.torchvision_folder import (
+    loop_of_patches,
+    published_patch,
+    torchvision_pil,
+)
 
 
 def test_the_loaders_are_measured_beside_each_other(tmp_path):
@@ -58,3 +62,24 @@ def test_the_published_patches_are_patches_of_the_view(monkeypatch):
             patch = tiled[:, top : top + 5, left : left + 5]
             row, column = divmod(int(patch[0, 0, 0]), 24)
             assert torch.equal(patch, view[:, row : row + 5, column : column + 5])
+
+
+def test_contenders_are_called_by_the_names_of_their_functions():
+    for contender in (fastneg, fastneg_patch, torchvision_pil, published_patch, ffcv):
+        assert CONTENDERS[contender.__name__] is contender
+    for contender in (dali_file_reader, decode_only, copy_of_ready_tensors):
+        assert CONTENDERS[contender.__name__] is contender
+
+
+def test_an_epoch_is_measured_in_images_seconds_and_cpu_seconds():
+    def epoch(number):
+        return 8 + number
+
+    images, seconds, cpu_seconds = measure(epoch, 3)
+    assert images == 11 and seconds > 0 and cpu_seconds >= 0
+
+    class Measured:
+        def measure(self, number):
+            return number, 2.0, 1.0
+
+    assert measure(Measured(), 5) == (5, 2.0, 1.0)

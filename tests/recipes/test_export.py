@@ -3,7 +3,8 @@
 import torch
 
 from fastneg.config import ExportConfig, ImportConfig
-from fastneg.recipes.import_export import run_export, run_import
+from fastneg.recipes.export import run_export
+from fastneg.recipes.import_weights import run_import
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import make_run
 
