@@ -14,8 +14,8 @@ from PIL import Image
 from fastneg.data import BetonError
 from fastneg.data.encode import images as module
 from fastneg.data.encode.images import decoded_alone, prepare
-from fastneg.data.jpeg import check_markers
 from helpers.images import jpeg, photo, saved
+from fastneg.data.jpeg_check import check_markers
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from fastneg.data import BetonError
-from fastneg.data.encode.images import decoded_size, jpeg_header, prepare
 from helpers.images import jpeg, photo, rotated, saved
+from fastneg.data.encode.images import decoded_size, prepare
+from fastneg.data.jpeg import jpeg_header
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)
