@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fastneg.data import BetonError
-from fastneg.data.encode import images as module
-from fastneg.data.encode.images import decoded_alone, prepare
-from helpers.images import jpeg, photo, saved
+from fastneg.data.encode import prepare as module
+from fastneg.data.encode.prepare import prepare
+from fastneg.data.images import decoded_alone
 from fastneg.data.jpeg_check import check_markers
+from helpers.images import jpeg, photo, saved
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)

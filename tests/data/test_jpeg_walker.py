@@ -1,5 +1,8 @@
 """One walker, three readers: what `size_by_header`, `jpeg_header` and `check_markers` each make of
-the same oddity between the segments."""
+the same oddity between the segments.
+
+Serves fastneg.data.jpeg and fastneg.data.jpeg_check.
+"""
 
 import numpy as np
 import pytest

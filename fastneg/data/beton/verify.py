@@ -4,10 +4,11 @@ file says."""
 from __future__ import annotations
 
 from fastneg.config import VerifyConfig, default_workers
-from fastneg.data.beton.reader import BetonError, BetonReader
+from fastneg.data.beton.reader import BetonReader
 from fastneg.data.beton.shards import named_files
-from fastneg.data.encode.images import decoded_size, pillow
-from fastneg.data.encode.pool import Progress, chunks, in_order
+from fastneg.data.errors import BetonError
+from fastneg.data.images import decoded_size, pillow
+from fastneg.data.pool import Progress, chunks, in_order
 
 LARGEST_CHUNK = 2048  # samples a task; a worker opens the file once for each
 

@@ -6,12 +6,12 @@ import json
 import sys
 from collections import Counter
 
-from fastneg.data.encode.columns import LABEL_NAMES, surest
 from fastneg.data.errors import BetonError
+from fastneg.data.label_names import LABEL_NAMES, surest
 
 COMPANIONS = (".cls", ".json")
 LABEL_FIELDS = [name for name in LABEL_NAMES if name not in ("y", "predictionstring")]
-"""Fields of a companion .json that hold a label, the surest first, as `columns.plain` makes
+"""Fields of a companion .json that hold a label, the surest first, as `label_names.plain` makes
 them."""
 SHOWN = 8
 

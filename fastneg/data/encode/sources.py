@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.beton.reader import BetonError
 from fastneg.data.encode.archives import BY_FOLDER, archive_paths, list_archives, read_place
 from fastneg.data.encode.class_folders import (
     list_top,
@@ -26,9 +25,10 @@ from fastneg.data.encode.class_folders import (
 from fastneg.data.encode.folders import SUFFIXES, is_image, read_file
 from fastneg.data.encode.label_texts import classes_of
 from fastneg.data.encode.list_rows import LIST_SUFFIXES
-from fastneg.data.encode.listing import read_list
-from fastneg.data.encode.subsets import IMAGENET100
+from fastneg.data.encode.lists import read_list
+from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
+from fastneg.data.known_classes import IMAGENET100
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"

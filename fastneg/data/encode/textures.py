@@ -21,14 +21,15 @@ import numpy as np
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data.beton.reader import BetonError
 from fastneg.data.encode.folders import read_file
-from fastneg.data.encode.images import FULL_CHROMA, guarded, jpeg_of, load_rgb, pillow
 from fastneg.data.encode.outputs import refuse_linked_back, textures_output
-from fastneg.data.encode.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.encode.sources import find_images
+from fastneg.data.errors import BetonError
+from fastneg.data.images import guarded, jpeg_of, load_rgb, pillow
+from fastneg.data.jpeg import FULL_CHROMA
+from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.files import write_atomically
-from fastneg.negatives.texture import texture_negatives
+from fastneg.kernels.texture import block_grid, quilt
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 
@@ -73,16 +74,26 @@ class SynthesisedTextures:
         sources = torch.from_numpy(np.stack([self._cut(image, place) for place in places])).permute(
             0, 3, 1, 2
         )[None]
-        texture = texture_negatives(
-            *(sources, 1, (self.size, self.size)),
-            block=self.block,
-            overlap=max(1, self.block // 4),
-            candidates=self.candidates,
-            generator=torch.Generator().manual_seed(int(seed[1] >> np.uint64(1))),
-        )
+        blocks = {"block": self.block, "overlap": max(1, self.block // 4)}
+        size = (self.size, self.size)
+        generator = torch.Generator().manual_seed(int(seed[1] >> np.uint64(1)))
+        corners = self._draw_corners(block_grid(size, **blocks), len(places), generator)
+        texture = quilt(sources, corners, size, **blocks)
         return jpeg_of(
             pillow().fromarray(texture[0, 0].permute(1, 2, 0).numpy()), self.quality, self.chroma
         )
+
+    def _draw_corners(self, grid, sources, generator):
+        """(1, 1, B, K) int32: the places tried for each block, as `quilt` takes them.
+
+        They are those of `fastneg.negatives.texture.draw_corners` for the same generator, and a
+        test keeps it so: a texture does not depend on when it is made.
+        """
+        room = self.patch - self.block + 1
+        shape = (1, 1, grid[0] * grid[1], self.candidates)
+        place = torch.randint(0, sources * room**2, shape, dtype=torch.int32, generator=generator)
+        source, row, column = place // room**2, place // room % room, place % room
+        return (source * self.patch + row) * self.patch + column
 
     def _cut(self, image, place):
         """(P, P, 3) uint8: a square of the image, of `patch` pixels where it has as many."""

@@ -9,7 +9,7 @@ that was not.
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.data.beton.reader import BetonError
+from fastneg.data.errors import BetonError
 
 
 class Quarantine:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.beton.checksum_block import POINTER
-from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
+from fastneg.data.beton.format import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
 from fastneg.data.beton.sidecar import sidecar_path
 
 RNG = np.random.default_rng(0)

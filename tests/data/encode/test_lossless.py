@@ -12,7 +12,7 @@ from fastneg.config import ConfigError, EncodeConfig, TexturesConfig, VerifyConf
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.beton.verify import verify
 from fastneg.data.encode.encode import encode
-from fastneg.data.encode.images import prepare
+from fastneg.data.encode.prepare import prepare
 from fastneg.data.encode.textures import SynthesisedTextures, write_textures
 from fastneg.data.jpeg import jpeg_header
 from fastneg.evaluation.sets import files as set_files

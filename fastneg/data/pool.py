@@ -13,8 +13,8 @@ import traceback
 from collections import deque
 
 from fastneg.config import default_workers
-from fastneg.data.encode.shared_memory import SLOTS, SharedMemory
 from fastneg.data.errors import BetonError
+from fastneg.data.shared_memory import SLOTS, SharedMemory
 
 CHUNK = 32  # images a task
 PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
