@@ -1,8 +1,5 @@
 """Sizes by the header against Pillow; and what passes must never be a header that DALI refuses: in
-a large batch that ends the process.
-
-Serves fastneg.data.load.sample_checks.
-"""
+a large batch that ends the process."""
 
 import io
 

@@ -1,6 +1,6 @@
 """The format and the reader, with fastneg.data.errors and fastneg.data.beton.sidecar.
 
-The writer: test_writer.py; with FFCV itself: test_ffcv.py.
+The writer: test_writer.py; with FFCV itself: tests/data/encode/test_ffcv.py.
 """
 
 import json

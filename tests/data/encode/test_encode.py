@@ -1,6 +1,6 @@
 """Encoding with our writer: what it finds to encode (fastneg.data.encode.sources), paired textures
 (fastneg.data.encode.paired), and what is left when it ends early (fastneg.files). With FFCV's
-writer: tests/data/beton/test_ffcv.py.
+writer: test_ffcv.py.
 """
 
 import io

@@ -1,6 +1,6 @@
 """FFCV itself reads our files, and we read its: the truth about the format is what FFCV does.
 
-Serves fastneg.data.encode.ffcv and fastneg.data.encode.ffcv_process. FFCV works in a process of its own (conftest.py).
+FFCV works in a process of its own (conftest.py).
 """
 
 import contextlib
