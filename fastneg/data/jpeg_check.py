@@ -22,14 +22,16 @@ def check_markers(data):
     """Walk a baseline, extended or progressive JPEG from marker to marker, through all scans up to
     the end marker.
 
-    Checked: every segment lies in the file and has the length that its content needs; each scan
-    refers to components and tables that are there; between scans and in the coded data stands no
-    marker that may not; restart markers come in turn, as many as the size of the frame needs; every
-    component has a scan; the end marker is there. What the coded data say is not looked at.
+    Checked:
+    - Every segment lies in the file and has the length that its content needs.
+    - Each scan refers to components and tables that are there; every component has a scan.
+    - Between scans and in the coded data stands no marker that may not stand there.
+    - Restart markers come in turn, as many as the size of the frame needs.
+    - The end marker is there.
 
     Args:
         data: bytes, beginning with the start marker. What follows the end marker (a preview, a
-            film) is nobody's business.
+            film) is not looked at.
     Raises:
         BetonError: what is wrong, and at which byte.
     """

@@ -17,7 +17,7 @@ class Together:
     """Files that get their names at the end of a block, all of them or, where it is left by an
     exception, none.
 
-    The writers' blocks lie within it and end inside out; the outermost writer's file gets its name
+    The writers' blocks lie within it and end inside out. The outermost writer's file gets its name
     first (see `publish`).
     """
 
@@ -45,19 +45,18 @@ class Together:
 
 
 def publish(*finished):
-    """Give finished .beton files their names: they are opened and checked, all are on the disk
-    before the first is renamed.
+    """Give finished .beton files their names. All are opened, checked and on the disk before the
+    first is renamed.
 
-    Of several files, old ones of the names of the second and the later ones go first, and new ones
-    come last: where a crash comes between the renames, they are missing, and none of before stands
-    beside a new one.
+    With several files, the second and later names are cleared first and given last. So a crash
+    between the renames leaves these names missing, and never an old file beside a new one.
 
     Args:
         finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for
             PATH.json.
     Raises:
-        BetonError: a file is not whole; or all are, but one cannot be given its name, or a sidecar
-        cannot be written: then what is finished stays in the folder, as the error tells.
+        BetonError: a file is not whole. Or all are, but one cannot be given its name or a sidecar
+            cannot be written: then what is finished stays in the folder, as the error tells.
     """
     sidecars = []
     for temporary, _, sidecar in finished:

@@ -18,11 +18,11 @@ def verify(config: VerifyConfig):
 
     Returns:
         dict: files, samples (counts), bad [{"file", "index", "name", "reason"}], checked_crc (False
-            if a file holds no checksums). Of
-        several files, one that is no whole .beton file is listed with the index None.
+        if a file holds no checksums). Of several files, one that is no whole .beton file is listed
+        with the index None.
     Raises:
-        BetonError: a single file is no whole .beton file; what is checked when it is opened (raw
-            samples' sizes too) raises here.
+        BetonError: a single file is no whole .beton file. What is checked when a file is opened
+            (the sizes of raw samples, say) raises here.
     """
     pillow()
     files = named_files(config.file)

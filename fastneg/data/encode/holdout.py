@@ -26,8 +26,8 @@ def held_out_path(out):
 class Holdout:
     """Decides, image by image in shuffled order, which ones are held out: in each class its share.
 
-    Every class with two or more images (that can be used, and of different bytes) has one on each
-    side; the first of a class stays, the second is held out, then whatever its share asks for.
+    Every class with two or more images that can be used and differ in their bytes has one on each
+    side. The first of a class stays, the second is held out, and its share decides on the others.
     Images of the same bytes go to the same side, even where their labels differ.
 
     Args:

@@ -46,8 +46,8 @@ def read_list(path, label_column=None, split=None):
             ".": keep all.
     Raises:
         BetonError: the list cannot be read, its columns cannot be told, a row lacks a field, an
-            image
-        comes twice, a name without a place fits several files, or rows are of several splits.
+            image comes twice, a name without a place fits several files, or rows are of several
+            splits.
     """
     path = os.fspath(path)
     files = ListedFiles(path)

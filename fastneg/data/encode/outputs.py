@@ -1,4 +1,5 @@
-"""What the commands that make data sets write, against what they read. Nothing is opened here."""
+"""What the commands that make data sets may write: none of what they read. Nothing is opened
+here."""
 
 from __future__ import annotations
 

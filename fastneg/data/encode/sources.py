@@ -72,9 +72,8 @@ def find_sources(config):
     list.
 
     Raises:
-        ConfigError: something that does not exist, or an option that has no effect on such a
-            source. BetonError: no image there, or an
-        archive or list that cannot be read.
+        ConfigError: something does not exist, or an option has no effect on such a source.
+        BetonError: there is no image, or an archive or list cannot be read.
     """
     archives = None if Path(config.src).is_dir() else archive_paths(config.src)
     if archives is None and (
@@ -187,8 +186,8 @@ def find_images(config, labels_matter=True):
     Args:
         labels_matter: False: the images alone are wanted, whatever level holds the classes.
     Raises:
-        ConfigError: a folder, class or list that does not exist, or a tree of which another folder
-        is meant. BetonError: no image there, or, with on_error "stop", what cannot be read.
+        ConfigError: a folder, class or list does not exist, or another folder of the tree is meant.
+        BetonError: there is no image, or, with on_error "stop", something cannot be read.
     """
     source, root = Path(config.src), split_folder(config.src, config.split)
     top, as_is = list_top(root), takes_as_is(config.split)
@@ -310,6 +309,7 @@ def _refuse_missing(wanted, found, subset, where):
 
 
 def refuse_or_skip(config, name, reason, skipped):
+    """BetonError with on_error "stop"; else the image is added to the list of those skipped."""
     if config.on_error == "stop":
         where = Path(config.src) / name if Path(config.src).is_dir() else f"{name} of {config.src}"
         raise BetonError(

@@ -1,6 +1,5 @@
-"""Textures made offline: a tree of them beside the images, or the texture field of a .beton file.
-
-On the CPU, an image at a time.
+"""Textures made offline, on the CPU: a tree of them beside the images, or the texture field of a
+.beton file.
 
 A texture depends on the pixels of its image, the settings, the seed and the image's name: not on
 the order or the number of processes.
@@ -122,10 +121,9 @@ def write_textures(config):
         dict: images, made, kept (there before), bytes, seconds, skipped [str], ignored (files that
         are no images by their suffix), notes [str] (sentences about what was found).
     Raises:
-        ConfigError: src, split or subset name what does not exist; out holds textures of other
-            settings; OutputError, one of them: out
-        is src, lies in it or holds it. BetonError: no images, or two
-        whose textures would have one name.
+        ConfigError: src, split or subset name what does not exist, or out holds textures of other
+            settings. OutputError, one of them: out is src, lies in it or holds it.
+        BetonError: there are no images, or two whose textures would have one name.
     """
     began, out = time.perf_counter(), textures_output(config)
     make = SynthesisedTextures(

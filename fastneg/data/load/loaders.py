@@ -213,10 +213,8 @@ def _shares(view, sizes):
 class CropLoader(FeedingLoader):
     """One random crop and flip of each image: what a linear probe trains on.
 
-    Every sample once an epoch; the last batch is shorter.
-
-    A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then the
-    next good one stands in for it.
+    Every sample comes once an epoch; the last batch is shorter. A sample that cannot be used raises
+    BetonError, unless max_bad_share allows for it: then the next good one stands in for it.
 
     Args:
         samples: positions to take; None takes the whole file. Of a part no sample is replaced:
@@ -256,8 +254,9 @@ class CropLoader(FeedingLoader):
 
 
 class EvalLoader(FeedingLoader):
-    """The central window of each image, every sample exactly once, in the order of the file; the
-    last batch is shorter.
+    """The central window of each image, every sample exactly once, in the order of the file.
+
+    The last batch is shorter.
 
     A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then it is
     left out, and `quarantine` names it. No other takes its place: that one would count twice.
