@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastneg.counts import counted
-from fastneg.data.beton.attributes import Attributes
 from fastneg.data.beton.format import HEADER, checksum_field
 from fastneg.data.beton.label_field import label_field
 from fastneg.data.beton.layout import read_layout
@@ -20,6 +20,29 @@ from fastneg.data.errors import BetonError
 WILL_NEED_BYTES = 1 << 17
 """Linux reads no more of one request than the device's read-ahead or largest transfer, which are
 seldom below this."""
+
+
+class Attributes:
+    """What a file and a set of files tell of their samples, with its types.
+
+    Set by `BetonReader` and `BetonSet`, whose docstrings explain them.
+    """
+
+    path: str
+    files: list[str]
+    fields: list[str]
+    kinds: dict[str, str]
+    image_fields: list[str]
+    sizes: NDArray[np.int64]
+    raw: NDArray[np.bool_]
+    ints: dict[str, NDArray[np.int64]]
+    stored_bytes: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    checksums: NDArray[np.int64] | None
+    classes: list[str] | None
+    names: list[str] | None
+    info: dict[str, Any]
+    pages: NDArray[np.int64]
 
 
 class BetonReader(Attributes):

@@ -1,14 +1,15 @@
 """What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors,
 going on where a sample is bad.
 
-Who waits for whom: the consumer waits for the thread's next batch (`Producer`, two batches ahead);
-the thread waits for DALI's outputs, of the older of two batches that it has fed; DALI waits for
-nobody. On a GPU no one waits for a kernel: the thread enqueues its copies on a stream of its own,
-and the consumer's stream waits for their event.
+Who waits for whom: the consumer waits for the thread's next batch (`Producer`, two batches ahead).
+The thread waits for DALI's outputs, of the older of two batches that it has fed. On a GPU the
+outputs are copied on a stream of the thread's own: the consumer's stream waits for the event behind
+the copies, the consumer's thread does not. The feeding thread waits for the copies of the batch
+before, which are long done.
 
 Who owns which memory: the encoded bytes are the file's mapping, which DALI reads in place, so they
-are kept until the outputs are there (`pending`). The outputs are DALI's, which writes the next
-batch into them once nobody refers to them: the CPU's tensors refer to them, the GPU's are copies.
+are kept until the outputs are there (`pending`). The outputs are DALI's, which writes another batch
+into them once nobody refers to them: the CPU's tensors refer to them, the GPU's are copies.
 """
 
 from __future__ import annotations
