@@ -55,7 +55,7 @@ NOUNS = (
 FORMATTED = re.compile(rf"\0 (?:{'|'.join(NOUNS)})(?:s|es)\b(?!/)|\0(?:st|nd|rd|th)\b")
 EXEMPT = {
     "fastneg.counts",
-    "fastneg.data.encode.pool",
+    "fastneg.data.pool",
     "fastneg.report.page",
     "fastneg.report.sections.results",
 }

@@ -1,7 +1,7 @@
 """A user's script over the public names passes `mypy --strict` against the installed package, and a
 wrong one does not.
 
-The attributes of files are declared in fastneg.data.beton.attributes.
+The attributes of files are declared in fastneg.data.beton.reader.
 PyTorch's own types take a minute to read: a small part of them stands in.
 """
 

@@ -8,13 +8,19 @@ import itertools
 import os
 import re
 
+# Not by the package braceexpand: a name that holds a single brace is an error to it, a range that
+# runs backwards is counted down (here it names nothing, which is told), {1..010} is filled up to
+# three digits (here the first number says how many), and reading a .beton file would need one more
+# package than torch and NumPy.
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def split_names(spec):
-    """[(part of a comma list, the paths it names)]: a path itself, a glob's matches sorted by name
-    (maybe none), or all numbers of {000..146}, as WebDataset writes it. A part that is the path of
-    a file is taken as it is.
+    """[(part of a comma list, the paths it names)].
+
+    A part names itself, the matches of a glob sorted by name (maybe none), or one path for each
+    number of {000..146}, as WebDataset writes it. A part that is the path of a file is taken as it
+    is.
     """
     return [(part, _paths(part)) for part in map(str.strip, spec.split(","))]
 
@@ -49,7 +55,7 @@ def _paths(part):
 
 
 def _matches(pattern):
-    """What `glob.glob` finds; but a folder that cannot be read is an OSError, not an empty one."""
+    """What `glob.glob` finds. But a folder that cannot be read is an OSError, not an empty one."""
     folder, base = os.path.split(pattern)
     found = []
     for each in _matches(folder) if glob.has_magic(folder) else [folder]:
@@ -65,7 +71,9 @@ def _matches(pattern):
 
 
 def readable(name):
-    """A file's name as text that every encoding takes. Bytes of it that are no UTF-8, which Python
-    keeps as surrogates and neither JSON nor a terminal holds, become \\udc80 to \\udcff.
+    """A file's name as text that every encoding takes.
+
+    Bytes of it that are no UTF-8 become \\udc80 to \\udcff: Python keeps them as surrogates, which
+    neither JSON nor a terminal takes.
     """
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()

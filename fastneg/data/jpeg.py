@@ -1,28 +1,70 @@
-"""JPEG read by its markers alone, without decoding: its size, and whether it is all there.
+"""JPEG read by its markers alone, without decoding: its size, and what its header says.
 
-What the check finds and misses, measured: docs/data.md. Source of the format: ITU-T T.81, annexes B
-and G.
+One walker, `segments`, goes from marker to marker and judges nothing. Three readers use it, each
+as strict as its purpose asks: `size_by_header` (is DALI sure to read this header?), `jpeg_header`
+(what would a decoder make of it?) and `check_markers` of jpeg_check.py (is anything missing?).
+
+Source of the format: ITU-T T.81, annex B.
 """
 
 from __future__ import annotations
 
+import re
+import struct
 from typing import NamedTuple
-
-import numpy as np
 
 from fastneg.data.errors import BetonError
 
-SOI, EOI, SOS, DHT, DQT, DRI, TEM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0x01
+SOI, EOI, SOS, DHT, TEM, APP1 = 0xD8, 0xD9, 0xDA, 0xC4, 0x01, 0xE1
 RESTARTS = range(0xD0, 0xD8)
-BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+BASELINE, EXTENDED, PROGRESSIVE = COMMON_CODINGS = (0xC0, 0xC1, 0xC2)
+"""Frames that every decoder knows."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}
-# DAC, DNL, comments and application data: passed over
-SEGMENTS = FRAMES | {SOS, DHT, DQT, DRI, 0xCC, 0xDC, 0xFE, *range(0xE0, 0xF0)}
-
-PREFIX = 0xFF
-DECODED = (BASELINE, EXTENDED, PROGRESSIVE)
+NO_SEGMENT = frozenset((0x00, 0xFF, TEM, *RESTARTS))
+"""Behind a byte FF: 00 makes it a byte of coded data, another FF fills up, the others are markers
+without a body."""
+BETWEEN = frozenset(range(0xC0, 0xFF)) - FRAMES - {SOI, EOI, SOS, *RESTARTS}
+"""What a decoder takes between the frame and the first scan, or passes over."""
+SEGMENT = re.compile(rb"\xff[^\x00\xff\x01\xd0-\xd7]")
+MARKER_AND_LENGTH = struct.Struct(">BBH")
+BEGINNING = bytes((0xFF, SOI))
 FRAME_BYTES, COMPONENT_BYTES = 8, 3
 """Of a frame's segment: before its components, and of each."""
+FULL_CHROMA = "4:4:4"
+"""The subsampling of images that no JPEG ever held: half the chroma of a PNG changes a tenth of a
+network's answers."""
+HALVED = ((0x22, 0x11, 0x11), (0x22, 0x11, 0x11, 0x22))
+"""Sampling bytes of 4:2:0: YCbCr, and YCCK."""
+
+
+def segments(data, at=2):
+    """Yield (code, at, stop) of each segment, coded data passed over.
+
+    `code` is the marker's second byte, `at` the place of its FF, `stop` the place behind the body,
+    as its length field says. Nothing is judged: `stop` may lie behind the end of the data, and the
+    start and end markers, which have no body, get a `stop` all the same. Bytes before a marker and
+    markers without a body are passed over, as decoders do. A strict caller notices: the segment
+    does not begin where the one before it stopped. Where no marker is left, the generator ends.
+
+    Args:
+        data: (bytes,) anything with a buffer of bytes.
+        at: where to begin.
+    """
+    last = len(data) - MARKER_AND_LENGTH.size
+    while at <= last:
+        prefix, code, length = MARKER_AND_LENGTH.unpack_from(data, at)
+        if prefix != 0xFF or code in NO_SEGMENT:
+            if (found := SEGMENT.search(data, at)) is None:
+                return
+            at = found.start()
+            continue
+        stop = at + 2 + length
+        yield code, at, stop
+        at = stop
+    # the last three bytes: the end marker, or a segment that was cut within its length
+    if (found := SEGMENT.search(data, at)) is not None:
+        at = found.start()
+        yield data[at + 1], at, at + 2 + int.from_bytes(data[at + 2 :], "big")
 
 
 def size_by_header(data):
@@ -37,234 +79,94 @@ def size_by_header(data):
     Args:
         data: (bytes,) uint8 array.
     """
-    data, size = memoryview(data), None
-    end = len(data) - 4
-    if end < 0 or data[0] != PREFIX or data[1] != SOI:
+    data, size, expected = memoryview(data), None, 2
+    if len(data) < 4 or data[0] != 0xFF or data[1] != SOI:
         return None
-    at = 2
-    while at <= end and data[at] == PREFIX:
-        marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
-        if marker == SOS:
-            return size
-        if marker in (EOI, PREFIX) or marker < 0xC0 or length < 2 or 0xD0 <= marker <= 0xD8:
+    for code, at, stop in segments(data):
+        if at != expected or (stop < at + 4 and code != SOS):
             return None
-        if marker in FRAMES:
-            if (
-                size is not None
-                or marker not in DECODED
-                or at + 2 + length > len(data)
-                or length < FRAME_BYTES
-            ):
+        expected = stop
+        if code in FRAMES:
+            if size is not None or (size := _size_of_frame(data, code, at, stop)) is None:
                 return None
-            precision, components = data[at + 4], data[at + 9]
-            if (
-                precision != 8
-                or components not in (1, 3, 4)
-                or length != FRAME_BYTES + COMPONENT_BYTES * components
-            ):
-                return None
-            size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
-            if 0 in size:
-                return None
-        at += 2 + length
+        elif code not in BETWEEN:
+            return size if code == SOS and at + 4 <= len(data) else None
     return None
 
 
-class _Frame(NamedTuple):
-    coding: int
+def _size_of_frame(data, code, at, stop):
+    """(height, width) of a frame that DALI is sure to read, or None."""
+    if code not in COMMON_CODINGS or stop > len(data) or stop < at + 2 + FRAME_BYTES:
+        return None
+    precision, components = data[at + 4], data[at + 9]
+    in_order = (
+        precision == 8
+        and components in (1, 3, 4)
+        and stop == at + 2 + FRAME_BYTES + COMPONENT_BYTES * components
+    )
+    size = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
+    return size if in_order and 0 not in size else None
+
+
+class JpegHeader(NamedTuple):
     height: int
     width: int
-    components: dict[int, tuple[int, int, int]]
-    """{id: (horizontal sampling, vertical sampling, quantization table)}"""
+    components: int
+    precision: int
+    """Bits a sample."""
+    coding: int
+    """The frame marker's second byte: see COMMON_CODINGS."""
+    orientation: int
+    """EXIF orientation, 1 to 8."""
+    sampling: tuple[int, ...] = ()
+    """The sampling byte of each component: horizontal factor × 16 + vertical factor."""
 
-    def mcus(self, scanned):
-        """Smallest coded units of a scan of some components: the unit in which restart markers
-        count."""
-        across, down = (max(component[i] for component in self.components.values()) for i in (0, 1))
-        if len(scanned) > 1:
-            return -(-self.width // (8 * across)) * -(-self.height // (8 * down))
-        # alone, a component has its own blocks and no more
-        own_across, own_down, _ = self.components[scanned[0]]
-        return -(-self.width * own_across // (8 * across)) * -(
-            -self.height * own_down // (8 * down)
-        )
+    @property
+    def chroma(self):
+        """The subsampling to encode it with again: its own if that is 4:2:0 (or if it is gray),
+        else 4:4:4."""
+        return "4:2:0" if self.sampling in HALVED or self.components == 1 else FULL_CHROMA
 
 
-def check_markers(data):
-    """Walk a baseline, extended or progressive JPEG from marker to marker, through all scans up to
-    the end marker.
+def jpeg_header(data):
+    """What the markers before the first scan of a JPEG say; BetonError if they make no JPEG.
 
-    Checked: every segment lies in the file and has the length that its content needs; each scan
-    refers to components and tables that are there; between scans and in the coded data stands no
-    marker that may not; restart markers come in turn, as many as the size of the frame needs; every
-    component has a scan; the end marker is there. What the coded data say is not looked at.
-
-    Args:
-        data: bytes, beginning with the start marker. What follows the end marker (a preview, a
-            film) is nobody's business.
-    Raises:
-        BetonError: what is wrong, and at which byte.
+    Source: ITU-T T.81, annex B; Exif 2.3, section 4.5.
     """
-    at, frame, interval, tables, begun, marks = 2, None, 0, set(), set(), None
-    while True:
-        at = _marker(data, at)
-        code = data[at + 1]
-        if code == EOI:
+    data, orientation = bytes(data), 1
+    if data[:2] != BEGINNING:
+        raise BetonError("no JPEG: it does not begin with the bytes FF D8")
+    for code, at, stop in segments(data):
+        if at + 4 > len(data):
             break
-        if code == TEM or code in RESTARTS:
-            at += 2
-            continue
-        if code not in SEGMENTS:
-            raise BetonError(f"damaged JPEG: FF {code:02X} at byte {at}, which no JPEG holds there")
-        body = _body(data, at)
+        if code in (SOI, EOI, SOS) or stop < at + 4 or stop > len(data):
+            raise BetonError("no whole JPEG: its markers are damaged before the frame header")
+        body = data[at + 4 : stop]
+        if code == APP1 and body[:6] == b"Exif\0\0":
+            orientation = _exif_orientation(body[6:])
         if code in FRAMES:
-            if frame is not None:
-                raise BetonError(f"damaged JPEG: a second frame begins at byte {at}")
-            frame = _frame(code, body, at)
-        elif code == DHT:
-            tables |= _huffman_tables(body, at)
-        elif code == DQT:
-            tables |= _quantization_tables(body, at)
-        elif code == DRI:
-            if len(body) != 2:
-                raise _wrong_length("restart interval", body, at)
-            interval = int.from_bytes(body, "big")
-        elif code == SOS:
-            scanned = _scan(frame, body, tables, begun, at)
-            at += 4 + len(body)
-            marks = _Marks(data, at) if marks is None else marks
-            at = marks.end_of_scan(at, -(-frame.mcus(scanned) // interval) - 1 if interval else 0)
-            continue
-        at += 4 + len(body)
-    if frame is None or (missing := frame.components.keys() - begun):
-        raise BetonError(
-            "damaged JPEG: it ends before "
-            + ("its frame" if frame is None else f"its component {min(missing)} has a scan")
-        )
+            height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+            if len(body) < 6 or height == 0 or width == 0:
+                raise BetonError(f"no usable JPEG: its frame header gives {width}×{height} pixels")
+            sampling = tuple(body[7 : 6 + 3 * body[5] : 3])
+            return JpegHeader(height, width, body[5], body[0], code, orientation, sampling)
+    raise BetonError("no whole JPEG: it ends before the frame header")
 
 
-class _Marks:
-    """All places from `start` on where FF is followed by something that makes it a marker."""
-
-    def __init__(self, data, start):
-        coded = np.frombuffer(data, np.uint8, offset=start)
-        at = np.flatnonzero((coded[:-1] == 0xFF) & (coded[1:] != 0))
-        codes = coded[at + 1]
-        # of several FF only the last begins a marker
-        at, codes = at[codes != 0xFF] + start, codes[codes != 0xFF]
-        restart = (codes >= RESTARTS.start) & (codes < RESTARTS.stop)
-        self._restarts, self._codes, self._others = at[restart], codes[restart], at[~restart]
-
-    def end_of_scan(self, start, restarts):
-        """Where the marker stands that ends the scan whose coded data begin at `start`, after a
-        check of its restart markers."""
-        place = np.searchsorted(self._others, start)
-        if place == len(self._others):
-            raise BetonError(
-                "no whole JPEG: its end marker (FF D9) is missing, it was cut or overwritten"
-            )
-        end = int(self._others[place])
-        if end == start:
-            raise BetonError(f"damaged JPEG: the scan at byte {start} is empty")
-        found = self._codes[slice(*np.searchsorted(self._restarts, (start, end)))]
-        # One more than needed is harmless: some writers end a scan with it.
-        if (
-            len(found) not in (restarts, restarts + 1)
-            or (found != RESTARTS.start + np.arange(len(found)) % len(RESTARTS)).any()
-        ):
-            raise BetonError(
-                f"damaged JPEG: the scan at byte {start} has {len(found)} restart markers, "
-                f"{restarts} in turn were expected"
-            )
-        return end
-
-
-def _marker(data, at):
-    """Where the next marker begins; bytes before it are passed over, as decoders do."""
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 2 > len(data):
-            raise BetonError(
-                "no whole JPEG: its end marker (FF D9) is missing, it was cut or overwritten"
-            )
-        if data[at + 1] not in (0x00, 0xFF):
-            return at
-        at += 1
-
-
-def _body(data, at):
-    length = int.from_bytes(data[at + 2 : at + 4], "big")
-    if length < 2 or at + 2 + length > len(data):
-        raise BetonError(
-            f"no whole JPEG: FF {data[at + 1]:02X} at byte {at} says {length} bytes, "
-            f"{len(data) - at - 2} are there"
-        )
-    return data[at + 4 : at + 2 + length]
-
-
-def _wrong_length(what, body, at):
-    return BetonError(
-        f"damaged JPEG: the {what} at byte {at} has {len(body)} bytes, which does not fit what it "
-        "holds"
-    )
-
-
-def _frame(coding, body, at):
-    if len(body) < 6 or len(body) != 6 + 3 * body[5]:
-        raise _wrong_length("frame", body, at)
-    components = {
-        body[i]: (body[i + 1] >> 4, body[i + 1] & 15, body[i + 2]) for i in range(6, len(body), 3)
-    }
-    sampled = all(1 <= factor <= 4 for component in components.values() for factor in component[:2])
-    if len(components) != body[5] or not sampled:
-        raise BetonError(f"damaged JPEG: the frame at byte {at} has components that cannot be")
-    return _Frame(
-        coding, int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), components
-    )
-
-
-def _huffman_tables(body, at):
-    found, place = set(), 0
-    while place < len(body):
-        found.add(("AC" if body[place] >> 4 else "DC", body[place] & 15))
-        place += 17 + sum(body[place + 1 : place + 17])
-    if place != len(body):
-        raise _wrong_length("Huffman table", body, at)
-    return found
-
-
-def _quantization_tables(body, at):
-    found, place = set(), 0
-    while place < len(body):
-        found.add(("quantization", body[place] & 15))
-        place += 129 if body[place] >> 4 else 65
-    if place != len(body):
-        raise _wrong_length("quantization table", body, at)
-    return found
-
-
-def _scan(frame, body, tables, begun, at):
-    """The ids of a scan's components, which are added to those that have `begun`."""
-    count = body[0] if body else 0
-    if len(body) != 4 + 2 * count or count == 0:
-        raise _wrong_length("scan", body, at)
-    ids = [body[i] for i in range(1, 1 + 2 * count, 2)]
-    if frame is None or not frame.components.keys() >= set(ids) or len(set(ids)) < count:
-        raise BetonError(
-            f"damaged JPEG: the scan at byte {at} is of components that its frame does not have"
-        )
-    first, refined = body[-3], body[-1] >> 4
-    for number, selected in zip(ids, body[2 : 2 + 2 * count : 2], strict=True):
-        needed = [("quantization", frame.components[number][2])]
-        if first == 0 and refined == 0:
-            needed.append(("DC", selected >> 4))
-        if first > 0 or frame.coding != PROGRESSIVE:
-            needed.append(("AC", selected & 15))
-        if missing := [f"{kind} {table}" for kind, table in needed if (kind, table) not in tables]:
-            raise BetonError(
-                f"damaged JPEG: the scan at byte {at} needs the table {missing[0]}, which is not "
-                "there"
-            )
-        if first == 0:
-            begun.add(number)
-    return ids
+def _exif_orientation(tiff):
+    """The orientation tag of a TIFF block; 1 where there is none or it makes no sense, as decoders
+    take it."""
+    # Pillow reads it too, in five times the time and for an image that it can open: most images
+    # pass through without it. The turning itself is Pillow's (`load_rgb`).
+    order = {b"II*\0": "little", b"MM\0*": "big"}.get(tiff[:4])
+    if order is None:
+        return 1
+    start = int.from_bytes(tiff[4:8], order)
+    for number in range(int.from_bytes(tiff[start : start + 2], order)):
+        entry = tiff[start + 2 + 12 * number :][:12]
+        if len(entry) < 12:
+            return 1
+        if int.from_bytes(entry[:2], order) == 0x0112:
+            value = int.from_bytes(entry[8:10], order)
+            return value if int.from_bytes(entry[2:4], order) == 3 and 1 <= value <= 8 else 1
+    return 1

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from fastneg.config import ConfigError, PretrainConfig
-from fastneg.data.beton.reader import TEXTURE_FIELD
+from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.loaders import TrainLoader
 from fastneg.errors import CheckpointError
 from fastneg.evaluation.features import uses_autocast

@@ -11,7 +11,7 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.counts import counted
-from fastneg.data.beton.reader import TEXTURE_FIELD
+from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.errors import TrainingError
 from fastneg.models.encoders import scheduled_momentum
 from fastneg.runs import checkpoint

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from fastneg.config import EncodeConfig, default_workers
-from fastneg.data.beton.ffcv import run_ffcv
 from fastneg.data.beton.writer import PAGE_SIZE
 from fastneg.data.encode.encode import encode
-from fastneg.data.encode.pool import CHUNK, Progress
+from fastneg.data.encode.ffcv_process import run_ffcv
+from fastneg.data.pool import CHUNK, Progress
 from fastneg.recipes.bench.loader import HEIGHT, WIDTH, photos
 from fastneg.recipes.bench.loader_contenders import missing
 

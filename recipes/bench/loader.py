@@ -16,7 +16,7 @@ from PIL import Image
 
 from fastneg.config import default_workers
 from fastneg.data.beton.reader import BetonReader
-from fastneg.data.encode.encode import encode_samples
+from fastneg.data.encode.samples import encode_samples
 from fastneg.recipes.bench.loader_contenders import BASES, CONTENDERS, LIMITS, missing
 from fastneg.recipes.bench.loader_contenders.common import BenchData, measure
 from fastneg.recipes.bench.loader_contenders.ours import fastneg

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastneg import distributed
 from fastneg.data import stencils
-from fastneg.data.encode.encode import encode_samples
+from fastneg.data.encode.samples import encode_samples
 from fastneg.negatives import make_negatives
 from fastneg.recipes.bench.loader import photos
 from fastneg.recipes.bench.measuring import (

@@ -2,8 +2,7 @@
 
 import pytest
 
-from fastneg.data.encode.subsets import IMAGENET100
-from fastneg.data.known_classes import CIFAR10, CIFAR100, IMAGENET, numbered_names
+from fastneg.data.known_classes import CIFAR10, CIFAR100, IMAGENET, IMAGENET100, numbered_names
 from fastneg.evaluation.categories import CATEGORIES_16
 
 

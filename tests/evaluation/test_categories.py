@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastneg.config import ConfigError
-from fastneg.data.encode.subsets import IMAGENET100
+from fastneg.data.known_classes import IMAGENET100
 from fastneg.evaluation.categories import CATEGORIES_16, load_categories, load_groups, members_of
 
 

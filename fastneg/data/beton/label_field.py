@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fastneg.data.encode.columns import LABEL_NAMES, plain, surest
+from fastneg.data.label_names import LABEL_NAMES, plain, surest
 
 REMARKS = ("bytes", "JSON")
 """Kinds of fields that say something about a sample and are no number."""
 COUNTERS = ("index", "indices", "idx", "id", "ids", "sampleid", "imageid", "imgid", "number", "key")
-"""Names, as `columns.plain` makes them, of int fields that number the samples."""
+"""Names, as `label_names.plain` makes them, of int fields that number the samples."""
 
 
 def label_field(kinds: Mapping[str, str]) -> str | None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastneg.counts import counted
-from fastneg.data.beton.attributes import Attributes
-from fastneg.data.beton.reader import TEXTURE_FIELD, BetonReader, checksum_field
+from fastneg.data.beton.format import TEXTURE_FIELD, checksum_field
+from fastneg.data.beton.reader import Attributes, BetonReader
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
 

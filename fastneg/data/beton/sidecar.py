@@ -15,7 +15,7 @@ def sidecar_path(path):
     return Path(f"{os.fspath(path)}.json")
 
 
-def _found_beside(path):
+def sidecar_of(path):
     """The sidecar of a file, or where there is none and the file is a link, of what it links to."""
     own = sidecar_path(path)
     return (
@@ -32,7 +32,7 @@ def read_sidecar(path, fingerprint, count):
     Raises:
         BetonError: it cannot be read, or belongs to another file.
     """
-    beton, path = os.fspath(path), _found_beside(path)
+    beton, path = os.fspath(path), sidecar_of(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

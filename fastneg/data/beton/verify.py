@@ -4,10 +4,11 @@ file says."""
 from __future__ import annotations
 
 from fastneg.config import VerifyConfig, default_workers
-from fastneg.data.beton.reader import BetonError, BetonReader
+from fastneg.data.beton.reader import BetonReader
 from fastneg.data.beton.shards import named_files
-from fastneg.data.encode.images import decoded_size, pillow
-from fastneg.data.encode.pool import Progress, chunks, in_order
+from fastneg.data.errors import BetonError
+from fastneg.data.images import decoded_size, pillow
+from fastneg.data.pool import Progress, chunks, in_order
 
 LARGEST_CHUNK = 2048  # samples a task; a worker opens the file once for each
 
@@ -17,11 +18,11 @@ def verify(config: VerifyConfig):
 
     Returns:
         dict: files, samples (counts), bad [{"file", "index", "name", "reason"}], checked_crc (False
-            if a file holds no checksums). Of
-        several files, one that is no whole .beton file is listed with the index None.
+        if a file holds no checksums). Of several files, one that is no whole .beton file is listed
+        with the index None.
     Raises:
-        BetonError: a single file is no whole .beton file; what is checked when it is opened (raw
-            samples' sizes too) raises here.
+        BetonError: a single file is no whole .beton file. What is checked when a file is opened
+            (the sizes of raw samples, say) raises here.
     """
     pillow()
     files = named_files(config.file)

@@ -1,9 +1,8 @@
-"""Writes .beton files that are whole or absent; the format is described in beton.py."""
+"""Writes .beton files that are whole or absent; the format: format.py."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import operator
 import os
 import zlib
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastneg.counts import counted
 from fastneg.data.beton.checksum_block import CHECKSUM, block_of
-from fastneg.data.beton.reader import (
+from fastneg.data.beton.format import (
     ALLOCATION,
     DESCRIPTOR,
     HEADER,
@@ -26,14 +25,12 @@ from fastneg.data.beton.reader import (
     JPEG,
     RAW,
     VERSION,
-    BetonError,
-    BetonReader,
     checksum_field,
 )
-from fastneg.data.beton.sidecar import sidecar_path
-from fastneg.data.errors import told_when_full
+from fastneg.data.beton.publish import Together, publish
+from fastneg.data.errors import BetonError, told_when_full
 from fastneg.data.file_names import readable
-from fastneg.files import sync_to_disk, temporary_file
+from fastneg.files import temporary_file
 
 PAGE_SIZE = 8 << 20
 # a power of two (FFCV turns addresses into pages by shifting) that fits the header's u4
@@ -78,61 +75,28 @@ class BetonWriter:
         checksums: bool = True,
         together: Together | None = None,
     ) -> None:
-        self.path, self.int_fields, self.image_fields, self.info = (
-            Path(path),
-            tuple(int_fields),
-            ("image", *paired_fields),
-            {},
-        )
+        self.path, self.info = Path(path), {}
+        self.int_fields, self.image_fields = tuple(int_fields), ("image", *paired_fields)
         # As FFCV's users unpack a batch: image, label, then what else there is.
         self._fields = ("image", *self.int_fields, *self.image_fields[1:])
-        reserved = {checksum_field(name, "image") for name in self.image_fields}
-        if checksums and (taken := [name for name in self.int_fields if name in reserved]):
-            raise ValueError(
-                f"int field {taken[0]!r}: the writer keeps the checksums itself, in no field. "
-                "Leave it out."
-            )
-        for name in (*self.image_fields[1:], *self.int_fields):
-            fits = (
-                isinstance(name, str)
-                and name.isascii()
-                and name.isprintable()
-                and 0 < len(name) <= 16
-            )
-            if not fits or name in ("image", "name", "paired"):
-                raise ValueError(
-                    f"field {name!r}: 1 to 16 ASCII characters were expected, and none of "
-                    "'image', 'name', 'paired'."
-                )
-        if len(set(self._fields)) != len(self._fields):
-            raise ValueError(f"fields are {self._fields}: each name may occur once.")
+        _check_fields(self.int_fields, self.image_fields, checksums)
         if page_size & (page_size - 1) or not SMALLEST_PAGE <= page_size <= LARGEST_PAGE:
             raise ValueError(
                 f"page_size is {page_size}: a power of two from {SMALLEST_PAGE} to {LARGEST_PAGE} "
                 "was expected."
             )
-        self.page_size, self._classes, self._names = (
-            page_size,
-            None if classes is None else list(classes),
-            [],
-        )
+        self.page_size, self._names = page_size, []
+        self._classes = None if classes is None else list(classes)
         record = np.dtype(
             [(name, IMAGE if name in self.image_fields else "<i8") for name in self._fields],
             align=True,
         )
         images = (1024, len(self.image_fields))
-        self._records, self._sizes, self._count = (
-            np.zeros(1024, record),
-            np.zeros(images, np.int64),
-            0,
-        )
+        self._count, self._records = 0, np.zeros(1024, record)
+        self._sizes = np.zeros(images, np.int64)
         self._checksums = np.zeros(images, CHECKSUM) if checksums else None
-        self._stack, self._temporary, self._file, self._together = (
-            contextlib.ExitStack(),
-            None,
-            None,
-            together,
-        )
+        self._stack, self._together = contextlib.ExitStack(), together
+        self._temporary = self._file = None
         # Records lie before the samples, but their number is known at the end only: they get the
         # first page, and what turns out to be in their way is moved then.
         self._end = -(-self._records_start() // page_size) * page_size
@@ -307,6 +271,28 @@ class BetonWriter:
         return arguments
 
 
+def _check_fields(int_fields, image_fields, checksums):
+    """ValueError if a field may not be called so, or two are called alike."""
+    reserved = {checksum_field(name, "image") for name in image_fields}
+    if checksums and (taken := [name for name in int_fields if name in reserved]):
+        raise ValueError(
+            f"int field {taken[0]!r}: the writer keeps the checksums itself, in no field. "
+            "Leave it out."
+        )
+    for name in (*image_fields[1:], *int_fields):
+        fits = (
+            isinstance(name, str) and name.isascii() and name.isprintable() and 0 < len(name) <= 16
+        )
+        if not fits or name in ("image", "name", "paired"):
+            raise ValueError(
+                f"field {name!r}: 1 to 16 ASCII characters were expected, and none of "
+                "'image', 'name', 'paired'."
+            )
+    fields = ("image", *int_fields, *image_fields[1:])
+    if len(set(fields)) != len(fields):
+        raise ValueError(f"fields are {fields}: each name may occur once.")
+
+
 def _raw(pixels):
     """(mode, data, height, width) of raw pixels."""
     pixels = np.asarray(pixels)
@@ -324,106 +310,3 @@ def _bytes_of(mode, data, height, width):
     if len(data) == 0:
         raise ValueError("a sample without bytes came: at least one was expected.")
     return data
-
-
-class Together:
-    """Files that get their names at the end of a block, all of them or, where it is left by an
-    exception, none.
-
-    The writers' blocks lie within it and end inside out; the outermost writer's file gets its name
-    first (see `publish`).
-    """
-
-    def __init__(self):
-        self._stack, self._finished = contextlib.ExitStack(), []
-
-    def add(self, stack, finished):
-        """Take over a finished file.
-
-        Args:
-            stack: ExitStack that removes its temporary file.
-            finished: as of `publish`.
-        """
-        self._stack.push(stack)
-        self._finished.append(finished)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        with self._stack:
-            if kind is None:
-                with told_when_full(self._finished[-1][1]):
-                    publish(*reversed(self._finished))
-
-
-def publish(*finished):
-    """Give finished .beton files their names: they are opened and checked, all are on the disk
-    before the first is renamed.
-
-    Of several files, old ones of the names of the second and the later ones go first, and new ones
-    come last: where a crash comes between the renames, they are missing, and none of before stands
-    beside a new one.
-
-    Args:
-        finished: (temporary, path, sidecar) each: two Paths in the same folder, and the dict for
-            PATH.json.
-    Raises:
-        BetonError: a file is not whole; or all are, but one cannot be given its name, or a sidecar
-        cannot be written: then what is finished stays in the folder, as the error tells.
-    """
-    sidecars = []
-    for temporary, _, sidecar in finished:
-        with BetonReader(temporary) as reader:
-            sidecar = {"samples": len(reader), "fingerprint": reader.fingerprint, **sidecar}
-        sidecars.append(json.dumps(_readable(sidecar), ensure_ascii=False).encode())
-        sync_to_disk(temporary)
-    try:
-        _rename(finished, sidecars)
-    except OSError as error:
-        raise BetonError(_kept(finished, error)) from error
-    sync_to_disk(finished[0][1].parent)
-
-
-def _rename(finished, sidecars):
-    with contextlib.ExitStack() as stack:
-        renames = []
-        for (temporary, path, _), sidecar in zip(finished, sidecars, strict=True):
-            notes, file = stack.enter_context(temporary_file(sidecar_path(path)))
-            file.write(sidecar)
-            file.flush()
-            sync_to_disk(notes)
-            pair = [(temporary, path), (notes, sidecar_path(path))]
-            renames += pair if not renames else pair[::-1]
-        for _, path in renames[2:]:
-            path.unlink(missing_ok=True)
-        if len(finished) > 1:
-            sync_to_disk(finished[0][1].parent)
-        for written, path in renames:
-            os.replace(written, path)
-
-
-def _kept(finished, error):
-    """Keep finished files that could not be published; returns what to say of them."""
-    kept = []
-    for temporary, path, _ in finished:
-        place = path
-        if temporary.exists():
-            place = path.with_name(f"{path.stem}.kept{temporary.suffixes[-2]}{path.suffix}")
-            os.replace(temporary, place)
-        kept.append(str(place))
-    path = finished[0][1]
-    return (
-        f"{path} is finished, but it or {sidecar_path(path).name} cannot be written: "
-        f"{error.strerror or error}. Samples and labels are kept in {', '.join(kept)}, without the "
-        "names of classes and samples: encode again where these are needed."
-    )
-
-
-def _readable(value):
-    """A value for JSON with every text in it as `readable` has it."""
-    if isinstance(value, str):
-        return readable(value)
-    if isinstance(value, dict):
-        return {_readable(key): _readable(each) for key, each in value.items()}
-    return [_readable(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -24,8 +24,10 @@ OTHER_IMAGES = "other images of a sample"
 
 
 class TarPlaces:
-    """Where images lie, as a sequence of (path of the archive, offset, bytes); in arrays, for there
-    may be millions."""
+    """Where images lie, as a sequence of (path of the archive, offset, bytes).
+
+    Kept in arrays: there may be millions.
+    """
 
     def __init__(self, paths):
         self._paths, self._columns = (
@@ -111,17 +113,16 @@ class Archived(NamedTuple):
 def list_archives(paths, suffixes):
     """What some archives hold, as `Archived`.
 
-    The class of an image is what its WebDataset companion says (KEY.cls, or a field of KEY.json
-    that is called label, cls, class, target or the like, where KEY is its name up to the first
-    dot), or else the folder that it lies in. Except where folders tell it, a key is one sample: of
-    several images the one with a single suffix is taken.
+    The class of an image is what its WebDataset companion says: KEY.cls, or a field of KEY.json
+    that is called label, cls, class, target or the like. KEY is the image's name up to the first
+    dot. Without companions the class is the folder that the image lies in. Unless folders tell the
+    class, a key is one sample: of several images the one with a single suffix is taken.
 
     Args:
         suffixes: those of images.
     Raises:
-        BetonError: an archive that cannot be read, a name that comes twice, a key with several
-            images of which none or several have a
-        single suffix, or images with a class beside images without.
+        BetonError: an archive cannot be read, a name comes twice, a key has several images of which
+            none or several have a single suffix, or some images have a class and others none.
     """
     names, folders, places, companions, ignored = [], [], TarPlaces(paths), Companions(), 0
     for number, (path, prefix) in enumerate(zip(paths, _prefixes(paths), strict=True)):

@@ -6,21 +6,21 @@ import json
 import sys
 from collections import Counter
 
-from fastneg.data.encode.columns import LABEL_NAMES, surest
 from fastneg.data.errors import BetonError
+from fastneg.data.label_names import LABEL_NAMES, surest
 
 COMPANIONS = (".cls", ".json")
 LABEL_FIELDS = [name for name in LABEL_NAMES if name not in ("y", "predictionstring")]
-"""Fields of a companion .json that hold a label, the surest first, as `columns.plain` makes
+"""Fields of a companion .json that hold a label, the surest first, as `label_names.plain` makes
 them."""
 SHOWN = 8
 
 
 class Companions:
-    """The labels that companions tell, by key, and what they hold beside.
+    """The labels that companions tell, by key, and what else they hold.
 
-    A .cls goes before a .json of the same key. What cannot be read is an error only if an image
-    needs it, so it is kept in its place.
+    A .cls goes before a .json of the same key. A companion that cannot be read is an error only if
+    an image needs it. So the error is kept in the label's place.
     """
 
     def __init__(self):
@@ -48,9 +48,8 @@ class Companions:
         """The label of each key as text, None where there is none.
 
         Raises:
-            BetonError: a companion of one of them cannot be read, or tells no one class; or labels
-                stand
-            in several fields.
+            BetonError: a companion of a key cannot be read or tells several classes, or the labels
+                stand in several fields.
         """
         found = [self._cls.get(key) or self._json.get(key) for key in keys]
         for told in found:
@@ -108,7 +107,7 @@ class Companions:
 
 
 def _cls_text(data, where):
-    """The text of a .cls file, None if it is blank, or the BetonError that it is none."""
+    """The text of a .cls file, None if it is blank, or a BetonError if it is no text."""
     try:
         text = data.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

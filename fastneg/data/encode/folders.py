@@ -1,5 +1,5 @@
-"""Folders as they lie on disk: what cannot be read is told, never passed over, and only regular
-files are opened as images."""
+"""Folders as they lie on disk. What cannot be read is told, never passed over. Only regular files
+are opened as images."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def is_passed_over(name):
 def why_no_file(path):
     """Why a path cannot be opened as a file ("it is a FIFO, no file"); None for a regular file.
 
-    It is asked for its kind and not opened: to open a FIFO waits for ever, to open a device may
-    change something. Links are followed.
+    The path is not opened: opening a FIFO waits for ever, opening a device may change something.
+    Links are followed.
     """
     try:
         mode = os.stat(path).st_mode

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.beton.sidecar import sidecar_path
+from fastneg.data.beton.sidecar import sidecar_of
 from fastneg.data.errors import BetonError
 
 
@@ -26,8 +26,8 @@ def held_out_path(out):
 class Holdout:
     """Decides, image by image in shuffled order, which ones are held out: in each class its share.
 
-    Every class with two or more images (that can be used, and of different bytes) has one on each
-    side; the first of a class stays, the second is held out, then whatever its share asks for.
+    Every class with two or more images that can be used and differ in their bytes has one on each
+    side. The first of a class stays, the second is held out, and its share decides on the others.
     Images of the same bytes go to the same side, even where their labels differ.
 
     Args:
@@ -157,17 +157,10 @@ def refuse_other_pair(out, holdout):
         )
 
 
-def notes_of(config, out, part):
-    """What the .json beside each of the two files says: {share or count, seed, part, other}."""
-    other = held_out_path(out) if part == "train" else Path(out)
-    what = "share" if config.holdout < 1 else "count"
-    return {what: config.holdout, "seed": config.seed, "part": part, "other": other.name}
-
-
 def _partner(path):
     """The name of the file that images of this one were held out from, or None."""
     try:
-        notes = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+        notes = json.loads(sidecar_of(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     told = notes.get("holdout") if isinstance(notes, dict) else None

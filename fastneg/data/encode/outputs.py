@@ -1,4 +1,5 @@
-"""What the commands that make data sets write, against what they read. Nothing is opened here."""
+"""What the commands that make data sets may write: none of what they read. Nothing is opened
+here."""
 
 from __future__ import annotations
 
@@ -6,9 +7,17 @@ import os
 from pathlib import Path, PurePath
 
 from fastneg.data.beton.sidecar import sidecar_path
+from fastneg.data.encode.holdout import held_out_path
 from fastneg.data.encode.sources import SUFFIXES, FolderFiles
 from fastneg.data.file_names import split_names
-from fastneg.files import OutputError, is_below, linked_folders, output_file, output_folder
+from fastneg.files import (
+    OutputError,
+    is_below,
+    linked_folders,
+    output_file,
+    output_folder,
+    refuse_twice,
+)
 
 
 def named(*specs):
@@ -25,23 +34,29 @@ def named_data(*specs):
     return [each for path in named(*specs) for each in (path, str(sidecar_path(path)))]
 
 
-def encode_output(config, out=None, flag="OUT"):
-    """Where `encode` writes its file, as a Path: OUT, or what it links to.
+def encode_outputs(config):
+    """Where `encode` writes, as a list of Paths: OUT, with --holdout also OUT-holdout. Of a link,
+    what it links to, so that the link stays.
 
     Args:
         config: EncodeConfig.
-        out: another file of the same call, beside config.out.
-        flag: how to call the file.
     Raises:
-        OutputError: OUT or OUT.json is an input, or no file, or an image below SRC.
+        OutputError: a file or the .json beside it is an input, or no file, or an image below SRC.
     """
-    out = config.out if out is None else out
+    outs = [_beton_output(config, Path(config.out), "OUT")]
+    if config.holdout is not None:
+        outs.append(_beton_output(config, held_out_path(outs[0]), "the held-out file"))
+        refuse_twice(dict(zip(("OUT", "the held-out file"), outs, strict=True)))
+    return outs
+
+
+def _beton_output(config, out, flag):
     source, inputs = _text(config.src), named(config.src, config.subset, config.class_names)
     inputs += named(config.textures) if config.textures != "synth" else []
     real = output_file(out, flag, inputs, harmless=_is_ours)
     _refuse_part(out, flag, source, [path for path in inputs if os.path.isdir(path)])
     notes = sidecar_path(out)
-    if real != Path(out) and os.path.lexists(notes) and not _same(notes, sidecar_path(real)):
+    if real != out and os.path.lexists(notes) and not _same(notes, sidecar_path(real)):
         raise OutputError(
             f"{flag} is {out}, a link to {real}, but {notes} is no link to {sidecar_path(real)}: "
             f"remove {notes}, or name {real} itself."
@@ -55,7 +70,7 @@ def refuse_listed(config, out, sources):
 
     Args:
         config: EncodeConfig.
-        out: as `encode_output` returned it.
+        out: as `encode_outputs` returned it.
         sources: the `Sources` of config.src; of a folder or of archives there is nothing to do.
     """
     if not isinstance(sources.read, FolderFiles) or os.path.isdir(config.src):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fastneg.config import ConfigError
 from fastneg.data.encode.folders import SUFFIXES, list_folder, read_file, why_unreadable
-from fastneg.data.encode.images import guarded
 from fastneg.data.errors import BetonError
+from fastneg.data.images import guarded
 
 
 class MirroredTextures:

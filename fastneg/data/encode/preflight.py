@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fastneg.data.beton.sidecar import sidecar_path
 from fastneg.data.encode.folders import why_no_file, why_unreadable
-from fastneg.data.encode.images import BEGINNING
 from fastneg.data.errors import BetonError
+from fastneg.data.jpeg import BEGINNING
 from fastneg.files import temporary_file
 
 SAMPLED = 256  # images of which the size is looked up, for an estimate of the whole
@@ -21,7 +21,7 @@ def check_place(out):
     """Try what the end of the work needs: a folder to write into, and names that can be given.
 
     Args:
-        out: Path of the .beton file, as `encode_output` returned it. Missing folders are made.
+        out: Path of the .beton file, as `encode_outputs` returned it. Missing folders are made.
     Raises:
         BetonError: nothing can be written there.
     """

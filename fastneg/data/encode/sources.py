@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.beton.reader import BetonError
 from fastneg.data.encode.archives import BY_FOLDER, archive_paths, list_archives, read_place
 from fastneg.data.encode.class_folders import (
     list_top,
@@ -26,9 +25,10 @@ from fastneg.data.encode.class_folders import (
 from fastneg.data.encode.folders import SUFFIXES, is_image, read_file
 from fastneg.data.encode.label_texts import classes_of
 from fastneg.data.encode.list_rows import LIST_SUFFIXES
-from fastneg.data.encode.listing import read_list
-from fastneg.data.encode.subsets import IMAGENET100
+from fastneg.data.encode.lists import read_list
+from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
+from fastneg.data.known_classes import IMAGENET100
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
@@ -72,9 +72,8 @@ def find_sources(config):
     list.
 
     Raises:
-        ConfigError: something that does not exist, or an option that has no effect on such a
-            source. BetonError: no image there, or an
-        archive or list that cannot be read.
+        ConfigError: something does not exist, or an option has no effect on such a source.
+        BetonError: there is no image, or an archive or list cannot be read.
     """
     archives = None if Path(config.src).is_dir() else archive_paths(config.src)
     if archives is None and (
@@ -187,8 +186,8 @@ def find_images(config, labels_matter=True):
     Args:
         labels_matter: False: the images alone are wanted, whatever level holds the classes.
     Raises:
-        ConfigError: a folder, class or list that does not exist, or a tree of which another folder
-        is meant. BetonError: no image there, or, with on_error "stop", what cannot be read.
+        ConfigError: a folder, class or list does not exist, or another folder of the tree is meant.
+        BetonError: there is no image, or, with on_error "stop", something cannot be read.
     """
     source, root = Path(config.src), split_folder(config.src, config.split)
     top, as_is = list_top(root), takes_as_is(config.split)
@@ -310,6 +309,7 @@ def _refuse_missing(wanted, found, subset, where):
 
 
 def refuse_or_skip(config, name, reason, skipped):
+    """BetonError with on_error "stop"; else the image is added to the list of those skipped."""
     if config.on_error == "stop":
         where = Path(config.src) / name if Path(config.src).is_dir() else f"{name} of {config.src}"
         raise BetonError(

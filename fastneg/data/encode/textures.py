@@ -1,6 +1,5 @@
-"""Textures made offline: a tree of them beside the images, or the texture field of a .beton file.
-
-On the CPU, an image at a time.
+"""Textures made offline, on the CPU: a tree of them beside the images, or the texture field of a
+.beton file.
 
 A texture depends on the pixels of its image, the settings, the seed and the image's name: not on
 the order or the number of processes.
@@ -21,14 +20,15 @@ import numpy as np
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data.beton.reader import BetonError
 from fastneg.data.encode.folders import read_file
-from fastneg.data.encode.images import FULL_CHROMA, guarded, jpeg_of, load_rgb, pillow
 from fastneg.data.encode.outputs import refuse_linked_back, textures_output
-from fastneg.data.encode.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.encode.sources import find_images
+from fastneg.data.errors import BetonError
+from fastneg.data.images import guarded, jpeg_of, load_rgb, pillow
+from fastneg.data.jpeg import FULL_CHROMA
+from fastneg.data.pool import CHUNK, Progress, chunks, in_order
 from fastneg.files import write_atomically
-from fastneg.negatives.texture import texture_negatives
+from fastneg.kernels.texture import block_grid, quilt
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 
@@ -73,16 +73,26 @@ class SynthesisedTextures:
         sources = torch.from_numpy(np.stack([self._cut(image, place) for place in places])).permute(
             0, 3, 1, 2
         )[None]
-        texture = texture_negatives(
-            *(sources, 1, (self.size, self.size)),
-            block=self.block,
-            overlap=max(1, self.block // 4),
-            candidates=self.candidates,
-            generator=torch.Generator().manual_seed(int(seed[1] >> np.uint64(1))),
-        )
+        blocks = {"block": self.block, "overlap": max(1, self.block // 4)}
+        size = (self.size, self.size)
+        generator = torch.Generator().manual_seed(int(seed[1] >> np.uint64(1)))
+        corners = self._draw_corners(block_grid(size, **blocks), len(places), generator)
+        texture = quilt(sources, corners, size, **blocks)
         return jpeg_of(
             pillow().fromarray(texture[0, 0].permute(1, 2, 0).numpy()), self.quality, self.chroma
         )
+
+    def _draw_corners(self, grid, sources, generator):
+        """(1, 1, B, K) int32: the places tried for each block, as `quilt` takes them.
+
+        They are those of `fastneg.negatives.texture.draw_corners` for the same generator, and a
+        test keeps it so: a texture does not depend on when it is made.
+        """
+        room = self.patch - self.block + 1
+        shape = (1, 1, grid[0] * grid[1], self.candidates)
+        place = torch.randint(0, sources * room**2, shape, dtype=torch.int32, generator=generator)
+        source, row, column = place // room**2, place // room % room, place % room
+        return (source * self.patch + row) * self.patch + column
 
     def _cut(self, image, place):
         """(P, P, 3) uint8: a square of the image, of `patch` pixels where it has as many."""
@@ -111,10 +121,9 @@ def write_textures(config):
         dict: images, made, kept (there before), bytes, seconds, skipped [str], ignored (files that
         are no images by their suffix), notes [str] (sentences about what was found).
     Raises:
-        ConfigError: src, split or subset name what does not exist; out holds textures of other
-            settings; OutputError, one of them: out
-        is src, lies in it or holds it. BetonError: no images, or two
-        whose textures would have one name.
+        ConfigError: src, split or subset name what does not exist, or out holds textures of other
+            settings. OutputError, one of them: out is src, lies in it or holds it.
+        BetonError: there are no images, or two whose textures would have one name.
     """
     began, out = time.perf_counter(), textures_output(config)
     make = SynthesisedTextures(

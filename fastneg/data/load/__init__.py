@@ -1,1 +1,11 @@
-"""A .beton file to batches: order, DALI's pipeline, feeding, quarantine."""
+"""A .beton file to batches.
+
+loaders         the three loaders: training views, probe crops, evaluation windows
+order           which samples make up each batch
+augmentation    the random numbers of each view
+feeding         the thread that feeds the pipeline and takes its tensors; `producer`: the thread
+pipeline        what DALI does with the bytes
+sample_checks   samples that DALI must not get, or could not decode
+quarantine      the bad samples so far, and which ones stand in for them
+batch           what the loaders hand over
+"""

@@ -36,9 +36,9 @@ def draw_view(recipe, sizes, crop_area, generator):
             own.
         generator: numpy Generator.
     Returns:
-        dict of arrays: roi_start, roi_end (N, 2) float32 row and column in pixels; gray, blur (N,)
-            bool; brightness, contrast,
-        saturation, hue (degrees), sigma (N,) float32; mirror (N,) int32.
+        dict of arrays: roi_start, roi_end (N, 2) float32, row and column in pixels; gray, blur (N,)
+        bool; brightness, contrast, saturation, hue (degrees), sigma (N,) float32; mirror (N,)
+        int32.
     """
     count = len(sizes)
     start, end = draw_crops(sizes, recipe.area or crop_area, recipe.ratio, generator)
@@ -82,9 +82,11 @@ def draw_jitter_order(count, generator):
 
 
 def augment_params(view, order):
-    """The colour half of a view as the kernels take it:
+    """The colour half of a view as the kernels take it: `AugmentParams` on the CPU.
 
-    `AugmentParams` on the CPU, of the arrays of `draw_view` and an order.
+    Args:
+        view: arrays of `draw_view`.
+        order: as of `draw_jitter_order`.
     """
     factors = np.stack(
         [view["brightness"], view["contrast"], view["saturation"], view["hue"] / np.float32(360)], 1
@@ -135,9 +137,8 @@ def draw_patches(sizes, patch, generator):
 
     Returns:
         dict: roi_start_patch0, roi_end_patch0 (the centred one), roi_start_patch1, roi_end_patch1
-            (N, 2) float32, row and column in
-        pixels, the end exclusive; patch_size (N, 2) float32, the size in pixels that they shall
-        have.
+        (N, 2) float32, row and column in pixels, the end exclusive; patch_size (N, 2) float32, the
+        size in pixels to which they are resized.
     """
     side = np.minimum(patch, sizes.min(1, keepdims=True))
     room = sizes - side

@@ -1,5 +1,16 @@
 """What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors,
-going on where a sample is bad."""
+going on where a sample is bad.
+
+Who waits for whom: the consumer waits for the thread's next batch (`Producer`, two batches ahead).
+The thread waits for DALI's outputs, of the older of two batches that it has fed. On a GPU the
+outputs are copied on a stream of the thread's own: the consumer's stream waits for the event behind
+the copies, the consumer's thread does not. The feeding thread waits for the copies of the batch
+before, which are long done.
+
+Who owns which memory: the encoded bytes are the file's mapping, which DALI reads in place, so they
+are kept until the outputs are there (`pending`). The outputs are DALI's, which writes another batch
+into them once nobody refers to them: the CPU's tensors refer to them, the GPU's are copies.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +23,12 @@ import numpy as np
 import torch
 
 from fastneg.config import IMAGENET
-from fastneg.data.beton.reader import TEXTURE_FIELD, BetonError
-from fastneg.data.jpeg import size_by_header
-from fastneg.data.load.pipeline import build_pipeline, what_is_wrong, wrong_size
+from fastneg.data.beton.format import TEXTURE_FIELD
+from fastneg.data.errors import BetonError
+from fastneg.data.load.pipeline import build_pipeline, wrong_size
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
+from fastneg.data.load.sample_checks import SampleChecks
 from fastneg.kernels.augment import augment
 
 BATCHES_AHEAD = 2
@@ -67,12 +79,20 @@ class FeedingLoader:
     with a sample that cannot be used is made again, from its place, with another in its stead.
 
     Args:
-        reader: `BetonReader`.
+        reader: `BetonReader` or `BetonSet`.
         order: `EpochOrder`.
-        views, augment, device, threads, textures: as of `build_pipeline`.
-        check_crc, max_bad_share, quarantine, normalisation: as of `TrainLoader`.
+        views, augment, textures, patches: as of `build_pipeline`.
         normalise: False takes the windows from the pipeline as they are resized, uint8.
-        pipeline: further arguments of `build_pipeline`.
+        device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
+        threads: decoding threads; 0 takes all cores.
+        hw_decoder_load, interpolation: as of `build_pipeline`.
+        normalisation: `Normalisation` of the views.
+        check_crc: compare each sample with its checksum; one that differs is a bad one.
+        max_bad_share: the share of the data set that may be bad.
+        quarantine: {index: reason} of samples that are known to be bad.
+    Raises:
+        BetonError: the file holds no textures or no checksums, which are needed. While iterating:
+            more samples are bad than may be. TimeoutError, then: a batch took longer than `WAIT_S`.
     """
 
     def __init__(
@@ -82,49 +102,43 @@ class FeedingLoader:
         *,
         views,
         augment,
-        device,
-        threads,
         textures=False,
+        patches=False,
+        normalise=True,
+        device="cpu",
+        threads=0,
+        hw_decoder_load=None,
+        interpolation="bilinear",
+        normalisation=IMAGENET,
         check_crc=False,
         max_bad_share=0.0,
         quarantine=None,
-        normalise=True,
-        normalisation=IMAGENET,
-        **pipeline,
     ):
         self.reader, self.order, self._textures = reader, order, textures
         self._normalisation = normalisation
-        if textures and TEXTURE_FIELD not in reader.image_fields:
-            raise BetonError(
-                f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it "
-                "with --textures, or let them be made from the images while training "
-                "(--texture_source image)."
-            )
-        self.device = torch.device(device)
-        self._fields = (None, TEXTURE_FIELD) if textures else (None,)
-        self._looked_at = np.zeros(len(reader), bool)
-        self.check_crc = check_crc
-        if check_crc and any(
-            reader.checksums_of(field or reader.image_fields[0]) is None for field in self._fields
-        ):
-            raise BetonError(
-                f"{reader.path} holds no checksums, so they cannot be checked: encode it again, "
-                "or leave check_crc off."
-            )
-        self._stream = None
+        self.device, self._stream = torch.device(device), None
         if self.device.type == "cuda":
             if self.device.index is None:
                 self.device = torch.device("cuda", torch.cuda.current_device())
             self._stream = torch.cuda.Stream(self.device)
+        self._checks = SampleChecks(reader, textures, check_crc, self.device)
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
         # of the feeding thread, which is some batches ahead
         self._quarantine = Quarantine(reader, max_bad_share, quarantine)
-        pipeline["normalisation"] = normalisation if normalise else None
-        pipeline.update(
-            views=views, augment=augment, textures=textures, device=self.device, threads=threads
+        self._build = partial(
+            build_pipeline,
+            order.local_batch_size,
+            views=views,
+            augment=augment,
+            textures=textures,
+            patches=patches,
+            device=self.device,
+            threads=threads,
+            hw_decoder_load=hw_decoder_load,
+            interpolation=interpolation,
+            normalisation=normalisation if normalise else None,
         )
-        self._build = partial(build_pipeline, order.local_batch_size, **pipeline)
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
         self._held = None
 
@@ -197,7 +211,8 @@ class FeedingLoader:
 
     def _feed(self, pending, place):
         request = self._request(place)
-        while bad := self._refused(request.index):
+        # A replacement may be bad too; each round knows more bad samples than the one before.
+        while bad := self._checks.refused(request.index):
             self._quarantine.add(bad)
             request = self._request(place)
         encoded = [self.reader.encoded(int(i)) for i in request.index]
@@ -225,15 +240,11 @@ class FeedingLoader:
             try:
                 shapes, *outputs = self._pipe.outputs()
             except RuntimeError as error:
-                self._mend(
-                    pending,
-                    {
-                        index: reason
-                        for waiting in pending
-                        for index, reason in self._bad(*waiting[1:])
-                    },
-                    error,
-                )
+                # DALI does not say of which batch: all that it works on are tried
+                bad = {}
+                for _, *fed in pending:
+                    bad.update(self._checks.undecodable(*fed))
+                self._mend(pending, bad, error)
                 continue
             wrong = {
                 int(index): reason
@@ -256,6 +267,7 @@ class FeedingLoader:
             ready = torch.cuda.Event()
             ready.record(self._stream)
         if self._held is not None:
+            # the copy of the batch before: long done, as a batch was decoded since
             self._held[0].synchronize()
         self._held = (ready, outputs)
         return Made(request, tensors, ready)
@@ -274,50 +286,6 @@ class FeedingLoader:
         elif self._stream is not None:
             views = [view.clone(memory_format=torch.channels_last) for view in views]
         return views + patches
-
-    def _refused(self, index):
-        """{index: reason} of the samples that DALI is not given: each one's checksum is compared
-        every time, its header looked at once."""
-        bad = {}
-        if self.check_crc:
-            damaged = [
-                int(i)
-                for i in index
-                if not all(self.reader.matches_checksum(i, field) for field in self._fields)
-            ]
-            bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
-        for i in index[~self._looked_at[index]].tolist():
-            for field in self._fields:
-                if i not in bad and (reason := self._wrong_header(i, field)):
-                    bad[i] = f"its texture: {reason}" if field else reason
-            self._looked_at[i] = i not in bad
-        return bad
-
-    def _wrong_header(self, index, field):
-        if self.reader.is_raw(index, field):
-            return None
-        data, size = (
-            self.reader.encoded(index, field),
-            self.reader.sizes_of(field or self.reader.image_fields[0])[index],
-        )
-        found = size_by_header(data)
-        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end
-        # the process (see `fastneg.data.jpeg`).
-        return what_is_wrong(data, size, self.device) if found is None else wrong_size(found, size)
-
-    def _bad(self, request, encoded, textures):
-        """(index, reason) of the samples of a batch that cannot be decoded:
-
-        DALI names only a place in the batch, if at all.
-        """
-        for index, data in zip(request.index.tolist(), encoded, strict=True):
-            if reason := what_is_wrong(data, self.reader.sizes[index], self.device):
-                yield index, reason
-        for index, data in zip(request.index.tolist(), textures, strict=False):  # there may be none
-            if reason := what_is_wrong(
-                data, self.reader.sizes_of(TEXTURE_FIELD)[index], self.device
-            ):
-                yield index, f"its texture: {reason}"
 
     def _mend(self, pending, bad, error):
         """Quarantine the bad samples and begin the pending batches anew; a pipeline that failed is

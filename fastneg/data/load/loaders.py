@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fastneg.config import IMAGENET
 from fastneg.config.augmentation import EVALUATION, LINEAR_PROBE, Augmentation, augmentation_of
-from fastneg.data.beton.reader import TEXTURE_FIELD
+from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.augmentation import (
     augment_params,
     batch_generator,
@@ -29,7 +28,7 @@ class TrainLoader(FeedingLoader):
     """Augmented views of each image, in an order drawn from (seed, epoch).
 
     Args:
-        reader: `BetonReader`.
+        reader: `BetonReader` or `BetonSet`.
         batch_size: images a step over all processes.
         image_size: side of the views in pixels, or a function that gives it for an epoch.
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`),
@@ -37,7 +36,6 @@ class TrainLoader(FeedingLoader):
         augment: what changes colours, blurs and flips: "dali", its operators; or "kernel",
             `fastneg.kernels.augment` after DALI's decoding and crop. The crops and the drawn
             numbers are the same.
-        normalisation: `Normalisation` of the views.
         crop_area: (smallest, largest) share of the image's area in a crop, of recipes that have
             none of their own.
         views: how many views; from the third on they are the batch's `more`.
@@ -50,15 +48,11 @@ class TrainLoader(FeedingLoader):
         order: a name of `ORDERS`.
         last: of a batch that would be incomplete: "drop" it, or "short", so that every sample comes
             once an epoch (one process alone).
-        device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
         seed, rank, world_size: the same seed gives the same global batches for any number of
             processes (page order: for the same number).
-        threads: decoding threads; 0 takes all cores.
-        hw_decoder_load: as of `build_pipeline`.
-        check_crc: compare each sample with its checksum; one that differs is a bad one.
-        max_bad_share: the share of the data set that may be bad; a bad sample is replaced by the
-            next good one.
-        quarantine: {index: reason} of samples that are known to be bad.
+        feeding: device, threads, hw_decoder_load, interpolation, normalisation, check_crc,
+            max_bad_share, quarantine: as of `FeedingLoader`. A bad sample is replaced by the next
+            good one.
     Raises (from `epoch`):
         BetonError: more samples are bad than may be. TimeoutError: a batch took longer than
             `WAIT_S`.
@@ -72,33 +66,18 @@ class TrainLoader(FeedingLoader):
         *,
         augmentation,
         augment="dali",
-        normalisation=IMAGENET,
         crop_area=(0.2, 1.0),
         views=2,
         texture=None,
         texture_patch=96,
         order="random",
         last="drop",
-        device="cpu",
         seed=0,
         rank=0,
         world_size=1,
-        threads=0,
-        hw_decoder_load=None,
-        check_crc=False,
-        max_bad_share=0.0,
-        quarantine=None,
+        **feeding,
     ):
-        if views < 2:
-            raise ValueError(f"views is {views}: at least 2 were expected, a query and a key.")
-        each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
-        if len(each) != views:
-            raise ValueError(
-                f"augmentation has {len(each)} recipes: one for each of {views} views was expected."
-            )
-        self._recipes = [
-            one if isinstance(one, Augmentation) else augmentation_of(one) for one in each
-        ]
+        self._recipes = _recipes(augmentation, views)
         if augment not in ("dali", "kernel"):
             raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
         if texture not in (None, "file", "image"):
@@ -110,33 +89,29 @@ class TrainLoader(FeedingLoader):
             )
         self._augment, self._texture = augment, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
-        pages = reader.pages if order == "page" else None
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         self._crop_area, self._seed = crop_area, seed
+        drawn = EpochOrder(
+            len(reader),
+            batch_size,
+            order=order,
+            pages=reader.pages if order == "page" else None,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            last="drop" if last == "drop" else "pad",
+        )
+        # What the kernel augments comes from the pipeline as it is resized.
+        by_dali = augment == "dali"
         super().__init__(
             reader,
-            EpochOrder(
-                len(reader),
-                batch_size,
-                order=order,
-                pages=pages,
-                seed=seed,
-                rank=rank,
-                world_size=world_size,
-                last="drop" if last == "drop" else "pad",
-            ),
+            drawn,
             views=views,
-            augment=augment == "dali",
-            normalisation=normalisation,
-            normalise=augment == "dali",
+            augment=by_dali,
+            normalise=by_dali,
             textures=texture == "file",
             patches=texture == "image",
-            device=device,
-            threads=threads,
-            hw_decoder_load=hw_decoder_load,
-            check_crc=check_crc,
-            max_bad_share=max_bad_share,
-            quarantine=quarantine,
+            **feeding,
         )
 
     def epoch(self, epoch, start=0):
@@ -161,8 +136,9 @@ class TrainLoader(FeedingLoader):
             )
 
     def _request(self, place):
-        # The numbers are drawn for the batch of all processes, and each takes its rows.
-        rows, index = self.order.rows, self.order.global_batch(*place)
+        # The numbers are drawn for the batch of all processes, and each takes its rows: so they do
+        # not depend on how many processes there are.
+        index, rows = self.order.global_batch(*place), self.order.rows
         rows = slice(rows.start, rows.start + self.order.valid(place[1]))
         index[rows], replaced = self._quarantine.replace(index[rows])
         sizes, generator = self.reader.sizes[index], batch_generator(self._seed, *place)
@@ -170,66 +146,80 @@ class TrainLoader(FeedingLoader):
         size = self._size(place[0])
         # streams of their own: the other numbers are those of "dali"
         orders, places = generator.spawn(2)
-        if self._augment == "dali":
-            params = [None] * len(views)
-        else:
+        params = [None] * len(views)
+        if self._augment == "kernel":
             params = [
                 augment_params(view, draw_jitter_order(len(index), orders)).rows(rows)
                 for view in views
             ]
-        window = np.concatenate(
-            [views[0][name] / sizes for name in ("roi_start", "roi_end")], 1
-        ).astype(np.float32)
-        if self._texture == "file":
-            sides = self.reader.sizes_of(TEXTURE_FIELD)[index]
-            start, end = (
-                np.float32(window[:, corner] * sides) for corner in (slice(2), slice(2, 4))
-            )
-            views, params = (
-                [*views, {**views[0], "roi_start": start, "roi_end": end}],
-                [*params, params[0]],
-            )
-        made = {"patches": None, "sources": None}
-        sigma = max(
-            (recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0
-        )
+        made = {}
         if self._texture == "image":
-            # DALI's operators know no order of the jitter: the texture gets the order in which they
-            # are listed.
-            own = params[0] or augment_params(
-                views[0], np.tile(np.arange(4, dtype=np.int32), (len(index), 1))
-            ).rows(rows)
-            made = {
-                "patches": {
-                    name: values[rows]
-                    for name, values in draw_patches(sizes, self._patch(size), places).items()
-                },
-                "sources": TextureSources(
-                    None, torch.from_numpy(window[rows]), own, sigma, *self._normalisation
-                ),
-            }
+            squares = draw_patches(sizes, self._patch(size), places)
+            made["patches"] = {name: values[rows] for name, values in squares.items()}
+            made["sources"] = self._sources(views[0], params[0], sizes, rows)
+        if self._texture == "file":
+            views = [*views, self._texture_view(views[0], sizes, index)]
+            params = [*params, params[0]]
+        if self._augment == "kernel":
+            made.update(params=params, max_sigma=self._max_sigma())
+        fed = [self._fed(view, rows) for view in views]
+        return Request(index[rows], fed, size, replaced, **made)
+
+    def _fed(self, view, rows):
+        """{name: (N, …)}: what the pipeline is fed for a view of this process's rows."""
         if self._augment == "dali":
-            local = [
-                {name: values[rows] for name, values in dali_inputs(view).items()} for view in views
-            ]
-            return Request(index[rows], local, size, replaced, **made)
-        windows = [{name: view[name][rows] for name in ("roi_start", "roi_end")} for view in views]
-        return Request(index[rows], windows, size, replaced, params, sigma, **made)
+            return {name: values[rows] for name, values in dali_inputs(view).items()}
+        return {name: view[name][rows] for name in ("roi_start", "roi_end")}
+
+    def _texture_view(self, query, sizes, index):
+        """The query's numbers, with its window at the same place of the texture."""
+        window = _shares(query, sizes)
+        sides = self.reader.sizes_of(TEXTURE_FIELD)[index]
+        start, end = (np.float32(window[:, corner] * sides) for corner in (slice(2), slice(2, 4)))
+        return {**query, "roi_start": start, "roi_end": end}
+
+    def _sources(self, query, params, sizes, rows):
+        """The `TextureSources` of this process's rows, without their patches."""
+        # DALI's operators know no order of the jitter: the texture gets the order in which they
+        # are listed.
+        plain = np.tile(np.arange(4, dtype=np.int32), (len(sizes), 1))
+        params = params or augment_params(query, plain).rows(rows)
+        window = torch.from_numpy(_shares(query, sizes)[rows])
+        return TextureSources(None, window, params, self._max_sigma(), *self._normalisation)
+
+    def _max_sigma(self):
+        """The largest blur that a view may get."""
+        return max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
+
+
+def _recipes(augmentation, views):
+    """One `Augmentation` for each view."""
+    if views < 2:
+        raise ValueError(f"views is {views}: at least 2 were expected, a query and a key.")
+    each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
+    if len(each) != views:
+        raise ValueError(
+            f"augmentation has {len(each)} recipes: one for each of {views} views was expected."
+        )
+    return [one if isinstance(one, Augmentation) else augmentation_of(one) for one in each]
+
+
+def _shares(view, sizes):
+    """(N, 4) float32: top, left, bottom and right of a view's window, as shares of the image."""
+    corners = [view[name] / sizes for name in ("roi_start", "roi_end")]
+    return np.concatenate(corners, 1).astype(np.float32)
 
 
 class CropLoader(FeedingLoader):
     """One random crop and flip of each image: what a linear probe trains on.
 
-    Every sample once an epoch; the last batch is shorter.
-
-    A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then the
-    next good one stands in for it.
+    Every sample comes once an epoch; the last batch is shorter. A sample that cannot be used raises
+    BetonError, unless max_bad_share allows for it: then the next good one stands in for it.
 
     Args:
         samples: positions to take; None takes the whole file. Of a part no sample is replaced:
             another might not belong to it.
-        interpolation: "bilinear" or "bicubic", how the crops are resized.
-        (the others as in `TrainLoader`)
+        feeding: as of `TrainLoader`.
     """
 
     def __init__(
@@ -238,32 +228,16 @@ class CropLoader(FeedingLoader):
         batch_size,
         image_size,
         *,
-        device="cpu",
         seed=0,
-        threads=0,
-        max_bad_share=0.0,
         samples=None,
-        normalisation=IMAGENET,
-        interpolation="bilinear",
+        **feeding,
     ):
         self._image_size, self._recipe, self._seed = image_size, augmentation_of(LINEAR_PROBE), seed
-        self._samples, max_bad_share = (
-            (np.arange(len(reader)), max_bad_share)
-            if samples is None
-            else (np.asarray(samples), 0.0)
-        )
+        self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
+        if samples is not None:
+            feeding["max_bad_share"] = 0.0
         order = EpochOrder(len(self._samples), batch_size, seed=seed, last="pad")
-        super().__init__(
-            reader,
-            order,
-            views=1,
-            augment=True,
-            device=device,
-            threads=threads,
-            max_bad_share=max_bad_share,
-            normalisation=normalisation,
-            interpolation=interpolation,
-        )
+        super().__init__(reader, order, views=1, augment=True, **feeding)
 
     def epoch(self, epoch):
         """Iterate over the `EvalBatch`es of an epoch."""
@@ -280,8 +254,9 @@ class CropLoader(FeedingLoader):
 
 
 class EvalLoader(FeedingLoader):
-    """The central window of each image, every sample exactly once, in the order of the file; the
-    last batch is shorter.
+    """The central window of each image, every sample exactly once, in the order of the file.
+
+    The last batch is shorter.
 
     A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then it is
     left out, and `quarantine` names it. No other takes its place: that one would count twice.
@@ -290,7 +265,7 @@ class EvalLoader(FeedingLoader):
         resize: side to which the shorter side is resized before the central crop, default
             image_size × 256/224.
         samples: positions to take, in this order; None takes the whole file.
-        (the others as in `TrainLoader` and `CropLoader`)
+        feeding: as of `TrainLoader`, but for what becomes of a bad sample.
     """
 
     def __init__(
@@ -300,17 +275,11 @@ class EvalLoader(FeedingLoader):
         image_size,
         *,
         resize=None,
-        device="cpu",
-        threads=0,
         samples=None,
-        max_bad_share=0.0,
-        normalisation=IMAGENET,
-        interpolation="bilinear",
+        **feeding,
     ):
-        self._resize, self._image_size = (
-            resize or round(image_size * EVALUATION["resize"]),
-            image_size,
-        )
+        self._image_size = image_size
+        self._resize = resize or round(image_size * EVALUATION["resize"])
         if self._resize < image_size:
             raise ValueError(
                 f"resize is {self._resize}, below image_size {image_size}: the central crop would "
@@ -318,17 +287,7 @@ class EvalLoader(FeedingLoader):
             )
         self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
         order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
-        super().__init__(
-            reader,
-            order,
-            views=1,
-            augment=False,
-            device=device,
-            threads=threads,
-            max_bad_share=max_bad_share,
-            normalisation=normalisation,
-            interpolation=interpolation,
-        )
+        super().__init__(reader, order, views=1, augment=False, **feeding)
 
     def __iter__(self):
         for request, (images,) in self._run(0):

@@ -1,5 +1,8 @@
-"""The order of an epoch, as a pure function of (seed, epoch): any batch of any rank can be asked
-for at any time."""
+"""The order of an epoch, as a pure function of (seed, epoch).
+
+Any batch of any rank can be asked for at any time. So nothing of the order stands in a checkpoint:
+a run that is resumed asks for the batch after its last one, and gets what it would have got.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from fastneg.counts import counted
 
 ORDERS = ("random", "page", "sequential")
 WINDOW_PAGES = 64
-"""Pages whose samples are mixed with each other in page order:
+"""Pages whose samples are mixed with each other in page order.
 
-512 MiB of a file with pages of 8 MiB.
+Of a file with pages of 8 MiB they are 512 MiB, and about two windows are in memory at a time.
 """
 
 
@@ -61,39 +64,8 @@ class EpochOrder:
         world_size=1,
         last="drop",
     ):
-        numbers = {
-            "length": length,
-            "batch_size": batch_size,
-            "window": window,
-            "world_size": world_size,
-            "seed": seed,
-        }
-        for name, value in numbers.items():
-            least = 0 if name == "seed" else 1
-            if operator.index(value) < least:
-                raise ValueError(f"{name} is {value}: it must be at least {least}.")
-        if not 0 <= rank < world_size:
-            raise ValueError(
-                f"rank is {rank}: with a world_size of {world_size} it must be 0 to "
-                f"{world_size - 1}."
-            )
-        if batch_size % world_size:
-            raise ValueError(
-                f"batch_size is {batch_size}: a multiple of world_size {world_size} was expected, "
-                "so that shares are equal."
-            )
-        if order not in ORDERS:
-            raise ValueError(f"order is {order!r}: one of {', '.join(ORDERS)} was expected.")
-        if (order == "page") != (pages is not None):
-            raise ValueError(
-                f"order is {order!r} and pages are {'missing' if pages is None else 'given'}: "
-                "they go with the order 'page'."
-            )
-        if pages is not None and np.shape(pages) != (length,):
-            raise ValueError(
-                f"pages has the shape {np.shape(pages)}: one page for each of "
-                f"{counted(length, 'sample')} was expected, ({length},)."
-            )
+        _check_numbers(length, batch_size, window, world_size, seed, rank)
+        _check_pages(order, pages, length)
         if last not in ("drop", "pad"):
             raise ValueError(f"last is {last!r}: 'drop' or 'pad' was expected.")
         if last == "drop" and length < batch_size:
@@ -101,13 +73,8 @@ class EpochOrder:
                 f"length is {length}, less than one batch of {batch_size}, and incomplete batches "
                 "are dropped: no batch would be left. Take a smaller batch_size, or last='pad'."
             )
-        self.length, self.batch_size, self.order, self.seed, self.last = (
-            length,
-            batch_size,
-            order,
-            seed,
-            last,
-        )
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.order, self.last = order, last
         self.rank, self.world_size = rank, world_size
         self.local_batch_size = batch_size // world_size
         self.rows = slice(rank * self.local_batch_size, (rank + 1) * self.local_batch_size)
@@ -160,20 +127,17 @@ class EpochOrder:
             int64 positions. In page order whole pages, a window ahead of their use; else those of
             the rank's next batch.
         """
-        drawn, local, last = (
-            self._epoch(epoch),
-            self.local_batch_size,
-            self._first(iteration) + 1 == self.iterations,
-        )
+        drawn, last = self._epoch(epoch), self._first(iteration) + 1 == self.iterations
         if self.order != "page":
             near = range(iteration + (not first), iteration + 2 - last)
             return np.concatenate(
                 [np.empty(0, np.int64), *(self.batch(epoch, number) for number in near)]
             )
-        stop = drawn.target((iteration + 1) * local)
-        return drawn.dealt[
-            drawn.begin(iteration * local) if first else drawn.target(iteration * local) : stop
-        ]
+        # What was read ahead up to the last batch ends where this begins: nothing is asked for
+        # twice. A run that starts within an epoch has read nothing: it begins with its window.
+        used = iteration * self.local_batch_size
+        start = drawn.begin(used) if first else drawn.target(used)
+        return drawn.dealt[start : drawn.target(used + self.local_batch_size)]
 
     def _first(self, iteration):
         if not 0 <= iteration < self.iterations:
@@ -214,22 +178,27 @@ class EpochOrder:
 
     def _draw_pages(self, epoch):
         page_keys, keys = self._keys(epoch, int(self._page.max()) + 1, self.length)
-        place = np.empty(len(page_keys), np.int64)  # where each page comes in this epoch
-        place[np.argsort(page_keys, kind="stable")] = np.arange(len(page_keys))
-        place = place[self._page]
-        # all samples, page by page; the shares of the ranks are cut from it
-        dealt = np.argsort(place, kind="stable")
+        turn = np.empty(len(page_keys), np.int64)  # when each page comes in this epoch
+        turn[np.argsort(page_keys, kind="stable")] = np.arange(len(page_keys))
+        turn = turn[self._page]  # of each sample's page
+        # All samples, page by page. Equal shares of it go to the ranks: a page on a border is read
+        # by both neighbours, every other page by one rank.
+        dealt = np.argsort(turn, kind="stable")
         share = self.iterations * self.local_batch_size
         shares = []
         for rank in range(self.world_size):
             mine = dealt[rank * share : (rank + 1) * share]
-            window = (place[mine] - place[mine[:1]]) // self.window
+            # Windows are counted from the first page of the share. Within one the order is random,
+            # so a batch mixes samples of up to `window` pages, which are read in one go.
+            window = (turn[mine] - turn[mine[:1]]) // self.window
             mixed = mine[np.lexsort((keys[mine], window))]
+            # With last="pad" the last shares may be short, or empty.
             filling = mixed[-1:] if len(mixed) else dealt[-1:]
             shares.append(np.concatenate([mixed, np.repeat(filling, share - len(mixed))]))
             if rank == self.rank:
                 bounds = [*np.flatnonzero(np.diff(window, prepend=-1)).tolist(), len(mine)]
                 own = mine, bounds
+        # (rank, iteration, sample) → global batches one after the other, each rank after rank
         samples = (
             np.stack(shares)
             .reshape(self.world_size, self.iterations, self.local_batch_size)
@@ -237,6 +206,44 @@ class EpochOrder:
             .reshape(-1)
         )
         return _Epoch(samples, *own)
+
+
+def _check_numbers(length, batch_size, window, world_size, seed, rank):
+    numbers = {
+        "length": length,
+        "batch_size": batch_size,
+        "window": window,
+        "world_size": world_size,
+        "seed": seed,
+    }
+    for name, value in numbers.items():
+        least = 0 if name == "seed" else 1
+        if operator.index(value) < least:
+            raise ValueError(f"{name} is {value}: it must be at least {least}.")
+    if not 0 <= rank < world_size:
+        raise ValueError(
+            f"rank is {rank}: with a world_size of {world_size} it must be 0 to {world_size - 1}."
+        )
+    if batch_size % world_size:
+        raise ValueError(
+            f"batch_size is {batch_size}: a multiple of world_size {world_size} was expected, so "
+            "that shares are equal."
+        )
+
+
+def _check_pages(order, pages, length):
+    if order not in ORDERS:
+        raise ValueError(f"order is {order!r}: one of {', '.join(ORDERS)} was expected.")
+    if (order == "page") != (pages is not None):
+        raise ValueError(
+            f"order is {order!r} and pages are {'missing' if pages is None else 'given'}: they go "
+            "with the order 'page'."
+        )
+    if pages is not None and np.shape(pages) != (length,):
+        raise ValueError(
+            f"pages has the shape {np.shape(pages)}: one page for each of "
+            f"{counted(length, 'sample')} was expected, ({length},)."
+        )
 
 
 class _Epoch:
@@ -257,19 +264,23 @@ class _Epoch:
         return self._bounds[self._window(used)]
 
     def target(self, used):
-        """How much of `dealt` should be read ahead when `used` samples are used: as far into the
-        next window as we are in this one."""
+        """How much of `dealt` should be read ahead when `used` samples are used.
+
+        As far into the next window as we are in this one: reading keeps pace with use, and the next
+        window is whole in memory when this one is used up.
+        """
         if not used:
             return self._at(1)
         window = self._window(used - 1)
         start, stop, end = (self._at(window + step) for step in range(3))
-        return stop + (used - start) * (end - stop) // max(1, stop - start) if used < stop else end
+        if used >= stop:  # the rest of a share that is filled up with repeats
+            return end
+        return stop + (used - start) * (end - stop) // max(1, stop - start)
 
     def _window(self, used):
-        return min(
-            int(np.searchsorted(self._bounds, used, side="right")) - 1,
-            max(0, len(self._bounds) - 2),
-        )
+        """The number of the window in which the `used`-th sample is."""
+        number = int(np.searchsorted(self._bounds, used, side="right")) - 1
+        return min(number, max(0, len(self._bounds) - 2))  # repeats lie behind the last window
 
     def _at(self, number):
         return self._bounds[min(number, len(self._bounds) - 1)]

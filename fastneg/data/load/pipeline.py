@@ -2,6 +2,17 @@
 
 It holds no randomness and no order. For each batch it is given the encoded images and, for each
 view, the numbers that `augmentation` drew.
+
+Inputs, by name:
+    encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there.
+    size: (N, 2) float32, height and width of the views.
+    roi_start<v>, roi_end<v>, for each view v: (N, 2) float32, the window in pixels of the image;
+        with `augment` all arrays of `dali_inputs`.
+    encoded_texture, with `textures`: as encoded; the numbers of its view are those of view `views`.
+    patch_size, roi_start_patch0, … with `patches`: what `draw_patches` gives.
+Outputs:
+    (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3),
+    normalised, float16 on CUDA, float32 on the CPU, or uint8 as resized; then the two patches.
 """
 
 from __future__ import annotations
@@ -9,8 +20,8 @@ from __future__ import annotations
 from nvidia.dali import fn, math, pipeline_def, types
 
 from fastneg.config import IMAGENET, default_workers
-from fastneg.data.beton.reader import BetonError
-from fastneg.data.encode.images import decoded_size
+from fastneg.data.errors import BetonError
+from fastneg.data.images import decoded_size
 
 _VIEW_INPUTS = {
     "roi_start": (types.FLOAT, 1),
@@ -136,22 +147,12 @@ def build_pipeline(
         normalisation: `Normalisation` of the views; None leaves plain windows as they are resized,
             uint8.
         interpolation: one of INTERPOLATIONS: how the windows are resized, with antialiasing.
-        textures: True for one more view, of an image that is paired with each: its inputs are
-            encoded_texture and those of view `views`.
-        patches: True for two more windows, as they are resized, uint8: inputs patch_size (N, 2)
-            float32 and roi_start_patch0 and so on.
+        textures: True for one more view, of an image that is paired with each.
+        patches: True for two more windows, as they are resized, uint8.
         hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves
             it to DALI (0.65). CUDA only.
     Raises:
         ValueError: hw_decoder_load on the CPU.
-    Inputs:
-        encoded: a list of (bytes,) uint8 arrays, which must live until the outputs are there; size:
-            (N, 2) float32, height and width of
-        the views; and for each view v roi_start<v> and roi_end<v>, with augment all arrays of
-        `dali_inputs`.
-    Outputs:
-        (N, 3) int64, height, width and channels as decoded; then for each view (N, H, W, 3),
-        normalised; float16 on CUDA, float32 on the CPU; or uint8 as they are; then the two patches.
     """
     cuda = device.type == "cuda"
     if hw_decoder_load is not None and not cuda:

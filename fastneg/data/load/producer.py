@@ -7,7 +7,7 @@ import threading
 
 
 class Producer:
-    """Runs a generator in a thread, a bounded number of items ahead; its exception is raised where
+    """Runs a generator in a thread, a bounded number of items ahead. Its exception is raised where
     the items are taken.
 
     Args:

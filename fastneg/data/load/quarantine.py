@@ -1,15 +1,15 @@
 """Samples that cannot be used: kept out of the batches, each with the reason, and replaced by their
 neighbours.
 
-Which sample takes the place of a bad one does not depend on when it was found: it is the next good
-one in the file. So a run that is resumed, with or without the list, sees the batches of the run
-that was not.
+The next good sample of the file takes the place of a bad one, whenever the bad one was found. So a
+run that is resumed sees the batches of the run that was not interrupted, with the list of bad
+samples or without it.
 """
 
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.data.beton.reader import BetonError
+from fastneg.data.errors import BetonError
 
 
 class Quarantine:

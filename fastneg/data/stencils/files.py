@@ -8,7 +8,7 @@ import multiprocessing
 from functools import partial
 from pathlib import Path
 
-from fastneg.data.encode.pool import chunks, in_order
+from fastneg.data.pool import chunks, in_order
 from fastneg.data.stencils.render import CLASSES, check_set, render
 from fastneg.files import write_atomically
 
@@ -80,7 +80,7 @@ def write_folder(spec, set_name, count, folder, workers=0):
 def write_beton(spec, set_name, count, path, workers=0):
     """Write a set as a .beton file with the int fields label and texture; returns what
     `encode_samples` returns."""
-    from fastneg.data.encode.encode import encode_samples
+    from fastneg.data.encode.samples import encode_samples
 
     images = samples(spec, set_name, count, workers)
     return encode_samples(

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter
-from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER, IMAGE, POINTER_TYPES
+from fastneg.data.beton.format import ALLOCATION, DESCRIPTOR, HEADER, IMAGE, POINTER_TYPES
 
 EXAMPLES = int(os.environ.get("FASTNEG_FUZZ_EXAMPLES", "0"))
 TIME_LIMIT_S = 120  # of one example: what takes longer hangs

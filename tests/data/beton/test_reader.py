@@ -1,6 +1,6 @@
 """The format and the reader, with fastneg.data.errors and fastneg.data.beton.sidecar.
 
-The writer: test_writer.py; with FFCV itself: test_ffcv.py.
+The writer: test_writer.py; with FFCV itself: tests/data/encode/test_ffcv.py.
 """
 
 import json
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.beton.checksum_block import POINTER
-from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
+from fastneg.data.beton.format import ALLOCATION, DESCRIPTOR, HEADER, IMAGE
 from fastneg.data.beton.sidecar import sidecar_path
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.beton.reader import HEADER
+from fastneg.data.beton.format import HEADER
 from fastneg.data.beton.sidecar import sidecar_path
 
 
@@ -131,7 +131,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     failed(interrupt, KeyboardInterrupt)
     failed(lambda writer: None, BetonError)  # no sample
-    monkeypatch.setattr("fastneg.data.beton.writer.os.fsync", full)
+    monkeypatch.setattr("fastneg.data.beton.publish.os.fsync", full)
     failed(lambda writer: writer.add(b"second", 1, 1, label=0), BetonError)
 
 

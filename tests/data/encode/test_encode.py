@@ -1,6 +1,6 @@
 """Encoding with our writer: what it finds to encode (fastneg.data.encode.sources), paired textures
 (fastneg.data.encode.paired), and what is left when it ends early (fastneg.files). With FFCV's
-writer: tests/data/beton/test_ffcv.py.
+writer: test_ffcv.py.
 """
 
 import io
@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data import BetonError, BetonReader
-from fastneg.data.encode import pool
-from fastneg.data.encode.encode import encode, encode_samples
-from fastneg.data.encode.images import decoded_size
-from fastneg.data.encode.subsets import IMAGENET100
+from fastneg.data import BetonError, BetonReader, pool
+from fastneg.data.encode.encode import encode
+from fastneg.data.encode.samples import encode_samples
+from fastneg.data.images import decoded_size
+from fastneg.data.known_classes import IMAGENET100
 from fastneg.files import temporary_file
 from fastneg.recipes.encode import run_encode
 from helpers.images import jpeg, photo, rotated, saved

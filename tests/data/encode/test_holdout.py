@@ -12,7 +12,7 @@ import pytest
 
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.beton import writer as beton_writer
+from fastneg.data.beton import publish
 from fastneg.data.encode.encode import encode
 from fastneg.data.encode.holdout import Holdout, held_out_path
 from fastneg.recipes.encode import run_encode
@@ -238,7 +238,7 @@ def test_a_crash_between_the_names_leaves_no_stale_pair(tmp_path, monkeypatch, f
             raise OSError("the machine died")
         real(source, target)
 
-    monkeypatch.setattr(beton_writer.os, "replace", replace)
+    monkeypatch.setattr(publish.os, "replace", replace)
     with pytest.raises(OSError, match="died"):
         encoded(src, tmp_path, seed=3)
     assert not (tmp_path / "x-holdout.beton").exists()

@@ -12,8 +12,9 @@ from fastneg.config import ConfigError, EncodeConfig, TexturesConfig, VerifyConf
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.beton.verify import verify
 from fastneg.data.encode.encode import encode
-from fastneg.data.encode.images import jpeg_header, prepare
+from fastneg.data.encode.prepare import prepare
 from fastneg.data.encode.textures import SynthesisedTextures, write_textures
+from fastneg.data.jpeg import jpeg_header
 from fastneg.evaluation.sets import files as set_files
 from helpers.encode_sources import make_folder
 from helpers.images import rotated, saved

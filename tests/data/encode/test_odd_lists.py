@@ -1,8 +1,8 @@
 """Lists as people have them: the labels of `encode` against those written by hand, or a refusal
 that names what is wrong.
 
-fastneg.data.encode.listing, fastneg.data.encode.list_rows, fastneg.data.encode.listed_files,
-fastneg.data.encode.columns and fastneg.data.encode.label_texts are tested here.
+fastneg.data.encode.lists, fastneg.data.encode.list_rows, fastneg.data.encode.list_files,
+fastneg.data.encode.list_columns and fastneg.data.encode.label_texts are tested here.
 """
 
 import csv
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fastneg.config import ConfigError
 from fastneg.data import BetonError, BetonReader
 from fastneg.data.encode.label_texts import classes_of
-from fastneg.data.encode.listing import read_list
+from fastneg.data.encode.lists import read_list
 from helpers.encode_sources import PHOTO, labelled
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonError, BetonReader
+from fastneg.data.beton.format import DESCRIPTOR, HEADER
 from fastneg.data.beton.label_field import label_field
-from fastneg.data.beton.reader import DESCRIPTOR, HEADER
 from fastneg.data.beton.writer import BetonWriter
 from fastneg.data.encode.archives import list_archives
 from fastneg.data.encode.folders import SUFFIXES

@@ -1,7 +1,7 @@
 """What can be encoded beside class folders: flat folders, tar archives, WebDataset shards, CSV
 lists; samples equal their files.
 
-fastneg.data.encode.archives, fastneg.data.file_names and fastneg.data.encode.listing are tested
+fastneg.data.encode.archives, fastneg.data.file_names and fastneg.data.encode.lists are tested
 here.
 """
 

@@ -12,7 +12,7 @@ import pytest
 
 from fastneg.config import ConfigError, TexturesConfig
 from fastneg.data import BetonError, BetonReader
-from fastneg.data.beton import writer as beton_writer
+from fastneg.data.beton import publish
 from fastneg.data.encode import preflight
 from fastneg.data.encode.folders import Tree, list_folder, read_file, walk, why_no_file
 from fastneg.data.encode.textures import write_textures
@@ -142,7 +142,7 @@ def test_a_glob_names_the_folder_that_it_cannot_read(tmp_path, monkeypatch):
 def test_a_texture_that_is_missing_is_told_before_the_first_image(tmp_path, monkeypatch):
     src = tree(tmp_path / "src", *(f"a/{i}.jpg" for i in range(40)))
     tree(tmp_path / "textures", *(f"a/{i}.JPEG" for i in range(40) if i != 7))
-    monkeypatch.setattr("fastneg.data.encode.encode._pass_through", None)
+    monkeypatch.setattr("fastneg.data.encode.encode.pass_through", None)
     with pytest.raises(
         BetonError, match=r"a/7\.jpg cannot be used: its texture: there is no .*textures/a/7\.jpg"
     ):
@@ -212,7 +212,7 @@ def test_what_fails_at_the_end_is_found_before_the_first_image(tmp_path, monkeyp
             "disk_usage",
             lambda path: preflight.shutil._ntuple_diskusage(10**9, 10**9 - 100, 100),
         )
-    monkeypatch.setattr("fastneg.data.encode.encode._pass_through", None)
+    monkeypatch.setattr("fastneg.data.encode.encode.pass_through", None)
     said = {
         "sidecar": "x.beton.json, a folder: the name of a file",
         "file": "busy is a file: a folder was expected",
@@ -231,7 +231,7 @@ def test_finished_work_is_kept_where_the_notes_cannot_be_written(tmp_path, monke
         replace(source, target)
 
     (tmp_path / "x.beton").write_bytes(b"an older one")
-    monkeypatch.setattr(beton_writer.os, "replace", full)
+    monkeypatch.setattr(publish.os, "replace", full)
     with pytest.raises(
         BetonError,
         match=r"is finished, but .*No space left on device.* kept in .*x\.kept\.\w+\.beton",

@@ -3,7 +3,7 @@
 import pytest
 
 from fastneg.data import BetonError
-from fastneg.data.encode.images import prepare
+from fastneg.data.encode.prepare import prepare
 from fastneg.recipes.bench.checks import CHECKS, DAMAGES, KINDS, bench_checks
 
 

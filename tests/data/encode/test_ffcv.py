@@ -1,6 +1,6 @@
 """FFCV itself reads our files, and we read its: the truth about the format is what FFCV does.
 
-Serves fastneg.data.beton.ffcv. FFCV works in a process of its own (conftest.py).
+FFCV works in a process of its own (conftest.py).
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from PIL import Image
 
 from fastneg.config import EncodeConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.beton import ffcv as module
-from fastneg.data.beton.reader import ALLOCATION, DESCRIPTOR, HEADER
+from fastneg.data.beton.format import ALLOCATION, DESCRIPTOR, HEADER
+from fastneg.data.encode import ffcv as module
 from fastneg.data.encode.encode import encode
 from helpers.ffcv_calls import (
     ffcvs_layout,

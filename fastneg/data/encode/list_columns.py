@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fastneg.data.encode.list_rows import SHOWN, is_image_name
 from fastneg.data.errors import BetonError
+from fastneg.data.label_names import LABEL_NAMES, plain, surest
 
 PATH_NAMES = (
     "path", "filepath", "imagepath", "imgpath", "filename", "imagefilename", "imgfilename", "file",
@@ -14,13 +15,6 @@ PATH_NAMES = (
     "imgid", "fileid", "uuid", "id", "name", "key", "url", "location",
 )  # fmt: skip
 """Headers of image columns, the surest first, in lower case and without _, - and blanks."""
-LABEL_NAMES = (
-    "label", "labels", "target", "targets", "class", "classes", "classlabel", "classname",
-    "category", "classid", "labelid", "categoryid", "targetid", "classidx", "labelidx",
-    "classindex", "labelindex", "categoryname", "labelname", "wnid", "synset", "gt", "groundtruth",
-    "cls", "species", "breed", "predictionstring", "finelabel", "y",
-)  # fmt: skip
-"""Headers of label columns, likewise; y is none beside an x."""
 SPLIT_NAMES = ("split", "subset", "set", "partition", "fold")
 NO_LABELS = re.compile(
     r"unnamed\d*|text|captions?|width|height|size|index|md5|sha256|hash|source|bbox|boxes|mask|"
@@ -36,17 +30,6 @@ class Columns(NamedTuple):
     """Whether the first row is a header."""
     names: list[str]
     """The headers, or "column 1", …"""
-
-
-def plain(name):
-    """A header in lower case, with letters and digits alone."""
-    return re.sub(r"[\W_]", "", name.lower())
-
-
-def surest(names, known):
-    """Positions of those of some names that are `known`, the surest first."""
-    found = [i for i, name in enumerate(names) if plain(name) in known]
-    return sorted(found, key=lambda i: known.index(plain(names[i])))
 
 
 def find_columns(rows, where, files, label=None):

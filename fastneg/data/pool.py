@@ -13,8 +13,8 @@ import traceback
 from collections import deque
 
 from fastneg.config import default_workers
-from fastneg.data.encode.shared_memory import SLOTS, SharedMemory
 from fastneg.data.errors import BetonError
+from fastneg.data.shared_memory import SLOTS, SharedMemory
 
 CHUNK = 32  # images a task
 PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
@@ -23,17 +23,19 @@ END_S = 5.0  # seconds that a worker whose pipe was closed may take to end
 
 
 def in_order(function, tasks, workers=0, context=None):
-    """Yield function(task) for each task of a sequence in turn, computed by worker processes (0:
-    one a core); with one, in this process.
+    """Yield function(task) for each task of a sequence in turn, computed by worker processes.
 
-    The workers are started by `context`, a multiprocessing context, or else by a fork server that
-    has loaded what decoding needs; then a script that calls this needs its `if __name__ ==
-    "__main__":`. What a worker raises is raised here. Workers end with the generator, however it
-    ends, and when this process is gone, even killed.
+    What a worker raises is raised here. Workers end with the generator, however it ends. They also
+    end when this process is gone, even killed.
 
-    What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, good until the
-    next result is asked for; where it does not fit as bytes, and with one worker as it is: whatever
-    it is, `memoryview` takes it.
+    What a result holds as `pickle.PickleBuffer` comes as a view of shared memory, which is good
+    until the next result is asked for. What does not fit there comes as bytes, and with one worker
+    as it is. `memoryview` takes all of these.
+
+    Args:
+        workers: processes; 0: one a core. With one, the work is done in this process.
+        context: a multiprocessing context that starts them. None: a fork server that has loaded
+            what decoding needs; a script that calls this then needs `if __name__ == "__main__":`.
     """
     workers = min(workers or default_workers(), len(tasks))
     if workers <= 1:
@@ -46,8 +48,8 @@ def in_order(function, tasks, workers=0, context=None):
         sent, done = 0, {}
         for number in range(len(tasks)):
             while number not in done:
-                # A second task keeps a worker busy while its first result is taken; results that
-                # wait for an earlier one are few.
+                # A second task keeps a worker busy while its first result is taken. The limit of
+                # four tasks a worker bounds the results that wait for an earlier one.
                 for depth, worker in itertools.product((1, 2), pool):
                     if (
                         sent < min(len(tasks), number + 4 * workers)
@@ -74,8 +76,10 @@ def in_order(function, tasks, workers=0, context=None):
 
 
 class _Worker:
-    """A process with a pipe of its own: no lock or queue is shared, so that none can be left behind
-    by a process that dies."""
+    """A process with a pipe of its own.
+
+    No lock or queue is shared, so a process that dies leaves none behind that others wait for.
+    """
 
     def __init__(self, function, context):
         self.pipe, theirs = context.Pipe()

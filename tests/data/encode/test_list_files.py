@@ -3,7 +3,7 @@
 import pytest
 
 from fastneg.data import BetonError
-from fastneg.data.encode.listed_files import ListedFiles
+from fastneg.data.encode.list_files import ListedFiles
 from helpers.odd_trees import tree
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from fastneg.data import BetonError
-from fastneg.data.encode.images import decoded_size, jpeg_header, prepare
+from fastneg.data.encode.prepare import prepare
+from fastneg.data.images import decoded_size
+from fastneg.data.jpeg import jpeg_header
 from helpers.images import jpeg, photo, rotated, saved
 
 RNG = np.random.default_rng(0)

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from fastneg.data import BetonError
-from fastneg.data.encode.columns import find_columns, plain, surest
+from fastneg.data.encode.list_columns import find_columns
 from fastneg.data.encode.list_rows import Rows
+from fastneg.data.label_names import plain, surest
 
 NO_FILES = SimpleNamespace(at=lambda cell: False, knows=lambda cell: False)
 

@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from fastneg.data.encode.columns import SPLIT_NAMES, find_columns, plain
+from fastneg.data.encode.list_columns import SPLIT_NAMES, find_columns
+from fastneg.data.encode.list_files import ListedFiles
 from fastneg.data.encode.list_rows import read_rows
-from fastneg.data.encode.listed_files import ListedFiles
 from fastneg.data.errors import BetonError
+from fastneg.data.label_names import plain
 
 BOXES = re.compile(r"\S+( -?\d+(\.\d+)?){4}(\s+\S+( -?\d+(\.\d+)?){4})*\s*", re.ASCII)
 """A class and the corners of a box, once or more: Kaggle's PredictionString of ImageNet."""
@@ -45,8 +46,8 @@ def read_list(path, label_column=None, split=None):
             ".": keep all.
     Raises:
         BetonError: the list cannot be read, its columns cannot be told, a row lacks a field, an
-            image
-        comes twice, a name without a place fits several files, or rows are of several splits.
+            image comes twice, a name without a place fits several files, or rows are of several
+            splits.
     """
     path = os.fspath(path)
     files = ListedFiles(path)

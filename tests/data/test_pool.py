@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fastneg.data import BetonError
-from fastneg.data.encode.pool import in_order
-from fastneg.data.encode.shared_memory import SLOTS
+from fastneg.data.pool import in_order
+from fastneg.data.shared_memory import SLOTS
 from helpers.pool_tasks import (
     die,
     interrupt_yourself,
@@ -66,7 +66,7 @@ def test_workers_end_with_the_generator(method):
 def test_workers_end_when_their_parent_is_killed(method, tmp_path):
     script = (
         "import multiprocessing, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from helpers.pool_tasks import sleep\nfrom fastneg.data.encode.pool import in_order\n"
+        "from helpers.pool_tasks import sleep\nfrom fastneg.data.pool import in_order\n"
         "if __name__ == '__main__':\n    for pid in "
         "in_order(sleep, [0.2] * 1000, 2, multiprocessing.get_context(sys.argv[2])): "
         "print(pid, flush=True)"

@@ -1,5 +1,7 @@
-"""FFCV's own DatasetWriter, run so that it ends: images are decoded before, its processes are
-watched."""
+"""FFCV's own DatasetWriter, run so that it ends: in a process of its own, and watched.
+
+By itself it would wait for ever for a worker that died.
+"""
 
 from __future__ import annotations
 
@@ -11,132 +13,18 @@ import sys
 import tempfile
 import threading
 import time
-import zlib
-from functools import partial
 from multiprocessing import reduction
-from pathlib import Path
 
 import numpy as np
 
 from fastneg.config import default_workers
-from fastneg.counts import counted
-from fastneg.data.beton.checksum_block import block_of
-from fastneg.data.beton.reader import DESCRIPTOR, HEADER, BetonError, BetonReader
-from fastneg.data.beton.writer import LARGEST_PAGE, PAGE_SIZE, publish
 from fastneg.data.encode.folders import read_file
-from fastneg.data.encode.holdout import held_out_path, key_of, notes_of
-from fastneg.data.encode.images import decoded_size, guarded, load_rgb
-from fastneg.data.encode.pool import CHUNK, chunks, in_order, process_context
-from fastneg.data.encode.sources import refuse_or_skip
-from fastneg.data.errors import told_when_full
-from fastneg.files import temporary_file
+from fastneg.data.errors import BetonError
+from fastneg.data.images import load_rgb
+from fastneg.data.pool import process_context
 
 LARGEST_LOG = 1 << 20
 STUCK_S = 60.0  # FFCV's writer without a living worker for this long will not end
-
-
-def _measure_files(names, folder):
-    """For each file ((height, width), (CRC32, size)), or a text that says why it cannot be used."""
-    measure = lambda data: (decoded_size(data), key_of(data))
-    return [guarded(lambda path: measure(read_file(path)), Path(folder) / name) for name in names]
-
-
-def write_with_ffcv(config, out, sources, order, done, progress, origin, holdout):
-    """Run FFCV's DatasetWriter, for a holdout twice.
-
-    It waits for ever for a worker that died: images are decoded first, its processes watched.
-
-    Returns:
-        (images, bytes of them).
-    """
-    names, kept, largest = [sources.names[i] for i in order], ([], []), 0
-    work = partial(_measure_files, folder=config.src)
-    measured = (
-        found for chunk in in_order(work, chunks(names, CHUNK), config.workers) for found in chunk
-    )
-    for name, i, found in zip(names, order, measured, strict=True):
-        if isinstance(found, str):
-            refuse_or_skip(config, name, found, done["skipped"])
-            continue
-        size, key = found
-        scale = 1 if config.max_side is None else min(1, config.max_side / max(size))
-        label = sources.labels[i]
-        kept[holdout is not None and holdout.takes(label, key)].append((name, label))
-        largest = max(largest, int(size[0] * scale) * int(size[1] * scale) * 3)
-    if not kept[0]:
-        raise BetonError(
-            f"none of the {counted(len(names), 'image')} in {config.src} can be used; the first: "
-            f"{done['skipped'][0]}."
-        )
-    page_size = PAGE_SIZE
-    while page_size < largest:
-        page_size *= 2
-    if page_size > LARGEST_PAGE:
-        raise BetonError(
-            f"the largest image has {counted(largest, 'byte')} of pixels, at most {LARGEST_PAGE} "
-            "fit a page: give --max_side."
-        )
-    if holdout is not None:
-        done["holdout"] = holdout.summary(held_out_path(out))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with told_when_full(out), contextlib.ExitStack() as stack:
-        finished, written = [], 0
-        parts = {"train": out} if holdout is None else {"train": out, "holdout": held_out_path(out)}
-        for (part, path), samples in zip(parts.items(), kept, strict=False):
-            temporary, _ = stack.enter_context(temporary_file(path))
-            chosen, labels = map(list, zip(*samples, strict=True))
-            run_ffcv(
-                config,
-                temporary,
-                [str(Path(config.src) / name) for name in chosen],
-                labels,
-                page_size,
-                progress,
-            )
-            with BetonReader(temporary) as reader:
-                done["re_encoded"].update(
-                    {"raw by ffcv": int(reader.raw.sum()), "jpg by ffcv": int((~reader.raw).sum())}
-                )
-                written += int(reader.stored_bytes.sum())
-            add_checksums(temporary)
-            notes = {} if holdout is None else {"holdout": notes_of(config, out, part)}
-            finished.append(
-                (temporary, path, {"classes": sources.classes, "names": chosen, **origin, **notes})
-            )
-        publish(*((temporary, path, {**done, **sidecar}) for temporary, path, sidecar in finished))
-    return sum(map(len, kept)), written
-
-
-def add_checksums(path):
-    """Put the CRC32s of its images into a file that FFCV wrote: a block before the allocation
-    table, as `BetonWriter` has it.
-
-    The file must not be of a final name yet: it is damaged while it is changed.
-    """
-    with BetonReader(path) as reader:
-        fields = reader.fields
-        checksums = {
-            name: [zlib.crc32(reader.stored(i, name)) for i in range(len(reader))]
-            for name in reader.image_fields
-        }
-    with open(path, "r+b") as file:
-        header = np.frombuffer(file.read(HEADER.itemsize), HEADER).copy()
-        descriptors = np.frombuffer(file.read(len(fields) * DESCRIPTOR.itemsize), DESCRIPTOR).copy()
-        end = int(header["alloc_table_ptr"][0])
-        file.seek(end)
-        table = file.read()
-        for number, name in enumerate(fields):
-            if name in checksums:
-                start = -(-end // 8) * 8
-                block, descriptors["arguments"][number] = block_of(checksums[name], start)
-                file.seek(start)
-                file.write(block)
-                end = start + len(block)
-        header["alloc_table_ptr"] = -(-end // 8) * 8
-        file.seek(int(header["alloc_table_ptr"][0]))
-        file.write(table)
-        file.seek(0)
-        file.write(header.tobytes() + descriptors.tobytes())
 
 
 def run_ffcv(config, temporary, paths, labels, page_size, progress):

@@ -1,0 +1,91 @@
+"""Which samples DALI is not given, and which of a batch that failed were to blame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastneg.data.beton.format import TEXTURE_FIELD
+from fastneg.data.errors import BetonError
+from fastneg.data.jpeg import size_by_header
+from fastneg.data.load.pipeline import what_is_wrong, wrong_size
+
+
+class SampleChecks:
+    """Looks at samples before DALI gets them, and one by one after it failed.
+
+    Args:
+        reader: `BetonReader` or `BetonSet`.
+        textures: whether each sample's texture is used too.
+        check_crc: whether checksums are compared.
+        device: as of `build_pipeline`.
+    Raises:
+        BetonError: the file holds no textures or no checksums, which are needed.
+    """
+
+    def __init__(self, reader, textures, check_crc, device):
+        self._reader, self._check_crc, self._device = reader, check_crc, device
+        if textures and TEXTURE_FIELD not in reader.image_fields:
+            raise BetonError(
+                f"{reader.path} holds no textures (no image field {TEXTURE_FIELD!r}): encode it "
+                "with --textures, or let them be made from the images while training "
+                "(--texture_source image)."
+            )
+        self._fields = reader.image_fields[:1] + ([TEXTURE_FIELD] if textures else [])
+        self._looked_at = np.zeros(len(reader), bool)
+        if check_crc and any(reader.checksums_of(field) is None for field in self._fields):
+            raise BetonError(
+                f"{reader.path} holds no checksums, so they cannot be checked: encode it again, "
+                "or leave check_crc off."
+            )
+
+    def refused(self, index):
+        """{index: reason} of the samples that DALI is not given.
+
+        Each sample's checksum is compared every time, its header looked at once.
+
+        Args:
+            index: (N,) int64.
+        """
+        bad = {}
+        if self._check_crc:
+            damaged = [
+                int(i)
+                for i in index
+                if not all(self._reader.matches_checksum(i, field) for field in self._fields)
+            ]
+            bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
+        for i in index[~self._looked_at[index]].tolist():
+            for field in self._fields:
+                if i not in bad and (reason := self._wrong_header(i, field)):
+                    bad[i] = self._named(field, reason)
+            self._looked_at[i] = i not in bad
+        return bad
+
+    def undecodable(self, request, *encoded):
+        """{index: reason} of the samples of a batch that cannot be decoded: DALI names only a place
+        in the batch, if at all.
+
+        Args:
+            request: the batch's `Request`.
+            encoded: for the images, then the textures: a list of (bytes,) uint8, in the order of
+                the request, or empty.
+        """
+        bad = {}
+        for field, samples in zip(self._fields, encoded, strict=False):
+            sizes = self._reader.sizes_of(field)
+            for i, data in zip(request.index.tolist(), samples, strict=True):
+                if reason := what_is_wrong(data, sizes[i], self._device):
+                    bad[i] = self._named(field, reason)
+        return bad
+
+    def _wrong_header(self, index, field):
+        if self._reader.is_raw(index, field):
+            return None
+        data, size = self._reader.encoded(index, field), self._reader.sizes_of(field)[index]
+        found = size_by_header(data)
+        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end
+        # the process (see `size_by_header`).
+        return what_is_wrong(data, size, self._device) if found is None else wrong_size(found, size)
+
+    def _named(self, field, reason):
+        return reason if field == self._fields[0] else f"its texture: {reason}"
