@@ -1,4 +1,4 @@
-"""Which tile sizes are chosen; that they compile without a spilled register is test_compile.py's."""
+"""Which tile sizes are chosen. That they compile without a spilled register is in test_compile.py."""
 
 import pytest
 import torch
