@@ -1,4 +1,4 @@
-"""Which tile sizes are chosen. That they compile without a spilled register is in test_compile.py."""
+"""Which tile sizes are chosen. test_compile.py holds them to compile without a spilled register."""
 
 import pytest
 import torch
