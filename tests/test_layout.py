@@ -96,7 +96,7 @@ def test_the_drop_in_loss_and_the_reader_need_torch_and_numpy_alone():
 
 
 TESTS = ROOT / "tests"
-IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu")
+IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu", "_grad")
 SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",

@@ -9,7 +9,8 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.errors import TrainingError
-from fastneg.runs import paths
+from fastneg.models.weights import export_weights
+from fastneg.runs import checkpoint, paths
 from fastneg.training.build import build
 from fastneg.training.trainer import Trainer, pretrain
 from helpers.pretraining import ALONE, rows, settings
@@ -60,15 +61,23 @@ def test_a_run_that_goes_on_finds_everything_in_place(beton, tmp_path):
 
 
 def test_weights_are_taken_in_where_there_is_no_checkpoint(beton, tmp_path, capsys):
-    pretrain(settings(beton, tmp_path / "first", epochs=1))
-    origin = paths.checkpoint_path(tmp_path / "first", 5)
-    config = settings(beton, tmp_path / "run", init=str(origin), epochs=1, warmup_epochs=0)
-    parts = parts_of(config)
-    assert "photos" not in capsys.readouterr().out and parts.step == 0
-    taken = torch.load(origin, weights_only=True)["method"]
-    own = parts.method.state_dict()
+    first = settings(beton, tmp_path / "first", epochs=1)
+    pretrain(first)
+    state = checkpoint.load_newest(tmp_path / "first")[1]["method"]
+    weights = tmp_path / "weights.safetensors"
+    export_weights(state, first, "safetensors", weights)
+    config = settings(beton, tmp_path / "run", init=str(weights))
+    capsys.readouterr()
+    taken = parts_of(config).method.state_dict()
+    assert "backbone: " in capsys.readouterr().out
     name = "query_encoder.backbone.stem.0.weight"
-    assert torch.equal(own[name], taken[name])
+    assert torch.equal(taken[name], state[name])
+    pretrain(config, stop_after=1)
+    capsys.readouterr()
+    own = parts_of(config).method.state_dict()  # of the checkpoint that there is now
+    said = capsys.readouterr().out
+    assert not torch.equal(own[name], state[name])
+    assert said.startswith("Resuming from") and "backbone: " not in said
 
 
 def test_what_the_config_tells_is_refused_before_the_folder_is_made(beton, tmp_path):
