@@ -28,7 +28,7 @@ from fastneg.data.encode.outputs import refuse_linked_back, textures_output
 from fastneg.data.encode.pool import CHUNK, Progress, chunks, in_order
 from fastneg.data.encode.sources import find_images
 from fastneg.files import write_atomically
-from fastneg.negatives.texture import texture_negatives
+from fastneg.negatives.texture_torch import texture_negatives
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 

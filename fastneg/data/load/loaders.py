@@ -34,7 +34,7 @@ class TrainLoader(FeedingLoader):
         image_size: side of the views in pixels, or a function that gives it for an epoch.
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`),
             or a list of them, one for each view.
-        augment: what changes colours, blurs and flips: "dali", its operators; or "kernel",
+        augment_with: what changes colours, blurs and flips: "dali", its operators; or "kernel",
             `fastneg.kernels.augment` after DALI's decoding and crop. The crops and the drawn
             numbers are the same.
         normalisation: `Normalisation` of the views.
@@ -71,7 +71,7 @@ class TrainLoader(FeedingLoader):
         image_size,
         *,
         augmentation,
-        augment="dali",
+        augment_with="dali",
         normalisation=IMAGENET,
         crop_area=(0.2, 1.0),
         views=2,
@@ -99,8 +99,8 @@ class TrainLoader(FeedingLoader):
         self._recipes = [
             one if isinstance(one, Augmentation) else augmentation_of(one) for one in each
         ]
-        if augment not in ("dali", "kernel"):
-            raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
+        if augment_with not in ("dali", "kernel"):
+            raise ValueError(f"augment_with is {augment_with!r}: 'dali' or 'kernel' was expected.")
         if texture not in (None, "file", "image"):
             raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
         if last not in ("drop", "short") or (last == "short" and world_size > 1):
@@ -108,7 +108,7 @@ class TrainLoader(FeedingLoader):
                 f"last is {last!r}, world_size {world_size}: 'drop' was expected, or 'short' in "
                 "one process."
             )
-        self._augment, self._texture = augment, texture
+        self._augment_with, self._texture = augment_with, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
         pages = reader.pages if order == "page" else None
         self._size = image_size if callable(image_size) else lambda epoch: image_size
@@ -126,9 +126,9 @@ class TrainLoader(FeedingLoader):
                 last="drop" if last == "drop" else "pad",
             ),
             views=views,
-            augment=augment == "dali",
+            augment=augment_with == "dali",
             normalisation=normalisation,
-            normalise=augment == "dali",
+            normalise=augment_with == "dali",
             textures=texture == "file",
             patches=texture == "image",
             device=device,
@@ -170,7 +170,7 @@ class TrainLoader(FeedingLoader):
         size = self._size(place[0])
         # streams of their own: the other numbers are those of "dali"
         orders, places = generator.spawn(2)
-        if self._augment == "dali":
+        if self._augment_with == "dali":
             params = [None] * len(views)
         else:
             params = [
@@ -208,7 +208,7 @@ class TrainLoader(FeedingLoader):
                     None, torch.from_numpy(window[rows]), own, sigma, *self._normalisation
                 ),
             }
-        if self._augment == "dali":
+        if self._augment_with == "dali":
             local = [
                 {name: values[rows] for name, values in dali_inputs(view).items()} for view in views
             ]
