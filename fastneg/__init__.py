@@ -19,7 +19,7 @@ _HOMES = {
     "InfoNCELoss": "fastneg.losses",
     "InfoNCEOutput": "fastneg.kernels.info_nce",
     "info_nce": "fastneg.kernels.info_nce",
-    "patch_negatives": "fastneg.negatives.patch",
+    "patch_negatives": "fastneg.negatives.patch_torch",
 }
 _PARTS = ("data", "kernels", "losses", "negatives")
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     from fastneg import negatives as negatives
     from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
     from fastneg.losses import InfoNCELoss
-    from fastneg.negatives.patch import patch_negatives
+    from fastneg.negatives.patch_torch import patch_negatives
 else:
 
     def __getattr__(name):

@@ -1,8 +1,8 @@
-"""Methods and negatives from outside the package: which modules register them.
+"""Modules from outside the package that add to it: plugins.
 
-A module that calls `fastneg.methods.register` or `fastneg.negatives.register` is a plugin. Python
-code imports it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an installed
-package.
+A plugin registers what it brings when it is imported, a method say, by `fastneg.methods.register`.
+Python code imports it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an
+installed package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from fastneg.config.base import ConfigError
+from fastneg.options import ConfigError
 
 VARIABLE = "FASTNEG_PLUGINS"
 """Modules by name (my_package.my_method) or file (my_method.py), with commas between them."""
@@ -22,7 +22,7 @@ GROUP = "fastneg.plugins"
 _loaded = set()
 
 
-def load():
+def load() -> None:
     """Import all plugins that were not imported yet.
 
     Looking for entry points takes a tenth of a second, so this is called only where a name is not
@@ -41,7 +41,7 @@ def load():
         _load(point.load, f"The plugin {point.name} ({point.value})")
 
 
-def load_named():
+def load_named() -> None:
     """Import the plugins that FASTNEG_PLUGINS names; ConfigError where one cannot be imported."""
     for target in map(str.strip, os.environ.get(VARIABLE, "").split(",")):
         if target and target not in _loaded:

@@ -12,6 +12,7 @@ import typing
 
 from fastneg import plugins
 from fastneg.config import ConfigError
+from fastneg.config.renamed import RENAMED
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.help import usage
 
@@ -28,6 +29,8 @@ def build_config(name, arguments):
             if flag not in flags:
                 plugins.load()  # it may be an option of theirs
                 flags = _flags(command)
+            if flag not in flags and RENAMED.get(flag) in flags:
+                raise ConfigError(f"--{flag} is --{RENAMED[flag]} now.")
             if flag not in flags:
                 raise ConfigError(
                     f"{name} has no flag --{flag}{nearest(flag, flags, '--')} fastneg {name} "

@@ -19,7 +19,7 @@ def run_export(config):
         )
     path, state = found
     checkpoint.require(path, state, ("config", "method"))
-    settings = PretrainConfig(**state["config"])
+    settings = PretrainConfig.read(state["config"])
     export_weights(state["method"], settings, config.format, out)
     kept = "as its metadata say"
     if config.format != "safetensors":

@@ -98,7 +98,7 @@ def simclr_in1k():
     Source of these and of the views: Chen et al. 2020, arXiv:2002.05709, sections 2.2 and 4,
     appendix A; its temperature is the best of its table 5. The head has no normalisation.
     """
-    return _large_batch(method="simclr", epochs=100, augmentation="simclr")
+    return _large_batch(method="simclr", epochs=100, views="simclr")
 
 
 def simclr_patch_in1k():
@@ -155,7 +155,7 @@ def tiny_cpu():
         backbone="resnet_tiny",
         image_size=32,
         eval_resize=32,
-        augmentation="colour_invariant",
+        views="colour_invariant",
         crop_min=0.4,
         temperature=0.1,
         queue_size=1024,
@@ -178,7 +178,7 @@ def tiny_cpu_moco():
 
 def tiny_cpu_simclr():
     """SimCLR on the network and views of `tiny_cpu`; not tuned."""
-    return tiny_cpu().replace(method="simclr", temperature=0.1)
+    return tiny_cpu().replace(method="simclr")
 
 
 def tiny_cpu_byol():

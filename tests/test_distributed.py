@@ -20,7 +20,7 @@ from helpers.processes import train
 
 WORKER = """
 import os, sys, torch
-from fastneg.methods.moco import MoCo
+from fastneg.methods.moco_torch import MoCo
 from fastneg.recipes.presets import tiny_cpu
 from fastneg import distributed
 from fastneg.training.optim import GuardedSGD

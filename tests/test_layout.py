@@ -10,15 +10,16 @@ import pytest
 from helpers.modules import MODULES, ROOT, imports
 
 FLOORS = [  # from the ground up: a part imports parts of lower floors alone
-    ["fastneg.version", "fastneg.counts", "fastneg.errors", "fastneg.kernels"],
+    ["fastneg.version", "fastneg.counts", "fastneg.errors", "fastneg.kernels", "fastneg.options"],
     ["fastneg.runs.paths"],  # names alone
     ["fastneg.checkout"],
+    ["fastneg.registry", "fastneg.plugins"],
+    ["fastneg.methods", "fastneg.negatives"],  # contracts, which the config is made of
     ["fastneg.config"],
-    ["fastneg.plugins"],
-    ["fastneg.files", "fastneg.distributed", "fastneg.knn"],
+    ["fastneg.files", "fastneg.distributed", "fastneg.knn", "negatives (torch)"],
     ["fastneg.losses", "fastneg.supervised"],
-    ["fastneg.data", "fastneg.models", "fastneg.negatives"],
-    ["fastneg.methods", "fastneg.runs"],
+    ["fastneg.data", "fastneg.models"],
+    ["methods (torch)", "fastneg.runs"],
     ["fastneg.training"],
     ["fastneg.evaluation"],
     ["fastneg.study"],
@@ -27,15 +28,22 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.__main__"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
+CONTRACTS = ("methods", "negatives")
+"""Packages of which the modules without torch say what is there, and those with torch do it."""
+LIGHT = {"fastneg.options", "fastneg.registry", "fastneg.counts"}
 GROUND = {
     "fastneg.kernels": set(),
     "fastneg.losses": {"fastneg.kernels"},
     "fastneg.supervised": {"fastneg.kernels"},
+    **{f"fastneg.{name}": LIGHT for name in CONTRACTS},
 }
 """Parts that may import less than what lies below them."""
 
 
 def part(module):
+    package = next((name for name in CONTRACTS if module.startswith(f"fastneg.{name}.")), None)
+    if package and "torch" in imports(module):
+        return f"{package} (torch)"
     return max(
         (
             name
@@ -108,7 +116,18 @@ SERVED_BY = {
     "fastneg.config.data": "config/test_commands.py",
     "fastneg.config.evaluation": "config/test_commands.py",
     "fastneg.config.normalisation": "config/test_commands.py",
-    "fastneg.config.pretrain": "config/test_commands.py",
+    "fastneg.config.pretrain": "config/test_parts.py",
+    **{
+        f"fastneg.config.{part}": "config/test_parts.py"
+        for part in ("method", "negatives", "views", "optimisation", "run")
+    },
+    # what a method and a kind of negatives are registered with
+    "fastneg.options": "methods/test_register.py",
+    "fastneg.registry": "methods/test_register.py",
+    "fastneg.config.assemble": "methods/test_register.py",
+    "fastneg.methods.contract": "methods/test_register.py",
+    "fastneg.negatives.contract": "negatives/test_register.py",
+    "fastneg.negatives.batch": "negatives/test_negatives.py",
     "fastneg.config.tools": "config/test_commands.py",
     # one kind of input or fault that several modules meet
     "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",

@@ -7,11 +7,11 @@ say) is None under any other: an option that would have no effect is refused, an
 config as if it had one.
 """
 
-from fastneg.config.base import Config, ConfigError, default_workers, field_docs, flag_text, option
+from fastneg.config.base import Config, default_workers, field_docs, flag_text
 from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
 from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
-from fastneg.config.pretrain import NEGATIVE_KINDS, TEXTURE_FIELDS, TEXTURE_SOURCES, PretrainConfig
+from fastneg.config.pretrain import PretrainConfig
 from fastneg.config.tools import (
     DemoConfig,
     ExportConfig,
@@ -19,13 +19,11 @@ from fastneg.config.tools import (
     PresetsConfig,
     ReportConfig,
 )
+from fastneg.options import ConfigError, option
 
 __all__ = [
     "IMAGENET",
     "INTERPOLATIONS",
-    "NEGATIVE_KINDS",
-    "TEXTURE_FIELDS",
-    "TEXTURE_SOURCES",
     "Config",
     "ConfigError",
     "DemoConfig",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from fastneg.config.base import ConfigError
+from fastneg.options import ConfigError
 
 RATIO, SIGMA = (3 / 4, 4 / 3), (0.1, 2.0)
 
@@ -77,7 +77,7 @@ AUGMENTATIONS = {
         {"op": "flip", "p": 0.5},
     ],
 }
-"""The recipes of --augmentation. The area of their crops is --crop_min to --crop_max."""
+"""The recipes of --views. The area of their crops is --crop_min to --crop_max."""
 LINEAR_PROBE = [{"op": "crop", "area": (0.08, 1.0)}, {"op": "flip", "p": 0.5}]
 """What the linear probe on crops and fine-tuning train on."""
 EVALUATION = {"resize": 256 / 224}
@@ -145,7 +145,7 @@ def augmentation_of(recipe):
     if isinstance(recipe, str):
         if recipe not in AUGMENTATIONS:
             raise ConfigError(
-                f"--augmentation is {recipe!r}: {', '.join(AUGMENTATIONS)}, or a file NAME.json "
+                f"--views is {recipe!r}: {', '.join(AUGMENTATIONS)}, or a file NAME.json "
                 "of operations, was expected."
             )
         recipe = AUGMENTATIONS[recipe]
@@ -185,11 +185,11 @@ def read_augmentation(path):
         with open(path, encoding="utf-8") as file:
             recipe = json.load(file)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--augmentation {path} cannot be read as JSON: {error}.") from error
+        raise ConfigError(f"--views {path} cannot be read as JSON: {error}.") from error
     try:
         augmentation_of(None if isinstance(recipe, str) else recipe)
     except ConfigError as error:
-        raise ConfigError(f"--augmentation {path}: {error}") from error
+        raise ConfigError(f"--views {path}: {error}") from error
     return tuple(recipe)
 
 

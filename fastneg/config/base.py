@@ -3,53 +3,16 @@ when it is built."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import json
 import os
-import textwrap
 import types
 import typing
-from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-
-class ConfigError(ValueError):
-    """A setting that cannot be: names the field, the value that came and what was expected."""
-
-
-def option(
-    default: Any,
-    *,
-    choices: Collection[str] | None = None,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    by: tuple[str, Mapping[str, Any]] | None = None,
-) -> Any:
-    """A dataclass field with the bounds that `Config` checks.
-
-    by: (name of an earlier field, {choice of it: the default there}): under these choices None
-    stands for that default; under any other one the field has no effect, must be None, and a value
-    is refused.
-    """
-    bounds = {
-        "choices": choices,
-        "at_least": at_least,
-        "above": above,
-        "at_most": at_most,
-        "below": below,
-        "by": by,
-    }
-    return dataclasses.field(
-        default=default,
-        metadata={name: bound for name, bound in bounds.items() if bound is not None},
-    )
-
+from fastneg.config.assemble import assembled_docs
+from fastneg.options import ConfigError, check_bounds, source_docs
 
 C = TypeVar("C", bound="Config")
 
@@ -59,7 +22,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = _fit(field.name, getattr(self, field.name), _types(type(self))[field.name])
+            value = _fit(field.name, getattr(self, field.name), field_types(type(self))[field.name])
             if "by" in field.metadata:
                 value = _governed(field.name, value, *self._governor(field))
             object.__setattr__(self, field.name, value)
@@ -88,7 +51,8 @@ class Config:
 
 
 @cache
-def _types(cls):
+def field_types(cls: type) -> dict[str, Any]:
+    """{field: its type}."""
     return typing.get_type_hints(cls)
 
 
@@ -139,28 +103,7 @@ def _governed(name, value, governor, choice, defaults):
     return None
 
 
-def check_bounds(name, value, bounds):
-    """ConfigError if a value breaks one of the bounds of `option`."""
-    rules = {
-        "choices": (
-            lambda bound: value in bound,
-            lambda bound: "one of " + ", ".join(map(str, bound)),
-        ),
-        "at_least": (lambda bound: value >= bound, lambda bound: f"at least {bound}"),
-        "above": (lambda bound: value > bound, lambda bound: f"more than {bound}"),
-        "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
-        "below": (lambda bound: value < bound, lambda bound: f"less than {bound}"),
-    }
-    for rule, (holds, wording) in rules.items():
-        if rule not in bounds:
-            continue
-        bound = bounds[rule]
-        # a NaN fails every comparison, so it is refused wherever there is a bound
-        if not holds(bound):
-            raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
-
-
-def flag_text(value: object) -> str:
+def flag_text(value: Any) -> str:
     """A value of a field as a command line takes it: several numbers with commas between them."""
     listed = isinstance(value, (list, tuple)) and len(value) > 0
     if listed and all(isinstance(each, (int, float)) for each in value):
@@ -170,19 +113,11 @@ def flag_text(value: object) -> str:
 
 @cache
 def field_docs(cls: type) -> dict[str, str]:
-    """{field: its docstring}, read from the source: the text under each field is the one place
-    where it is explained."""
+    """{field: its docstring}: of the text under each field, the one place where it is explained."""
     docs = {}
     for parent in reversed(cls.__mro__):
         if dataclasses.is_dataclass(parent):
-            body = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0].body
-            for statement, following in itertools.pairwise(body):
-                if (
-                    isinstance(statement, ast.AnnAssign)
-                    and isinstance(following, ast.Expr)
-                    and isinstance(following.value, ast.Constant)
-                ):
-                    docs[statement.target.id] = inspect.cleandoc(following.value.value)
+            docs |= source_docs(parent) | assembled_docs(parent)
     return docs
 
 

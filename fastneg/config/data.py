@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastneg.config.base import Config, ConfigError, option
+from fastneg.config.base import Config
+from fastneg.options import ConfigError, option
 
 
 @dataclass(frozen=True)

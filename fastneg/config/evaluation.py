@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastneg.config.base import Config, ConfigError, option
-from fastneg.config.pretrain import NEGATIVE_KINDS
+from fastneg import plugins
+from fastneg.config.base import Config
+from fastneg.negatives import NEGATIVES
+from fastneg.options import ConfigError, option
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,10 @@ class EvaluateConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         kinds = self.similarity_kinds() or ()
-        if not set(kinds) <= set(NEGATIVE_KINDS) or len(set(kinds)) < len(kinds):
-            known = ", ".join(NEGATIVE_KINDS)
+        if not set(kinds) <= set(NEGATIVES):
+            plugins.load()
+        if not set(kinds) <= set(NEGATIVES) or len(set(kinds)) < len(kinds):
+            known = ", ".join(NEGATIVES)
             raise ConfigError(
                 f"--similarity is {self.similarity!r}: off, on, or some of {known}, each once, "
                 "was expected."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from fastneg.config.base import ConfigError
+from fastneg.options import ConfigError
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 

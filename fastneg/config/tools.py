@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastneg.config.base import Config, ConfigError, option
+from fastneg.config.base import Config
 from fastneg.config.normalisation import INTERPOLATIONS, Normalisation, three_numbers
+from fastneg.options import ConfigError, option
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,15 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
         )
     if not len(reader):
         raise ConfigError(f"{reader.path} holds no images.")
-    trained = PretrainConfig(**state["config"])
+    trained = PretrainConfig.read(state["config"])
     kinds = kinds or trained.negative_kinds() or ("patch",)
-    if len(reader) < 2 and ("random_image" in kinds or trained.method != "moco"):
+    alone = METHODS[trained.method].queue and not any(
+        NEGATIVES[kind].needs_another_image for kind in kinds
+    )
+    if len(reader) < 2 and not alone:
+        needy = ", ".join(name for name, kind in NEGATIVES.items() if kind.needs_another_image)
         raise ConfigError(
-            f"{reader.path} holds one image: random_image negatives, and methods without a queue, "
+            f"{reader.path} holds one image: {needy} negatives, and methods without a queue, "
             "need another one."
         )
     config = settings_for(
@@ -121,8 +125,8 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
         "edges": edges(),
         "images": images,
     }
-    row |= {"patch_sizes": [config.patch_min, config.patch_max]} if "patch" in kinds else {}
-    row |= {"texture_source": config.texture_source} if "texture" in kinds else {}
+    for kind in kinds:
+        row |= NEGATIVES[kind].facts(config)
     return {**row, **_nested(counts, kinds), "means": _nested(means, kinds)}
 
 
@@ -141,23 +145,13 @@ def settings_for(trained, kinds, paired, report):
     Returns:
         PretrainConfig.
     """
-    size, changes = (
-        trained.image_size,
-        {"negatives": ",".join(kinds), "alpha": 1.0, "image_size_schedule": None},
-    )
-    if trained.method == "moco":
-        changes |= {"bn": "none", "key_pass": "separate"}
-    if trained.patch_max > size:
-        changes |= {
-            "patch_min": max(1, round(size * 16 / 224)),
-            "patch_max": max(1, round(size * 72 / 224)),
-        }
-    if "texture" in kinds and trained.texture_source == "file" and not paired:
-        report(
-            "the run took textures from its .beton file, this set has none: they are quilted from "
-            "its images (texture_source image)."
-        )
-        changes |= {"texture_source": "image"}
+    changes = {"negatives": ",".join(kinds), "alpha": 1.0, "image_size_schedule": None}
+    if METHODS[trained.method].shuffles_keys:
+        changes |= {"bn": "none"}
+    if trained.key_pass is not None:
+        changes |= {"key_pass": "separate"}
+    for kind in kinds:
+        changes |= NEGATIVES[kind].evaluation_changes(trained, paired, report)
     return trained.replace(**changes)
 
 

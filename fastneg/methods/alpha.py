@@ -18,7 +18,7 @@ class Alphas:
     def __init__(self, values):
         self.values = tuple(values)
 
-    def private(self, negatives):
+    def extra(self, negatives):
         """The arguments of `info_nce` for negatives (N, M, D).
 
         Where all scales are equal, they are its scalar `extra_scale`. Else the negatives themselves

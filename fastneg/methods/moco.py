@@ -1,155 +1,24 @@
-"""MoCo v2 with non-semantic negatives.
-
-Legend: N batch of this process, M non-semantic negatives per query, K queue, D feature dimension.
-Source: He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297; Ge et al. 2021,
-arXiv:2110.14189.
-"""
+"""MoCo v2: its options and what it can do. The network is in `moco_torch`."""
 
 from __future__ import annotations
 
-import copy
-
-import torch
-import torch.distributed as dist
-import torch.nn.functional as F
-from torch import nn
-
-from fastneg.kernels.info_nce import info_nce
-from fastneg.methods.alpha import Alphas
-from fastneg.methods.key_order import Permuted, Same, Shuffled
-from fastneg.methods.output import MethodOutput, sample_rows
-from fastneg.models.batch_norm import split_batch_norm
-from fastneg.models.encoders import Encoder, momentum_update, scheduled_momentum
-from fastneg.models.graphs import GraphedPass
+from fastneg.methods.contract import Method, register
+from fastneg.options import option
 
 
-class MoCo(nn.Module):
-    """Query encoder, momentum key encoder and a queue of past keys.
+@register
+class MoCo(Method):
+    name = "moco"
+    about = "MoCo v2 with a queue"
+    network = "fastneg.methods.moco_torch:MoCo"
+    key_encoder = queue = shuffles_keys = True
 
-    The loss of query i is the cross-entropy of its positive key against the queue and its own
-    non-semantic negatives t: logits q·k/T, q·queue/T and alpha·q·t/T. Keys and negatives receive no
-    gradient. A step is `forward`, backward, optimizer step, then `after_step`, which moves the key
-    encoder and puts the keys into the queue.
-    """
-
-    def __init__(self, config):
-        super().__init__()
-        self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
-        self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
-        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
-        splits = config.bn_splits if config.bn == "split" else 1
-        # Nothing can leak through statistics that do not exist (vision transformers, ConvNeXt).
-        self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"
-        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
-        self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
-        self.batched = config.key_pass == "batched"
-        if self.batched:
-            split_batch_norm(self.key_encoder, splits * (1 + len(config.alphas())))
-        queue = torch.randn(
-            config.queue_size,
-            config.feature_dim,
-            generator=torch.Generator().manual_seed(config.seed),
-        )
-        self.register_buffer("queue", F.normalize(queue, dim=1))
-        self.pointer = 0
-
-    def forward(self, query_view, key_view, negatives=None, generator=None):
-        """Loss and statistics of one step.
-
-        Args:
-            query_view, key_view: (N, 3, H, W).
-            negatives: (N, M, 3, H, W) non-semantic negatives, or None.
-            generator: CPU torch.Generator that draws the order of the key batches, or None for the
-                default one; with bn "shuffle" it must draw the same in all processes.
-        Returns:
-            `MethodOutput`; its `keys` (N, D) go to `after_step`.
-        """
-        query = self.query_encoder(query_view)
-        with torch.no_grad():
-            views = [key_view] if negatives is None else [key_view, *negatives.unbind(1)]
-            keys, *others = self._encode_keys(views, generator)
-            extra = torch.stack(others, 1) if others else None
-        private = {} if extra is None else self.alphas.private(extra)
-        result = info_nce(
-            query, keys, self.queue, temperature=self.temperature, return_stats=True, **private
-        )
-        with torch.no_grad():
-            similarities = {
-                "positive": (query * keys).sum(1),
-                "queue": query @ sample_rows(self.queue).t(),
-            }
-            stats = {
-                "loss": result.loss.detach(),
-                "acc1": 100 * result.acc1,
-                "acc5": 100 * result.acc5,
-                "positive_similarity": similarities["positive"].mean(),
-                "queue_similarity": query.mean(0) @ self.queue.mean(0),
-            }
-            if extra is not None:
-                similarities["negative"] = torch.einsum("nd,nmd->nm", query, extra)
-                stats["negative_similarity"] = similarities["negative"].mean()
-        return MethodOutput(result.loss, keys, stats, similarities)
-
-    def _encode_keys(self, views, generator):
-        """Features (N, D) of each of several batches (N, 3, H, W), each with batch statistics of
-        its own.
-
-        Keys and negatives differ in their statistics: sharing them would change the result, so they
-        are groups of one pass at most.
-        """
-        orders = [self._order(images, generator) for images in views]
-        views = [order.there(images) for order, images in zip(orders, views, strict=True)]
-        encode = self.graphed or self.key_encoder
-        features = (
-            encode(torch.cat(views)).chunk(len(views))
-            if self.batched
-            else [encode(images) for images in views]
-        )
-        return [order.back(each) for order, each in zip(orders, features, strict=True)]
-
-    def _order(self, images, generator):
-        if self.order == "split":
-            return Permuted(torch.randperm(len(images), generator=generator), images.device)
-        if self.order == "shuffle":
-            return Shuffled(
-                torch.randperm(dist.get_world_size() * len(images), generator=generator),
-                images.device,
-            )
-        return Same()
-
-    @torch.no_grad()
-    def after_step(self, keys, progress=0.0):
-        """Move the key encoder towards the query encoder and enqueue the keys.
-
-        Args:
-            keys: (any number, D): the keys of all processes, in the order of the global batch.
-            progress: share of the run's steps before this one, which a schedule of the momentum
-                goes by.
-        """
-        momentum_update(
-            self.key_encoder,
-            self.query_encoder,
-            scheduled_momentum(self.momentum, self.schedule, progress),
-        )
-        self.pointer = enqueue(self.queue, keys, self.pointer)
-
-    def get_extra_state(self):
-        return {"pointer": self.pointer}
-
-    def set_extra_state(self, state):
-        self.pointer = int(state["pointer"])
-
-
-def enqueue(queue, keys, pointer):
-    """Write keys (B, D) into the queue (K, D) from row `pointer` on, wrapping around; returns the
-    next pointer.
-
-    Of more than K keys the last K stay, where they would have landed one by one.
-    """
-    size = len(queue)
-    surplus = max(0, len(keys) - size)
-    keys, pointer = keys[surplus:], (pointer + surplus) % size
-    room = min(len(keys), size - pointer)
-    queue[pointer : pointer + room] = keys[:room]
-    queue[: len(keys) - room] = keys[room:]
-    return (pointer + len(keys)) % size
+    feature_dim: int = 128
+    temperature: float = 0.2
+    queue_size: int = option(16384, at_least=1)
+    """Keys in the queue, K."""
+    key_momentum: float = 0.999
+    momentum_schedule: str = "constant"
+    bn: str = "split"
+    key_pass: str = "separate"
+    accumulate: int = 1

@@ -1,74 +1,16 @@
-"""SimCLR with non-semantic negatives.
-
-Legend: n images of this process, N of all processes, M non-semantic negatives per image, D feature
-dimension.
-Source: Chen et al. 2020, arXiv:2002.05709; the negatives of Ge et al. 2021, arXiv:2110.14189,
-joined to it as written below.
-"""
+"""SimCLR: its options and what it can do. The network is in `simclr_torch`."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-
-from fastneg.distributed import gather_own_first
-from fastneg.losses import nt_xent
-from fastneg.methods.alpha import Alphas
-from fastneg.methods.output import MethodOutput
-from fastneg.models.encoders import Encoder
+from fastneg.methods.contract import Method, register
 
 
-class SimCLR(nn.Module):
-    """One encoder; the other images of the global batch are the negatives (NT-Xent).
+@register
+class SimCLR(Method):
+    name = "simclr"
+    about = "in-batch"
+    network = "fastneg.methods.simclr_torch:SimCLR"
 
-    View z of an image, positive z⁺ (its other view) and the 2N - 2 views v of other images make the
-    loss -log(exp(z·z⁺/T) / (exp(z·z⁺/T) + sum exp(z·v/T))), averaged over all 2N views.
-    Non-semantic negatives t join the sum of both views of their image as exp(alpha z·t/T): as in
-    MoCo, but with a gradient to t too, for here nothing is detached. That joining is ours: the
-    paper gives none for SimCLR. The head is the formula of the paper, without the batch
-    normalisation of its code.
-    """
-
-    def __init__(self, config):
-        super().__init__()
-        self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
-        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
-
-    def forward(self, query_view, key_view, negatives=None, generator=None):
-        """Loss and statistics of one step.
-
-        Args:
-            query_view, key_view: (n, 3, H, W), as many in each process.
-            negatives: (n, M, 3, H, W) non-semantic negatives, or None.
-            generator: not used.
-        Returns:
-            `MethodOutput` without keys.
-        """
-        # one batch: its statistics are those of all views
-        first, second = self.query_encoder(torch.cat([query_view, key_view])).chunk(2)
-        private, stats = {}, {}
-        if negatives is not None:
-            extra = torch.stack([self.query_encoder(images) for images in negatives.unbind(1)], 1)
-            private = self.alphas.private(extra)
-        everyone = gather_own_first(first), gather_own_first(second)
-        result = nt_xent(first, second, everyone, temperature=self.temperature, **private)
-        with torch.no_grad():
-            positive, count = (first * second).sum(1), len(first)
-            # Of the pairs of different images, each row's with its neighbour in the batch stand for
-            # all.
-            similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
-            stats |= {
-                "loss": result.loss.detach(),
-                "acc1": 100 * result.acc1,
-                "acc5": 100 * result.acc5,
-                "positive_similarity": positive.mean(),
-                "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum())
-                / max(1, count * (count - 1)),
-            }
-            if negatives is not None:
-                similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)
-                stats["negative_similarity"] = similarities["negative"].mean()
-        return MethodOutput(result.loss, None, stats, similarities)
-
-    def after_step(self, keys, progress):
-        """Nothing follows the optimizer's step."""
+    feature_dim: int = 128
+    temperature: float = 0.1
+    bn: str = "none"

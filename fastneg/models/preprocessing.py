@@ -71,7 +71,7 @@ def of_file(path):
     with open(path, "rb") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
     try:
-        config = PretrainConfig(**json.loads(json.loads(header)["__metadata__"]["config"]))
+        config = PretrainConfig.read(json.loads(json.loads(header)["__metadata__"]["config"]))
     except (KeyError, TypeError, ValueError):
         return None  # of another program, or of a version that knows other settings
     return Preprocessing(**{name: getattr(config, name) for name in FIELDS}, origin="of the file")

@@ -1,37 +1,13 @@
-"""Control: the view of another image as the extra negative.
-
-It tells an extra negative from a non-semantic one.
-
-Legend: N images, M negatives per image.
-"""
+"""Random images as negatives, a control. The generator is in `random_image_torch`."""
 
 from __future__ import annotations
 
-import torch
+from fastneg.negatives.contract import Negative, register
 
 
-def random_image_negatives(images, count=1, generator=None):
-    """For each image the images that stand `shift` places further in the batch, with a shift drawn
-    for each of M negatives.
-
-    So every image serves once for each negative, and none is its own.
-
-    Args:
-        images: (N, C, H, W), N ≥ 2.
-        count: M.
-        generator: torch.Generator on the device of the images, or None for the default one.
-    Returns:
-        (N, M, C, H, W).
-    Raises:
-        ValueError: a single image has no other.
-    """
-    n = len(images)
-    if n < 2:
-        raise ValueError(
-            f"images has {n} image: at least 2 were expected, for each to have another."
-        )
-    if count < 1:
-        raise ValueError(f"count is {count}: at least one negative per image was expected.")
-    shifts = torch.randint(1, n, (count,), device=images.device, generator=generator)
-    others = (torch.arange(n, device=images.device)[:, None] + shifts) % n
-    return images[others.flatten()].unflatten(0, (n, count))
+@register
+class RandomImage(Negative):
+    name = "random_image"
+    about = "the query view of another image: a control"
+    generate = "fastneg.negatives.random_image_torch:generate"
+    needs_another_image = True

@@ -1,171 +1,95 @@
-"""Texture-based non-semantic negatives: a texture quilted from patches of the image, which keeps
-its local statistics and loses its shape.
-
-Legend: N images, M textures per image, S source patches of an image, C channels, P side of a source
-patch, H W pixels, B blocks of a texture, K candidates for each block.
-Source: Ge et al. 2021, arXiv:2110.14189, section 3.1; the synthesis is Efros and Freeman's image
-quilting (SIGGRAPH 2001).
-"""
+"""Texture negatives: their options. The generator is in `texture_torch`."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+from fastneg.counts import counted
+from fastneg.negatives.contract import Negative, register
+from fastneg.options import ConfigError, option
 
-from fastneg.kernels.augment import augment
-from fastneg.kernels.texture import block_grid, quilt
+SOURCES = ("image", "view", "file")
 
 
-def draw_corners(
-    count,
-    size,
-    *,
-    sources=2,
-    patch=96,
-    block=32,
-    overlap=8,
-    candidates=128,
-    device="cpu",
-    generator=None,
-):
-    """Draw the candidates of every block: independent uniform places, in any source patch.
+@register
+class Texture(Negative):
+    name = "texture"
+    about = "quilted from patches"
+    generate = "fastneg.negatives.texture_torch:generate"
 
-    Args:
-        count: (N, M), images and textures of each.
-        size: (H, W) of the textures in pixels.
-        sources, patch: S and P.
-        candidates: K.
-        generator: torch.Generator on the device, or None for the default one.
-    Returns:
-        (N, M, B, K) int32 as `quilt` takes them.
-    """
-    rows, columns = block_grid(size, block, overlap)
-    room = patch - block + 1
-    if room < 1:
-        raise ValueError(
-            f"block is {block}: at most {patch}, the side of the source patches, was expected."
+    texture_source: str | None = option(None, choices=SOURCES)
+    """Where textures come from (with texture negatives): image, made at every step from two patches
+    of the image, then cropped and changed as the query view is; view, made from the query view;
+    file, those that the .beton pairs with its images, changed as the query is."""
+    texture_patch: int | None = option(None, at_least=2)
+    """Side in pixels of the two source patches of a texture; default 3/7 of the view (96 at 224
+    px)."""
+    texture_block: int | None = option(None, at_least=2, at_most=64)
+    """Side in pixels of the blocks of a texture; neighbours share a quarter of it; default 1/7 of
+    the view (32 at 224 px), at most 64."""
+    texture_candidates: int | None = option(None, at_least=1, at_most=1024)
+    """Places tried for each block of a texture; default 128."""
+
+    def settle(self, config):
+        return {"texture_source": config.texture_source or SOURCES[0]}
+
+    def check(self, config):
+        if config.texture_source == "file":
+            _check_file(config)
+            return
+        for _, size in config.view_sizes():
+            made = texture_sizes(config, size)
+            block, patch = made["block"], made["patch"]
+            if block > patch or (config.texture_source == "view" and patch > size):
+                raise ConfigError(
+                    f"textures for views of {counted(size, 'pixel')} would have blocks of "
+                    f"{block} (--texture_block) from patches of {patch} (--texture_patch): a "
+                    "block must fit a patch, and a patch the view."
+                )
+
+    def loader_options(self, config):
+        if config.texture_source == "view":
+            return {}
+        return {
+            "texture": config.texture_source,
+            "texture_patch": lambda size: texture_sizes(config, size)["patch"],
+        }
+
+    def evaluation_changes(self, config, paired, report):
+        if config.texture_source != "file" or paired:
+            return {}
+        report(
+            "the run took textures from its .beton file, this set has none: they are quilted from "
+            "its images (texture_source image)."
         )
-    if candidates < 1:
-        raise ValueError(f"candidates is {candidates}: at least one for each block was expected.")
-    shape = (*count, rows * columns, candidates)
-    place = torch.randint(
-        0, sources * room * room, shape, dtype=torch.int32, device=device, generator=generator
-    )
-    row = place // room  # counts on from one source patch to the next
-    return (row + row // room * (patch - room)).mul_(patch).add_(place % room)
+        return {"texture_source": "image"}
+
+    def facts(self, config):
+        return {"texture_source": config.texture_source}
 
 
-def view_sources(views, patch=96, generator=None):
-    """Two source patches of each view, one centred and one at a uniform place:
+def texture_sizes(config, size):
+    """How textures for views of `size` pixels a side are made.
 
-    (N, C, H, W) → (N, 2, C, P, P).
-
-    Raises:
-        ValueError: a patch does not fit the views.
-    """
-    n, _, height, width = views.shape
-    if not 1 <= patch <= min(height, width):
-        raise ValueError(
-            f"patch is {patch} for views of {height}×{width}: 1 to {min(height, width)} was "
-            "expected."
-        )
-    place = torch.rand((2, n), device=views.device, generator=generator)
-    line = torch.arange(patch, device=views.device)
-    lines = []
-    for side, uniform in zip((height, width), place, strict=True):
-        room = side - patch
-        # The last place is included; rounding in float32 must not reach the one after it.
-        random = (uniform * (room + 1)).long().clamp_max(room)
-        lines.append(
-            torch.stack([torch.full_like(random, room // 2), random], 1)[:, :, None] + line
-        )
-    y, x = lines
-    image = torch.arange(n, device=views.device)[:, None, None, None]
-    return views.permute(0, 2, 3, 1)[image, y[:, :, :, None], x[:, :, None, :]].permute(
-        0, 1, 4, 2, 3
-    )
-
-
-def texture_views(textures, like, dtype):
-    """Textures cropped and changed as the query views of their images were.
-
-    The crop takes the query's window, in shares of height and width, and enlarges it to the
-    texture's size (bilinear).
-
-    Args:
-        textures: (N, M, 3, H, W) uint8.
-        like: `TextureSources`.
-        dtype: of the result.
     Returns:
-        (N, M, 3, H, W) normalised, out.flatten(0, 1) is channels_last.
+        {"patch", "block", "overlap": pixels, "candidates": a count}.
     """
-    n, count = textures.shape[:2]
-    rows = torch.arange(n, device=textures.device).repeat_interleave(count)
-    top, left, bottom, right = like.window[rows].unbind(1)
-    zero = torch.zeros_like(top)
-    # The window in coordinates that go from -1 to 1 over the texture.
-    across, down = (
-        torch.stack([right - left, zero, left + right - 1], 1),
-        torch.stack([zero, bottom - top, top + bottom - 1], 1),
-    )
-    flat = textures.flatten(0, 1)
-    grid = F.affine_grid(torch.stack([across, down], 1), list(flat.shape), align_corners=False)
-    cropped = F.grid_sample(
-        flat.float().div_(255), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    views = augment(
-        cropped,
-        like.params.rows(rows),
-        mean=like.mean,
-        std=like.std,
-        dtype=dtype,
-        max_sigma=like.max_sigma,
-    )
-    return views.unflatten(0, (n, count))
+    block = config.texture_block or min(64, max(2, round(size / 7)))
+    return {
+        "patch": config.texture_patch or max(block, round(size * 3 / 7)),
+        "block": block,
+        "overlap": max(1, block // 4),
+        "candidates": config.texture_candidates or 128,
+    }
 
 
-def texture_negatives(
-    sources,
-    count=1,
-    size=(224, 224),
-    *,
-    block=32,
-    overlap=8,
-    candidates=128,
-    seam=True,
-    generator=None,
-):
-    """Textures from source patches of each image.
-
-    The same generator state gives the same textures on one device. Devices differ in the candidates
-    that they draw, not in what is made of them.
-
-    Args:
-        sources: (N, S, C, P, P), uint8 or floating point.
-        count: M, textures of each image.
-        size: (H, W) of the textures in pixels.
-        block, overlap, seam: as of `quilt`.
-        candidates: K, places tried for each block.
-        generator: torch.Generator on the device of the sources, or None for the default one.
-    Returns:
-        (N, M, C, H, W), out.flatten(0, 1) is channels_last.
-    Raises:
-        ValueError: the shape, or options that do not fit it.
-    """
-    if sources.ndim != 5:
-        raise ValueError(f"sources has shape {tuple(sources.shape)}: (N, S, C, P, P) was expected.")
-    if count < 1:
-        raise ValueError(f"count is {count}: at least one texture per image was expected.")
-    n, number, patch = sources.shape[0], sources.shape[1], sources.shape[3]
-    grid = {"block": block, "overlap": overlap}
-    corners = draw_corners(
-        (n, count),
-        size,
-        sources=number,
-        patch=patch,
-        candidates=candidates,
-        device=sources.device,
-        generator=generator,
-        **grid,
-    )
-    return quilt(sources, corners, size, seam=seam, **grid)
+def _check_file(config):
+    for name in ("texture_patch", "texture_block", "texture_candidates"):
+        if getattr(config, name) is not None:
+            raise ConfigError(
+                f"--{name} is {getattr(config, name)}, which has no effect with "
+                "--texture_source file: leave it out."
+            )
+    if config.negatives_per_query > 1:
+        raise ConfigError(
+            f"--negatives_per_query is {config.negatives_per_query}: a file holds one texture of "
+            "each image."
+        )

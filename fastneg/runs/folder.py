@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import ConfigError
+from fastneg.config.renamed import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.runs import paths
@@ -114,7 +115,7 @@ def read_run(folder, name):
             "pretrain and evaluate write."
         )
     run = Run(folder, name)
-    run.config = _read_object(run, paths.CONFIG)
+    run.config = todays_names(_read_object(run, paths.CONFIG))
     run.environment = _read_object(run, paths.ENVIRONMENT)
     if run.config.get("data") == "" and isinstance(run.config.get("init"), str):
         run.imported = run.config["init"]

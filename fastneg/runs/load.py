@@ -40,7 +40,7 @@ def load_run(run, device="cpu"):
         )
     path, state = found
     checkpoint.require(path, state, ("config", "method"))
-    config = PretrainConfig(**state["config"])
+    config = PretrainConfig.read(state["config"])
     backbone, width = build_backbone(config.backbone, config.image_size)
     prefix = "query_encoder.backbone."
     backbone.load_state_dict(

@@ -109,7 +109,9 @@ class RunLog:
         rates = (
             f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
         )
-        text = f"loss {figures['loss']:.3f} · acc1 {figures['acc1']:.1f}% · {rates}"
+        # A method without ranks has no accuracy.
+        accuracy = f" · acc1 {figures['acc1']:.1f}%" if "acc1" in figures else ""
+        text = f"loss {figures['loss']:.3f}{accuracy} · {rates}"
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {figures['epoch']}")
             self._bar.set_postfix_str(text)

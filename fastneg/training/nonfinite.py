@@ -75,7 +75,8 @@ def replay(path, device="cpu"):
         raise CheckpointError(
             f"{path} is no dump of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was expected."
         )
-    config = PretrainConfig(**dump["config"]).replace(cuda_graphs=False)  # it may be another device
+    # It may be another device.
+    config = PretrainConfig.read(dump["config"]).replace(cuda_graphs=False)
     if config.bn in ("shuffle", "sync"):
         raise ValueError(
             f"{path} is of a run with --bn {config.bn}: its steps take several processes, and one "

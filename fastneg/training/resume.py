@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fastneg.config import PretrainConfig
+from fastneg.config.renamed import todays_names
 from fastneg.counts import counted
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.errors import TrainingError
@@ -151,7 +152,7 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     needed = ("step", "config", "samples", "world_size", "method", "optimizer")
     checkpoint.require(path, state, needed)
     # A field that is younger than the checkpoint had its default.
-    before = {**plain(PretrainConfig()), **state["config"]}
+    before = {**plain(PretrainConfig()), **todays_names(state["config"])}
     said = [*_statistics(before, config), *_epochs(path, before, config, state["step"], iterations)]
     free = (
         MAY_CHANGE
@@ -247,7 +248,8 @@ def data_fingerprint(reader, config):
     labels, page size or version: compared are the sizes and the checksums of the samples. Where a
     file has no checksums (FFCV's), its records stand for them, and it must be that very file.
     """
-    fields = [reader.image_fields[0], *([TEXTURE_FIELD] if config.texture_source == "file" else [])]
+    stored = config.view_options().get("texture") == "file"
+    fields = [reader.image_fields[0], *([TEXTURE_FIELD] if stored else [])]
     sums = [reader.checksums_of(field) for field in fields]
     known = not any(each is None for each in sums)
     return {

@@ -17,7 +17,7 @@ import torch
 from fastneg import distributed
 from fastneg.counts import counted
 from fastneg.errors import TrainingError
-from fastneg.negatives import make_negatives
+from fastneg.negatives.batch import make_negatives
 from fastneg.runs import checkpoint
 from fastneg.runs.environment import device_memory
 from fastneg.runs.gallery import write_gallery

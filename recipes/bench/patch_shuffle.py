@@ -10,7 +10,7 @@ import statistics
 import torch
 
 from fastneg.kernels.patch_shuffle import patch_shuffle
-from fastneg.negatives.patch import draw_patches
+from fastneg.negatives.patch_torch import draw_patches
 from fastneg.recipes.bench.measuring import bench_device, dtype_name, figures_of, take_turns
 
 PATCH_SHAPES = {"cpu": ((32, 2, 64), (32, 2, 224)), "cuda": ((256, 1, 224), (512, 4, 224))}

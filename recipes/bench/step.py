@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastneg import distributed
 from fastneg.data import stencils
 from fastneg.data.encode.samples import encode_samples
-from fastneg.negatives import make_negatives
+from fastneg.negatives.batch import make_negatives
 from fastneg.recipes.bench.loader import photos
 from fastneg.recipes.bench.measuring import (
     bench_device,
@@ -61,7 +61,7 @@ class Variant:
     changes: dict = field(default_factory=dict)
     """Of the config."""
     patches: dict = field(default_factory=dict)
-    """{name in fastneg.methods.moco: what takes its place while this contender runs}."""
+    """{name in fastneg.methods.moco_torch: what takes its place while this contender runs}."""
     prepare: object = None
     """Called with the trainer once."""
 
@@ -147,7 +147,7 @@ class Contender:
     def _patched(self):
         with contextlib.ExitStack() as stack:
             for name, substitute in self.variant.patches.items():
-                stack.enter_context(mock.patch(f"fastneg.methods.moco.{name}", substitute))
+                stack.enter_context(mock.patch(f"fastneg.methods.moco_torch.{name}", substitute))
             yield
 
     def epoch(self, number):

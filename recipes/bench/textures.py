@@ -14,8 +14,9 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.data import stencils
-from fastneg.negatives.patch import patch_negatives
-from fastneg.negatives.texture import texture_negatives, view_sources
+from fastneg.negatives.patch_torch import patch_negatives
+from fastneg.negatives.texture import texture_sizes
+from fastneg.negatives.texture_torch import texture_negatives, view_sources
 from fastneg.recipes.bench.measuring import bench_device
 from fastneg.recipes.bench.texture_quality import (
     accuracy,
@@ -165,7 +166,7 @@ def _generator():
 
 
 def _quilting(images, generator, **options):
-    settings = PretrainConfig(negatives="texture").texture(images.shape[2]) | options
+    settings = texture_sizes(PretrainConfig(negatives="texture"), images.shape[2]) | options
     sources = view_sources(images, settings.pop("patch"), generator)
     return texture_negatives(sources, 1, images.shape[2:], generator=generator, **settings)[:, 0]
 
@@ -174,7 +175,7 @@ def tiling(images, generator=None):
     """The central source patch, repeated."""
     side, patch = (
         images.shape[2],
-        PretrainConfig(negatives="texture").texture(images.shape[2])["patch"],
+        texture_sizes(PretrainConfig(negatives="texture"), images.shape[2])["patch"],
     )
     start, place = (side - patch) // 2, torch.arange(side, device=images.device) % patch
     return images[:, :, start + place][:, :, :, start + place]

@@ -54,7 +54,7 @@ def test_every_recipe_can_be_copied_to_a_file(tmp_path, name):
     assert (
         augmentation_of(read_augmentation(file))
         == augmentation_of(name)
-        == PretrainConfig(augmentation=str(file)).recipe()
+        == PretrainConfig(views=str(file)).recipe()
     )
 
 
@@ -103,33 +103,33 @@ def test_what_is_wrong_is_named(tmp_path, recipe, message):
     if not isinstance(recipe, str):
         (tmp_path / "own.json").write_text(json.dumps(recipe))
         with pytest.raises(ConfigError, match=r"own\.json"):
-            PretrainConfig(augmentation=str(tmp_path / "own.json"))
+            PretrainConfig(views=str(tmp_path / "own.json"))
 
 
 def test_files_that_do_not_serve_are_refused(tmp_path):
     (tmp_path / "own.json").write_text("[{]")
     for path in (tmp_path / "own.json", tmp_path / "gone.json"):
         with pytest.raises(ConfigError, match=rf"{path.name} cannot be read as JSON"):
-            PretrainConfig(augmentation=str(path))
+            PretrainConfig(views=str(path))
     (tmp_path / "own.json").write_text(json.dumps([{"op": "crop", "area": [0.1, 0.5]}]))
     with pytest.raises(
         ConfigError, match=r"the area \[0.1, 0.5\]: leave it out, and give --crop_min"
     ):
-        PretrainConfig(augmentation=str(tmp_path / "own.json"))
+        PretrainConfig(views=str(tmp_path / "own.json"))
 
 
 def test_a_run_keeps_the_contents_of_its_file_and_notices_a_change(beton, tmp_path):
     file = tmp_path / "own.json"
     file.write_text(json.dumps(OWN))
-    config = settings(beton, tmp_path / "run", epochs=1, augmentation=str(file))
+    config = settings(beton, tmp_path / "run", epochs=1, views=str(file))
     assert not pretrain(config, stop_after=2).finished
     kept = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert kept["augmentation"] == OWN and PretrainConfig(**kept).recipe() == augmentation_of(OWN)
+    assert kept["views"] == OWN and PretrainConfig(**kept).recipe() == augmentation_of(OWN)
     file.write_text(json.dumps([*OWN[:2], {"op": "flip", "p": 0.5}]))
-    with pytest.raises(TrainingError, match=r"other settings \(augmentation"):
-        pretrain(settings(beton, tmp_path / "run", epochs=1, augmentation=str(file)))
+    with pytest.raises(TrainingError, match=r"other settings \(views"):
+        pretrain(settings(beton, tmp_path / "run", epochs=1, views=str(file)))
     file.write_text(json.dumps(OWN, indent=1))
-    again = settings(beton, tmp_path / "run", epochs=1, augmentation=str(file))
+    again = settings(beton, tmp_path / "run", epochs=1, views=str(file))
     assert plain(again) == plain(config) and pretrain(again).finished
     plain_run = settings(beton, tmp_path / "plain", epochs=1)
     pretrain(plain_run)

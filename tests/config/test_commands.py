@@ -7,7 +7,8 @@ from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
 from fastneg.config.normalisation import IMAGENET, Normalisation
 from fastneg.config.pretrain import PretrainConfig
-from fastneg.config.tools import BenchConfig, ExportConfig, ImportConfig, ReportConfig
+from fastneg.config.tools import ExportConfig, ImportConfig, ReportConfig
+from fastneg.recipes.bench.registry import BenchConfig
 
 GIVEN = {
     EncodeConfig: ("src", "x.beton"),

@@ -13,6 +13,7 @@ from fastneg.evaluation.similarity import evaluate_similarity, settings_for
 from fastneg.methods import METHODS
 from fastneg.recipes.arguments import build_config
 from fastneg.recipes.presets import moco_in100, tiny_cpu
+from fastneg.registry import imported
 from fastneg.runs import checkpoint
 from fastneg.runs.results import misfit, similarity_histograms
 from helpers.tinted import make_beton
@@ -40,7 +41,7 @@ def make_whole_run(folder, origin=None, **changes):
 def seen(monkeypatch):
     """What the method was given, batch by batch, and the positions of the images."""
     given, index = [], []
-    for method in METHODS.values():
+    for method in (imported(contract.network) for contract in METHODS.values()):
         real = method.forward
         monkeypatch.setattr(
             method,

@@ -2,7 +2,7 @@
 
 import torch
 
-from fastneg.methods.moco import MoCo
+from fastneg.methods.moco_torch import MoCo
 from fastneg.recipes.presets import tiny_cpu
 
 

@@ -26,7 +26,7 @@ def settings(beton, out, **changes):
         "patch_max": 16,
         "log_every": 1,
         "threads": 1,
-        "augmentation": "moco_v2",
+        "views": "moco_v2",
     }
     return tiny_cpu().replace(data=str(beton), out=str(out), **{**small, **fixed, **changes})
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fastneg.kernels.texture import block_grid, quilt
-from fastneg.negatives.texture import draw_corners
+from fastneg.negatives.texture_torch import draw_corners
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BACKENDS = ["auto", "triton"]  # on a CPU "auto" is numba

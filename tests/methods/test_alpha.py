@@ -38,9 +38,7 @@ def test_loss_and_gradient_are_those_of_the_definition(values):
     )
     grads = []
     for loss in (
-        lambda q: info_nce(
-            q, positive, queue, temperature=0.2, **Alphas(values).private(negatives)
-        ),
+        lambda q: info_nce(q, positive, queue, temperature=0.2, **Alphas(values).extra(negatives)),
         lambda q: truth(
             q, positive, queue, negatives, torch.tensor(values, dtype=torch.float64), 0.2
         ),
@@ -59,7 +57,7 @@ def test_rounded_to_half_precision_it_is_as_exact_as_a_scalar_alpha(dtype):
     negatives = vectors(64, 1, 128, seed=3).float()
     assert torch.equal((2 * negatives).to(dtype).float(), 2 * negatives.to(dtype).float())
     scaled = (
-        Alphas((3.0, 2.0)).private(negatives.expand(-1, 2, -1))["extra_negatives"].to(dtype).float()
+        Alphas((3.0, 2.0)).extra(negatives.expand(-1, 2, -1))["extra_negatives"].to(dtype).float()
     )
     assert (
         (scaled[:, 0] - 3 * negatives[:, 0]).abs()
@@ -69,8 +67,8 @@ def test_rounded_to_half_precision_it_is_as_exact_as_a_scalar_alpha(dtype):
 
 def test_equal_alphas_leave_the_negatives_alone():
     negatives = vectors(4, 2, 8)
-    private = Alphas((2.0, 2.0)).private(negatives)
-    assert private["extra_negatives"] is negatives and private["extra_scale"] == 2.0
+    extra = Alphas((2.0, 2.0)).extra(negatives)
+    assert extra["extra_negatives"] is negatives and extra["extra_scale"] == 2.0
 
 
 @pytest.mark.parametrize("method", ["moco", "byol", "simclr"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastneg.methods.byol import BYOL
+from fastneg.methods.byol_torch import BYOL
 from fastneg.models.encoders import scheduled_momentum
 from fastneg.recipes.presets import tiny_cpu
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.config import PretrainConfig
-from fastneg.methods.moco import MoCo, enqueue
+from fastneg.methods.moco_torch import MoCo, enqueue
 from fastneg.methods.output import MethodOutput
 from helpers.moco_method import build, views
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.losses import nt_xent
-from fastneg.methods.simclr import SimCLR
+from fastneg.methods.simclr_torch import SimCLR
 from fastneg.recipes.presets import tiny_cpu
 
 

@@ -8,7 +8,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.errors import TrainingError
-from fastneg.methods.byol import BYOL
+from fastneg.methods.byol_torch import BYOL
 from fastneg.models import graphs
 from fastneg.recipes.presets import tiny_cpu_byol
 from fastneg.training.trainer import pretrain

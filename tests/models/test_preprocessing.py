@@ -221,7 +221,7 @@ def test_training_views_and_texture_sources(beton, augment):
     def first(normalisation):
         options = {
             "augmentation": "moco_v2",
-            "augment": augment,
+            "augment_with": augment,
             "texture": "image",
             "seed": 3,
             "threads": 1,
@@ -333,7 +333,7 @@ def test_knn_while_training(alike):
 
 def test_a_run_keeps_it_shows_it_and_refuses_another_on_resume(beton, tmp_path):
     """Pictures of the views, and of textures made in the loop, are those of ImageNet's numbers."""
-    shown, changes = [], {"negatives": "texture,blur", "epochs": 1, "augment": "kernel"}
+    shown, changes = [], {"negatives": "texture,blur", "epochs": 1, "augment_with": "kernel"}
     for name, setting in (("plain", {}), ("odd", SETTING)):
         config = settings(beton, tmp_path / name, **changes, **setting)
         pretrain(config, stop_after=1)

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 
 from fastneg.config import PretrainConfig
 from fastneg.errors import CheckpointError, WeightsError
-from fastneg.methods.moco import MoCo
+from fastneg.methods.moco_torch import MoCo
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint

@@ -14,7 +14,7 @@ from torchvision.models import resnet18, vit_b_16
 
 from fastneg.config import PretrainConfig
 from fastneg.errors import TrainingError, WeightsError
-from fastneg.methods.moco import MoCo
+from fastneg.methods.moco_torch import MoCo
 from fastneg.models.weights import export_weights, load_into, read_weights
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint

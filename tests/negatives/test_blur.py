@@ -2,7 +2,7 @@
 
 import torch
 
-from fastneg.negatives.blur import blur_negatives
+from fastneg.negatives.blur_torch import blur_negatives
 
 
 def generator(seed=0):

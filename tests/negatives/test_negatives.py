@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from fastneg.config import NEGATIVE_KINDS, ConfigError, PretrainConfig
+from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data.load.batch import ViewBatch
-from fastneg.negatives import NEGATIVES, make_negatives
-from fastneg.negatives.blur import blur_negatives
-from fastneg.negatives.random_image import random_image_negatives
+from fastneg.negatives import NEGATIVES
+from fastneg.negatives.batch import make_negatives
+from fastneg.negatives.blur_torch import blur_negatives
+from fastneg.negatives.random_image_torch import random_image_negatives
+from fastneg.negatives.texture import texture_sizes
 from fastneg.recipes.presets import tiny_cpu
 
 
@@ -26,11 +28,11 @@ def batch(n=5, size=32):
 
 
 def test_the_config_knows_every_kind():
-    assert tuple(NEGATIVES) == NEGATIVE_KINDS
+    assert list(NEGATIVES) == ["patch", "texture", "blur", "random_image"]
     assert PretrainConfig(negatives="none").negative_kinds() == ()
 
 
-@pytest.mark.parametrize("kind", NEGATIVE_KINDS)
+@pytest.mark.parametrize("kind", NEGATIVES)
 def test_each_kind_gives_m_views_a_query_and_repeats_itself(kind):
     config = tiny_cpu().replace(
         negatives=kind,
@@ -133,9 +135,9 @@ def test_one_alpha_or_one_for_each_kind():
 
 def test_the_defaults_of_textures_scale_with_the_view():
     config = PretrainConfig(negatives="texture")
-    assert config.texture(224) == {"patch": 96, "block": 32, "overlap": 8, "candidates": 128}
-    assert config.texture(32) == {"patch": 14, "block": 5, "overlap": 1, "candidates": 128}
-    assert config.replace(texture_patch=50, texture_block=20).texture(64) == {
+    assert texture_sizes(config, 224) == {"patch": 96, "block": 32, "overlap": 8, "candidates": 128}
+    assert texture_sizes(config, 32) == {"patch": 14, "block": 5, "overlap": 1, "candidates": 128}
+    assert texture_sizes(config.replace(texture_patch=50, texture_block=20), 64) == {
         "patch": 50,
         "block": 20,
         "overlap": 5,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastneg import patch_negatives
-from fastneg.negatives.patch import draw_patches
+from fastneg.negatives.patch_torch import draw_patches
 
 
 def test_shape_format_and_dtype():

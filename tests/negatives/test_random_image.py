@@ -2,7 +2,7 @@
 
 import torch
 
-from fastneg.negatives.random_image import random_image_negatives
+from fastneg.negatives.random_image_torch import random_image_negatives
 
 
 def generator(seed=0):

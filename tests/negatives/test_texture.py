@@ -6,7 +6,7 @@ Serves fastneg.negatives.texture.
 import pytest
 import torch
 
-from fastneg.negatives.texture import draw_corners, texture_negatives, view_sources
+from fastneg.negatives.texture_torch import draw_corners, texture_negatives, view_sources
 
 
 def generator(seed=0):

@@ -131,7 +131,11 @@ def test_the_other_methods_train_and_resume(beton, tmp_path, method):
     assert first != last and load_run(tmp_path / "parts").feature_dim == 128
 
 
-OTHER_VIEWS = [{"order": "page"}, {"image_size_schedule": "0:24,1:40,2:32"}, {"augment": "kernel"}]
+OTHER_VIEWS = [
+    {"order": "page"},
+    {"image_size_schedule": "0:24,1:40,2:32"},
+    {"augment_with": "kernel"},
+]
 
 
 @pytest.mark.parametrize("changes", OTHER_VIEWS, ids=["page", "sizes", "kernel"])

@@ -33,7 +33,7 @@ class TrainLoader(FeedingLoader):
         image_size: side of the views in pixels, or a function that gives it for an epoch.
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`),
             or a list of them, one for each view.
-        augment: what changes colours, blurs and flips: "dali", its operators; or "kernel",
+        augment_with: what changes colours, blurs and flips: "dali", its operators; or "kernel",
             `fastneg.kernels.augment` after DALI's decoding and crop. The crops and the drawn
             numbers are the same.
         crop_area: (smallest, largest) share of the image's area in a crop, of recipes that have
@@ -65,7 +65,7 @@ class TrainLoader(FeedingLoader):
         image_size,
         *,
         augmentation,
-        augment="dali",
+        augment_with="dali",
         crop_area=(0.2, 1.0),
         views=2,
         texture=None,
@@ -78,8 +78,8 @@ class TrainLoader(FeedingLoader):
         **feeding,
     ):
         self._recipes = _recipes(augmentation, views)
-        if augment not in ("dali", "kernel"):
-            raise ValueError(f"augment is {augment!r}: 'dali' or 'kernel' was expected.")
+        if augment_with not in ("dali", "kernel"):
+            raise ValueError(f"augment_with is {augment_with!r}: 'dali' or 'kernel' was expected.")
         if texture not in (None, "file", "image"):
             raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
         if last not in ("drop", "short") or (last == "short" and world_size > 1):
@@ -87,7 +87,7 @@ class TrainLoader(FeedingLoader):
                 f"last is {last!r}, world_size {world_size}: 'drop' was expected, or 'short' in "
                 "one process."
             )
-        self._augment, self._texture = augment, texture
+        self._augment_with, self._texture = augment_with, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         self._crop_area, self._seed = crop_area, seed
@@ -102,7 +102,7 @@ class TrainLoader(FeedingLoader):
             last="drop" if last == "drop" else "pad",
         )
         # What the kernel augments comes from the pipeline as it is resized.
-        by_dali = augment == "dali"
+        by_dali = augment_with == "dali"
         super().__init__(
             reader,
             drawn,
@@ -147,7 +147,7 @@ class TrainLoader(FeedingLoader):
         # streams of their own: the other numbers are those of "dali"
         orders, places = generator.spawn(2)
         params = [None] * len(views)
-        if self._augment == "kernel":
+        if self._augment_with == "kernel":
             params = [
                 augment_params(view, draw_jitter_order(len(index), orders)).rows(rows)
                 for view in views
@@ -160,14 +160,14 @@ class TrainLoader(FeedingLoader):
         if self._texture == "file":
             views = [*views, self._texture_view(views[0], sizes, index)]
             params = [*params, params[0]]
-        if self._augment == "kernel":
+        if self._augment_with == "kernel":
             made.update(params=params, max_sigma=self._max_sigma())
         fed = [self._fed(view, rows) for view in views]
         return Request(index[rows], fed, size, replaced, **made)
 
     def _fed(self, view, rows):
         """{name: (N, …)}: what the pipeline is fed for a view of this process's rows."""
-        if self._augment == "dali":
+        if self._augment_with == "dali":
             return {name: values[rows] for name, values in dali_inputs(view).items()}
         return {name: view[name][rows] for name in ("roi_start", "roi_end")}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastneg.data.load.loaders import TrainLoader
-from fastneg.negatives.patch import patch_negatives
+from fastneg.negatives.patch_torch import patch_negatives
 from fastneg.recipes.bench.loader_contenders.common import wait
 from fastneg.recipes.bench.loader_contenders.torchvision_folder import PATCH_SIZES
 
@@ -21,7 +21,7 @@ def fastneg_patch(data):
 def fastneg_augment_kernel(data):
     """Our loader, with torchvision's own colour changes from `fastneg.kernels.augment` in place of
     DALI's."""
-    return fastneg(data, augment="kernel")
+    return fastneg(data, augment_with="kernel")
 
 
 def _epochs(data, use, **options):

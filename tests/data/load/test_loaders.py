@@ -171,7 +171,7 @@ def test_other_orders_give_the_same_views_of_other_batches(tmp_path, order):
 
 @pytest.mark.parametrize("augment", ["dali", "kernel"])
 def test_an_epoch_can_start_anywhere(reader, augment):
-    loader = train_loader(reader, augment=augment)
+    loader = train_loader(reader, augment_with=augment)
     whole = list(loader.epoch(4))
     for start in (1, 4, 5):
         rest = list(loader.epoch(4, start=start))
@@ -182,9 +182,9 @@ def test_an_epoch_can_start_anywhere(reader, augment):
 
 @pytest.mark.parametrize(("world_size", "augment"), [(2, "dali"), (4, "dali"), (4, "kernel")])
 def test_processes_share_the_batches_of_one(reader, world_size, augment):
-    whole = list(train_loader(reader, augment=augment).epoch(0))
+    whole = list(train_loader(reader, augment_with=augment).epoch(0))
     shares = [
-        list(train_loader(reader, augment=augment, rank=rank, world_size=world_size).epoch(0))
+        list(train_loader(reader, augment_with=augment, rank=rank, world_size=world_size).epoch(0))
         for rank in range(world_size)
     ]
     for batch, *parts in zip(whole, *shares, strict=True):

@@ -91,7 +91,7 @@ def test_colour_changes_against_torchvision(reader, changes, reference, bound, m
 def test_the_kernel_augments_in_torchvisions_semantics(reader):
     """The whole view, contrast and hue included, from the decoded image on; the bound is that of
     decoding and resizing."""
-    loader = train_loader(reader, augment="kernel", image_size=48)
+    loader = train_loader(reader, augment_with="kernel", image_size=48)
     batch = next(iter(loader.epoch(1)))
     generator = batch_generator(3, 1, 0)
     sizes = reader.sizes[batch.index.numpy()]
@@ -140,7 +140,7 @@ def test_dali_and_kernel_take_the_same_crops_and_numbers(reader):
     operators."""
     recipe = Augmentation(brightness=0.4, jitter_p=0.8, gray_p=0.2, blur_p=0.5)
     batches = [
-        next(iter(train_loader(reader, augment=augment, augmentation=recipe).epoch(0)))
+        next(iter(train_loader(reader, augment_with=augment, augmentation=recipe).epoch(0)))
         for augment in ("dali", "kernel")
     ]
     for one, other in zip(batches[0][:2], batches[1][:2], strict=True):
@@ -148,7 +148,7 @@ def test_dali_and_kernel_take_the_same_crops_and_numbers(reader):
             pixels(one) - pixels(one.flip(3))
         ).abs().mean() > 5
     with pytest.raises(ValueError, match="augment is 'torch'"):
-        train_loader(reader, augment="torch")
+        train_loader(reader, augment_with="torch")
 
 
 def test_evaluation_is_resize_and_center_crop(tmp_path):

@@ -14,8 +14,8 @@ from PIL import Image
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load.augmentation import IMAGENET_STD, draw_patches
 from fastneg.data.load.loaders import TrainLoader
-from fastneg.negatives import make_negatives
-from fastneg.negatives.texture import texture_views
+from fastneg.negatives.batch import make_negatives
+from fastneg.negatives.texture_torch import texture_views
 from fastneg.recipes.presets import tiny_cpu
 from helpers.images import jpeg, photo
 
@@ -60,9 +60,9 @@ def test_a_paired_texture_gets_the_very_numbers_of_the_query(tmp_path, augment):
     path = written(
         tmp_path / "x.beton", images, [(jpeg(image), *image.shape[:2]) for image in images]
     )
-    batch, _ = first(path, texture="file", augment=augment)
+    batch, _ = first(path, texture="file", augment_with=augment)
     assert torch.equal(batch.texture, batch.query) and not torch.equal(batch.texture, batch.key)
-    plain, _ = first(path, augment=augment)
+    plain, _ = first(path, augment_with=augment)
     assert (
         torch.equal(plain.query, batch.query)
         and plain.texture is None
@@ -88,7 +88,7 @@ def test_a_paired_texture_of_another_size_is_cropped_in_shares_of_it(tmp_path):
 @pytest.mark.parametrize("augment", ["dali", "kernel"])
 def test_source_patches_are_exact_pixels_of_the_image(tmp_path, augment):
     path = written(tmp_path / "x.beton", photos(*[(50 + i, 70 - i) for i in range(8)]))
-    batch, images = first(path, texture="image", texture_patch=20, augment=augment)
+    batch, images = first(path, texture="image", texture_patch=20, augment_with=augment)
     patches = batch.texture_sources.patches
     assert patches.shape == (8, 2, 3, 20, 20) and patches.dtype == torch.uint8
     for row, index in enumerate(batch.index.tolist()):
@@ -97,7 +97,7 @@ def test_source_patches_are_exact_pixels_of_the_image(tmp_path, augment):
         assert torch.equal(patches[row, 0], image[:, top : top + 20, left : left + 20])
         windows = image.unfold(1, 20, 1).unfold(2, 20, 1)
         assert (windows == patches[row, 1][:, None, None]).all(-1).all(-1).all(0).any()
-    plain, _ = first(path, augment=augment)
+    plain, _ = first(path, augment_with=augment)
     assert torch.equal(plain.query, batch.query) and torch.equal(plain.key, batch.key)
 
 
@@ -131,7 +131,7 @@ def test_a_texture_of_the_image_itself_would_be_the_query_view(tmp_path):
     """Images as large as the views, taken for their own textures: crop, colours, blur, flip and
     normalisation are those of the query."""
     path = written(tmp_path / "x.beton", photos(*[(32, 32)] * 8))
-    batch, images = first(path, texture="image", texture_patch=20, augment="kernel")
+    batch, images = first(path, texture="image", texture_patch=20, augment_with="kernel")
     textures = torch.from_numpy(np.stack([images[i] for i in batch.index.tolist()])).permute(
         0, 3, 1, 2
     )[:, None]
@@ -152,7 +152,7 @@ def test_the_texture_of_a_flat_image_is_its_query_view(tmp_path, augment, tolera
     path = written(
         tmp_path / "x.beton", [np.broadcast_to(colour, (40, 50, 3)).copy() for colour in colours]
     )
-    batch, _ = first(path, texture="image", texture_patch=14, augment=augment, device=device)
+    batch, _ = first(path, texture="image", texture_patch=14, augment_with=augment, device=device)
     config = tiny_cpu().replace(negatives="texture", negatives_per_query=2)
     made = make_negatives(batch, config, torch.Generator(device).manual_seed(0))
     assert made.shape == (8, 2, 3, 32, 32) and made.dtype == batch.query.dtype

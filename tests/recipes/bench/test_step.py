@@ -10,7 +10,7 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.kernels.info_nce import info_nce
-from fastneg.methods.moco import MoCo
+from fastneg.methods.moco_torch import MoCo
 from fastneg.recipes.bench.measuring import times_of
 from fastneg.recipes.bench.plain_moco import PlainMoCo, eager_info_nce
 from fastneg.recipes.bench.step import bench_step

@@ -1,0 +1,45 @@
+"""The optimisation: how long, how fast, from which seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastneg.config.base import Config
+from fastneg.options import ConfigError, option
+
+
+@dataclass(frozen=True)
+class OptimisationPart(Config):
+    epochs: int = option(200, at_least=1)
+    """Passes over the data."""
+    batch_size: int = option(128, at_least=1)
+    """Images a step over all processes."""
+    optimizer: str = option("sgd", choices=("sgd", "lars"))
+    """sgd, or lars: SGD with a rate for each layer, for batches of thousands."""
+    lr: float = option(0.03, above=0.0)
+    """Learning rate at its highest, for this batch size (no scaling is applied)."""
+    lr_schedule: str = option("cosine_epoch", choices=("cosine_epoch", "cosine_step"))
+    """Cosine decay to 0, set anew each epoch (as published for MoCo) or each step."""
+    warmup_epochs: int = option(0, at_least=0)
+    """Epochs at the start in which the learning rate rises linearly, step by step; the cosine takes
+    the epochs after them."""
+    sgd_momentum: float = option(0.9, at_least=0.0, below=1.0)
+    """Momentum of the optimizer."""
+    weight_decay: float = option(1e-4, at_least=0.0)
+    """L2 penalty: of SGD on all parameters, of LARS on all but biases and normalisation."""
+    lars_trust: float | None = option(None, above=0.0, by=("optimizer", {"lars": 0.001}))
+    """Trust coefficient of LARS: the length of a layer's step, as a share of its weights' length,
+    at learning rate 1."""
+    seed: int = option(0, at_least=0)
+    """Seeds the initial weights, the order, the views and, each from a stream of its own, the
+    negatives."""
+    init: str = ""
+    """Weights to start from: a checkpoint of the MoCo family, or a state dict of torchvision or
+    timm for this backbone."""
+
+    def _check(self):
+        if self.warmup_epochs >= self.epochs:
+            raise ConfigError(
+                f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs "
+                f"{self.epochs}."
+            )

@@ -1,0 +1,14 @@
+"""Names of settings that had another one in earlier versions: the one place that knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED = {"augmentation": "views", "augment": "augment_with"}
+"""{name in config.json and checkpoints of earlier runs, and as a flag: today's name}."""
+
+
+def todays_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file, config.json or a checkpoint, under today's names."""
+    return {RENAMED.get(name, name): value for name, value in dict(settings).items()}

@@ -1,0 +1,100 @@
+"""The run: its data and folder, where and how fast it is computed, what it logs and keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastneg.config.base import Config
+from fastneg.counts import ordinal
+from fastneg.methods import METHODS
+from fastneg.options import ConfigError, option
+
+
+@dataclass(frozen=True)
+class DataPart(Config):
+    data: str = ""
+    """The .beton file to train on; several by a comma list or a glob in quotes."""
+    out: str = ""
+    """The run folder: config, metrics, checkpoints, TensorBoard events."""
+    order: str = option("random", choices=("random", "page", "sequential"))
+    """The order of the samples: random; page (for sets larger than memory: whole pages of the file
+    in random order, their samples mixed); or sequential (the order of the file)."""
+    max_bad_share: float = option(0.001, at_least=0.0, below=1.0)
+    """Samples that cannot be decoded (or, with --check_crc, fail their checksum) are replaced and
+    counted; above this share of them the run stops."""
+    check_crc: bool = False
+    """Check each sample's CRC32 while training: catches silent damage on disk, costs one more pass
+    over the bytes."""
+
+    def _check(self):
+        """Nothing: the file is looked at when the run begins."""
+
+
+@dataclass(frozen=True)
+class RunPart(Config):
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    precision: str = option("auto", choices=("auto", "fp32", "bf16"))
+    """auto: bfloat16 autocast on CUDA, float32 on the CPU."""
+    compile: bool = False
+    """Compile the encoders with torch.compile: minutes at the start."""
+    cuda_graphs: bool = False
+    """Replay the passes of keys and negatives as CUDA graphs, recorded at the first step of each
+    view size; on a GPU only."""
+    compress_gradients: bool = False
+    """Send gradients between processes rounded to bfloat16: half the bytes."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads of each process; 0: its share of the cores."""
+    log_every: int = option(10, at_least=1)
+    """Steps between lines of metrics.jsonl."""
+    checkpoint_every: int = option(1, at_least=1)
+    """Epochs between checkpoints; the end of the run and a stop by signal always write one."""
+    keep_checkpoints: int = option(3, at_least=1)
+    """Newest checkpoints kept."""
+    keep_every: int | None = option(None, at_least=1)
+    """Also keep the checkpoint of every n-th epoch; a multiple of checkpoint_every."""
+    resume: str = option("auto", choices=("auto", "never"))
+    """auto: go on from the newest checkpoint in the run folder, if any; never: refuse a folder that
+    has one."""
+    wandb: str = ""
+    """Log to this project of Weights & Biases too (needs the extra wandb)."""
+    knn_every: int = option(0, at_least=0)
+    """Epochs between measurements of kNN accuracy, and one after the last; 0: none.
+
+    Needs labels, which training does not see.
+    """
+    knn_train: str = ""
+    """The labelled .beton file whose images vote; default: the training file."""
+    knn_val: str = ""
+    """The labelled .beton file whose images are classified; default: every tenth of those that
+    would vote."""
+    probe: str = option("crops", choices=("crops", "features"))
+    """The linear probe that `fastneg linear` takes by default: on augmented crops (as published) or
+    on stored features (fast)."""
+
+    def _check(self):
+        self._check_graphs()
+        for name in ("knn_train", "knn_val"):
+            if getattr(self, name) and not self.knn_every:
+                raise ConfigError(
+                    f"--{name} is {getattr(self, name)!r}, which has no effect without --knn_every."
+                )
+        if self.keep_every is not None and self.keep_every % self.checkpoint_every:
+            raise ConfigError(
+                f"--keep_every is {self.keep_every}: only every {ordinal(self.checkpoint_every)} "
+                "epoch writes a checkpoint (--checkpoint_every), and it must be a multiple of "
+                "that."
+            )
+
+    def _check_graphs(self):
+        if not self.cuda_graphs:
+            return
+        if not METHODS[self.method].key_encoder:
+            wherefore = f"--method {self.method} has no key encoder"
+        elif self.compile:
+            wherefore = "--compile makes kernels of its own"
+        elif self.bn == "sync":
+            wherefore = "with --bn sync a pass waits for other processes"
+        else:
+            return
+        raise ConfigError(f"--cuda_graphs is True, but {wherefore}: leave one of them out.")

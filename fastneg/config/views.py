@@ -1,0 +1,122 @@
+"""The views, in training and in evaluation: all that the network sees."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from fastneg.config.augmentation import Augmentation, augmentation_of, read_augmentation
+from fastneg.config.base import Config
+from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation, three_numbers
+from fastneg.negatives import NEGATIVES
+from fastneg.options import ConfigError, option
+
+
+@dataclass(frozen=True)
+class ViewsPart(Config):
+    image_size: int = option(224, at_least=16)
+    """Side in pixels of each view."""
+    image_size_schedule: str | None = None
+    """Another side of the views by epoch, EPOCH:SIZE[,EPOCH:SIZE…] beginning with epoch 0, such as
+    0:128,100:224; evaluation takes --image_size."""
+    crop_min: float = option(0.2, above=0.0, at_most=1.0)
+    """Smallest share of the image's area that a random crop takes."""
+    crop_max: float = option(1.0, above=0.0, at_most=1.0)
+    """Largest share of the image's area that a random crop takes."""
+    views: str | tuple[dict, ...] = "moco_v2"
+    """The recipe of random changes that makes each view: moco_v1, moco_v2, simclr,
+    colour_invariant, crop_flip, or a file NAME.json that lists operations, whose contents the run
+    keeps."""
+    augment_with: str = option("dali", choices=("dali", "kernel"))
+    """What changes colours, blurs and flips after DALI's decoding and crop: dali (its operators;
+    contrast and hue differ a little from torchvision's), or kernel (torchvision's semantics)."""
+    eval_resize: int | None = option(None, at_least=16)
+    """Side in pixels to which the shorter side is resized for evaluation, before the central crop;
+    default image_size × 256/224."""
+    eval_interpolation: str = option("bilinear", choices=INTERPOLATIONS)
+    """How evaluation, and the probe's crops, resize; either averages over what a shrunken pixel
+    covers."""
+    mean: float | str | tuple[float, ...] = IMAGENET.mean
+    """What is taken off red, green and blue, of pixels in 0 to 1, wherever the network sees images:
+    ImageNet's, or three numbers such as 0.5,0.5,0.5, as weights of another origin were trained
+    with."""
+    std: float | str | tuple[float, ...] = IMAGENET.std
+    """What they are divided by then; three numbers likewise."""
+
+    def recipe(self) -> Augmentation:
+        """The `Augmentation` that makes each view."""
+        return augmentation_of(self.views)
+
+    def normalisation(self) -> Normalisation:
+        """The `Normalisation` of all that the network sees."""
+        return Normalisation(self.mean, self.std)
+
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation makes the network's images, as `CropLoader` and `EvalLoader` take it."""
+        return {
+            "normalisation": self.normalisation(),
+            "interpolation": self.eval_interpolation,
+            "max_bad_share": self.max_bad_share,
+        }
+
+    def view_options(self) -> dict[str, Any]:
+        """How views are made, as `TrainLoader` takes it."""
+        options = {
+            "normalisation": self.normalisation(),
+            "augmentation": self.recipe(),
+            "augment_with": self.augment_with,
+            "crop_area": (self.crop_min, self.crop_max),
+        }
+        for kind in self.negative_kinds():
+            options |= NEGATIVES[kind].loader_options(self)
+        return options
+
+    def view_sizes(self) -> list[tuple[int, int]]:
+        """[(epoch, side of the views in pixels from that epoch on)], the first from epoch 0 on."""
+        if self.image_size_schedule is None:
+            return [(0, self.image_size)]
+        wrong = (
+            f"--image_size_schedule is {self.image_size_schedule!r}: "
+            "EPOCH:SIZE[,EPOCH:SIZE…] was expected"
+        )
+        try:
+            sizes = [
+                tuple(map(int, entry.split(":"))) for entry in self.image_size_schedule.split(",")
+            ]
+            epochs = [epoch for epoch, _ in sizes]
+        except ValueError:
+            raise ConfigError(f"{wrong}, such as 0:128,100:224.") from None
+        if epochs[0] != 0 or epochs != sorted(set(epochs)):
+            raise ConfigError(f"{wrong}, the first epoch 0 and each later than the one before.")
+        if min(size for _, size in sizes) < 16:
+            raise ConfigError(f"{wrong}, each size at least 16.")
+        return sizes
+
+    def view_size(self, epoch: int) -> int:
+        """Side of the views in pixels in an epoch."""
+        return next(size for start, size in reversed(self.view_sizes()) if start <= epoch)
+
+    def _check(self):
+        for name in Normalisation._fields:
+            object.__setattr__(self, name, three_numbers(name, getattr(self, name)))
+        self.view_sizes()
+        if self.eval_resize is not None and self.eval_resize < self.image_size:
+            raise ConfigError(
+                f"--eval_resize is {self.eval_resize}, below --image_size {self.image_size}: the "
+                "central crop would not fit."
+            )
+        self._check_recipe()
+        if self.crop_min > self.crop_max:
+            raise ConfigError(f"--crop_min is {self.crop_min}, above --crop_max {self.crop_max}.")
+
+    def _check_recipe(self):
+        if isinstance(self.views, str) and (
+            self.views.endswith(".json") or os.path.exists(self.views)
+        ):
+            object.__setattr__(self, "views", read_augmentation(self.views))
+        if self.recipe().area is not None:
+            raise ConfigError(
+                f"The crop of --views has the area {list(self.recipe().area)}: leave it "
+                "out, and give --crop_min and --crop_max."
+            )

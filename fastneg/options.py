@@ -1,0 +1,91 @@
+"""What an option is: a dataclass field with bounds and a docstring.
+
+Methods and negatives declare their options with it; `fastneg.config` makes one config of them all.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: names the field, the value that came and what was expected."""
+
+
+def option(
+    default: Any,
+    *,
+    choices: Sequence[Any] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    by: tuple[str, Mapping[Any, Any]] | None = None,
+) -> Any:
+    """A dataclass field with the bounds that `Config` checks.
+
+    by: (name of an earlier field, {choice of it: the default there}): under these choices None
+    stands for that default; under any other one the field has no effect, must be None, and a value
+    is refused.
+    """
+    bounds = {
+        "choices": choices,
+        "at_least": at_least,
+        "above": above,
+        "at_most": at_most,
+        "below": below,
+        "by": by,
+    }
+    return dataclasses.field(
+        default=default,
+        metadata={name: bound for name, bound in bounds.items() if bound is not None},
+    )
+
+
+def check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    """ConfigError if a value breaks one of the bounds of `option`."""
+    rules = {
+        "choices": (
+            lambda bound: value in bound,
+            lambda bound: "one of " + ", ".join(map(str, bound)),
+        ),
+        "at_least": (lambda bound: value >= bound, lambda bound: f"at least {bound}"),
+        "above": (lambda bound: value > bound, lambda bound: f"more than {bound}"),
+        "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
+        "below": (lambda bound: value < bound, lambda bound: f"less than {bound}"),
+    }
+    for rule, (holds, wording) in rules.items():
+        if rule not in bounds:
+            continue
+        bound = bounds[rule]
+        # a NaN fails every comparison, so it is refused wherever there is a bound
+        if not holds(bound):
+            raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
+
+
+@cache
+def source_docs(cls: type) -> dict[str, str]:
+    """{field: the docstring under it} of one dataclass, without its parents.
+
+    The text is read from the source, the one place where a field is explained. Empty where there is
+    no source, as of a class that was typed into a shell.
+    """
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    except (OSError, TypeError):
+        return {}
+    return {
+        statement.target.id: inspect.cleandoc(following.value.value)
+        for statement, following in itertools.pairwise(body)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(following, ast.Expr)
+        and isinstance(following.value, ast.Constant)
+    }
