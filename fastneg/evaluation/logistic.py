@@ -13,9 +13,9 @@ import torch.nn.functional as F
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.evaluation.accuracy import percent
 from fastneg.evaluation.label_splits import hold_out
 from fastneg.evaluation.linear import LinearClassifier, standardisation
-from fastneg.evaluation.metrics import percent
 
 PENALTIES = tuple(10.0**power for power in range(-1, -9, -1))
 """L2 penalties that the sweep tries, from strong to weak; on features whose mean squared length is

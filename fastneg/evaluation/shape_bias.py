@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from fastneg.counts import counted
+from fastneg.evaluation.accuracy import RESAMPLES, interval
 from fastneg.evaluation.default_answer import most_answered
-from fastneg.evaluation.metrics import RESAMPLES, interval
 
 
 @dataclass(frozen=True)

@@ -126,10 +126,8 @@ def make_report(folders, group="seeds"):
     sections = [
         replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections
     ]
-    unlike = likeness.warnings(
-        entries,
-        dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]),
-    )
+    shown = [figure.kind for figure in results.all_figures()]
+    unlike = likeness.warnings(entries, dict.fromkeys([*shown, "shape_bias", "texture_classes"]))
     sets = dict.fromkeys([*sets_of(entries, "accuracy"), *sets_of(entries, "shape_bias")])
     report = Report(entries, sections, results.headline(entries), problems, unlike)
     report.remarks = remarks(entries, sets)

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from fastneg.data.labels import ABSENT, join_labels
+from fastneg.evaluation.accuracy import columns_of, rank_among
 from fastneg.evaluation.corruptions import (
     ALL_15,
     SEVERITIES,
@@ -18,8 +19,7 @@ from fastneg.evaluation.corruptions import (
     pixels_of,
 )
 from fastneg.evaluation.features import central_crops, uses_autocast
-from fastneg.evaluation.metrics import columns_of, rank_among
-from fastneg.evaluation.sets.view import run_view
+from fastneg.evaluation.view import run_view
 from fastneg.models.encoders import embed
 
 IMAGENET_CLASSES = 1000

@@ -9,8 +9,11 @@ import pytest
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
 from fastneg.evaluation.corruptions import ALL_15
-from fastneg.evaluation.sets.corrupted_files import Arrays, corrupted_root, find_arrays, find_tree
-from fastneg.evaluation.sets.imagenet_c import find_cells, find_others, is_corrupted
+from fastneg.evaluation.sets.cifar_c import Arrays, find_arrays
+from fastneg.evaluation.sets.corruption_tree import find_tree, tree_root
+from fastneg.evaluation.sets.imagenet_c import ImageNetC
+from fastneg.evaluation.sets.labelled import LabelledKind
+from fastneg.evaluation.sets.registry import kind_of
 from fastneg.runs.results import misfit
 from helpers.encoder_runs import evaluate, make_probed
 from helpers.tinted import SIZE, make_cell, tinted
@@ -88,12 +91,13 @@ def test_what_is_a_tree_of_corruptions_and_what_is_not(tmp_path):
         (tmp_path / "v2" / str(number)).mkdir(parents=True)  # numbered classes hold no folders
     make_cell(tmp_path / "splits" / "val")
     for name in ("photos", "v2", "splits", "nothing"):
-        assert not is_corrupted(tmp_path / name)
+        assert isinstance(kind_of(tmp_path / name), LabelledKind)
     make_cell(tmp_path / "unpacked" / "c-bar" / "sparkles" / "1")
-    assert corrupted_root(tmp_path / "unpacked") == tmp_path / "unpacked" / "c-bar"
+    assert tree_root(tmp_path / "unpacked") == tmp_path / "unpacked" / "c-bar"
     make_cell(tmp_path / "wrapped" / "imagenet-c" / "fog" / "1")
-    root = corrupted_root(tmp_path / "wrapped")
-    assert set(find_cells(root)[0]) == {("fog", 1)} and not find_others(root, find_cells(root)[0])
+    root = tree_root(tmp_path / "wrapped")
+    cells = ImageNetC().find(root)
+    assert set(cells.published) == {("fog", 1)} and not cells.others
     for family in ("one", "two"):
         make_cell(tmp_path / "families" / family / "blur" / "1")
     assert set(find_tree(tmp_path / "families")) == {("blur", "1"), ("two/blur", "1")}, (

@@ -1,5 +1,4 @@
-"""What a classifier's answers are worth: accuracy with intervals, calibration, accuracy class by
-class.
+"""Accuracy with its intervals, and the calibration of a classifier's confidence.
 
 Legend: N images, C classes of the classifier.
 """
@@ -13,7 +12,6 @@ import torch
 
 from fastneg.counts import counted
 from fastneg.data.labels import ABSENT
-from fastneg.evaluation.default_answer import most_answered
 
 RESAMPLES = 10_000
 BINS = 15
@@ -155,97 +153,3 @@ def calibration_error(confidence, right, bins=BINS):
     # of a bin: images × (mean confidence − accuracy)
     gap = zeros.scatter_add(0, place, confidence.double() - right.double())
     return 100.0 * gap.abs().sum().item() / len(confidence)
-
-
-def class_accuracies(predicted, labels, names):
-    """{name: {"top1", "images", "precision", "answered"}} of the classes that occur.
-
-    top1 is the percentage of the class's images that were answered with it: its recall, which a
-    class that is answered by default gets for nothing. precision is the percentage of the answers
-    with the class that were right, None where there was none; answered the percentage of all N
-    images that were answered with it.
-
-    Args:
-        predicted: (N,) int64, the answers, of which some may name classes that do not occur.
-        labels: (N,) int64, none ABSENT.
-        names: class names by number, or None: numbers stand for them.
-    """
-    found, right = {}, predicted == labels
-    for number in labels.unique().tolist():
-        own, answered = right[labels == number], predicted == number
-        precision = percent(right[answered]) if answered.any() else None
-        found[_named(number, names)] = {
-            "top1": percent(own),
-            "images": len(own),
-            "precision": precision,
-            "answered": percent(answered),
-        }
-    return found
-
-
-def answer_shares(predicted, labels, names):
-    """How the answers are spread: {"most_answered": as of `most_answered`, "answered_elsewhere":
-    percent}.
-
-    The latter is the share of answers with classes of which no image is here. Arguments as in
-    `class_accuracies`.
-    """
-    elsewhere = percent(~torch.isin(predicted, labels))
-    return {
-        "most_answered": most_answered(predicted, labels, names),
-        "answered_elsewhere": elsewhere,
-    }
-
-
-def _named(number, names):
-    return str(number if names is None else names[number])
-
-
-def group_accuracies(by_class, groups):
-    """{group: {"top1": mean over its classes, "images": n, "classes": n, "answered": percent of all
-    answers}} of `class_accuracies`.
-
-    Args:
-        groups: {group: class names}; classes that are not in by_class are left out, and groups
-            without any.
-    """
-    found = {}
-    for group, names in groups.items():
-        members = [by_class[name] for name in names if name in by_class]
-        if members:
-            mean = sum(member["top1"] for member in members) / len(members)
-            images, answered = (
-                sum(member[field] for member in members) for field in ("images", "answered")
-            )
-            found[group] = {
-                "top1": mean,
-                "images": images,
-                "classes": len(members),
-                "answered": answered,
-            }
-    return found
-
-
-def embedding(features, labels, names, points=600):
-    """Features in two dimensions by principal components: {"points": [[x, y], …], "labels": names,
-    "explained": two percentages}.
-
-    Args:
-        features: (N, F).
-        labels: (N,) int64, none ABSENT.
-        points: at most so many images, evenly spread over the file, are given; the components are
-            those of all.
-    """
-    centred = features.double() - features.double().mean(0)
-    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    axes, total = axes[:, [-1, -2]], variances.sum().clamp_min(1e-300)
-    # a sign for every machine
-    axes = axes * torch.where(axes.gather(0, axes.abs().argmax(0, keepdim=True)) < 0, -1, 1)
-    rows = torch.linspace(0, len(features) - 1, min(points, len(features))).round().long()
-    shown = [_named(number, names) for number in labels[rows].tolist()]
-    places = [[round(x, 5), round(y, 5)] for x, y in (centred[rows] @ axes).tolist()]
-    return {
-        "points": places,
-        "labels": shown,
-        "explained": [100 * (variances[-i] / total).item() for i in (1, 2)],
-    }

@@ -3,15 +3,10 @@ was published."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import NamedTuple
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.evaluation.categories import CATEGORIES_16
-from fastneg.evaluation.sets.named import texture_labels
-from fastneg.evaluation.sets.sessions import conditions_of
 
 PUBLISHED_PX = 224
 """Side of the images of cue conflict, edges, silhouettes, sketch, stylized and Stylized-ImageNet as
@@ -38,24 +33,24 @@ def run_view(config):
     return View(config.eval_resize, config.eval_resize, "run")
 
 
-def whole_view(config, by):
+def whole_view(config, by="published"):
     """The whole image, no margin cut: pixel for pixel where its size is the network's, else scaled
     to it."""
     return View(config.image_size, WHOLE, by)
 
 
-def view_of(wanted, published, config):
+def chosen_view(wanted, published, config):
     """The view of a set.
 
     Args:
         wanted: "none", a number of pixels, or None for the set's own rule.
-        published: whether the set is one that is read as it was published (see `is_published`).
+        published: `View` in which others see the set; None: as the run says.
         config: PretrainConfig of the run.
     Raises:
         ConfigError: fewer pixels than the network's input has.
     """
     if wanted is None:
-        return whole_view(config, "published") if published else run_view(config)
+        return run_view(config) if published is None else published
     if wanted == WHOLE:
         return whole_view(config, "hand")
     if wanted < config.image_size:
@@ -66,31 +61,15 @@ def view_of(wanted, published, config):
     return View(wanted, wanted, "hand")
 
 
-def is_published(name, path, reader):
-    """Whether a set is one that others read unresized.
+def square_side(reader):
+    """The side in pixels of a set's images; None where they are not all squares of one size."""
+    side = int(reader.sizes[0, 0]) if len(reader.sizes) else 0
+    return side if side and (reader.sizes == side).all() else None
 
-    Those are sets of square images of one size whose file names tell conflicting cues (such as
-    cat7-elephant2.png), and sets of which every image is 224×224 and which are model-vs-human's
-    (the 16 categories as classes, or its sessions), or are called stylized, or SIN.
 
-    Args:
-        name, path: of the set as it was named; either may say that it is stylized.
-        reader: its open `BetonReader`, with labels or without.
-    """
-    side = int(reader.sizes[0, 0])
-    if not (reader.sizes == side).all():
-        return False
-    # An int field texture is of our own making, as in the stencils: those are read as their kin.
-    named = reader.labels is not None and "texture" not in reader.ints
-    if named and texture_labels(reader) is not None:
-        return True
-    if side != PUBLISHED_PX:
-        return False
-    words = (name, *Path(path).parts[-2:])
-    if any(re.search(r"styli[sz]ed|^sin\b", word, re.IGNORECASE) for word in words):
-        return True
-    categories = bool(reader.classes) and set(reader.classes) <= set(CATEGORIES_16)
-    return categories or conditions_of(reader.names) is not None
+def whole_if_published(reader, config):
+    """The whole images of a set that has the published size; None where it has another."""
+    return whole_view(config) if square_side(reader) == PUBLISHED_PX else None
 
 
 def told_of_view(view, reader, config):
