@@ -5,6 +5,8 @@ Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from tqdm import tqdm
 
@@ -170,48 +172,34 @@ def evaluate_corruptions(
     image is decoded once.
 
     Args:
+        name: of the set.
+        reader: its open `BetonReader`.
+        loaded: `LoadedRun` on `device`.
+        head: LinearClassifier.
         clean_top1: percent, of the same images without corruption.
+        arg_max: "all" or "present", as of `accuracy`.
         corruptions: names; the mean is over those of the 15 among them.
         view: `View`, as the clean images were shown; None: the run's.
-        the others, and errors, as in `evaluate_set`.
+    Raises:
+        ConfigError: no labels, or classes that cannot be joined to the classifier's.
     """
     labels, _ = join_labels(reader, head.classes, head.out_features)
-    known = labels != ABSENT
-    columns = columns_of(labels, arg_max)
-    autocast, head = uses_autocast(loaded.config, device), head.to(device)
-    normalisation = loaded.config.normalisation()
-    each = torch.zeros(len(labels))  # of an image: how often it is right under those of the 15
-    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
     view = view or run_view(loaded.config)
     loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
-    try:
-        for batch in tqdm(
-            loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False
-        ):
-            kept = known[batch.index]
-            if not kept.any():
-                continue
-            pixels = pixels_of(batch.images.to(device)[kept.to(device)], normalisation)
-            index, true = batch.index[kept], labels[batch.index][kept]
-            for kind, severity in hits:
-                images = normalised(corrupt(pixels, kind, severity, index), normalisation)
-                features = embed(loaded.backbone, images, autocast)
-                with torch.no_grad():
-                    right = rank_among(head(features).cpu(), true, columns) < 1
-                hits[kind, severity] += right.sum().item()
-                each[index] += right * (kind in ALL_15)
-    finally:
-        loader.close()
-    skipped = sorted(loader.quarantine)
+    with contextlib.closing(loader):
+        columns = columns_of(labels, arg_max)
+        batches = tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False)
+        hits, of_the_15 = _hits(batches, loaded, head.to(device), labels, columns, corruptions)
+        skipped = sorted(loader.quarantine)
+    known = labels != ABSENT
     known[skipped] = False
-    images, cells = known.sum().item(), len(SEVERITIES) * len(set(corruptions) & set(ALL_15))
+    images = known.sum().item()
     by_corruption = {
         kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES]
         for kind in corruptions
     }
-    size = loaded.config.image_size
     means = summary(by_corruption, clean_top1, len(labels[known].unique()))
-    constants = constants_for(size, size)
+    cells = len(SEVERITIES) * len(set(corruptions) & set(ALL_15))
     return {
         "kind": "corruptions",
         "set": name,
@@ -222,8 +210,44 @@ def evaluate_corruptions(
         "skipped": len(skipped),
         "arg_max": arg_max,
         **view.fields(),
-        "constants": constants,
-        "source": f"computed on the fly on {size} px images with the constants of {constants}, "
-        "cut to 8 bits, frost procedural",
-        **with_interval(means, each[known] / cells),
+        **_origin(loaded.config.image_size),
+        **with_interval(means, of_the_15[known] / cells),
     }
+
+
+def _origin(size):
+    """How images of `size` pixels were corrupted: fields of a line."""
+    constants = constants_for(size, size)
+    source = f"computed on the fly on {size} px images with the constants of {constants}, "
+    return {"constants": constants, "source": source + "cut to 8 bits, frost procedural"}
+
+
+@torch.no_grad()
+def _hits(batches, loaded, head, labels, columns, corruptions):
+    """How often images of known classes are answered rightly.
+
+    Args:
+        batches: `EvalBatch`es of clean images.
+        labels: (N,) int64 in the classifier's numbering, or ABSENT.
+        columns: as of `rank_among`.
+    Returns:
+        ({(corruption, severity): images}, (N,) float32: of each image under how many of the 15
+        corruptions and their severities).
+    """
+    device, normalisation = head.weight.device, loaded.config.normalisation()
+    autocast, known = uses_autocast(loaded.config, device), labels != ABSENT
+    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
+    of_the_15 = torch.zeros(len(labels))
+    for batch in batches:
+        kept = known[batch.index]
+        if not kept.any():
+            continue
+        pixels = pixels_of(batch.images.to(device)[kept.to(device)], normalisation)
+        index, true = batch.index[kept], labels[batch.index][kept]
+        for kind, severity in hits:
+            images = normalised(corrupt(pixels, kind, severity, index), normalisation)
+            logits = head(embed(loaded.backbone, images, autocast)).cpu()
+            right = rank_among(logits, true, columns) < 1
+            hits[kind, severity] += right.sum().item()
+            of_the_15[index] += right * (kind in ALL_15)
+    return hits, of_the_15
