@@ -73,9 +73,9 @@ def accuracy(logits, labels, arg_max="all"):
 
 
 def columns_of(labels, arg_max):
-    """The classes among which the answer is sought:
+    """The classes among which the answer is sought; None: all.
 
-    None for all, or those present among the known labels, sorted.
+    With arg_max "present" they are those of the known labels, sorted.
 
     Raises:
         ValueError: no image is of a known class, or arg_max is neither "all" nor "present".
@@ -101,8 +101,10 @@ def rank_among(logits, labels, columns):
 
 
 def rank_of(scores, labels):
-    """(N,) int64: classes that come before the true one when scores (N, C) are sorted downwards; C
-    if any score is NaN."""
+    """(N,) int64: the rank of the true class among scores (N, C), 0 for the highest.
+
+    Of equal scores the class with the lower number comes first. A row with a NaN gets the rank C.
+    """
     true = scores.gather(1, labels[:, None])
     before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
     rank = ((scores > true) | ((scores == true) & before)).sum(1)
@@ -115,11 +117,13 @@ def percent(hits):
 
 
 def hit_interval(hits):
-    """(low, high) in percent: the 95% bootstrap interval of the share of true ones among (N,)
-    booleans.
+    """The 95% bootstrap interval (low, high) of a share of hits, in percent.
 
-    N booleans drawn with replacement hold a binomial number of hits, so that resamples need not be
+    Booleans drawn with replacement hold a binomial number of hits, so that resamples need not be
     made.
+
+    Args:
+        hits: (N,) bool.
     """
     counts = np.random.default_rng(0).binomial(len(hits), float(hits.sum()) / len(hits), RESAMPLES)
     return interval(100 * counts / len(hits))
@@ -132,16 +136,20 @@ def interval(values):
 
 
 def answers(logits, columns=None):
-    """(predicted (N,) int64, confidence (N,) float32): the class of the highest logit and its
-    softmax, over all or some classes."""
+    """(predicted (N,) int64, confidence (N,) float32): the highest logit's class and its softmax.
+
+    With columns, over these classes alone.
+    """
     some = logits if columns is None else logits[:, columns]
     confidence, place = some.float().softmax(1).max(1)
     return (place if columns is None else columns[place]), confidence
 
 
 def calibration_error(confidence, right, bins=BINS):
-    """ECE in percent: the mean distance of confidence and accuracy over bins of equal width,
-    weighted by the images in them.
+    """The expected calibration error in percent.
+
+    It is the mean distance of confidence and accuracy over bins of equal width, weighted by the
+    images in them.
 
     Args:
         confidence: (N,) in 0 … 1, of the answers.

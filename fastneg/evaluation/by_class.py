@@ -43,8 +43,7 @@ def class_accuracies(predicted, labels, names):
 
 
 def answer_shares(predicted, labels, names):
-    """How the answers are spread: {"most_answered": as of `most_answered`, "answered_elsewhere":
-    percent}.
+    """How the answers are spread: {"most_answered", "answered_elsewhere"}.
 
     The latter is the share of answers with classes of which no image is here. Arguments as in
     `class_accuracies`.
@@ -57,8 +56,10 @@ def answer_shares(predicted, labels, names):
 
 
 def group_accuracies(by_class, groups):
-    """{group: {"top1": mean over its classes, "images": n, "classes": n, "answered": percent of all
-    answers}} of `class_accuracies`.
+    """The accuracies of `class_accuracies`, summed up by groups.
+
+    {group: {"top1": mean over its classes, "images": n, "classes": n, "answered": percent of all
+    answers}}.
 
     Args:
         groups: {group: class names}; classes that are not in by_class are left out, and groups

@@ -105,8 +105,9 @@ def join_categories(reader, head, categories):
 
 
 def category_logits(logits, members):
-    """(N, G) float64: the logarithm of the mean probability of each category's classes, so that
-    their softmax is the categories' share.
+    """(N, G) float64: the logarithm of the mean probability of each category's classes.
+
+    Their softmax is the categories' share.
 
     Args:
         logits: (N, C).

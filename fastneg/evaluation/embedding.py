@@ -11,8 +11,9 @@ from fastneg.evaluation.by_class import class_name
 
 
 def embedding(features, labels, names, points=600):
-    """Features in two dimensions by principal components: {"points": [[x, y], …], "labels": names,
-    "explained": two percentages}.
+    """Features in two dimensions by principal components.
+
+    {"points": [[x, y], …], "labels": names, "explained": percent of the variance, two numbers}.
 
     Args:
         features: (N, F).

@@ -58,10 +58,7 @@ def fine_tune(
     torch.manual_seed(seed)  # for dropout and the like; order and crops have numbers of their own
     backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)
-    groups = [
-        {"params": backbone.parameters(), "lr": lr},
-        {"params": head.parameters(), "lr": head_lr},
-    ]
+    rates = ((backbone, lr), (head, head_lr))
     options = {"device": device, "seed": seed, "threads": threads, **config.evaluation_options()}
     loader = CropLoader(reader, batch_size, config.image_size, samples=samples, **options)
     autocast = uses_autocast(config, device)
@@ -73,7 +70,7 @@ def fine_tune(
     with contextlib.closing(loader):
         train_sgd(
             logits_of,
-            groups,
+            [{"params": each.parameters(), "lr": rate} for each, rate in rates],
             partial(_batches, loader, labels, device),
             epochs,
             schedule=partial(_cosine, epochs * len(loader)),
@@ -104,8 +101,10 @@ def _cosine(steps, _, step):
 
 
 def fine_tuned_logits(backbone, head, loaded, reader, *, device="cpu", threads=0):
-    """Of a file's central crops: their logits, (N, C) float32 on the CPU, their positions (N,), and
-    how many could not be used."""
+    """The answers to a file's central crops.
+
+    (logits (N, C) float32 on the CPU, positions (N,), how many images could not be used).
+    """
     config = loaded.config
     with contextlib.closing(
         central_crops(reader, config, device=device, threads=threads)

@@ -1,5 +1,4 @@
-"""What is asked of the first test set alone: its accuracy under corruptions, and similarities of
-its features."""
+"""What is asked of the first test set alone: corruptions, and similarities of its features."""
 
 from __future__ import annotations
 

@@ -46,8 +46,10 @@ class LinearClassifier(nn.Linear):
 
     @torch.no_grad()
     def fold(self, mean, scale):
-        """Turn weights for (features - mean) * scale into weights for raw features; mean and scale
-        are (F,) float64."""
+        """Turn weights for (features - mean) * scale into weights for raw features.
+
+        mean and scale are (F,) float64.
+        """
         weight = self.weight.double() * scale
         self.bias.copy_(self.bias.double() - weight @ mean)
         self.weight.copy_(weight)
@@ -68,8 +70,10 @@ def standardisation(features):
 
 
 def learning_rate(base, epoch, epochs):
-    """The learning rate of an epoch: base × 0.1 for each of 1/2, 2/3 and 5/6 of the epochs that has
-    passed. Of 60 these are 30, 40 and 50, as published."""
+    """The learning rate of an epoch: ×0.1 after 1/2, 2/3 and 5/6 of the epochs.
+
+    Of 60 epochs these are 30, 40 and 50, as published.
+    """
     return base * 0.1 ** sum(6 * epoch >= step * epochs for step in (3, 4, 5))
 
 

@@ -1,5 +1,7 @@
-"""Test sets that hold images on which the classifier was trained: told, and noted with their
-figures."""
+"""Test sets that hold images on which the classifier was trained.
+
+They are told, and noted with the sets' figures.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Distributions over a test set of how close a query is to its positive, to the queue and to its
-non-semantic negatives.
+"""How close a query is to its positive, to the queue and to its non-semantic negatives.
+
+Distributions over a test set.
 
 Legend: N images, M negatives of each kind, B bins.
 """
@@ -78,8 +79,10 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
 
 
 def _newest_with_head(run):
-    """(path, content) of a run's newest checkpoint; ConfigError where its head was never
-    trained."""
+    """(path, content) of a run's newest checkpoint.
+
+    A ConfigError where its head was never trained.
+    """
     found = checkpoint.load_newest(run)
     if found is None:
         raise CheckpointError(
@@ -89,8 +92,8 @@ def _newest_with_head(run):
     checkpoint.require(path, state, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):
         raise ConfigError(
-            f"{state['imported']} came without the head whose outputs are compared: there are no "
-            "similarities to be had."
+            f"{state['imported']} came without the head whose outputs are compared, so there are "
+            "no similarities to count."
         )
     return path, state
 
@@ -155,8 +158,9 @@ class _Distributions:
 
 
 def settings_for(trained, kinds, paired, report):
-    """The config of a run as it must be to make these negatives for a test set, and to build its
-    method in one process.
+    """The config of a run with which these negatives can be made for a test set.
+
+    It also builds the run's method in one process.
 
     What the method holds stays as trained; eval mode knows no statistics of batches, so their
     settings do not matter. Patch sizes that do not fit, of a run that made no patches, give way to

@@ -1,5 +1,7 @@
-"""How a test set is shown to the network: resized and cropped as the run says, or whole, as the set
-was published."""
+"""How a test set is shown to the network.
+
+Either resized and cropped as the run says, or whole, as the set was published.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,16 @@ from fastneg.config import ConfigError
 from fastneg.counts import counted
 
 PUBLISHED_PX = 224
-"""Side of the images of cue conflict, edges, silhouettes, sketch, stylized and Stylized-ImageNet as
-they are published."""
+"""Side of the images of model-vs-human's sets and of Stylized-ImageNet, as published."""
 WHOLE = "none"
 
 
 class View(NamedTuple):
     side: int
-    """Pixels to which the shorter side is scaled before the central crop; the network's input
-    itself where a set is shown whole."""
+    """Pixels to which the shorter side is scaled before the central crop.
+
+    It is the network's input itself where a set is shown whole.
+    """
     resize: int | str
     """What a line of evaluation.jsonl says: that side, or "none"."""
     by: str
@@ -34,8 +37,10 @@ def run_view(config):
 
 
 def whole_view(config, by="published"):
-    """The whole image, no margin cut: pixel for pixel where its size is the network's, else scaled
-    to it."""
+    """The whole image, no margin cut.
+
+    It is taken pixel for pixel where its size is the network's, else scaled to it.
+    """
     return View(config.image_size, WHOLE, by)
 
 

@@ -26,8 +26,10 @@ from fastneg.models.encoders import embed
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478
-"""Top-1 error of torchvision's AlexNet on ImageNet val: its weights IMAGENET1K_V1 are given with
-56.522% (torchvision's documentation)."""
+"""Top-1 error of torchvision's AlexNet on ImageNet val.
+
+Its weights IMAGENET1K_V1 are given with 56.522% (torchvision's documentation).
+"""
 ALEXNET = {
     "gaussian_noise": 0.886428,
     "shot_noise": 0.894468,
@@ -45,9 +47,11 @@ ALEXNET = {
     "pixelate": 0.717840,
     "jpeg_compression": 0.606500,
 }
-"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption:
-the figures of its authors' sheet for mCE, to which the README of hendrycks/robustness links, as
-google-research/augmix has them."""
+"""AlexNet's top-1 error on ImageNet-C (1000 classes), by corruption, over five severities.
+
+The figures are those of its authors' sheet for mCE, to which the README of hendrycks/robustness
+links. google-research/augmix has the same.
+"""
 
 
 def mean_accuracy(by_corruption):
@@ -92,8 +96,9 @@ def mean_corruption_errors(by_corruption, clean_top1):
 
 
 def summary(by_corruption, clean_top1, classes, same_images=True):
-    """The fields of a row that are means: mean_top1 over all of the 15, of_the_15, mce,
-    relative_mce, and notes on what is not given.
+    """The means of a row, and notes on what is not given.
+
+    The fields are mean_top1 over all of the 15, of_the_15, mce and relative_mce.
 
     With fewer of the 15 mean_top1 is None: their mean is partial_mean_top1, and mean_note says what
     it lacks. So no reader can take the one for the other. mCE is None, and mce_note says why, where
@@ -168,8 +173,9 @@ def evaluate_corruptions(
     corruptions=ALL_15,
     view=None,
 ):
-    """The line of evaluation.jsonl for one test set under corruptions at five severities; each
-    image is decoded once.
+    """The line of evaluation.jsonl for one test set under corruptions at five severities.
+
+    Each image is decoded once.
 
     Args:
         name: of the set.

@@ -93,8 +93,10 @@ class Arrays(NamedTuple):
 
 
 def _refuse_other_classes(folder, names, classes):
-    """The numbers of labels.npy mean CIFAR's classes: a classifier knows those by their names or by
-    their numbers."""
+    """Refuse a classifier of other classes than CIFAR's, whose numbers labels.npy holds.
+
+    It must know them by their names or by their numbers.
+    """
     if classes is None or all(map(is_number, classes)):
         return
     found = numbered_names(names, classes)
@@ -125,8 +127,7 @@ def _labels(folder):
 
 
 def find_arrays(path):
-    """{(corruption, severity): Arrays} of a folder of .npy files with labels.npy among them; {} of
-    any other."""
+    """{(corruption, severity): Arrays} of a folder of .npy files; {} where it has no labels.npy."""
     if not (Path(path) / LABELS).is_file():
         return {}
     names = list_whole(path).files

@@ -74,8 +74,10 @@ def class_root(path, known=()):
 
 
 def _preferred(splits):
-    """The one of some splits that is for validation, or else for tests; None where that is not
-    one."""
+    """The one of some splits that is for validation, or else for tests.
+
+    None where there is no such one, or more.
+    """
     for kind in PREFERRED:
         fitting = [name for name in splits if name.casefold().startswith(kind)]
         for names in ([name for name in fitting if name.casefold() == kind], fitting):

@@ -224,8 +224,10 @@ def _refuse_of_clean_sets(path, config):
 
 
 def _accuracy(file, what, view, context):
-    """(`Accuracy` of a .beton file, images of it that cannot be used); what: words of the progress
-    bar."""
+    """(`Accuracy` of a .beton file, how many images of it cannot be used).
+
+    what: words of the progress bar.
+    """
     head, loaded = context.head, context.loaded
     with open_data(file) as reader:
         labels, _ = join_labels(reader, head.classes, head.out_features)
@@ -240,8 +242,10 @@ def _accuracy(file, what, view, context):
 
 
 def _known_classes(place, head, folder):
-    """A file that lists the classes of a folder that the classifier knows, or None where it has no
-    names."""
+    """A file that lists the classes of a folder that the classifier knows.
+
+    None where the classifier has no names.
+    """
     if head.classes is None:
         return None
     folders = list_top(place).folders

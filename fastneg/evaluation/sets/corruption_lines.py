@@ -83,8 +83,10 @@ def _images_of(counts):
 
 
 def _counts(results):
-    """({images, classes} of each corruption and severity, problems in words); where they differ the
-    fewest, and images_by_corruption."""
+    """({images, classes} of each corruption and severity, problems in words).
+
+    Where they differ it gives the fewest, and images_by_corruption.
+    """
     sizes = {(result.images, result.classes) for result in results.values()}
     fewest = {
         "images": min(images for images, _ in sizes),

@@ -1,5 +1,4 @@
-"""Trees of corruptions of any names: PATH/<corruption>/<severity>/<class>/, or
-PATH/<corruption>/<severity>.beton.
+"""Trees of corruptions of any names: PATH/<corruption>/<severity>/<class>/, or ….beton.
 
 So are ImageNet-3DCC (Kar et al. 2022, arXiv:2203.01441) and ImageNet-C-bar (Mintun et al. 2021,
 arXiv:2102.11273).
@@ -43,8 +42,10 @@ def find_tree(path):
 
 
 def tree_root(path):
-    """The folder at or below a path that holds corruptions, through folders that hold nothing but
-    another; None if there is none."""
+    """The folder that holds corruptions, at or below a path; None if there is none.
+
+    It is looked for through folders that hold nothing but another.
+    """
     path = Path(path)
     while path.is_dir():
         folders = _folders(path)

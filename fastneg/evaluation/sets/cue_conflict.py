@@ -36,8 +36,9 @@ class CueConflict(SetKind):
 
 
 def texture_labels(reader):
-    """The class whose texture each image wears, numbered as the file's classes, for cue-conflict
-    sets; None for any other set.
+    """The class whose texture each image wears, numbered as the file's classes.
+
+    None for a set that is not one of conflicting cues.
 
     A cue-conflict set tells the texture of every image, each texture is that of a class, and it is
     not the image's own class. An int field `texture` counts only if that holds for all images: a
@@ -78,8 +79,9 @@ def _named_textures(reader):
 
 
 def bias_lines(opened, judged, textures):
-    """The line of kind shape_bias; none where the classifier knows shape and texture of no image of
-    conflicting cues.
+    """The line of kind shape_bias, in a list.
+
+    It is empty where the classifier knows shape and texture of no image of conflicting cues.
 
     Args:
         opened: `fastneg.evaluation.context.OpenedSet`.
@@ -89,7 +91,7 @@ def bias_lines(opened, judged, textures):
     both = (judged.labels != ABSENT) & (textures != ABSENT)
     if not (both & (textures != judged.labels)).any():
         opened.tell(
-            "no shape bias, because the classifier knows shape and texture of not one image."
+            "no shape bias: there is no image of which the classifier knows shape and texture."
         )
         return []
     names = judged.names or range(judged.logits.shape[1])

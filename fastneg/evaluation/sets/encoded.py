@@ -1,5 +1,7 @@
-"""Folders of test sets as .beton files in RUN/sets/, so that every set takes one road from bytes to
-tensors."""
+"""Folders of test sets as .beton files in RUN/sets/.
+
+So every set takes one road from bytes to tensors.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,17 @@ from fastneg.runs.paths import set_path
 QUALITY = 100
 """JPEG quality of images that must be encoded again where they are too many for raw pixels."""
 LARGEST_LOSSLESS = 1 << 30
-"""Bytes of PNGs and the like up to which a set keeps their pixels as they are: they take some two
-to three times as many."""
+"""Bytes of PNGs and the like up to which a set keeps their pixels as they are.
+
+Raw pixels take some two to three times as many.
+"""
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 STORAGE = "pixels kept"
-"""Part of a file's fingerprint: files made before, in which other formats than JPEG lost half of
-their chroma, are made anew."""
+"""Part of a file's fingerprint.
+
+Files of earlier versions, in which other formats than JPEG lost half of their chroma, are made anew
+by it.
+"""
 
 
 def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=None):
@@ -62,8 +69,10 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
 
 
 def _survey(root):
-    """(hash of the names, sizes and times of all files of a folder, bytes of those images that are
-    no JPEGs); BetonError if something there cannot be read."""
+    """(hash of a folder's files, bytes of those images that are no JPEGs).
+
+    The hash is of their names, sizes and times. A BetonError where something there cannot be read.
+    """
     digest, tree, lossless = hashlib.sha256(f"{STORAGE} ".encode()), Tree(), 0
     digest.update(os.fsencode(Path(root).resolve()))
     for folder, files in walk(root, tree):

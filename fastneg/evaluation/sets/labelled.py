@@ -1,5 +1,4 @@
-"""Sets with labels: their accuracy, the answers to their images, and shape bias where their cues
-conflict.
+"""Sets with labels: accuracy, answers, and shape bias where their cues conflict.
 
 Legend: N images, C classes of the classifier, K classes or categories of a set.
 """
@@ -80,8 +79,7 @@ def labelled_lines(opened):
 
 class _Labelling(NamedTuple):
     labels: torch.Tensor
-    """(images of the file,) int64: places among the classifier's classes or categories, or
-    ABSENT."""
+    """(images of the file,) int64: classes or categories by number, or ABSENT."""
     textures: torch.Tensor | None
     """The same of the textures, for sets whose cues conflict."""
     members: dict | None
@@ -136,8 +134,8 @@ def _tell_remaining(opened, labels, joined, textures, members):
             what = "the category" if textures is None else "shape and texture"
             covered = ", ".join(members) or "none"
             raise ConfigError(
-                f"Of {opened.reader.path} the classifier knows {what} of not one image: it covers "
-                f"{covered}."
+                f"{opened.reader.path} holds no image of which the classifier knows {what}: it "
+                f"covers {covered}."
             )
     if members is not None or not kept.all():
         classes, images = (joined != ABSENT).sum().item(), kept.sum().item()
@@ -148,8 +146,10 @@ def _tell_remaining(opened, labels, joined, textures, members):
 
 
 def _accuracy_lines(opened, judged, truth):
-    """The lines of kinds accuracy, per_class and embedding; of a set of textures accuracy and
-    texture_classes."""
+    """The lines of kinds accuracy, per_class and embedding.
+
+    Of a set of textures those of kinds accuracy and texture_classes.
+    """
     logits, labels, names, in_categories = judged
     context, index = opened.context, opened.features.index
     common, arg_max = {**opened.common(), "truth": truth, **in_categories}, context.config.arg_max

@@ -83,8 +83,9 @@ class SetKind:
         """
 
     def score(self, opened):
-        """The lines of evaluation.jsonl of an `OpenedSet`: dicts with `kind`, `opened.common()` and
-        figures.
+        """The lines of evaluation.jsonl of an `OpenedSet`.
+
+        They are dicts with `kind`, the fields of `opened.common()`, and figures.
 
         Raises:
             ConfigError: the set cannot be scored.
@@ -102,8 +103,10 @@ class SetKind:
         return {}
 
     def told(self, row):
-        """One of its lines in words for the terminal, a list of str; [] for one that the table
-        shows."""
+        """One of its lines in words for the terminal, a list of str.
+
+        Empty for a line that the table shows.
+        """
         return []
 
     def evaluate(self, name, asked, context):
@@ -131,8 +134,9 @@ class SetKind:
 
 
 def register(kind):
-    """Make a kind of test set known to `fastneg evaluate` and to the report; it is asked before all
-    that are known.
+    """Make a kind of test set known to `fastneg evaluate` and to the report.
+
+    It is asked before all that are known.
 
     Args:
         kind: an instance of a class derived from `SetKind`.
@@ -164,8 +168,10 @@ def kind_of(path, metric=None):
 
 
 def open_set(path, run, workers=0, report=print, known=None, classes=None):
-    """A context manager that gives a reader of the labelled set at a path; arguments as of
-    `SetKind.open`."""
+    """A context manager that gives a reader of a labelled set.
+
+    Arguments as of `SetKind.open`.
+    """
     options = {"workers": workers, "report": report, "known": known, "classes": classes}
     return kind_of(path, "accuracy").open(path, run, **options)
 
@@ -176,8 +182,9 @@ def fitting(name, path, reader):
 
 
 def published_view(kind, name, path, reader, config):
-    """The `View` that others have of a set; None where nothing says that it is no set of
-    photographs.
+    """The `View` that others have of a set.
+
+    None where nothing says that it is more than photographs.
 
     Args:
         kind: whose layout the set has.
@@ -189,8 +196,7 @@ def published_view(kind, name, path, reader, config):
 
 
 def told_of(row):
-    """A line of evaluation.jsonl in words, as the kind of set says that wrote it; [] where none
-    does."""
+    """A line of evaluation.jsonl in words, as its kind of set says; [] where none does."""
     for kind in KINDS:
         if row["kind"] in kind.kinds_of_lines:
             return kind.told(row)

@@ -1,5 +1,6 @@
-"""Sets of model-vs-human with sessions: dnn/session-1/0001_ske_dnn_0_airplane_00_….png, the
-category in the file's name.
+"""Sets of model-vs-human with sessions, the category in each file's name.
+
+Such a name is dnn/session-1/0001_ske_dnn_0_airplane_00_….png.
 
 Source: the README of rgeirhos/generalisation-humans-DNNs. A name has seven parts: number,
 experiment, subject, condition, category, a number, the image shown.
@@ -68,8 +69,9 @@ class Sessions(LabelledKind):
 
 
 def find_sessions(path):
-    """(folder, names of its session folders) of a set with sessions; None where a path is no such
-    set.
+    """(folder, names of its session folders) of a set with sessions.
+
+    None where a path is no such set.
 
     The folder may be the set, its dnn/, one of the sessions, or one that holds nothing but these.
     A folder of images that are all named so counts as a session too.
@@ -127,8 +129,10 @@ def session_sources(folder, sessions):
 
 
 def conditions_of(names):
-    """The condition of each image of a set with sessions, a list of str; None where a name is of no
-    such set."""
+    """The condition of each image of a set with sessions, a list of str.
+
+    None where a name is of no such set.
+    """
     found = []
     for name in names or ():
         match = NAME.fullmatch(name or "")

@@ -54,8 +54,9 @@ def scored_labels(reader, metric=None):
 
 
 def grouped(opened, by_class):
-    """The accuracies of classes summed up by --groups; None without groups. What the groups miss is
-    said.
+    """The accuracies of classes summed up by --groups; None without groups.
+
+    What the groups miss is said.
 
     Args:
         by_class: as of `class_accuracies`.

@@ -1,5 +1,4 @@
-"""What the features are like: histograms of similarities, an embedding in two dimensions,
-reliability of the confidence."""
+"""What the features are like: similarities, an embedding, reliability of the confidence."""
 
 from __future__ import annotations
 
@@ -84,8 +83,10 @@ def embedding(style, points, labels, names, explained=None):
 
 
 def classes_in_colour(labels, most=2 * SERIES):
-    """The classes that an embedding can colour: all of them, or the commonest where there are more
-    than `most`; sorted by name."""
+    """The classes that an embedding can colour, sorted by name.
+
+    These are all of them, or the commonest where there are more than `most`.
+    """
     common = sorted(set(labels), key=lambda name: (-labels.count(name), str(name)))
     return sorted(common[:most], key=str)
 

@@ -12,8 +12,10 @@ POINTS = 400  # a curve with more is averaged in stretches: the file stays small
 
 
 def thinned(xs, ys, limit=POINTS):
-    """Points of a curve, means of equal stretches where there are more than `limit`; what is not
-    finite is left out."""
+    """Points of a curve, means of equal stretches where there are more than `limit`.
+
+    What is not finite is left out.
+    """
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     size = max(1, math.ceil(len(pairs) / limit))
     groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
@@ -23,9 +25,9 @@ def thinned(xs, ys, limit=POINTS):
 
 
 def across(runs, field):
-    """Curves of several runs as one:
+    """Curves of several runs as one: (steps, means, lowest, highest).
 
-    (steps, means, lowest, highest) over the steps that all of them have.
+    They are over the steps that all of the runs have.
 
     Args:
         runs: for each run its rows, dicts with `step` and figures; runs without the field are left

@@ -1,5 +1,7 @@
-"""The section on alpha: figures of runs that differ in the scale of their non-semantic negatives
-alone."""
+"""The section on alpha, the scale of the non-semantic negatives.
+
+It compares runs that differ in alpha alone.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,10 @@ QUANTITIES = (
 
 
 def baselines(entries, members):
-    """Numbers of the entries without non-semantic negatives whose other settings are those of a
-    family."""
+    """Numbers of the entries without non-semantic negatives that fit a family.
+
+    Their other settings are those of the family.
+    """
     key = _without_negatives(entries[members[0]].config)
     return [
         n
@@ -85,10 +89,8 @@ def section(entries):
         return None
     columns = tuple(Column(f"{_alpha(entries[n])} · {entries[n].name}", series=n) for n in order)
     table = Table("alpha", "The same as a table", "%", columns, tuple(rows))
-    caption = ("Percent against alpha, the scale of the non-semantic negatives. Dashed: the same "
-              "settings without them.") if without else (
-        "Percent against alpha, the scale of the non-semantic negatives."
-    )  # fmt: skip
+    caption = "Percent against alpha, the scale of the non-semantic negatives."
+    caption += " Dashed: the same settings without them." if without else ""
     caption += " " + whiskers([cell for row in rows for cell in row.cells])
     return Section("alpha", "The trade-off in alpha", (*plots, table), caption.strip())
 

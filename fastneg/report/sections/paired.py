@@ -1,5 +1,7 @@
-"""Differences between groups of runs, paired by seed: what the seeds share (initial weights, order,
-views) cancels."""
+"""Differences between groups of runs, paired by seed.
+
+What the seeds share (initial weights, order, views) cancels.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ FIGURES = (
 
 
 def difference(baseline, other, kind, test_set, field):
-    """Mean difference (other − baseline) over the seeds that both have, with its 95% t interval; an
-    empty Cell for fewer than two seeds."""
+    """The mean difference, other − baseline, with its 95% t interval.
+
+    It is over the seeds that both have; an empty Cell for fewer than two.
+    """
     values = []
     for entry in (baseline, other):
         rows = (
@@ -55,8 +59,10 @@ def _pairs(entries, baseline, others):
 
 
 def block(entries):
-    """The table of differences from the baseline: the first group without non-semantic negatives,
-    or else the first; None where no two groups share two seeds."""
+    """The table of differences from the baseline; None where no two groups share two seeds.
+
+    The baseline is the first group without non-semantic negatives, or else the first.
+    """
     groups = [number for number, entry in enumerate(entries) if len(entry.runs) > 1]
     if len(groups) < 2:
         return None
@@ -86,8 +92,8 @@ def block(entries):
     caption = (
         f"Mean difference from {name} in points over runs of equal seed "
         f"({_pairs(entries, baseline, others)}), with its 95% interval (Student's t). An interval "
-        "that holds 0 is compatible with no difference; with many rows, one in twenty misses 0 "
-        "by chance."
+        "that holds 0 is compatible with no difference. Of many rows, one in twenty misses 0 by "
+        "chance."
     )
     columns = tuple(Column(entries[number].name, series=number) for number in others)
     return Table(

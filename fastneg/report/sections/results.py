@@ -180,9 +180,9 @@ def _shown(resize):
 
 
 def _chance(entries, kind, test_set):
-    """Top-1 of guessing, in percent:
+    """Top-1 of guessing in percent, 100 / classes that can be answered.
 
-    100 / classes that can be answered. None where the runs differ or do not say.
+    None where the runs differ or do not say.
     """
     answers = set()
     for run in (run for entry in entries for run in entry.runs):
@@ -203,8 +203,10 @@ def _chance(entries, kind, test_set):
 
 
 def section(entries):
-    """The table, the bars, and accuracy against shape bias; None where no run has been
-    evaluated."""
+    """The table, the bars, and accuracy against shape bias.
+
+    None where no run has been evaluated.
+    """
     table = result_table(entries)
     if table is None:
         return None
@@ -266,15 +268,14 @@ def _against_accuracy(entries):
 def _caption(entries, table):
     cells = [cell for row in table.rows for cell in row.cells]
     words = [
-        "Percent; accuracies are top-1 of the classifier on the frozen encoder. Chance is 100 / "
-        "classes."
+        "Figures are percentages. Accuracies are top-1 of the classifier on the frozen encoder. "
+        "Chance is 100 / classes."
     ]
     if any(cell.std is not None for cell in cells):
         words.append("± is the sample standard deviation over seeds.")
     if any(cell.interval for cell in cells):
         words.append(
-            "[low, high] is the 95% interval over resampled images: it knows nothing of other "
-            "seeds."
+            "[low, high] is the 95% interval over resampled images. It says nothing of other seeds."
         )
     if len(entries) > 1:
         words.append(RULE)
