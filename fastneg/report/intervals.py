@@ -32,7 +32,7 @@ T_BEYOND = 2.086  # of 20 degrees: a little wide for more
 RULE = (
     "★ marks the best of a row where its 95% interval lies clear of all others'. The interval is "
     "over images for 1 seed, over seeds (Student's t) for several. Without a ★ the "
-    "intervals overlap, so that the order may be chance, or a figure has no interval."
+    "intervals overlap, and the order may be chance, or a figure has no interval."
 )
 """What a reader must know of the mark."""
 

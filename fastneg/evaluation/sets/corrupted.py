@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.data.beton.overlap import FIELD, told_shared
 from fastneg.data.beton.shards import open_data
 from fastneg.data.encode.class_folders import holds_image, list_top
 from fastneg.data.errors import BetonError
 from fastneg.data.known_classes import numbered_names
 from fastneg.data.labels import ABSENT, join_labels
-from fastneg.evaluation.accuracy import accuracy
+from fastneg.evaluation.accuracy import Accuracy, accuracy
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.sets.corruption_lines import (
@@ -30,6 +31,7 @@ from fastneg.evaluation.sets.corruption_lines import (
 )
 from fastneg.evaluation.sets.encoded import encoded
 from fastneg.evaluation.sets.registry import Figure, SetKind
+from fastneg.evaluation.shared import TrainedOn
 from fastneg.evaluation.view import WHOLE, chosen_view, whole_view
 from fastneg.runs.results import refuse_other
 
@@ -43,6 +45,18 @@ class Cells(NamedTuple):
     """{(corruption, severity as a str): place} of all that is there beside them."""
     missing: list
     """What is missing of ImageNet-C's, in words."""
+
+
+class CellResult(NamedTuple):
+    """Of one corruption and severity."""
+
+    accuracy: Accuracy
+    skipped: int
+    """Images that cannot be used."""
+    images: int
+    """All of its images."""
+    shared: int | None
+    """Images among them that the classifier was trained on; None where that is not known."""
 
 
 class CorruptedKind(SetKind):
@@ -125,7 +139,8 @@ class CorruptedKind(SetKind):
         refuse_other(context.run, name, "resize", str(asked.resize or WHOLE), "with resize")
         root, config = self.root(asked.path) or asked.path, context.loaded.config
         cells, view = self.find(root), chosen_view(asked.resize, whole_view(config), config)
-        results, problems = self._accuracies(cells, view, context)
+        trained_on = TrainedOn(context.head)
+        results, problems = self._accuracies(cells, view, trained_on, context)
         problems = cells.missing + problems
         if not results:
             raise ConfigError(
@@ -138,32 +153,38 @@ class CorruptedKind(SetKind):
             "checkpoint": context.loaded.checkpoint,
             "arg_max": context.config.arg_max,
             **view.fields(),
-            "skipped": max(skipped for _, skipped in results.values()),
+            "skipped": max(found.skipped for found in results.values()),
+            FIELD: _shared_images(name, asked.path, results.values(), trained_on, context),
             "source": self.source(root, view, config),
         }
-        own = {cell: found for cell, (found, _) in results.items() if cell in cells.published}
-        rest = {cell: found for cell, (found, _) in results.items() if cell in cells.others}
+        own = {cell: found.accuracy for cell, found in results.items() if cell in cells.published}
+        rest = {cell: found.accuracy for cell, found in results.items() if cell in cells.others}
         lines, unequal = published_lines(own, common, context) if own else ([], [])
         if rest:
             line, more = tree_line(rest, cells.others, common, context)
             lines, unequal = [*lines, line], unequal + more
         return lines, problems + unequal
 
-    def _accuracies(self, cells, view, context):
-        """({(corruption, severity): (`Accuracy`, images left out)}, what failed in words)."""
+    def _accuracies(self, cells, view, trained_on, context):
+        """({(corruption, severity): `CellResult`}, what failed in words)."""
         results, problems = {}, []
         for (corruption, severity), place in [*cells.published.items(), *cells.others.items()]:
             try:
                 with tempfile.TemporaryDirectory(dir=context.run, prefix=".corrupted-") as folder:
                     file = self.beton_of(place, Path(folder), context)
-                    found = _accuracy(file, f"{corruption}/{severity}", view, context)
+                    what = f"{corruption}/{severity}"
+                    found = _evaluate_cell(file, what, view, trained_on, context)
                 results[corruption, severity] = found
             except (BetonError, ConfigError, OSError) as error:
                 problems.append(
                     f"{corruption} counts in no mean: severity {severity} cannot be evaluated: "
                     f"{error}"
                 )
-        left = {f"{name}/{level}": count for (name, level), (_, count) in results.items() if count}
+        left = {
+            f"{name}/{level}": found.skipped
+            for (name, level), found in results.items()
+            if found.skipped
+        }
         if left:
             worst = max(left, key=left.get)
             problems.append(
@@ -223,14 +244,15 @@ def _refuse_of_clean_sets(path, config):
         )
 
 
-def _accuracy(file, what, view, context):
-    """(`Accuracy` of a .beton file, how many images of it cannot be used).
+def _evaluate_cell(file, what, view, trained_on, context):
+    """The `CellResult` of a .beton file.
 
     what: words of the progress bar.
     """
     head, loaded = context.head, context.loaded
     with open_data(file) as reader:
         labels, _ = join_labels(reader, head.classes, head.out_features)
+        images, shared = len(reader), trained_on.count(reader)
         crops = central_crops(reader, loaded.config, resize=view.side, **context.computing())
         with contextlib.closing(crops) as loader:
             autocast = uses_autocast(loaded.config, context.device)
@@ -238,7 +260,22 @@ def _accuracy(file, what, view, context):
     assert (labels != ABSENT).any()
     logits = head.logits(found.features, context.device)
     result = accuracy(logits, labels[found.index], context.config.arg_max)
-    return result, len(found.skipped)
+    return CellResult(result, len(found.skipped), images, shared)
+
+
+def _shared_images(name, path, results, trained_on, context):
+    """How many images of all corruptions the classifier was trained on, which is said; None where
+    that is not known."""
+    counts = [found.shared for found in results]
+    if None in counts:
+        why = trained_on.unknown or "some of its files hold no checksums."
+        words = f"whether the classifier was trained on images of it is not known: {why}"
+        context.report(f"{name}: {words}")
+        return None
+    images = sum(found.images for found in results)
+    if words := told_shared(sum(counts), images, trained_on.train, path):
+        context.report(f"{name}: {words}")
+    return sum(counts)
 
 
 def _known_classes(place, head, folder):

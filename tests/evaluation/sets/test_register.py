@@ -6,6 +6,8 @@ Serves fastneg.evaluation.sets.registry, fastneg.evaluation.context and fastneg.
 
 import importlib.util
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,59 +28,16 @@ from fastneg.runs import checkpoint
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
 
-PLUG_IN = '''
-"""Pairs of tiles: PATH/tiles.npy holds (2 N, H, W, 3) pixels, each image beside its copy upside
-down."""
-
-import contextlib
-from pathlib import Path
-
-import numpy as np
-
-from fastneg.data import BetonReader, BetonWriter
-from fastneg.evaluation.sets import Figure, SetKind, register
-from fastneg.evaluation.view import whole_view
-
-
-class Tiles(SetKind):
-    metrics = ("tiles",)
-    kinds_of_lines = ("tiles",)
-    figures = (Figure("Tiles answered alike upside down", "tiles", "alike"),)
-
-    def holds(self, path):
-        return (Path(path) / "tiles.npy").is_file()
-
-    @contextlib.contextmanager
-    def open(self, path, run, **options):
-        made = Path(run) / "sets" / "tiles.beton"
-        made.parent.mkdir(exist_ok=True)
-        with BetonWriter(made, ()) as writer:
-            for pixels in np.load(Path(path) / "tiles.npy"):
-                writer.add_raw(pixels)
-        with BetonReader(made) as reader:
-            yield reader
-
-    def view(self, reader, config):
-        return whole_view(config)
-
-    def score(self, opened):
-        answers = opened.logits.argmax(1).reshape(-1, 2)
-        alike = 100.0 * (answers[:, 0] == answers[:, 1]).double().mean().item()
-        return [{"kind": "tiles", **opened.common(), "alike": alike, "images": len(answers)}]
-
-    def told(self, row):
-        return [f"{row['set']}: {row['alike']:.1f}% of {row['images']} tiles are answered alike"]
-
-
-register(Tiles())
-'''
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
 
 
 @pytest.fixture
 def plug_in(tmp_path):
-    """The module of a user's own file; what it registers is forgotten afterwards."""
+    """The module of a user's own file, the one that the documentation shows; what it registers is
+    forgotten afterwards."""
     before = list(KINDS)
-    (tmp_path / "my_sets.py").write_text(PLUG_IN)
+    [code] = re.findall(r"```python\n(# my_sets\.py.*?)```", DOCS.read_text(), re.DOTALL)
+    (tmp_path / "my_sets.py").write_text(code)
     spec = importlib.util.spec_from_file_location("my_sets", tmp_path / "my_sets.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
