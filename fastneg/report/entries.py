@@ -25,6 +25,15 @@ WITHOUT_EFFECT = (
     "check_crc",
 )
 """Settings that do not change what is learned."""
+COMPARED = (
+    ("linear", "top1", "linear probe, {set}"),
+    ("knn", "top1", "kNN, {set}"),
+    ("accuracy", "top1", "top-1, {set}"),
+    ("corruptions", "mean_top1", "under corruption, {set}"),
+    ("shape_bias", "shape_bias", "shape bias, {set}"),
+    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
+)
+"""(kind of line, field, words) of the figures that are compared between settings."""
 
 
 @dataclass(frozen=True)

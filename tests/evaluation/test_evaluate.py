@@ -1,5 +1,8 @@
 """fastneg evaluate: accuracy, answers, shape bias and corruptions of test sets; a set that fails
-does not stop the others."""
+does not stop the others.
+
+Serves fastneg.evaluation.sets.labelled, fastneg.evaluation.first_set and the command.
+"""
 
 import json
 
@@ -301,7 +304,7 @@ def test_an_extra_that_fails_leaves_the_accuracy_standing(
     def fails(*args, **options):
         raise ConfigError("nothing to compare")
 
-    monkeypatch.setattr("fastneg.recipes.evaluate.evaluate_similarity", fails)
+    monkeypatch.setattr("fastneg.evaluation.first_set.evaluate_similarity", fails)
     path = make_beton(tmp_path / "kept.beton", 12)
     assert evaluate(probed, f"kept={path}", similarity="on") == 1
     assert [row["kind"] for row in lines()] == ["accuracy", "per_class", "embedding"]

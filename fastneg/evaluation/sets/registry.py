@@ -167,15 +167,6 @@ def kind_of(path, metric=None):
     return next((kind for kind in able if kind.holds(path)), able[-1])
 
 
-def open_set(path, run, workers=0, report=print, known=None, classes=None):
-    """A context manager that gives a reader of a labelled set.
-
-    Arguments as of `SetKind.open`.
-    """
-    options = {"workers": workers, "report": report, "known": known, "classes": classes}
-    return kind_of(path, "accuracy").open(path, run, **options)
-
-
 def fitting(name, path, reader):
     """The kinds that an open set is of by its content; arguments as of `SetKind.fits`."""
     return [kind for kind in KINDS if kind.fits(name, path, reader)]

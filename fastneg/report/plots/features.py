@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from fastneg.report.plots.style import DASHES, SERIES, marker, new_figure, percent_axis, short_names
+from fastneg.report.plots.style import (
+    DASHES,
+    SERIES,
+    legend_above,
+    marker,
+    new_figure,
+    percent_axis,
+    short_names,
+)
 
 
 def similarity(style, number, edges, histograms):
@@ -28,14 +36,7 @@ def similarity(style, number, edges, histograms):
         look = DASHES[negatives.index(name) % len(DASHES)] if name in negatives else "-"
         axes.stairs(heights, edges, color=colour, linestyle=look, linewidth=1.4, label=name)
         axes.stairs(heights, edges, color=colour, fill=True, alpha=0.16)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        borderaxespad=0,
-        handlelength=1.4,
-        columnspacing=1.0,
-    )
+    legend_above(axes)
     filled = [i for counts in histograms.values() for i, count in enumerate(counts) if count]
     if filled:
         axes.set_xlim(edges[min(filled)], edges[max(filled) + 1])

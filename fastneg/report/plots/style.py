@@ -160,6 +160,18 @@ def new_figure(style, width, height, columns=1, **layout):
     return figure, axes
 
 
+def legend_above(axes, handles=1.4):
+    """A legend above the axes, three names a line; handles: their length in letters."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderaxespad=0,
+        handlelength=handles,
+        columnspacing=1.0,
+    )
+
+
 def percent_axis(axis, most=5):
     """Label an axis with per cent signs."""
     axis.set_major_locator(matplotlib.ticker.MaxNLocator(most))

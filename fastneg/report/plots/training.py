@@ -6,7 +6,7 @@ import math
 
 import matplotlib
 
-from fastneg.report.plots.style import DASHES, dash, marker, new_figure, percent_axis
+from fastneg.report.plots.style import DASHES, dash, legend_above, marker, new_figure, percent_axis
 
 POINTS = 400  # a curve with more is averaged in stretches: the file stays small
 
@@ -86,14 +86,7 @@ def curves(style, series, quantities, *, percent=False, lowest=None):
                 axes.plot(
                     [], [], color=style.muted, linestyle=DASHES[rank % len(DASHES)], label=name
                 )
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=3,
-            borderaxespad=0,
-            handlelength=1.6,
-            columnspacing=1.0,
-        )
+        legend_above(axes, handles=1.6)
     axes.set_xlabel("step")
     axes.set_xlim(left=0)
     axes.grid(axis="x", visible=False)

@@ -10,21 +10,13 @@ from functools import partial
 
 from fastneg.config import PretrainConfig
 from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, pretty, whiskers
-from fastneg.report.entries import alpha_families, same_but, sets_of
+from fastneg.report.entries import COMPARED, alpha_families, same_but, sets_of
 from fastneg.report.likeness import warning
 from fastneg.report.plots.accuracy import against_alpha
 from fastneg.report.sections.shape_or_texture import told_of_chance
 
 OF_NEGATIVES = ("alpha", "negative", "patch", "texture")
 """How the settings begin that mean nothing without non-semantic negatives."""
-QUANTITIES = (
-    ("linear", "top1", "linear probe, {set}"),
-    ("knn", "top1", "kNN, {set}"),
-    ("shape_bias", "shape_bias", "shape bias, {set}"),
-    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
-    ("corruptions", "mean_top1", "under corruption, {set}"),
-    ("accuracy", "top1", "top-1, {set}"),
-)
 
 
 def baselines(entries, members):
@@ -55,7 +47,7 @@ def section(entries):
     )
     plots, rows = [], []
     order = [*without, *(number for members in found for number in members)]
-    for kind, field, wording in QUANTITIES:
+    for kind, field, wording in COMPARED:
         for test_set in sets_of(entries, kind):
             cells = [entry.cell(kind, test_set, field) for entry in entries]
             points = [

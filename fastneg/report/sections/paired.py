@@ -8,19 +8,10 @@ from __future__ import annotations
 import statistics
 
 from fastneg.report.blocks import Cell, Column, Row, Table, pretty
-from fastneg.report.entries import sets_of
+from fastneg.report.entries import COMPARED, sets_of
 from fastneg.report.intervals import half_width
 from fastneg.report.likeness import warning
 from fastneg.runs.results import is_number
-
-FIGURES = (
-    ("linear", "top1", "linear probe, {set}"),
-    ("knn", "top1", "kNN, {set}"),
-    ("accuracy", "top1", "top-1, {set}"),
-    ("corruptions", "mean_top1", "under corruption, {set}"),
-    ("shape_bias", "shape_bias", "shape bias, {set}"),
-    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
-)
 
 
 def difference(baseline, other, kind, test_set, field):
@@ -72,7 +63,7 @@ def block(entries):
     )
     others = [number for number in groups if number != baseline]
     rows = []
-    for kind, field, wording in FIGURES:
+    for kind, field, wording in COMPARED:
         for test_set in sets_of(entries, kind):
             cells = tuple(
                 difference(entries[baseline], entries[number], kind, test_set, field)

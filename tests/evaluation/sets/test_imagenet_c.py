@@ -1,5 +1,8 @@
 """ImageNet-C's files: folders or .beton files by corruption and severity; what is missing is told,
-the rest is evaluated."""
+the rest is evaluated.
+
+Serves fastneg.evaluation.sets.corrupted and fastneg.evaluation.sets.corruption_lines.
+"""
 
 import json
 

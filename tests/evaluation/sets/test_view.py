@@ -1,4 +1,7 @@
-"""Which images of a set are read unresized, and what their features are."""
+"""Which images of a set are read unresized, and what their features are.
+
+Serves fastneg.evaluation.sets.stylized and fastneg.evaluation.sets.categories_16.
+"""
 
 import dataclasses
 
@@ -6,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.evaluation import features
 from fastneg.evaluation.features import central_crops, features_of
-from fastneg.evaluation.sets.view import is_published, view_of
+from fastneg.evaluation.sets.beton import BetonFiles
+from fastneg.evaluation.sets.registry import published_view
+from fastneg.evaluation.view import chosen_view, whole_view
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import evaluate, make_run
 from helpers.images import saved
@@ -29,7 +34,7 @@ def test_an_image_of_the_networks_size_is_read_pixel_for_pixel(tmp_path):
     config = load_run(make_run(tmp_path / "run")).config.replace(eval_resize=40)
     with BetonReader(raw_beton(tmp_path / "x.beton", pixels)) as reader:
         loader = central_crops(
-            reader, config, resize=view_of("none", False, config).side, threads=1
+            reader, config, resize=chosen_view("none", None, config).side, threads=1
         )
         [batch] = list(loader)
         loader.close()
@@ -38,14 +43,21 @@ def test_an_image_of_the_networks_size_is_read_pixel_for_pixel(tmp_path):
     torch.testing.assert_close(batch.images, expected.permute(0, 3, 1, 2), atol=1e-5, rtol=0)
 
 
+def is_published(name, path, reader):
+    """Whether a .beton file is shown in a view of its own."""
+    return published_view(BetonFiles(), name, path, reader, PretrainConfig()) is not None
+
+
 def test_views_and_which_sets_are_published_at_their_size(tmp_path):
     config = load_run(make_run(tmp_path / "run")).config.replace(eval_resize=40)
-    assert view_of(None, False, config) == (40, 40, "run")
-    assert view_of(None, True, config) == (SIZE, "none", "published")
-    assert view_of("none", False, config) == view_of("none", True, config) == (SIZE, "none", "hand")
-    assert view_of(36, True, config) == (36, 36, "hand")
+    whole = whole_view(config)
+    assert chosen_view(None, None, config) == (40, 40, "run")
+    assert chosen_view(None, whole, config) == whole == (SIZE, "none", "published")
+    for published in (None, whole):
+        assert chosen_view("none", published, config) == (SIZE, "none", "hand")
+    assert chosen_view(36, whole, config) == (36, 36, "hand")
     with pytest.raises(ConfigError, match="resize=31 is below the 32 px"):
-        view_of(31, False, config)
+        chosen_view(31, None, config)
     full, other, small = (
         np.zeros((2, *side, 3), np.uint8) for side in ((224, 224), (224, 223), (96, 96))
     )
