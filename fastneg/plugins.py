@@ -1,7 +1,7 @@
-"""Methods and negatives from outside the package: which modules register them.
+"""Methods, negatives and test sets from outside the package: which modules register them.
 
-A module that calls `fastneg.methods.register` or `fastneg.negatives.register` is a plugin. Python
-code imports it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an installed
+A module that calls `fastneg.methods.register`, `fastneg.negatives.register` or
+`fastneg.evaluation.sets.register` is a plugin. Python code imports it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an installed
 package.
 """
 

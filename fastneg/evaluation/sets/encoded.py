@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 
 from fastneg.config import EncodeConfig
 from fastneg.counts import counted

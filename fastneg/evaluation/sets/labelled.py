@@ -20,8 +20,8 @@ from fastneg.evaluation.embedding import embedding
 from fastneg.evaluation.sets.cue_conflict import bias_lines, texture_labels
 from fastneg.evaluation.sets.registry import Figure, SetKind, fitting
 from fastneg.evaluation.sets.textures import TRUTHS, grouped, scored_labels
-from fastneg.runs.results import refuse_other
 from fastneg.runs.predictions import save_predictions
+from fastneg.runs.results import refuse_other
 
 
 class Judged(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastneg import plugins
 from fastneg.evaluation.context import OpenedSet
 from fastneg.evaluation.first_set import lines_of_first
 from fastneg.evaluation.shared import mark_shared
@@ -152,9 +153,15 @@ def register(kind):
     return kind
 
 
+def known():
+    """All kinds, those of plugins among them, in the order in which they are asked."""
+    plugins.load()
+    return KINDS
+
+
 def metrics():
     """The words METRIC that some kind gives figures for."""
-    return tuple(dict.fromkeys(word for kind in reversed(KINDS) for word in kind.metrics))
+    return tuple(dict.fromkeys(word for kind in reversed(known()) for word in kind.metrics))
 
 
 def kind_of(path, metric=None):
@@ -163,13 +170,13 @@ def kind_of(path, metric=None):
     Args:
         metric: one of `metrics`: only kinds that give it are asked; None: all.
     """
-    able = [kind for kind in KINDS if metric is None or metric in kind.metrics]
+    able = [kind for kind in known() if metric is None or metric in kind.metrics]
     return next((kind for kind in able if kind.holds(path)), able[-1])
 
 
 def fitting(name, path, reader):
     """The kinds that an open set is of by its content; arguments as of `SetKind.fits`."""
-    return [kind for kind in KINDS if kind.fits(name, path, reader)]
+    return [kind for kind in known() if kind.fits(name, path, reader)]
 
 
 def published_view(kind, name, path, reader, config):
@@ -188,7 +195,7 @@ def published_view(kind, name, path, reader, config):
 
 def told_of(row):
     """A line of evaluation.jsonl in words, as its kind of set says; [] where none does."""
-    for kind in KINDS:
+    for kind in known():
         if row["kind"] in kind.kinds_of_lines:
             return kind.told(row)
     return []
@@ -196,4 +203,4 @@ def told_of(row):
 
 def figures():
     """The rows of the report's table that the known kinds give, `Figure`s, each once."""
-    return tuple(dict.fromkeys(each for kind in reversed(KINDS) for each in kind.figures))
+    return tuple(dict.fromkeys(each for kind in reversed(known()) for each in kind.figures))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastneg import plugins
 from fastneg.config import ConfigError, EvaluateConfig, ReportConfig
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.evaluation.linear import LinearClassifier, save_linear
@@ -20,6 +21,7 @@ from fastneg.evaluation.sets import SetKind, register
 from fastneg.evaluation.sets.named import parse_sets
 from fastneg.evaluation.sets.registry import KINDS, kind_of, metrics
 from fastneg.models.backbones import build_backbone
+from fastneg.recipes.cli import main
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.recipes.report import run_report
@@ -31,13 +33,17 @@ from fastneg.runs.load import load_run
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
 
 
+def write_plug_in(path):
+    [code] = re.findall(r"```python\n(# my_sets\.py.*?)```", DOCS.read_text(), re.DOTALL)
+    path.write_text(code)
+
+
 @pytest.fixture
 def plug_in(tmp_path):
     """The module of a user's own file, the one that the documentation shows; what it registers is
     forgotten afterwards."""
     before = list(KINDS)
-    [code] = re.findall(r"```python\n(# my_sets\.py.*?)```", DOCS.read_text(), re.DOTALL)
-    (tmp_path / "my_sets.py").write_text(code)
+    write_plug_in(tmp_path / "my_sets.py")
     spec = importlib.util.spec_from_file_location("my_sets", tmp_path / "my_sets.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -99,6 +105,18 @@ def test_a_registered_kind_goes_from_disk_to_the_report(plug_in, run, tiles, tmp
     assert (shown.head, shown.cells[0].value) == ("my-tiles", row["alike"])
     assert run_report(ReportConfig([str(run)], out=str(tmp_path / "r.html"))) == 0
     assert "Tiles answered alike upside down" in (tmp_path / "r.html").read_text()
+
+
+def test_the_command_line_finds_it_in_fastneg_plugins(run, tiles, tmp_path, monkeypatch, capsys):
+    before = list(KINDS)
+    write_plug_in(tmp_path / "my_sets.py")
+    monkeypatch.setattr(plugins, "_loaded", set())
+    monkeypatch.setenv(plugins.VARIABLE, str(tmp_path / "my_sets.py"))
+    try:
+        assert main(["evaluate", "--run", str(run), "--sets", f"t={tiles}:tiles"]) == 0
+    finally:
+        KINDS[:] = before
+    assert [row["kind"] for row in rows_of(run)] == ["tiles"]
 
 
 def test_its_metric_and_a_view_by_hand(plug_in, run, tiles):
