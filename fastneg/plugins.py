@@ -1,8 +1,8 @@
 """Methods, negatives and test sets from outside the package: which modules register them.
 
 A module that calls `fastneg.methods.register`, `fastneg.negatives.register` or
-`fastneg.evaluation.sets.register` is a plugin. Python code imports it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an installed
-package.
+`fastneg.evaluation.sets.register` is a plugin. Python code imports it. The command line finds it in
+FASTNEG_PLUGINS, or as an entry point of an installed package.
 """
 
 from __future__ import annotations
