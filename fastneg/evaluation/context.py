@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -26,22 +27,22 @@ class Context:
     loaded: LoadedRun
     """The run's encoder, on `device`."""
     head: LinearClassifier
-    categories: dict = field(default_factory=dict)
+    categories: dict[str, Any] = field(default_factory=dict)
     """{category: class names} for sets whose classes are categories."""
-    groups: dict | None = None
+    groups: dict[str, Any] | None = None
     """{group: class names} by which the classes of a set of textures are summed up."""
     clean_top1: float | None = None
     """Percent on the set val, where that was evaluated before: relative mCE needs it."""
     device: str | torch.device = "cpu"
-    report: Callable = print
+    report: Callable[[str], Any] = print
     """Called with lines for a person."""
 
     @property
-    def run(self):
+    def run(self) -> str:
         """The run folder."""
         return self.config.run
 
-    def computing(self):
+    def computing(self) -> dict[str, Any]:
         """The device and the decoding threads, as the functions of this package take them."""
         return {"device": self.device, "threads": self.config.threads}
 
@@ -53,7 +54,7 @@ class OpenedSet:
     name: str
     path: str
     """As it was named; `reader.path` is the file that is read."""
-    reader: object
+    reader: Any
     """`BetonReader`, or another with its interface."""
     view: View
     metric: str | None
@@ -78,7 +79,7 @@ class OpenedSet:
         """(N, C) float32 on the CPU: a row for each of `features.index`."""
         return self.context.head.logits(self.features.features, self.context.device)
 
-    def common(self):
+    def common(self) -> dict[str, Any]:
         """The fields that each line of evaluation.jsonl about this set begins with."""
         return {
             "set": self.name,
@@ -88,6 +89,6 @@ class OpenedSet:
             "skipped": len(self.features.skipped),
         }
 
-    def tell(self, words):
+    def tell(self, words: str) -> None:
         """Report a line for a person, under the set's name."""
         self.context.report(f"{self.name}: {words}")

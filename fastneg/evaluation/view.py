@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, PretrainConfig
 from fastneg.counts import counted
 
 PUBLISHED_PX = 224
@@ -31,12 +31,12 @@ class View(NamedTuple):
         return {"resize": self.resize, "resize_by": self.by}
 
 
-def run_view(config):
+def run_view(config: PretrainConfig) -> View:
     """The view that a run's settings give: its `eval_resize`."""
     return View(config.eval_resize, config.eval_resize, "run")
 
 
-def whole_view(config, by="published"):
+def whole_view(config: PretrainConfig, by: str = "published") -> View:
     """The whole image, no margin cut.
 
     It is taken pixel for pixel where its size is the network's, else scaled to it.

@@ -6,16 +6,18 @@ class in any file, given to `register`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 from fastneg import plugins
-from fastneg.evaluation.context import OpenedSet
+from fastneg.config import PretrainConfig
+from fastneg.evaluation.context import Context, OpenedSet
 from fastneg.evaluation.first_set import lines_of_first
 from fastneg.evaluation.shared import mark_shared
-from fastneg.evaluation.view import chosen_view, told_of_view
+from fastneg.evaluation.view import View, chosen_view, told_of_view
 from fastneg.runs.results import refuse_other
 
-KINDS = []
+KINDS: list[SetKind] = []
 """Instances of `SetKind`, in the order in which they are asked whether a path is theirs."""
 
 
@@ -34,38 +36,37 @@ class Figure(NamedTuple):
 class SetKind:
     """One kind of published test set: how it lies on disk, is shown and is scored.
 
-    A kind says only where it differs. One with a layout of its own has `holds` and `open`, and
-    `score` where its figures are others than accuracy and shape bias. One that is told by its
+    A kind says only where it differs. One with a layout of its own has `holds`, `open` and `score`;
+    one with labels derives from `labelled.LabelledKind`, which scores it. One that is told by its
     content, in whatever layout, has `fits`, and `view` or `fields`.
     """
 
-    metrics: tuple = ()
+    metrics: tuple[str, ...] = ()
     """The words METRIC of --sets NAME=PATH:METRIC that it gives figures for."""
-    kinds_of_lines: tuple = ()
+    kinds_of_lines: tuple[str, ...] = ()
     """The kinds of lines of evaluation.jsonl that `told` speaks of."""
-    figures: tuple = ()
+    figures: tuple[Figure, ...] = ()
     """A `Figure` for each number of its lines that the report shows in its table."""
 
-    def holds(self, path):
+    def holds(self, path: str) -> bool:
         """Whether a path holds a set of this kind: a folder, a file, or a glob or list of files."""
         return False
 
-    def open(self, path, run, *, workers=0, report=print, known=None, classes=None):
+    def open(self, path: str, run: str, **options: Any) -> AbstractContextManager[Any]:
         """A context manager that gives an open `BetonReader` of the set.
 
         Args:
             run: the run folder, under which files may be made.
-            workers: processes that encode; 0: all cores.
-            report: called with a line for a person.
-            known: class names of which a set must have some, so that a wrong one is refused before
-                it is encoded; None: any will do.
-            classes: the classifier's class names, or None.
+            options: keywords. `workers`: processes that encode, 0 for all cores. `report`: called
+                with a line for a person. `known`: class names of which a set must have some, so
+                that a wrong one is refused before it is encoded; None: any will do. `classes`: the
+                classifier's class names, or None.
         Raises:
             ConfigError, BetonError: there is no set that can be read.
         """
         raise NotImplementedError(f"{type(self).__name__} holds sets and cannot open them.")
 
-    def fits(self, name, path, reader):
+    def fits(self, name: str, path: str, reader: Any) -> bool:
         """Whether an open set is of this kind by its content, in whatever layout it lies.
 
         Args:
@@ -74,7 +75,7 @@ class SetKind:
         """
         return False
 
-    def view(self, reader, config):
+    def view(self, reader: Any, config: PretrainConfig) -> View | None:
         """At what size others show such a set: a `fastneg.evaluation.view.View`.
 
         None: resized and cropped as the run says.
@@ -83,7 +84,7 @@ class SetKind:
             config: PretrainConfig of the run.
         """
 
-    def score(self, opened):
+    def score(self, opened: OpenedSet) -> list[dict[str, Any]]:
         """The lines of evaluation.jsonl of an `OpenedSet`.
 
         They are dicts with `kind`, the fields of `opened.common()`, and figures.
@@ -93,7 +94,7 @@ class SetKind:
         """
         raise NotImplementedError(f"{type(self).__name__} holds sets and cannot score them.")
 
-    def fields(self, reader, index, judged, arg_max):
+    def fields(self, reader: Any, index: Any, judged: Any, arg_max: str) -> dict[str, Any]:
         """Further fields of the line of accuracy of a set that fits this kind.
 
         Args:
@@ -103,14 +104,16 @@ class SetKind:
         """
         return {}
 
-    def told(self, row):
+    def told(self, row: dict[str, Any]) -> list[str]:
         """One of its lines in words for the terminal, a list of str.
 
         Empty for a line that the table shows.
         """
         return []
 
-    def evaluate(self, name, asked, context):
+    def evaluate(
+        self, name: str, asked: Any, context: Context
+    ) -> tuple[list[dict[str, Any]], list[str]]:
         """(lines of evaluation.jsonl, what failed beside them in words) of a set of this layout.
 
         Args:
@@ -134,7 +137,7 @@ class SetKind:
         return rows, problems
 
 
-def register(kind):
+def register(kind: SetKind) -> SetKind:
     """Make a kind of test set known to `fastneg evaluate` and to the report.
 
     It is asked before all that are known.
