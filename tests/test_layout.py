@@ -95,7 +95,7 @@ IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu")
 SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
-    "fastneg.data.errors": "evaluation/sets/test_files.py",
+    "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_loaders.py",
     "fastneg.methods.output": "methods/test_moco.py",
     "fastneg.data.encode.subsets": "evaluation/test_categories.py",
@@ -116,6 +116,13 @@ SERVED_BY = {
     "fastneg.data.encode.preflight": "data/encode/test_unreadable_folders.py",
     "fastneg.data.encode.shared_memory": "data/encode/test_pool.py",
     "fastneg.data.file_names": "data/encode/test_sources.py",
+    "fastneg.evaluation.context": "evaluation/sets/test_register.py",
+    "fastneg.evaluation.first_set": "evaluation/test_evaluate.py",
+    "fastneg.evaluation.sets.beton": "evaluation/test_view.py",
+    "fastneg.evaluation.sets.categories_16": "evaluation/test_categories.py",
+    "fastneg.evaluation.sets.encoded": "data/encode/test_lossless.py",
+    "fastneg.evaluation.sets.registry": "evaluation/sets/test_register.py",
+    "fastneg.evaluation.sets.stylized": "evaluation/test_view.py",
     "fastneg.evaluation.corruptions.draws": "evaluation/corruptions/test_published_corruptions.py",
     "fastneg.evaluation.corruptions.registry": "evaluation/corruptions/test_corruptions.py",
     "fastneg.kernels.unit_length": "kernels/test_info_nce_checks.py",

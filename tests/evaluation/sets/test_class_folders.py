@@ -1,7 +1,4 @@
-"""Test sets on disk: folders of classes are encoded once, and again when they change.
-
-Serves fastneg.evaluation.sets.encoded and fastneg.evaluation.sets.beton.
-"""
+"""Test sets on disk: folders of classes are encoded once, and again when they change."""
 
 import shutil
 

@@ -1,8 +1,5 @@
 """ImageNet-C's files: folders or .beton files by corruption and severity; what is missing is told,
-the rest is evaluated.
-
-Serves fastneg.evaluation.sets.corrupted and fastneg.evaluation.sets.corruption_lines.
-"""
+the rest is evaluated."""
 
 import json
 

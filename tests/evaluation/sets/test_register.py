@@ -1,8 +1,5 @@
 """A kind of test set from outside the package: its own layout on disk, view rule, score and line,
-through `fastneg evaluate` to the report.
-
-Serves fastneg.evaluation.sets.registry, fastneg.evaluation.context and fastneg.evaluation.evaluate.
-"""
+through `fastneg evaluate` to the report."""
 
 import importlib.util
 import json
@@ -16,9 +13,11 @@ import torch
 from fastneg import plugins
 from fastneg.config import ConfigError, EvaluateConfig, ReportConfig
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.evaluation.linear import LinearClassifier, save_linear
+from fastneg.evaluation.context import Context
+from fastneg.evaluation.evaluate import evaluate_set
+from fastneg.evaluation.linear import LinearClassifier, load_linear, save_linear
 from fastneg.evaluation.sets import SetKind, register
-from fastneg.evaluation.sets.named import parse_sets
+from fastneg.evaluation.sets.named import TestSet, parse_sets
 from fastneg.evaluation.sets.registry import KINDS, kind_of, metrics
 from fastneg.models.backbones import build_backbone
 from fastneg.recipes.cli import main
@@ -117,6 +116,16 @@ def test_the_command_line_finds_it_in_fastneg_plugins(run, tiles, tmp_path, monk
     finally:
         KINDS[:] = before
     assert [row["kind"] for row in rows_of(run)] == ["tiles"]
+
+
+def test_a_set_is_evaluated_from_python(plug_in, run, tiles):
+    loaded, said = load_run(run), []
+    config = EvaluateConfig(str(run), "unused", device="cpu", threads=1)
+    context = Context(config, loaded, load_linear(run, loaded), report=said.append)
+    [row], problems = evaluate_set("t", TestSet(str(tiles), "tiles", 40), context)
+    assert (row["kind"], row["resize"], problems) == ("tiles", 40, [])
+    assert said[0].startswith("t: shorter side scaled to 40 px")
+    assert not (run / "evaluation.jsonl").exists(), "who calls it appends the lines"
 
 
 def test_its_metric_and_a_view_by_hand(plug_in, run, tiles):

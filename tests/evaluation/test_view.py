@@ -1,7 +1,4 @@
-"""Which images of a set are read unresized, and what their features are.
-
-Serves fastneg.evaluation.sets.stylized and fastneg.evaluation.sets.categories_16.
-"""
+"""Which images of a set are read unresized, and what their features are."""
 
 import dataclasses
 
@@ -15,6 +12,7 @@ from fastneg.evaluation import features
 from fastneg.evaluation.features import central_crops, features_of
 from fastneg.evaluation.sets.beton import BetonFiles
 from fastneg.evaluation.sets.registry import published_view
+from fastneg.evaluation.sets.stylized import Stylized
 from fastneg.evaluation.view import chosen_view, whole_view
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import evaluate, make_run
@@ -80,6 +78,21 @@ def test_views_and_which_sets_are_published_at_their_size(tmp_path):
                 whole = pixels is full or (pixels is small and cues)
                 assert is_published("x", f"{name}/val", reader) == (expected and whole)
                 assert is_published(name, "x.beton", reader) == (expected and whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "called"),
+    [
+        ("stylized", "x", True),
+        ("x", "/data/SIN/val", True),
+        ("x", "Stylised-IN/val", True),
+        ("cousins", "x", False),
+        ("x", "/stylized/a/b", False),
+        ("basin", "x", False),
+    ],
+)
+def test_what_is_called_stylized(name, path, called):
+    assert Stylized().fits(name, path, None) == called
 
 
 def test_a_made_set_is_read_as_its_kin(tmp_path):
