@@ -1,8 +1,8 @@
 """Modules from outside the package that add to it: plugins.
 
-A plugin registers what it brings when it is imported, a method say, by `fastneg.methods.register`.
-Python code imports it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an
-installed package.
+A plugin registers what it brings when it is imported: `fastneg.methods.register`,
+`fastneg.negatives.register`, `fastneg.evaluation.sets.register` and the like. Python code imports
+it. The command line finds it in FASTNEG_PLUGINS, or as an entry point of an installed package.
 """
 
 from __future__ import annotations

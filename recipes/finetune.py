@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from fastneg.distributed import choose_device
+from fastneg.evaluation.accuracy import accuracy
 from fastneg.evaluation.finetune import fine_tune, fine_tuned_logits
 from fastneg.evaluation.label_splits import few_shot
-from fastneg.evaluation.metrics import accuracy
 from fastneg.recipes.labelled import open_labelled, told
 from fastneg.runs.load import load_run
 from fastneg.runs.results import append_result

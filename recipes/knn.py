@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastneg.counts import counted
 from fastneg.distributed import choose_device
+from fastneg.evaluation.accuracy import accuracy
 from fastneg.evaluation.features import features_of
-from fastneg.evaluation.metrics import accuracy
 from fastneg.knn import knn_votes
 from fastneg.recipes.labelled import open_labelled, told
 from fastneg.runs.load import load_run

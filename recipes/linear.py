@@ -8,6 +8,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.distributed import choose_device
+from fastneg.evaluation.accuracy import accuracy
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.label_splits import few_shot
 from fastneg.evaluation.linear import (
@@ -18,7 +19,6 @@ from fastneg.evaluation.linear import (
     train_on_features,
 )
 from fastneg.evaluation.logistic import fit_on_features
-from fastneg.evaluation.metrics import accuracy
 from fastneg.evaluation.shared import train_facts
 from fastneg.evaluation.untrained import KIND, untrained_of, verdict
 from fastneg.recipes.labelled import open_labelled, told

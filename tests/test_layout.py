@@ -109,7 +109,7 @@ SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
     "fastneg.data.beton.attributes": "data/beton/test_shards.py",
-    "fastneg.data.errors": "evaluation/sets/test_files.py",
+    "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_loaders.py",
     "fastneg.methods.output": "methods/test_moco.py",
     # the configs, which are alike
@@ -145,6 +145,13 @@ SERVED_BY = {
     "fastneg.data.label_names": "data/encode/test_list_columns.py",
     "fastneg.data.shared_memory": "data/test_pool.py",
     "fastneg.data.file_names": "data/encode/test_sources.py",
+    "fastneg.evaluation.context": "evaluation/sets/test_register.py",
+    "fastneg.evaluation.first_set": "evaluation/test_evaluate.py",
+    "fastneg.evaluation.sets.beton": "evaluation/test_view.py",
+    "fastneg.evaluation.sets.categories_16": "evaluation/test_categories.py",
+    "fastneg.evaluation.sets.encoded": "data/encode/test_lossless.py",
+    "fastneg.evaluation.sets.registry": "evaluation/sets/test_register.py",
+    "fastneg.evaluation.sets.stylized": "evaluation/test_view.py",
     "fastneg.evaluation.corruptions.draws": "evaluation/corruptions/test_published_corruptions.py",
     "fastneg.evaluation.corruptions.registry": "evaluation/corruptions/test_corruptions.py",
     "fastneg.kernels.unit_length": "kernels/test_info_nce_checks.py",

@@ -1,2 +1,4 @@
-"""What a frozen encoder has learned: linear probe, kNN, test sets, corruptions, shape bias,
-report."""
+"""What a frozen encoder has learned.
+
+Linear probe, kNN, fine-tuning, test sets, corruptions, shape bias, similarities.
+"""

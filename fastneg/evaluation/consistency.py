@@ -1,4 +1,4 @@
-"""Error consistency: whether two models err on the same images, beyond what their accuracies make
+"""Error consistency: whether two models err on the same images more than their accuracies make
 likely.
 
 Source: Geirhos et al. 2020, arXiv:2006.16736; the measure is Cohen's kappa (1960) of right and
@@ -12,9 +12,9 @@ import numpy as np
 
 
 def error_consistency(one, other):
-    """Cohen's kappa of which images two models get right:
+    """Cohen's kappa of which images two models get right.
 
-    1 the same ones, 0 as if they erred independently, negative: rather others.
+    1: the same ones. 0: as if they erred independently. Negative: rather others.
 
     Args:
         one, other: (N,) bool, right or wrong, of the same images in the same order.

@@ -14,8 +14,10 @@ MANY, MANY_TIMES = 25.0, 3.0
 
 
 def most_answered(predicted, labels, names):
-    """{"class": name of the commonest answer, "answered": percent of all answers, "images": percent
-    of the images that are of that class}.
+    """The commonest answer.
+
+    {"class": its name, "answered": percent of all answers, "images": percent of the images that are
+    of that class}.
 
     Args:
         predicted, labels: (N,) int64, N above 0.

@@ -1,5 +1,6 @@
-"""Features of the frozen encoder, extracted once for each (weights, file, transform) and kept on
-disk.
+"""Features of the frozen encoder, extracted once and kept on disk.
+
+A stored file is for one combination of weights, data and transform.
 
 Legend: N images, F backbone features, H W pixels.
 """
@@ -37,8 +38,10 @@ class Features:
     index: torch.Tensor
     """(N,) int64, positions in the file: all of them, but for those in `skipped`."""
     skipped: dict[int, str]
-    """{position: reason} of the images that cannot be used, up to the run's max_bad_share of the
-    file; with more of them it ends."""
+    """{position: reason} of the images that cannot be used.
+
+    They are at most the run's max_bad_share of the file; with more of them the command ends.
+    """
 
 
 def uses_autocast(config, device):
@@ -102,8 +105,9 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
 
 
 def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resize=None):
-    """The features of a file's central crops, from RUN/features/ if they are there, else extracted
-    and stored there.
+    """The features of a file's central crops.
+
+    They come from RUN/features/ if they are there. Else they are extracted and stored there.
 
     Args:
         run: the run folder.
@@ -149,8 +153,10 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
 
 
 def told_of(skipped, reader):
-    """What to tell a person of the images that were left out, {position: reason}; "" if there are
-    none."""
+    """What to tell a person of images that were left out; "" if there are none.
+
+    skipped is {position: reason}.
+    """
     if not skipped:
         return ""
     index, reason = min(skipped.items())

@@ -1,5 +1,4 @@
-"""Fine-tuning: the backbone and a linear classifier trained together on augmented crops, for a few
-epochs.
+"""Fine-tuning: the backbone and a linear classifier, trained together on augmented crops.
 
 Legend: N images, F backbone features, C classes.
 """
@@ -9,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from functools import partial
 
 import torch
 
@@ -17,7 +17,7 @@ from fastneg.counts import counted
 from fastneg.data.load.loaders import CropLoader
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.linear import LinearClassifier
-from fastneg.evaluation.sgd import descend
+from fastneg.evaluation.sgd import train_sgd
 
 
 def fine_tune(
@@ -37,11 +37,10 @@ def fine_tune(
     threads=0,
     report=print,
 ):
-    """SGD with momentum 0.9 on random crops and flips, cosine decay each step; batch statistics are
-    those of training.
+    """Train with SGD, momentum 0.9, on random crops and flips, with a cosine decay at each step.
 
-    A last batch of a single image has no statistics and is passed over; another epoch has another
-    one. The loaded backbone is not touched: a copy is trained.
+    Batch statistics are those of training. A last batch of a single image has none and is passed
+    over; another epoch has another one. The loaded backbone is not touched: a copy is trained.
 
     Args:
         loaded: `LoadedRun` on `device`.
@@ -55,45 +54,57 @@ def fine_tune(
         ConfigError: the loss became NaN or infinite, or there are no two images in a batch.
     """
     device, config = torch.device(device), loaded.config
-    if min(batch_size, len(reader) if samples is None else len(samples)) < 2:
-        raise ConfigError(
-            f"--batch_size is {batch_size}, of {counted(len(reader), 'image')}: fine-tuning takes "
-            "statistics over two or more."
-        )
+    _refuse_single(batch_size, reader, samples)
     torch.manual_seed(seed)  # for dropout and the like; order and crops have numbers of their own
     backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)
-    groups = [
-        {"params": backbone.parameters(), "lr": lr},
-        {"params": head.parameters(), "lr": head_lr},
-    ]
+    rates = ((backbone, lr), (head, head_lr))
     options = {"device": device, "seed": seed, "threads": threads, **config.evaluation_options()}
     loader = CropLoader(reader, batch_size, config.image_size, samples=samples, **options)
-    autocast, steps = uses_autocast(config, device), epochs * len(loader)
+    autocast = uses_autocast(config, device)
 
     def logits_of(images):
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             return head(backbone(images if autocast else images.float()))
 
-    def batches(epoch):
-        for batch in loader.epoch(epoch):
-            if len(batch.index) > 1:
-                yield batch.images.to(device), labels[batch.index].to(device)
-
-    decay = {
-        "schedule": lambda _, step: 0.5 * (1 + math.cos(math.pi * step / steps)),
-        "weight_decay": weight_decay,
-    }
-    try:
-        descend(logits_of, groups, batches, epochs, what="fine-tuning", report=report, **decay)
-    finally:
-        loader.close()
+    with contextlib.closing(loader):
+        train_sgd(
+            logits_of,
+            [{"params": each.parameters(), "lr": rate} for each, rate in rates],
+            partial(_batches, loader, labels, device),
+            epochs,
+            schedule=partial(_cosine, epochs * len(loader)),
+            what="fine-tuning",
+            weight_decay=weight_decay,
+            report=report,
+        )
     return backbone.eval().requires_grad_(False), head.eval().requires_grad_(False)
 
 
+def _refuse_single(batch_size, reader, samples):
+    if min(batch_size, len(reader) if samples is None else len(samples)) < 2:
+        raise ConfigError(
+            f"--batch_size is {batch_size}, of {counted(len(reader), 'image')}: fine-tuning takes "
+            "statistics over two or more."
+        )
+
+
+def _batches(loader, labels, device, epoch):
+    """(images, labels) of an epoch's batches of two images or more."""
+    for batch in loader.epoch(epoch):
+        if len(batch.index) > 1:
+            yield batch.images.to(device), labels[batch.index].to(device)
+
+
+def _cosine(steps, _, step):
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
 def fine_tuned_logits(backbone, head, loaded, reader, *, device="cpu", threads=0):
-    """Of a file's central crops: their logits, (N, C) float32 on the CPU, their positions (N,), and
-    how many could not be used."""
+    """The answers to a file's central crops.
+
+    (logits (N, C) float32 on the CPU, positions (N,), how many images could not be used).
+    """
     config = loaded.config
     with contextlib.closing(
         central_crops(reader, config, device=device, threads=threads)

@@ -11,9 +11,9 @@ import torch
 
 
 def hold_out(labels, share, seed):
-    """(rows to fit on, rows held out):
+    """(rows to fit on, rows held out), drawn class by class.
 
-    `share` of the images of each class, at least one of each class that has two.
+    Of each class `share` of the images is held out, and at least one where it has two.
 
     Args:
         labels: (N,) int64 on the CPU.
@@ -27,8 +27,9 @@ def hold_out(labels, share, seed):
 
 
 def few_shot(labels, share, seed):
-    """(n,) rows of `share` percent of the images of each class, rounded up: what a few-shot
-    classifier is trained on.
+    """(n,) rows of `share` percent of the images of each class, rounded up.
+
+    A few-shot classifier is trained on them.
 
     Args:
         labels: (N,) int64 on the CPU.

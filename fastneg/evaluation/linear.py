@@ -1,5 +1,6 @@
-"""The linear probe: a classifier on the frozen encoder, trained on augmented crops (as published)
-or on stored features (fast).
+"""The linear probe: a linear classifier on the frozen encoder, trained with SGD.
+
+It is trained on augmented crops, as published, or on stored features, which is fast.
 
 Legend: N images, F backbone features, C classes.
 """
@@ -12,7 +13,7 @@ from torch import nn
 from fastneg.config import ConfigError
 from fastneg.data.load.loaders import CropLoader
 from fastneg.evaluation.features import uses_autocast
-from fastneg.evaluation.sgd import descend
+from fastneg.evaluation.sgd import train_sgd
 from fastneg.models.encoders import embed
 from fastneg.runs.classifier import classifier_path, read_classifier, write_classifier
 from fastneg.runs.load import weights_digest
@@ -45,21 +46,21 @@ class LinearClassifier(nn.Linear):
 
     @torch.no_grad()
     def fold(self, mean, scale):
-        """Turn weights for (features - mean) * scale into weights for raw features; mean and scale
-        are (F,) float64."""
+        """Turn weights for (features - mean) * scale into weights for raw features.
+
+        mean and scale are (F,) float64.
+        """
         weight = self.weight.double() * scale
         self.bias.copy_(self.bias.double() - weight @ mean)
         self.weight.copy_(weight)
 
 
 def standardisation(features):
-    """(mean, scale), (F,) float64:
+    """(mean, scale), both (F,) float64, by which features are standardised.
 
-    (features - mean) * scale has deviation 1 / √F in each column, so that the mean squared length
-    is 1.
-
-    A feature that never varies in training tells nothing and gets the scale 0, whatever it does in
-    a test set.
+    Each column of (features - mean) * scale has the deviation 1 / √F, so that the mean squared
+    length is 1. A feature that never varies in training tells nothing: it gets the scale 0,
+    whatever it does in a test set.
     """
     mean, deviation = features.double().mean(0), features.double().std(0, correction=0)
     varies = deviation > 1e-6 * deviation.max()
@@ -69,9 +70,9 @@ def standardisation(features):
 
 
 def learning_rate(base, epoch, epochs):
-    """base × 0.1 for each of 1/2, 2/3 and 5/6 of the epochs that has passed:
+    """The learning rate of an epoch: ×0.1 after 1/2, 2/3 and 5/6 of the epochs.
 
-    30, 40 and 50 of 60, as published.
+    Of 60 epochs these are 30, 40 and 50, as published.
     """
     return base * 0.1 ** sum(6 * epoch >= step * epochs for step in (3, 4, 5))
 
@@ -135,9 +136,9 @@ def train_on_crops(
     threads=0,
     report=print,
 ):
-    """The published protocol:
+    """Train by the published protocol: SGD with momentum 0.9, the encoder frozen.
 
-    SGD with momentum 0.9 on random crops (0.08 … 1 of the area) and flips, the encoder frozen.
+    It sees random crops (0.08 … 1 of the area) and flips.
 
     Args:
         loaded: `LoadedRun` on `device`.
@@ -176,16 +177,12 @@ def train_on_crops(
 
 
 def _train(head, batches, epochs, lr, weight_decay, report=None):
-    groups, schedule = (
-        [{"params": head.parameters(), "lr": lr}],
-        lambda epoch, _: learning_rate(1.0, epoch, epochs),
-    )
-    descend(
+    train_sgd(
         head,
-        groups,
+        [{"params": head.parameters(), "lr": lr}],
         batches,
         epochs,
-        schedule=schedule,
+        schedule=lambda epoch, _: learning_rate(1.0, epoch, epochs),
         what="linear probe",
         weight_decay=weight_decay,
         report=report,

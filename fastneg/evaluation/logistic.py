@@ -1,5 +1,6 @@
-"""The fast linear probe: multinomial logistic regression by L-BFGS on stored features, its penalty
-chosen on held-out training images.
+"""The fast linear probe: multinomial logistic regression by L-BFGS on stored features.
+
+Its penalty is chosen on held-out training images.
 
 Legend: N images, F backbone features, C classes.
 """
@@ -13,13 +14,15 @@ import torch.nn.functional as F
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.evaluation.accuracy import percent
 from fastneg.evaluation.label_splits import hold_out
 from fastneg.evaluation.linear import LinearClassifier, standardisation
-from fastneg.evaluation.metrics import percent
 
 PENALTIES = tuple(10.0**power for power in range(-1, -9, -1))
-"""L2 penalties that the sweep tries, from strong to weak; on features whose mean squared length is
-1."""
+"""L2 penalties that the sweep tries, from strong to weak.
+
+They are for features whose mean squared length is 1.
+"""
 HELD_OUT = 0.2
 ITERATIONS = 400
 
@@ -35,8 +38,9 @@ class Fitted:
 
 
 def fit_on_features(features, labels, count, *, weight_decay=None, seed=0, device="cpu"):
-    """Minimise mean cross-entropy + weight_decay / 2 · |W|² over all images; the bias is not
-    penalised.
+    """Minimise the mean cross-entropy + weight_decay / 2 · |W|² over all images.
+
+    The bias is not penalised.
 
     Without a weight_decay the best of PENALTIES is taken by top-1 on a fifth of each class held out
     of the training set (of equal ones the strongest), and the classifier is then trained on all of

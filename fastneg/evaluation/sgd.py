@@ -1,6 +1,4 @@
-"""The loop that probes and fine-tuning share:
-
-SGD on the cross-entropy of a classifier, of which the last epoch stands.
+"""The loop that probes and fine-tuning share: SGD on the cross-entropy of a classifier.
 
 Legend: N images of a batch, C classes.
 """
@@ -16,8 +14,8 @@ from tqdm import tqdm
 from fastneg.config import ConfigError
 
 
-def descend(logits_of, groups, batches, epochs, *, schedule, what, weight_decay=0.0, report=None):
-    """Train with SGD, momentum 0.9. Nothing is selected.
+def train_sgd(logits_of, groups, batches, epochs, *, schedule, what, weight_decay=0.0, report=None):
+    """Train with SGD, momentum 0.9. The weights after the last epoch stand: nothing is selected.
 
     Args:
         logits_of: a batch's inputs → (N, C) logits.
@@ -42,11 +40,9 @@ def descend(logits_of, groups, batches, epochs, *, schedule, what, weight_decay=
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total, images, step = (
-                total + loss.detach() * len(labels),
-                images + len(labels),
-                step + 1,
-            )
+            total += loss.detach() * len(labels)
+            images += len(labels)
+            step += 1
         mean = (total / images).item()
         if not mean < float("inf"):
             raise ConfigError(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from fastneg.counts import counted
+from fastneg.evaluation.accuracy import RESAMPLES, interval
 from fastneg.evaluation.default_answer import most_answered
-from fastneg.evaluation.metrics import RESAMPLES, interval
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class ShapeBias:
     A shape bias means little where it is low.
     """
     by_category: dict
-    """{category of the shape: {"shape": n, "texture": n, "other": n}}, categories without images
-    left out."""
+    """{category of the shape: {"shape": n, "texture": n, "other": n}}.
+
+    Categories without images are left out.
+    """
     images: int
     """Images with conflicting cues: the others were dropped."""
     without_conflict: int
@@ -37,11 +39,15 @@ class ShapeBias:
     answered: dict
     """{category: percent of the answers that name it}, of those with images or answers."""
     most_answered: dict
-    """The commonest answer, see `fastneg.evaluation.default_answer`; its share of the images is
-    that of the shapes."""
+    """The commonest answer, as of `most_answered`.
+
+    Its share of the images is that of the shapes.
+    """
     interval: tuple[float, float] | None
-    """Percent: 95% of the bootstrap over the images; None where shape_bias is, or where a resample
-    has neither decision."""
+    """Percent: the 95% bootstrap interval over the images.
+
+    None where shape_bias is, or where a resample has neither decision.
+    """
 
     def figures(self):
         """The fields as a row of evaluation.jsonl has them."""
@@ -62,8 +68,9 @@ class ShapeBias:
 
 
 def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
-    """How often an image with the shape of one category and the texture of another is called by its
-    shape.
+    """How often an image of conflicting cues is called by its shape.
+
+    Its cues conflict where it has the shape of one category and the texture of another.
 
     Args:
         probabilities: (N, C), rows that sum to 1 (softmax over all classes of the classifier).
@@ -118,8 +125,11 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
 
 
 def _interval(shapes, textures, images):
-    """Images drawn with replacement hold a multinomial number of each decision, so that resamples
-    need not be made."""
+    """The 95% bootstrap interval of the shape bias.
+
+    Images drawn with replacement hold a multinomial number of each decision, so that resamples need
+    not be made.
+    """
     draws = np.random.default_rng(0).multinomial(
         images, [shapes / images, textures / images, 1 - (shapes + textures) / images], RESAMPLES
     )

@@ -1,11 +1,15 @@
-"""Test sets that hold images on which the classifier was trained: told, and noted with their
-figures."""
+"""Test sets that hold images on which the classifier was trained.
+
+They are told, and noted with the sets' figures.
+"""
 
 from __future__ import annotations
 
 import os
 
-from fastneg.data.beton.overlap import FIELD, shared_images, told_shared
+import numpy as np
+
+from fastneg.data.beton.overlap import FIELD, checksum_keys, shared_images, told_shared
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.beton.shards import BetonSet
 from fastneg.data.errors import BetonError
@@ -47,6 +51,33 @@ def mark_shared(name, rows, reader, head, report=print):
     for row in rows:
         if row["kind"] != "similarity":
             row[FIELD] = count
+
+
+class TrainedOn:
+    """The images that a classifier was trained on, to be looked for in many small sets.
+
+    They are told by checksums alone: sets without any would have to be read again for each.
+    """
+
+    def __init__(self, head):
+        self.train = head.facts.get("train")
+        """How `fastneg linear` named them."""
+        self.unknown = ""
+        """Why it is not known what they are; "" where it is."""
+        try:
+            with _open_train(head) as train:
+                self._keys = checksum_keys(train)
+                if self._keys is None:
+                    self.unknown = f"{train.path} holds no checksums."
+        except (BetonError, OSError) as error:
+            self._keys, self.unknown = None, str(error)
+
+    def count(self, reader):
+        """How many images of an open set are among them; None where that is not known."""
+        keys = checksum_keys(reader)
+        if self._keys is None or keys is None:
+            return None
+        return int(np.isin(keys, self._keys).sum())
 
 
 def _open_train(head):

@@ -1,10 +1,13 @@
-"""How close a query is to its positive, to the queue and to its non-semantic negatives:
-distributions over a test set.
+"""How close a query is to its positive, to the queue and to its non-semantic negatives.
+
+Distributions over a test set.
 
 Legend: N images, M negatives of each kind, B bins.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import torch
 from tqdm import tqdm
@@ -23,13 +26,12 @@ IMAGES = 2048
 BATCH = 128
 
 
-@torch.no_grad()
 def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=0, report=print):
     """The line of evaluation.jsonl of kind similarity for one test set.
 
     Two views of each image, drawn as in the run's training, and negatives of the first, with the
     run's settings of them, go through the whole method of its newest checkpoint in eval mode. The
-    queue is the stored one, of which 256 rows, evenly spaced, stand for all; a method without one
+    queue is the stored one, of which 256 rows, evenly spaced, stand for all. A method without one
     compares each query with another image of its batch instead. Of a set of more than IMAGES images
     that many are taken.
 
@@ -40,30 +42,66 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
         kinds: of negatives, names of `NEGATIVES`; None: the run's own, and patch for a run without.
         report: called with lines for a person.
     Returns:
-        dict: edges (B + 1), positive, queue or batch, negative {kind}: B counts each, means,
-            images; patch_sizes and texture_source where
-        such negatives were made.
+        dict: edges (B + 1), positive, queue or batch, negative {kind}: B counts each; means,
+            images; patch_sizes and texture_source where such negatives were made.
     Raises:
         CheckpointError: the run holds no checkpoint. ConfigError: the set cannot be compared, or
             the run's head was never trained.
+    """
+    path, state = _newest_with_head(run)
+    trained, device = PretrainConfig.read(state["config"]), torch.device(device)
+    kinds = kinds or trained.negative_kinds() or ("patch",)
+    _refuse_too_few(reader, kinds, trained.method)
+    paired = TEXTURE_FIELD in reader.image_fields
+    config = settings_for(trained, kinds, paired, lambda text: report(f"{name}: {text}"))
+    method = METHODS[config.method](config)
+    method.load_state_dict(state["method"])
+    method.eval().requires_grad_(False).to(device)
+    loader, found = _loader(reader, config, device, threads), _Distributions()
+    with contextlib.closing(loader):
+        bar = {"desc": f"{name}, similarities", "unit": "batch", "total": len(loader)}
+        batches = tqdm(loader.epoch(0), disable=None, leave=False, **bar)
+        for images, similarities in _similarities(batches, method, config, kinds, device):
+            found.add(images, similarities)
+            if found.images >= IMAGES:
+                break
+    row = {
+        "kind": "similarity",
+        "set": name,
+        "path": str(reader.path),
+        "checkpoint": path.name,
+        "edges": edges(),
+        "images": found.images,
+    }
+    for kind in kinds:
+        row |= NEGATIVES[kind].facts(config)
+    return {**row, **_nested(found.counts(), kinds), "means": _nested(found.means(), kinds)}
+
+
+def _newest_with_head(run):
+    """(path, content) of a run's newest checkpoint.
+
+    A ConfigError where its head was never trained.
     """
     found = checkpoint.load_newest(run)
     if found is None:
         raise CheckpointError(
             f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
         )
-    (path, state), device = found, torch.device(device)
+    path, state = found
     checkpoint.require(path, state, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):
         raise ConfigError(
-            f"{state['imported']} came without the head whose outputs are compared: there are no "
-            "similarities to be had."
+            f"{state['imported']} came without the head whose outputs are compared, so there are "
+            "no similarities to count."
         )
+    return path, state
+
+
+def _refuse_too_few(reader, kinds, method):
     if not len(reader):
         raise ConfigError(f"{reader.path} holds no images.")
-    trained = PretrainConfig.read(state["config"])
-    kinds = kinds or trained.negative_kinds() or ("patch",)
-    alone = METHODS[trained.method].queue and not any(
+    alone = METHODS[method].queue and not any(
         NEGATIVES[kind].needs_another_image for kind in kinds
     )
     if len(reader) < 2 and not alone:
@@ -72,67 +110,61 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
             f"{reader.path} holds one image: {needy} negatives, and methods without a queue, "
             "need another one."
         )
-    config = settings_for(
-        trained, kinds, TEXTURE_FIELD in reader.image_fields, lambda text: report(f"{name}: {text}")
-    )
+
+
+@torch.no_grad()
+def _similarities(batches, method, config, kinds, device):
+    """Of each batch its images and {"positive", "queue" or "batch", ("negative", kind): cosines}.
+
+    Args:
+        batches: `ViewBatch`es.
+        method: in eval mode, on `device`.
+        kinds: of negatives.
+    """
     autocast = uses_autocast(config, device)
-    method = METHODS[config.method](config)
-    method.load_state_dict(state["method"])
-    method.eval().requires_grad_(False).to(device)
     draws, orders = torch.Generator(device).manual_seed(0), torch.Generator().manual_seed(0)
-    counts, sums, images = {}, {}, 0
-    loader = _loader(reader, config, device, threads)
-    try:
-        for batch in tqdm(
-            loader.epoch(0),
-            desc=f"{name}, similarities",
-            unit="batch",
-            disable=None,
-            leave=False,
-            total=len(loader),
-        ):
-            if images >= IMAGES:
-                break
-            negatives = [NEGATIVES[kind](batch, config, draws) for kind in kinds]
-            views = (batch.query, batch.key, torch.cat(negatives, 1))
-            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                similarities = dict(
-                    method(
-                        *(view if autocast else view.float() for view in views), orders
-                    ).similarities
-                )
-            # (N, kinds · M), the kinds in their order
-            of_kinds = similarities.pop("negative").split([each.shape[1] for each in negatives], 1)
-            similarities |= {
-                ("negative", kind): values for kind, values in zip(kinds, of_kinds, strict=True)
-            }
-            images += len(batch.query)
-            for (kind, values), new in zip(
-                similarities.items(), histograms(similarities), strict=True
-            ):
-                counts[kind] = counts.get(kind, 0) + new.double()
-                total, seen = sums.get(kind, (0, 0))
-                sums[kind] = total + values.double().sum(), seen + values.numel()
-    finally:
-        loader.close()
-    counts = {kind: values.long().tolist() for kind, values in counts.items()}
-    means = {kind: (total / seen).item() for kind, (total, seen) in sums.items()}
-    row = {
-        "kind": "similarity",
-        "set": name,
-        "path": str(reader.path),
-        "checkpoint": path.name,
-        "edges": edges(),
-        "images": images,
-    }
-    for kind in kinds:
-        row |= NEGATIVES[kind].facts(config)
-    return {**row, **_nested(counts, kinds), "means": _nested(means, kinds)}
+    for batch in batches:
+        negatives = [NEGATIVES[kind](batch, config, draws) for kind in kinds]
+        views = (batch.query, batch.key, torch.cat(negatives, 1))
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            output = method(*(view if autocast else view.float() for view in views), orders)
+        found = dict(output.similarities)
+        # (N, kinds · M), the kinds in their order
+        of_kinds = found.pop("negative").split([each.shape[1] for each in negatives], 1)
+        for kind, cosines in zip(kinds, of_kinds, strict=True):
+            found["negative", kind] = cosines
+        yield len(batch.query), found
+
+
+class _Distributions:
+    """Histograms and means over batches, by what the query is compared with."""
+
+    def __init__(self):
+        self.images = 0
+        self._counts, self._sums = {}, {}
+
+    def add(self, images, similarities):
+        """Add those of a batch of so many images, {kind: cosines}."""
+        self.images += images
+        new = histograms(similarities)
+        for (kind, cosines), counts in zip(similarities.items(), new, strict=True):
+            self._counts[kind] = self._counts.get(kind, 0) + counts.double()
+            total, seen = self._sums.get(kind, (0, 0))
+            self._sums[kind] = total + cosines.double().sum(), seen + cosines.numel()
+
+    def counts(self):
+        """{kind: B whole numbers}."""
+        return {kind: values.long().tolist() for kind, values in self._counts.items()}
+
+    def means(self):
+        """{kind: float}."""
+        return {kind: (total / seen).item() for kind, (total, seen) in self._sums.items()}
 
 
 def settings_for(trained, kinds, paired, report):
-    """The config of a run as it must be to make these negatives for a test set, and to build its
-    method in one process.
+    """The config of a run with which these negatives can be made for a test set.
+
+    It also builds the run's method in one process.
 
     What the method holds stays as trained; eval mode knows no statistics of batches, so their
     settings do not matter. Patch sizes that do not fit, of a run that made no patches, give way to

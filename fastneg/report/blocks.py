@@ -77,8 +77,7 @@ class Table:
 
     @property
     def wide(self):
-        """Whether it takes the whole width of the page: its columns would not fit into half of
-        it."""
+        """Whether it takes the whole width of the page, since it would not fit into half of it."""
         return self.pixels > HALF
 
     @property
@@ -187,8 +186,10 @@ def leaves(blocks):
 
 
 def arranged(blocks):
-    """Blocks in their order as (layout, blocks) pairs: neighbours that fit into "halves" or
-    "thirds" of the width, and "whole" ones."""
+    """Blocks in their order as (layout, blocks) pairs.
+
+    Neighbours that fit stand in "halves" or "thirds" of the width, the others are "whole".
+    """
     found = []
     for block in blocks:
         narrow = isinstance(block, Plot) or (isinstance(block, Table) and not block.wide)
@@ -206,8 +207,9 @@ def folds_last(blocks):
 
 
 def with_own_names(blocks, taken):
-    """Blocks with names that no other plot, or table, has: sets "a b" and "a-b" would share their
-    files otherwise.
+    """Blocks with names that no other plot, or table, has.
+
+    Else the sets "a b" and "a-b" would share their files.
 
     Args:
         taken: set of (kind, name) pairs, to which those of the blocks are added.
@@ -228,8 +230,10 @@ def with_own_names(blocks, taken):
 
 
 def file_stem(*parts):
-    """A name for the files of a plot or table: small letters, digits, dots, hyphens and
-    underscores."""
+    """A name for the files of a plot or table.
+
+    It holds small letters, digits, dots, hyphens and underscores.
+    """
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(map(str, parts)).lower()).strip("-.") or "unnamed"
 
 
@@ -243,8 +247,7 @@ def with_best(cells, highest=True):
 
 
 def whiskers(cells, what="Whiskers"):
-    """What the error bars of a plot stand for, as a sentence; empty where its cells have no
-    spread."""
+    """What the error bars of a plot stand for, as a sentence; "" where no cell has a spread."""
     seeds, images = (
         any(cell.std is not None for cell in cells),
         any(cell.std is None and cell.interval for cell in cells),
@@ -264,8 +267,10 @@ def whiskers(cells, what="Whiskers"):
 
 
 def figure_text(value, digits=1, signed=False):
-    """A figure as tables write it, with a minus that is as long as a plus, and without a sign where
-    it is rounded to 0."""
+    """A figure as tables write it.
+
+    Its minus is as long as a plus, and it has no sign where it is rounded to 0.
+    """
     rounded = round(value, digits)
     return f"{rounded or 0.0:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
 

@@ -1,5 +1,7 @@
-"""What stands side by side: runs, or groups of runs that differ in their seed alone, with mean and
-standard deviation."""
+"""What stands side by side: runs, or groups of runs that differ in their seed alone.
+
+A group has the mean of its runs and their standard deviation.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,15 @@ WITHOUT_EFFECT = (
     "check_crc",
 )
 """Settings that do not change what is learned."""
+COMPARED = (
+    ("linear", "top1", "linear probe, {set}"),
+    ("knn", "top1", "kNN, {set}"),
+    ("accuracy", "top1", "top-1, {set}"),
+    ("corruptions", "mean_top1", "under corruption, {set}"),
+    ("shape_bias", "shape_bias", "shape bias, {set}"),
+    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
+)
+"""(kind of line, field, words) of the figures that are compared between settings."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,10 @@ class Entry:
         return [run.results[kind, test_set] for run in self.runs if (kind, test_set) in run.results]
 
     def cell(self, kind, test_set, field):
-        """A figure as a Cell: mean and standard deviation over its runs, or one value with its
-        interval."""
+        """A figure as a Cell.
+
+        It is the mean and standard deviation over the entry's runs, or one value with its interval.
+        """
         rows = [row for row in self.rows(kind, test_set) if is_number(row.get(field))]
         if not rows:
             return Cell()
@@ -69,8 +82,10 @@ class Entry:
 
 
 def mean_cell(values, expected):
-    """Mean and sample standard deviation; a note where fewer than `expected` runs have the
-    figure."""
+    """Mean and sample standard deviation.
+
+    A note says so where fewer than `expected` runs have the figure.
+    """
     if not values:
         return Cell()
     note = f"{len(values)} of {expected} seeds" if len(values) < expected else ""
@@ -95,8 +110,7 @@ def entry_columns(entries, single="value"):
 
 
 def sets_of(entries, kind):
-    """Test sets that any run has a result of this kind for, in the order of their first
-    appearance."""
+    """Test sets that any run has a result of this kind for, in order of first appearance."""
     return list(
         dict.fromkeys(
             test_set
@@ -109,8 +123,9 @@ def sets_of(entries, kind):
 
 
 def same_but(config, *fields):
-    """Settings as a key that is equal for runs that differ in nothing but `fields` and what changes
-    nothing.
+    """Settings as a key, equal for runs that differ in `fields` alone.
+
+    Settings that change nothing do not count.
 
     What a run of an earlier version did not know yet counts as its default.
     """
@@ -127,7 +142,7 @@ def group_runs(runs, group="seeds"):
     Args:
         runs: list of Run.
         group: "seeds": runs with equal settings and distinct seeds make one entry (see OWN and
-            WITHOUT_EFFECT); "none": each run is one. Runs without a readable config.json stay
+            WITHOUT_EFFECT); "none": each run is one. Runs without readable settings stay
             alone.
     """
     groups = {}
@@ -154,8 +169,10 @@ def group_runs(runs, group="seeds"):
 
 
 def alpha_families(entries):
-    """Lists of numbers of entries that differ in alpha alone, two alphas or more each, in the order
-    of alpha."""
+    """Lists of numbers of entries that differ in alpha alone, in the order of alpha.
+
+    Each holds two alphas or more.
+    """
     found = {}
     for number, entry in enumerate(entries):
         if is_number(entry.config.get("alpha")) and entry.config.get("negatives") not in (
@@ -172,8 +189,10 @@ def alpha_families(entries):
 
 
 def group_name(names):
-    """What names of a group have in common, without what numbers the seed: runs/patch-s0,
-    runs/patch-s1 → runs/patch."""
+    """What names of a group have in common, without what numbers the seed.
+
+    Of runs/patch-s0 and runs/patch-s1 this is runs/patch.
+    """
     if len(names) == 1:
         return names[0]
     start = common_start(names)

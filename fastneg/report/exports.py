@@ -38,8 +38,9 @@ _LATEX = {letter: "\\" + letter for letter in "&%$#_{}"} | {
 
 
 def write_files(report, folder):
-    """Write every plot and table of a Report into a folder; returns (the paths, letters that no
-    installed font could draw).
+    """Write every plot and table of a Report into a folder.
+
+    Returns (the paths, letters that no installed font could draw).
 
     CONTENTS.txt lists the files with their titles. Files that an earlier report left there, by its
     own list, are removed.
@@ -104,8 +105,11 @@ def _spreads(table, number):
 
 
 def to_csv(table):
-    """A table as CSV: for each column its values at full precision, and std or low and high where
-    any of its cells has them."""
+    """A table as CSV.
+
+    Each column gives its values at full precision, and std or low and high where any of its cells
+    has them.
+    """
     grouped, noted = any(row.group for row in table.rows), any(row.note for row in table.rows)
     head = ["group"] * grouped + [table.head or "name"] + ["note"] * noted
     spreads = [_spreads(table, number) for number in range(len(table.columns))]
@@ -128,8 +132,10 @@ def to_csv(table):
 
 
 def to_latex(table):
-    """A table as a LaTeX tabular (needs the package booktabs): best values bold, standard
-    deviations and intervals small."""
+    """A table as a LaTeX tabular, which needs the package booktabs.
+
+    Best values are bold, standard deviations and intervals small.
+    """
     columns = "l" + "".join("r" if column.figures else "l" for column in table.columns)
     lines = [
         f"% {table.title}".rstrip(),

@@ -1,5 +1,7 @@
-"""Whether figures can be told apart: the intervals of cells, and the cell that is best beyond
-doubt."""
+"""Whether figures can be told apart, by the intervals of cells.
+
+The best cell of a row is marked only where that is beyond doubt.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,9 @@ T = (
 T_BEYOND = 2.086  # of 20 degrees: a little wide for more
 
 RULE = (
-    "★ marks the best of a row where its 95% interval lies clear of all others': over images for 1 "
-    "seed, over seeds (Student's t) for several. Without a ★ the intervals overlap, and the order "
-    "may be chance, or a figure has no interval."
+    "★ marks the best of a row where its 95% interval lies clear of all others'. The interval is "
+    "over images for 1 seed, over seeds (Student's t) for several. Without a ★ the "
+    "intervals overlap, and the order may be chance, or a figure has no interval."
 )
 """What a reader must know of the mark."""
 

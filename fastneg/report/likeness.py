@@ -19,7 +19,7 @@ OF_KIND = {
     "corruptions": ("source", "of_the_15"),
     "corruption_tree": ("source", "corruptions"),
 }
-"""Fields of evaluation.jsonl that must be equal beside the file of the set."""
+"""Fields of a line that must be equal beside the file of the set."""
 OF_CLASSIFIER = (
     "linear",
     "untrained",
@@ -30,12 +30,14 @@ OF_CLASSIFIER = (
     "corruptions",
     "corruption_tree",
 )
-"""Kinds of lines whose figures are those of the classifier in linear.pt."""
+"""Kinds of lines whose figures are those of the trained classifier."""
 
 
 def unlike(entries, kind, test_set):
-    """What differs in how the runs' figures of a set came about: {name: values in words}; empty
-    where they may be compared."""
+    """What differs in how the runs' figures of a set came about: {name: values in words}.
+
+    It is empty where they may be compared.
+    """
     told = {}
     for run in (run for entry in entries for run in entry.runs):
         if (kind, test_set) in run.results:
@@ -55,8 +57,10 @@ def warning(entries, kind, test_set):
 
 
 def shared(entries, kind, test_set):
-    """How many images the runs' training sets share with a set, in words; empty where none are
-    known to."""
+    """How many images the runs' training sets share with a set, in words.
+
+    It is empty where none are known to be shared.
+    """
     rows = [row for entry in entries for row in entry.rows(kind, test_set)]
     counts = dict.fromkeys(
         row[FIELD] for row in rows if is_number(row.get(FIELD)) and row[FIELD] > 0
@@ -67,8 +71,7 @@ def shared(entries, kind, test_set):
 
 
 def shared_problems(runs):
-    """[(name of a run, sentence)] of the sets that share images with the training set of their
-    figures."""
+    """[(name of a run, sentence)] of the sets that share images with a training set."""
     found = {}
     for run in runs:
         for (kind, test_set), row in run.results.items():
@@ -78,8 +81,8 @@ def shared_problems(runs):
         (
             name,
             f"{counted(count, 'image', ',')} of {pretty(test_set)} are in the training set too, "
-            "byte for byte: the figures say how well they are "
-            f"remembered ({', '.join(kinds)}).",
+            "byte for byte. The figures on them say how well they are remembered "
+            f"({', '.join(kinds)}).",
         )
         for (name, test_set, count), kinds in found.items()
     ]
@@ -91,8 +94,10 @@ def marked(entries, kind, test_set, cells, highest=True):
 
 
 def warnings(entries, kinds):
-    """What differs, and how, in all sets of some kinds; those of which the same is to be said are
-    one sentence."""
+    """What differs, and how, in all sets of some kinds.
+
+    Sets of which the same is to be said are one sentence.
+    """
     found = {}
     for kind in kinds:
         for test_set in sets_of(entries, kind):
@@ -103,8 +108,10 @@ def warnings(entries, kinds):
 
 
 def _facts(run, kind, row):
-    """{name: value in words} of what one line says; what it does not say is left out, as lines of
-    earlier versions say less."""
+    """{name: value in words} of what one line says.
+
+    What it does not say is left out, as lines of earlier versions say less.
+    """
     path = row.get("path")
     facts = {"file": Path(path).name} if isinstance(path, str) else {}
     for name in (*EVERYWHERE, *OF_KIND.get(kind.split(" ")[0], ())):

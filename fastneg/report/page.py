@@ -51,9 +51,8 @@ def write_report(config, tell=lambda line: None):
     """Write the page, and its plots and tables as files where asked; returns the page's Path.
 
     Args:
-        config: ReportConfig. Each run is a folder with config.json, environment.json,
-            metrics.jsonl, evaluation.jsonl, gallery/ and predictions/. What is missing or damaged
-            is named on the page, and the rest is shown.
+        config: ReportConfig, whose runs are run folders. What is missing or damaged in one is named
+            on the page, and the rest is shown.
         tell: called with lines for a person: what is missing or damaged, what could not be drawn.
     Raises:
         ConfigError: no runs, one that comes twice, a folder that holds no run. OutputError: an
@@ -87,8 +86,11 @@ def write_report(config, tell=lambda line: None):
 
 
 def report_output(config):
-    """Where the page goes, as a Path: --out, or what it links to; OutputError if that, or the
-    folder of plots and tables, is or would mix with what a run holds."""
+    """Where the page goes, as a Path: --out, or what it links to.
+
+    An OutputError where that, or the folder of plots and tables, is or would mix with what a run
+    holds.
+    """
     inputs = [path for run in config.runs for path in run_inputs(run)]
     out, folders = output_file(config.out, "--out", inputs), []
     if config.files == "on":
@@ -126,10 +128,8 @@ def make_report(folders, group="seeds"):
     sections = [
         replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections
     ]
-    unlike = likeness.warnings(
-        entries,
-        dict.fromkeys([*(kind for _, kind, *_ in results.KINDS), "shape_bias", "texture_classes"]),
-    )
+    shown = [figure.kind for figure in results.all_figures()]
+    unlike = likeness.warnings(entries, dict.fromkeys([*shown, "shape_bias", "texture_classes"]))
     sets = dict.fromkeys([*sets_of(entries, "accuracy"), *sets_of(entries, "shape_bias")])
     report = Report(entries, sections, results.headline(entries), problems, unlike)
     report.remarks = remarks(entries, sets)

@@ -3,7 +3,7 @@
 import pytest
 
 from fastneg.data.known_classes import CIFAR10, CIFAR100, IMAGENET, IMAGENET100, numbered_names
-from fastneg.evaluation.categories import CATEGORIES_16
+from fastneg.evaluation.sets.categories_16 import CATEGORIES_16
 
 
 def test_the_lists_of_classes_are_the_published_ones():

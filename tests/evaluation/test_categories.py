@@ -6,7 +6,8 @@ import pytest
 
 from fastneg.config import ConfigError
 from fastneg.data.known_classes import IMAGENET100
-from fastneg.evaluation.categories import CATEGORIES_16, load_categories, load_groups, members_of
+from fastneg.evaluation.categories import load_groups, members_of
+from fastneg.evaluation.sets.categories_16 import CATEGORIES_16, load_categories
 
 
 def test_the_16_categories():

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from fastneg.evaluation.default_answer import most_answered, takes_most, told_of_default
-from fastneg.evaluation.metrics import (
+from fastneg.evaluation.by_class import (
     class_accuracies,
 )
+from fastneg.evaluation.default_answer import most_answered, takes_most, told_of_default
 
 
 def test_the_default_answer_has_full_recall_and_little_precision():

@@ -10,6 +10,7 @@ import torch
 from fastneg.config import ConfigError, KnnConfig, LinearConfig
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.load.loaders import EvalLoader
+from fastneg.evaluation import first_set
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
@@ -301,7 +302,7 @@ def test_an_extra_that_fails_leaves_the_accuracy_standing(
     def fails(*args, **options):
         raise ConfigError("nothing to compare")
 
-    monkeypatch.setattr("fastneg.recipes.evaluate.evaluate_similarity", fails)
+    monkeypatch.setattr(first_set, "evaluate_similarity", fails)
     path = make_beton(tmp_path / "kept.beton", 12)
     assert evaluate(probed, f"kept={path}", similarity="on") == 1
     assert [row["kind"] for row in lines()] == ["accuracy", "per_class", "embedding"]

@@ -12,6 +12,7 @@ from fastneg.config import ConfigError, LinearConfig
 from fastneg.data.beton.reader import BetonReader
 from fastneg.errors import CheckpointError
 from fastneg.evaluation import linear as module
+from fastneg.evaluation.accuracy import accuracy
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import (
     LinearClassifier,
@@ -21,7 +22,6 @@ from fastneg.evaluation.linear import (
     train_on_crops,
     train_on_features,
 )
-from fastneg.evaluation.metrics import accuracy
 from fastneg.recipes.linear import run_linear
 from fastneg.runs.load import load_run, weights_digest
 from helpers.encoder_runs import make_run

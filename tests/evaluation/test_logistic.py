@@ -8,9 +8,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from fastneg.config import ConfigError, LinearConfig
+from fastneg.evaluation.accuracy import accuracy
 from fastneg.evaluation.linear import load_linear, standardisation
 from fastneg.evaluation.logistic import PENALTIES, fit_on_features
-from fastneg.evaluation.metrics import accuracy
 from fastneg.recipes.linear import run_linear
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import make_run

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.config import ConfigError
-from fastneg.evaluation.sgd import descend
+from fastneg.evaluation.sgd import train_sgd
 
 
 def data():
@@ -19,7 +19,7 @@ def test_it_is_sgd_with_the_schedule(float64):
     batches = lambda epoch: [(inputs[i::2], labels[i::2]) for i in range(2)]
     schedule = lambda epoch, step: 0.5**epoch * (1 + step)
     ours, truth = torch.zeros(3, 5, requires_grad=True), torch.zeros(3, 5)
-    descend(
+    train_sgd(
         lambda x: x @ ours.T,
         [{"params": [ours], "lr": 0.1}],
         batches,
@@ -42,7 +42,7 @@ def test_a_loss_that_is_not_finite_is_told():
     inputs, labels = data()
     weight = torch.zeros(3, 5, requires_grad=True)
     with pytest.raises(ConfigError, match="The loss of the probe is nan in epoch 1: lower --lr"):
-        descend(
+        train_sgd(
             lambda x: x @ weight.T * float("nan"),
             [{"params": [weight], "lr": 0.1}],
             lambda epoch: [(inputs, labels)],

@@ -4,7 +4,7 @@ told."""
 import pytest
 
 from fastneg.config import ConfigError, FinetuneConfig, KnnConfig, LinearConfig
-from fastneg.evaluation.metrics import Accuracy
+from fastneg.evaluation.accuracy import Accuracy
 from fastneg.recipes.labelled import open_labelled, told
 from helpers.encoder_runs import make_run
 from helpers.tinted import make_beton

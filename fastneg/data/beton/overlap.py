@@ -50,6 +50,12 @@ def shared_images(train, val, train_at=None, val_at=None):
     return found
 
 
+def checksum_keys(data):
+    """(N,) uint64: CRC32 and size of each stored image in one number; None in a set without
+    checksums."""
+    return None if data.checksums is None else _whole(data, np.arange(len(data)))
+
+
 def told_shared(count, total, train, val):
     """What to tell a person of images that two sets share; "" where there are none."""
     if not count:

@@ -55,8 +55,10 @@ __all__ = [
 
 
 def pixels_of(images, normalisation=IMAGENET):
-    """(N, 3, H, W) float32 in 0 … 1: the 8-bit pixels behind a loader's images, which were made
-    with this `Normalisation`. Exact for float16 and float32."""
+    """The 8-bit pixels behind a loader's images, (N, 3, H, W) float32 in 0 … 1.
+
+    The images were made with this `Normalisation`. Exact for float16 and float32.
+    """
     mean, std = _on_device(normalisation, images)
     return to_8bit(images.float() * std + mean) / 255
 
@@ -72,9 +74,9 @@ def _on_device(normalisation, images):
 
 
 def constants_for(height, width):
-    """The published test set whose constants images of this size get, with its size:
+    """The published test set whose constants images of this size get, and its size.
 
-    "Tiny-ImageNet-C (64 px)".
+    "Tiny-ImageNet-C (64 px)", say.
     """
     side = nearest_size(height, width)
     return f"{PUBLISHED[side]} ({side} px)"

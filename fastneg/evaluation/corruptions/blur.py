@@ -18,8 +18,10 @@ from fastneg.evaluation.corruptions.registry import corruption
     ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
 )
 def defocus_blur(images, disk):
-    """Convolution with a disk of (radius, smoothing of its edge) pixels; the image is mirrored at
-    its border."""
+    """Convolution with a disk; the image is mirrored at its border.
+
+    Constants are (radius, smoothing of its edge) in pixels.
+    """
     return correlate(images, _disk(*disk))
 
 
@@ -30,8 +32,10 @@ def defocus_blur(images, disk):
     random=True,
 )
 def glass_blur(images, constant, draws):
-    """Smoothed by sigma, pixels shuffled among neighbours up to `reach` away in some rounds,
-    smoothed again."""
+    """Smoothed by sigma, shuffled among neighbours, smoothed again.
+
+    Constants are (sigma, how far pixels move, rounds).
+    """
     sigma, reach, rounds = constant
     (height, width), pixels = images.shape[-2:], cut_to_8bit(gaussian(images, sigma))
     source = None
@@ -87,8 +91,10 @@ def motion_blur(images, constant, draws):
     ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
 )
 def zoom_blur(images, constant):
-    """The mean of the image and its enlargements by 1, 1 + step, … below the end; constants are
-    (end, step)."""
+    """The mean of the image and its enlargements by 1, 1 + step, … below the end.
+
+    Constants are (end, step).
+    """
     end, step = constant
     factors = np.arange(1, end, step)
     # torch enlarges this layout twice as fast on a CPU
@@ -107,8 +113,10 @@ def gaussian_blur(images, sigma):
 
 @lru_cache(maxsize=16)
 def _disk(radius, alias):
-    """ImageNet-C's disk kernel: pixels within the radius, smoothed by a small Gaussian, (K, K)
-    float64 that sums to 1."""
+    """ImageNet-C's disk kernel, (K, K) float64 that sums to 1.
+
+    It holds the pixels within the radius, smoothed by a small Gaussian.
+    """
     reach, taps = (8, 1) if radius <= 8 else (radius, 2)
     line = np.arange(-reach, reach + 1)
     disk = (line[:, None] ** 2 + line[None] ** 2 <= radius**2).astype(np.float64)

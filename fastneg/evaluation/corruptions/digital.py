@@ -70,8 +70,9 @@ def saturate(images, constant):
 
 @corruption(ELASTIC[224], ELASTIC[64], ELASTIC[32], random=True)
 def elastic_transform(images, constant, draws):
-    """A random affine map, then pixels displaced by smoothed noise; constants are shares of the
-    shorter side.
+    """A random affine map, then pixels displaced by smoothed noise.
+
+    Constants are shares of the shorter side.
 
     The map moves three points by up to `affine` in x and in y; the noise of ±1 is smoothed by
     `sigma` and multiplied by `alpha`.
@@ -102,8 +103,10 @@ def _lines(images):
 
 
 def _affine(images, moves):
-    """Images under the affine map that moves three points around the centre by (N, 3, 2) pixels (x,
-    y), mirrored at the border."""
+    """Images under the affine map that moves three points around the centre.
+
+    They move by (N, 3, 2) pixels (x, y). The image is mirrored at its border.
+    """
     height, width = images.shape[-2:]
     centre, arm = (height // 2, width // 2), min(height, width) // 3
     corners = [
@@ -132,8 +135,10 @@ def _affine(images, moves):
 
 @corruption((0.6, 0.5, 0.4, 0.3, 0.25), (0.9, 0.8, 0.7, 0.6, 0.5), (0.95, 0.9, 0.85, 0.75, 0.65))
 def pixelate(images, factor):
-    """Scaled to this share of the side with a box filter and back, with Pillow's weights and its
-    rounding after each pass."""
+    """Scaled to this share of the side with a box filter, and back.
+
+    With Pillow's weights, and its rounding after each pass.
+    """
     height, width = images.shape[-2:]
     small = int(height * factor), int(width * factor)
     pixels = to_8bit(images)
@@ -157,8 +162,7 @@ def _resized(pixels, before, after):
 
 @lru_cache(maxsize=64)
 def _box(before, after):
-    """(taps, after) int64 positions and float32 weights with which Pillow's box filter resizes a
-    row of pixels."""
+    """Pillow's box filter for a row of pixels: (taps, after) int64 positions, float32 weights."""
     scale = before / after
     support = 0.5 * max(scale, 1.0)
     taps = math.ceil(2 * support) + 1

@@ -1,5 +1,6 @@
-"""The randomness of a batch: each image has a generator of its own, seeded by (corruption,
-severity, position in the data set).
+"""The randomness of a batch: each image has a generator of its own.
+
+It is seeded by (corruption, severity, position in the data set).
 
 So an image is treated alike in whatever batch it comes. On the CPU numpy draws, which is several
 times faster there; on a GPU torch does, so the two devices draw different noise.

@@ -1,5 +1,6 @@
-"""Filters that several corruptions share: borders, separable Gaussians, a line of shifted copies,
-zoom, bilinear sampling.
+"""Filters that several corruptions share.
+
+Borders, separable Gaussians, a line of shifted copies, zoom, bilinear sampling.
 
 Sums of shifted slices instead of convolutions: on one channel at a time they are several times
 faster on a CPU, and on a GPU bound by memory alike. Wide Gaussians are products with a matrix.
@@ -52,8 +53,10 @@ def gaussian(images, sigma, border="edge", truncate=4.0):
 
 
 def wide_gaussian(images, sigma, border="edge", truncate=4.0):
-    """`gaussian` by products with a matrix for each dimension, that holds taps and border: as fast
-    for a sigma as wide as the image."""
+    """`gaussian` by products with a matrix for each dimension, which holds taps and border.
+
+    It is as fast for a sigma as wide as the image.
+    """
     by_rows, by_columns = (
         _smoothing(side, sigma, border, truncate).to(images) for side in images.shape[-2:]
     )
@@ -84,8 +87,10 @@ def _correlate(images, taps, dim):
 
 
 def correlate(images, kernel):
-    """(N, C, H, W) correlated with a (K, K) float64 array, K odd, through the Fourier transform;
-    mirrored at the border."""
+    """(N, C, H, W) correlated with a (K, K) float64 array, K odd, through the Fourier transform.
+
+    The image is mirrored at its border.
+    """
     reach, (height, width) = len(kernel) // 2, images.shape[-2:]
     sides = [2 ** math.ceil(math.log2(side + 2 * reach)) for side in (height, width)]
     flipped = torch.from_numpy(np.ascontiguousarray(kernel[::-1, ::-1])).to(images)
@@ -98,8 +103,9 @@ def correlate(images, kernel):
 
 
 def motion(images, radius, sigma, degrees):
-    """Each of (N, C, H, W) images smeared along a line from a point, with weights that fall like
-    one half of a Gaussian.
+    """Each of (N, C, H, W) images smeared along a line from a point.
+
+    The weights fall like one half of a Gaussian.
 
     Tap i of 0 … 2 radius shifts by i pixels in direction `degrees` (N floats, 0 to the left, 90
     upwards), rounded to whole pixels, with the edge repeated. Like ImageMagick 6, which makes
@@ -119,8 +125,10 @@ def motion(images, radius, sigma, degrees):
 
 
 def zoomed(images, factor):
-    """The centre of (N, C, H, W), enlarged by `factor` (1 or more) bilinearly, corner pixels on
-    corner pixels, and cut to H × W again."""
+    """The centre of (N, C, H, W), enlarged by `factor` (1 or more) and cut to H × W again.
+
+    Bilinear, corner pixels on corner pixels.
+    """
     height, width = images.shape[-2:]
     sides = [math.ceil(side / factor) for side in (height, width)]
     centre = middle(images, *sides)
@@ -134,7 +142,9 @@ def zoomed(images, factor):
 
 
 def middle(images, height, width):
-    """The middle (…, height, width) of (…, H, W); of an odd rest the smaller half is cut off above
-    and on the left."""
+    """The middle (…, height, width) of (…, H, W).
+
+    Of an odd rest the smaller half is cut off above and on the left.
+    """
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
     return images[..., top : top + height, left : left + width]

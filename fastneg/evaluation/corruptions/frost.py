@@ -1,5 +1,6 @@
-"""Procedural frost: five tiling textures with the brightness, contrast, tint and spectrum of
-photographs of frosted glass.
+"""Procedural frost: five tiling textures.
+
+They have the brightness, contrast, tint and spectrum of photographs of frosted glass.
 
 ImageNet-C crops photographs, which are not shipped here. Each texture is the sum of clouds (noise
 of which the power falls with the frequency) and of crystals (ridges: where such noise crosses

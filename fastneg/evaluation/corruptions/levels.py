@@ -6,8 +6,10 @@ import torch
 
 
 def cut_to_8bit(images):
-    """Values k / 255 at or below those of images, which are limited to 0 … 1: numpy.uint8 of 255
-    times the image."""
+    """The values k / 255 at or below those of images, which are limited to 0 … 1.
+
+    This is numpy.uint8 of 255 times the image.
+    """
     # Whole numbers, as an image has them where it was left alone, stay so although float32 may put
     # them a little lower.
     return images.clamp(0, 1).mul_(255).add_(2**-10).floor_().div_(255)

@@ -66,8 +66,10 @@ def speckle_noise(images, deviation, draws):
 
 @lru_cache(maxsize=16)
 def _poisson_tables(photons):
-    """(LEVELS, columns) float32 and int16: for each level's Poisson distribution each column's
-    chance of its own count, and the other one.
+    """Two tables from which Poisson numbers are drawn, (LEVELS, columns) float32 and int16.
+
+    A column is chosen evenly. It gives its own count with the chance in the first table, and else
+    the count in the second.
 
     Columns are the counts up to nine deviations beyond the highest rate; what lies above (below
     1e-9) is left out.

@@ -20,16 +20,20 @@ SIZES = tuple(PUBLISHED)
 class Corruption:
     name: str
     function: Callable
-    """(images, constant) → images, or (images, constant, draws) where it is random; the result may
-    leave 0 … 1."""
+    """(images, constant) → images; with draws as a third argument where it is random.
+
+    The result may leave 0 … 1.
+    """
     constants: dict
     """{side of SIZES: five constants}"""
     random: bool
 
 
 def corruption(large, medium=None, small=None, *, random=False):
-    """Declare a corruption by its five constants at 224, 64 and 32 px; what is not given is as at
-    224 px."""
+    """Declare a corruption by its five constants at 224, 64 and 32 px.
+
+    What is not given is as at 224 px.
+    """
     constants = dict(zip(SIZES, (large, medium or large, small or large), strict=True))
     assert all(len(five) == len(SEVERITIES) for five in constants.values())
 
@@ -40,8 +44,10 @@ def corruption(large, medium=None, small=None, *, random=False):
 
 
 def nearest_size(height, width):
-    """The side of SIZES whose constants suit an image: the nearest on a scale of ratios, by the
-    shorter side."""
+    """The side of SIZES whose constants suit an image.
+
+    It is the nearest to the shorter side, on a scale of ratios.
+    """
     side = min(height, width)
     return next(
         (large for large, less in itertools.pairwise(SIZES) if side**2 >= large * less), SIZES[-1]

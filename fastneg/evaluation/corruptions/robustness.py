@@ -5,10 +5,13 @@ Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from tqdm import tqdm
 
 from fastneg.data.labels import ABSENT, join_labels
+from fastneg.evaluation.accuracy import columns_of, rank_among
 from fastneg.evaluation.corruptions import (
     ALL_15,
     SEVERITIES,
@@ -18,14 +21,15 @@ from fastneg.evaluation.corruptions import (
     pixels_of,
 )
 from fastneg.evaluation.features import central_crops, uses_autocast
-from fastneg.evaluation.metrics import columns_of, rank_among
-from fastneg.evaluation.sets.view import run_view
+from fastneg.evaluation.view import run_view
 from fastneg.models.encoders import embed
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478
-"""Top-1 error of torchvision's AlexNet on ImageNet val: its weights IMAGENET1K_V1 are given with
-56.522% (torchvision's documentation)."""
+"""Top-1 error of torchvision's AlexNet on ImageNet val.
+
+Its weights IMAGENET1K_V1 are given with 56.522% (torchvision's documentation).
+"""
 ALEXNET = {
     "gaussian_noise": 0.886428,
     "shot_noise": 0.894468,
@@ -43,9 +47,11 @@ ALEXNET = {
     "pixelate": 0.717840,
     "jpeg_compression": 0.606500,
 }
-"""AlexNet's top-1 error on ImageNet-C (1000 classes), the mean over five severities, by corruption:
-the figures of its authors' sheet for mCE, to which the README of hendrycks/robustness links, as
-google-research/augmix has them."""
+"""AlexNet's top-1 error on ImageNet-C (1000 classes), by corruption, over five severities.
+
+The figures are those of its authors' sheet for mCE, to which the README of hendrycks/robustness
+links. google-research/augmix has the same.
+"""
 
 
 def mean_accuracy(by_corruption):
@@ -90,8 +96,9 @@ def mean_corruption_errors(by_corruption, clean_top1):
 
 
 def summary(by_corruption, clean_top1, classes, same_images=True):
-    """The fields of a row that are means: mean_top1 over all of the 15, of_the_15, mce,
-    relative_mce, and notes on what is not given.
+    """The means of a row, and notes on what is not given.
+
+    The fields are mean_top1 over all of the 15, of_the_15, mce and relative_mce.
 
     With fewer of the 15 mean_top1 is None: their mean is partial_mean_top1, and mean_note says what
     it lacks. So no reader can take the one for the other. mCE is None, and mce_note says why, where
@@ -166,52 +173,39 @@ def evaluate_corruptions(
     corruptions=ALL_15,
     view=None,
 ):
-    """The line of evaluation.jsonl for one test set under corruptions at five severities; each
-    image is decoded once.
+    """The line of evaluation.jsonl for one test set under corruptions at five severities.
+
+    Each image is decoded once.
 
     Args:
+        name: of the set.
+        reader: its open `BetonReader`.
+        loaded: `LoadedRun` on `device`.
+        head: LinearClassifier.
         clean_top1: percent, of the same images without corruption.
+        arg_max: "all" or "present", as of `accuracy`.
         corruptions: names; the mean is over those of the 15 among them.
         view: `View`, as the clean images were shown; None: the run's.
-        the others, and errors, as in `evaluate_set`.
+    Raises:
+        ConfigError: no labels, or classes that cannot be joined to the classifier's.
     """
     labels, _ = join_labels(reader, head.classes, head.out_features)
-    known = labels != ABSENT
-    columns = columns_of(labels, arg_max)
-    autocast, head = uses_autocast(loaded.config, device), head.to(device)
-    normalisation = loaded.config.normalisation()
-    each = torch.zeros(len(labels))  # of an image: how often it is right under those of the 15
-    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
     view = view or run_view(loaded.config)
     loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
-    try:
-        for batch in tqdm(
-            loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False
-        ):
-            kept = known[batch.index]
-            if not kept.any():
-                continue
-            pixels = pixels_of(batch.images.to(device)[kept.to(device)], normalisation)
-            index, true = batch.index[kept], labels[batch.index][kept]
-            for kind, severity in hits:
-                images = normalised(corrupt(pixels, kind, severity, index), normalisation)
-                features = embed(loaded.backbone, images, autocast)
-                with torch.no_grad():
-                    right = rank_among(head(features).cpu(), true, columns) < 1
-                hits[kind, severity] += right.sum().item()
-                each[index] += right * (kind in ALL_15)
-    finally:
-        loader.close()
-    skipped = sorted(loader.quarantine)
+    with contextlib.closing(loader):
+        columns = columns_of(labels, arg_max)
+        batches = tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False)
+        hits, of_the_15 = _hits(batches, loaded, head.to(device), labels, columns, corruptions)
+        skipped = sorted(loader.quarantine)
+    known = labels != ABSENT
     known[skipped] = False
-    images, cells = known.sum().item(), len(SEVERITIES) * len(set(corruptions) & set(ALL_15))
+    images = known.sum().item()
     by_corruption = {
         kind: [100.0 * hits[kind, severity] / images for severity in SEVERITIES]
         for kind in corruptions
     }
-    size = loaded.config.image_size
     means = summary(by_corruption, clean_top1, len(labels[known].unique()))
-    constants = constants_for(size, size)
+    cells = len(SEVERITIES) * len(set(corruptions) & set(ALL_15))
     return {
         "kind": "corruptions",
         "set": name,
@@ -222,8 +216,44 @@ def evaluate_corruptions(
         "skipped": len(skipped),
         "arg_max": arg_max,
         **view.fields(),
-        "constants": constants,
-        "source": f"computed on the fly on {size} px images with the constants of {constants}, "
-        "cut to 8 bits, frost procedural",
-        **with_interval(means, each[known] / cells),
+        **_origin(loaded.config.image_size),
+        **with_interval(means, of_the_15[known] / cells),
     }
+
+
+def _origin(size):
+    """How images of `size` pixels were corrupted: fields of a line."""
+    constants = constants_for(size, size)
+    source = f"computed on the fly on {size} px images with the constants of {constants}, "
+    return {"constants": constants, "source": source + "cut to 8 bits, frost procedural"}
+
+
+@torch.no_grad()
+def _hits(batches, loaded, head, labels, columns, corruptions):
+    """How often images of known classes are answered rightly.
+
+    Args:
+        batches: `EvalBatch`es of clean images.
+        labels: (N,) int64 in the classifier's numbering, or ABSENT.
+        columns: as of `rank_among`.
+    Returns:
+        ({(corruption, severity): images}, (N,) float32: of each image under how many of the 15
+        corruptions and their severities).
+    """
+    device, normalisation = head.weight.device, loaded.config.normalisation()
+    autocast, known = uses_autocast(loaded.config, device), labels != ABSENT
+    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
+    of_the_15 = torch.zeros(len(labels))
+    for batch in batches:
+        kept = known[batch.index]
+        if not kept.any():
+            continue
+        pixels = pixels_of(batch.images.to(device)[kept.to(device)], normalisation)
+        index, true = batch.index[kept], labels[batch.index][kept]
+        for kind, severity in hits:
+            images = normalised(corrupt(pixels, kind, severity, index), normalisation)
+            logits = head(embed(loaded.backbone, images, autocast)).cpu()
+            right = rank_among(logits, true, columns) < 1
+            hits[kind, severity] += right.sum().item()
+            of_the_15[index] += right * (kind in ALL_15)
+    return hits, of_the_15

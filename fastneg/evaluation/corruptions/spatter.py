@@ -28,8 +28,10 @@ def mud_mask(liquid, sigma):
 
 
 def water_mask(layer, strength):
-    """(N, 1, H, W) of which the largest value is `strength`: the liquid layer (values from 0), lit
-    by its distance to its edges."""
+    """The liquid layer, (N, 1, H, W), of which the largest value is `strength`.
+
+    It is made of values from 0, lit by their distance to the layer's edges.
+    """
     layer = torch.floor(layer * 255).remainder(256)
     away = equalized(torch.floor(box3(edge_distance(canny(layer, 50, 150)))))
     embossed = correlate3(away, ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))).round().clamp(0, 255)
@@ -49,8 +51,9 @@ def box3(images):
 
 
 def canny(layer, low, high):
-    """(N, 1, H, W) bool: the edges of an 8-bit layer, by Canny's method with the gradient |dx| +
-    |dy| of Sobel, repeated at the border.
+    """The edges of an 8-bit layer by Canny's method, (N, 1, H, W) bool.
+
+    The gradient is |dx| + |dy| of Sobel; the layer is repeated at its border.
 
     An edge is at least as steep as its neighbours across it, above `low`, and joined to a place
     above `high`.
@@ -90,8 +93,9 @@ _SOBEL_T = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
 
 
 def edge_distance(edges):
-    """(N, 1, H, W) float32: the length of the shortest path to the nearest edge in pixels, at most
-    FARTHEST. A path is made of STEPS.
+    """The distance to the nearest edge in pixels, at most FARTHEST, (N, 1, H, W) float32.
+
+    It is the length of the shortest path that is made of STEPS.
 
     A shortest path may take its steps in any order, so each kind is followed by itself: after
     doublings, by up to 1, 3, 7, … of it.
@@ -124,8 +128,10 @@ def _ends(size, shift):
 
 
 def _steps():
-    """OpenCV's 16 steps of its 5 × 5 mask, ((down, right), length): to a side, a corner, a knight's
-    move; lengths in 1 / 65536."""
+    """OpenCV's 16 steps of its 5 × 5 mask, ((down, right), length), lengths in 1 / 65536.
+
+    They lead to a side, to a corner, and a knight's move away.
+    """
     for down in range(-2, 3):
         for right in range(-2, 3):
             kind = tuple(sorted((abs(down), abs(right))))

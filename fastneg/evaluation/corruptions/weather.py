@@ -38,8 +38,10 @@ from fastneg.evaluation.corruptions.spatter import MUD, WATER, mud_mask, water_m
     random=True,
 )
 def snow(images, constant, draws):
-    """Normal noise (mean, deviation), enlarged by a zoom, what is above a threshold smeared along a
-    steep line, on a whitened image.
+    """Flakes on a whitened image.
+
+    Normal noise (mean, deviation) is enlarged by a zoom, and what is above a threshold is smeared
+    along a steep line.
 
     The flakes are cut to 8 bits before they are smeared, since ImageMagick gets them as a PNG.
     """
@@ -164,8 +166,10 @@ def plasma(draw, side, decay):
     random=True,
 )
 def spatter(images, constant, draws):
-    """Smoothed normal noise (mean, deviation, sigma) above a threshold is liquid: pale water with
-    lit edges, or opaque mud."""
+    """Liquid where smoothed normal noise (mean, deviation, sigma) is above a threshold.
+
+    It is pale water with lit edges, or opaque mud.
+    """
     mean, deviation, sigma, threshold, strength, liquid = constant
     height, width = images.shape[-2:]
     layer = gaussian(draws.normal(1, height, width).mul_(deviation).add_(mean), sigma)

@@ -1,5 +1,4 @@
-"""Accuracies: bars for test sets, severity curves, and figures against alpha or against each
-other."""
+"""Accuracies: bars for test sets, severity curves, figures against alpha or each other."""
 
 from __future__ import annotations
 
@@ -11,8 +10,10 @@ ERROR = {"elinewidth": 1.0, "capsize": 2.0, "capthick": 1.0}
 
 
 def spread(cell):
-    """(low, high) of a `blocks.Cell`: mean ± standard deviation, or the 95% interval; None where it
-    has neither."""
+    """(low, high) of a `blocks.Cell`; None where it has no spread.
+
+    It is mean ± standard deviation, or the 95% interval.
+    """
     return (cell.value - cell.std, cell.value + cell.std) if cell.std is not None else cell.interval
 
 

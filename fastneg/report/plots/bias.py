@@ -14,8 +14,10 @@ ACROSS = "← shape · texture decisions · texture →"
 
 
 def texture_share(counts):
-    """Texture decisions / (shape + texture decisions) of one category, or None where neither was
-    ever answered."""
+    """Texture decisions / (shape + texture decisions) of one category.
+
+    None where neither was ever answered.
+    """
     decided = counts["shape"] + counts["texture"]
     return counts["texture"] / decided if decided else None
 
@@ -75,8 +77,9 @@ def category_matrix(style, categories, series):
 
 
 def category_boxes(style, names, series):
-    """A box for each entry: the spread of its categories' fractions of texture decisions (median,
-    quartiles, whiskers at 1.5 of the box).
+    """A box for each entry: the spread of its categories' fractions of texture decisions.
+
+    It shows the median and quartiles, with whiskers at 1.5 of the box.
 
     Args:
         names: of the entries, from top to bottom.

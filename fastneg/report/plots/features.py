@@ -1,9 +1,16 @@
-"""What the features are like: histograms of similarities, an embedding in two dimensions,
-reliability of the confidence."""
+"""What the features are like: similarities, an embedding, reliability of the confidence."""
 
 from __future__ import annotations
 
-from fastneg.report.plots.style import DASHES, SERIES, marker, new_figure, percent_axis, short_names
+from fastneg.report.plots.style import (
+    DASHES,
+    SERIES,
+    legend_above,
+    marker,
+    new_figure,
+    percent_axis,
+    short_names,
+)
 
 
 def similarity(style, number, edges, histograms):
@@ -29,14 +36,7 @@ def similarity(style, number, edges, histograms):
         look = DASHES[negatives.index(name) % len(DASHES)] if name in negatives else "-"
         axes.stairs(heights, edges, color=colour, linestyle=look, linewidth=1.4, label=name)
         axes.stairs(heights, edges, color=colour, fill=True, alpha=0.16)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        borderaxespad=0,
-        handlelength=1.4,
-        columnspacing=1.0,
-    )
+    legend_above(axes)
     filled = [i for counts in histograms.values() for i, count in enumerate(counts) if count]
     if filled:
         axes.set_xlim(edges[min(filled)], edges[max(filled) + 1])
@@ -84,8 +84,10 @@ def embedding(style, points, labels, names, explained=None):
 
 
 def classes_in_colour(labels, most=2 * SERIES):
-    """The classes that an embedding can colour: all of them, or the commonest where there are more
-    than `most`; sorted by name."""
+    """The classes that an embedding can colour, sorted by name.
+
+    These are all of them, or the commonest where there are more than `most`.
+    """
     common = sorted(set(labels), key=lambda name: (-labels.count(name), str(name)))
     return sorted(common[:most], key=str)
 

@@ -1,5 +1,8 @@
-"""How the plots look: one figure serves the page's light and dark dress, by colours that are CSS
-variables, and files, by fixed ones."""
+"""How the plots look.
+
+One figure serves the page's light and dark dress, by colours that are CSS variables, and files, by
+fixed ones.
+"""
 
 from __future__ import annotations
 
@@ -102,8 +105,7 @@ PAGE = Style("#01fe01", "#01fe02", "#01fe03", tuple(f"#01fe1{n}" for n in range(
 
 
 def paper(entries=()):
-    """The style of files: the page's light colours, with a legend of the entries where there are
-    several."""
+    """The style of files: the page's light colours, with a legend of several entries."""
     return Style("#1b1d22", "#5d626c", "#dfe0dc", LIGHT, tuple(entries) if len(entries) > 1 else ())
 
 
@@ -118,8 +120,10 @@ def dash(number):
 
 
 def fill(style, number):
-    """How the bars of entry `number` are filled: those that share their colour with an earlier one
-    are pale, within a line of it."""
+    """How the bars of entry `number` are filled.
+
+    Those that share their colour with an earlier one are pale, within a line of it.
+    """
     colour, again = style.colour(number), number // SERIES
     return {
         "facecolor": (colour, (1.0, 0.4, 0.12)[min(again, 2)]),
@@ -156,6 +160,18 @@ def new_figure(style, width, height, columns=1, **layout):
     return figure, axes
 
 
+def legend_above(axes, handles=1.4):
+    """A legend above the axes, three names a line; handles: their length in letters."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderaxespad=0,
+        handlelength=handles,
+        columnspacing=1.0,
+    )
+
+
 def percent_axis(axis, most=5):
     """Label an axis with per cent signs."""
     axis.set_major_locator(matplotlib.ticker.MaxNLocator(most))
@@ -168,8 +184,10 @@ def name_rows(axes, names):
 
 
 def short_names(names, most=LONGEST):
-    """Names of at most so many letters: the middle of longer ones is left out, or their start where
-    the middle is what differs."""
+    """Names of at most so many letters.
+
+    The middle of longer ones is left out, or their start where the middle is what differs.
+    """
     names = list(map(str, names))
     found = [_shortened(name, most) for name in names]
     alike = {

@@ -1,5 +1,7 @@
-"""A plot as an element of the page: colours that follow the page's dress, the page's font, and as
-few bytes as it takes."""
+"""A plot as an element of the page, in as few bytes as it takes.
+
+Its colours follow the page's dress, and its font is the page's.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ _MARKS = re.compile(
 
 
 def inline_svg(plot):
-    """A plot as an <svg> element to be put into the page: no ids that could collide, no metadata,
-    no fixed size."""
+    """A plot as an <svg> element to be put into the page.
+
+    It has no ids that could collide, no metadata and no fixed size.
+    """
     buffer, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure = drawn(plot, PAGE)
     with (

@@ -6,14 +6,16 @@ import math
 
 import matplotlib
 
-from fastneg.report.plots.style import DASHES, dash, marker, new_figure, percent_axis
+from fastneg.report.plots.style import DASHES, dash, legend_above, marker, new_figure, percent_axis
 
 POINTS = 400  # a curve with more is averaged in stretches: the file stays small
 
 
 def thinned(xs, ys, limit=POINTS):
-    """Points of a curve, means of equal stretches where there are more than `limit`; what is not
-    finite is left out."""
+    """Points of a curve, means of equal stretches where there are more than `limit`.
+
+    What is not finite is left out.
+    """
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     size = max(1, math.ceil(len(pairs) / limit))
     groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
@@ -23,9 +25,9 @@ def thinned(xs, ys, limit=POINTS):
 
 
 def across(runs, field):
-    """Curves of several runs as one:
+    """Curves of several runs as one: (steps, means, lowest, highest).
 
-    (steps, means, lowest, highest) over the steps that all of them have.
+    They are over the steps that all of the runs have.
 
     Args:
         runs: for each run its rows, dicts with `step` and figures; runs without the field are left
@@ -84,14 +86,7 @@ def curves(style, series, quantities, *, percent=False, lowest=None):
                 axes.plot(
                     [], [], color=style.muted, linestyle=DASHES[rank % len(DASHES)], label=name
                 )
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=3,
-            borderaxespad=0,
-            handlelength=1.6,
-            columnspacing=1.0,
-        )
+        legend_above(axes, handles=1.6)
     axes.set_xlabel("step")
     axes.set_xlim(left=0)
     axes.grid(axis="x", visible=False)

@@ -1,2 +1,4 @@
-"""The sections of the page, a file each: a function takes the entries and returns a blocks.Section,
-or None where there is nothing to show."""
+"""The sections of the page, a file each.
+
+A function takes the entries and returns a blocks.Section, or None where there is nothing to show.
+"""

@@ -1,5 +1,4 @@
-"""The section on answers: do two runs err on the same images, and is the confidence to be
-trusted."""
+"""The section on answers: do two runs err alike, and is their confidence to be trusted?"""
 
 from __future__ import annotations
 
@@ -39,8 +38,10 @@ def predicted_sets(runs):
 
 
 def section(entries):
-    """Kappa between and within entries for each set, then reliability; None where no run has
-    predictions."""
+    """Kappa between and within entries for each set, then reliability.
+
+    None where no run has predictions.
+    """
     runs = [run for entry in entries for run in entry.runs]
     consistency = [
         block for test_set in predicted_sets(runs) for block in _consistency(entries, test_set)
@@ -54,14 +55,14 @@ def section(entries):
     words = []
     if consistency:
         words.append(
-            "Error consistency (kappa): whether two runs err on the same images, beyond what "
-            "their accuracies make likely: 1 the same, 0 as if independent. Within a group of "
-            "seeds: the mean over its pairs."
+            "Error consistency (kappa) says whether two runs err on the same images more than "
+            "their accuracies make likely. It is 1 where they err on the same ones, and 0 where "
+            "they err independently. Within a group of seeds it is the mean over its pairs."
         )
     if confidence:
         words.append(
-            "Reliability: how often an answer of some confidence is right; on the dashed line as "
-            "often as it says."
+            "Reliability is how often an answer of some confidence is right: on the dashed line, "
+            "as often as the confidence says."
         )
     return (
         Section("answers", "Errors and confidence", folds_last(blocks), " ".join(words))
@@ -78,7 +79,7 @@ def _calibration(entries):
         if any(cell.value is not None for cell in cells):
             rows.append(Row(pretty(test_set), with_best(cells, highest=False)))
     caption = (
-        "Expected calibration error in percent: the lower, the better the confidence says "
+        "Expected calibration error in percent. The lower it is, the better the confidence says "
         "how often the answer is right."
     )
     return (
@@ -102,8 +103,10 @@ def _first_open(blocks, summary):
 
 
 def kappas(first, second, test_set):
-    """(kappas of the pairs of runs of two entries that answered the same images, pairs of other
-    images)."""
+    """(kappas of the pairs of runs of two entries, pairs that answered other images).
+
+    Only runs that answered the same images have a kappa.
+    """
     pairs = (
         itertools.combinations(first.runs, 2)
         if first is second

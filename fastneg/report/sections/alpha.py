@@ -1,5 +1,7 @@
-"""The section on alpha: figures of runs that differ in the scale of their non-semantic negatives
-alone."""
+"""The section on alpha, the scale of the non-semantic negatives.
+
+It compares runs that differ in alpha alone.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +10,20 @@ from functools import partial
 
 from fastneg.config import PretrainConfig
 from fastneg.report.blocks import Column, Plot, Row, Section, Table, file_stem, pretty, whiskers
-from fastneg.report.entries import alpha_families, same_but, sets_of
+from fastneg.report.entries import COMPARED, alpha_families, same_but, sets_of
 from fastneg.report.likeness import warning
 from fastneg.report.plots.accuracy import against_alpha
 from fastneg.report.sections.shape_or_texture import told_of_chance
 
 OF_NEGATIVES = ("alpha", "negative", "patch", "texture")
 """How the settings begin that mean nothing without non-semantic negatives."""
-QUANTITIES = (
-    ("linear", "top1", "linear probe, {set}"),
-    ("knn", "top1", "kNN, {set}"),
-    ("shape_bias", "shape_bias", "shape bias, {set}"),
-    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
-    ("corruptions", "mean_top1", "under corruption, {set}"),
-    ("accuracy", "top1", "top-1, {set}"),
-)
 
 
 def baselines(entries, members):
-    """Numbers of the entries without non-semantic negatives whose other settings are those of a
-    family."""
+    """Numbers of the entries without non-semantic negatives that fit a family.
+
+    Their other settings are those of the family.
+    """
     key = _without_negatives(entries[members[0]].config)
     return [
         n
@@ -51,7 +47,7 @@ def section(entries):
     )
     plots, rows = [], []
     order = [*without, *(number for members in found for number in members)]
-    for kind, field, wording in QUANTITIES:
+    for kind, field, wording in COMPARED:
         for test_set in sets_of(entries, kind):
             cells = [entry.cell(kind, test_set, field) for entry in entries]
             points = [
@@ -85,10 +81,8 @@ def section(entries):
         return None
     columns = tuple(Column(f"{_alpha(entries[n])} · {entries[n].name}", series=n) for n in order)
     table = Table("alpha", "The same as a table", "%", columns, tuple(rows))
-    caption = ("Percent against alpha, the scale of the non-semantic negatives. Dashed: the same "
-              "settings without them.") if without else (
-        "Percent against alpha, the scale of the non-semantic negatives."
-    )  # fmt: skip
+    caption = "Percent against alpha, the scale of the non-semantic negatives."
+    caption += " Dashed: the same settings without them." if without else ""
     caption += " " + whiskers([cell for row in rows for cell in row.cells])
     return Section("alpha", "The trade-off in alpha", (*plots, table), caption.strip())
 

@@ -81,8 +81,9 @@ def class_cells(entries, kind, test_set, field="by_class", figure="top1"):
 
 
 def told_apart(recall, precision):
-    """How well answers tell a class from others: the harmonic mean of recall and precision (F1), in
-    percent, the mean over entries.
+    """How well answers tell a class from others, in percent.
+
+    It is the harmonic mean of recall and precision (F1), the mean over entries.
 
     A class that is answered to everything has a recall of 100, and is not first by this. Entries
     that do not tell the precision count with their recall.

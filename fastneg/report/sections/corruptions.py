@@ -86,8 +86,10 @@ def _blocks(entries, test_set):
 
 
 def _parts(entries, test_set):
-    """A table of single severities of corruptions that lack others, or none where all of a run's
-    have become whole since."""
+    """A table of single severities of corruptions that lack others, in a list.
+
+    It is empty where all of a run's have become whole since.
+    """
     found = [[_single(run, test_set) for run in entry.runs] for entry in entries]
     places = dict.fromkeys(place for runs in found for run in runs for place in run)
     rows = []
@@ -117,8 +119,10 @@ def _parts(entries, test_set):
 
 
 def _tree(entries, test_set):
-    """A table of corruptions that are not ImageNet-C's: the mean of each over the severities that
-    are there."""
+    """A table of corruptions that are not ImageNet-C's.
+
+    It gives the mean of each over the severities that are there.
+    """
     found = [
         [row["by_corruption"] for row in entry.rows("corruption_tree", test_set)]
         for entry in entries
@@ -150,8 +154,10 @@ def _tree(entries, test_set):
 
 
 def _single(run, test_set):
-    """{(corruption, severity): percent} of a run, but for corruptions that a line of whole ones
-    has."""
+    """{(corruption, severity): percent} of a run.
+
+    Corruptions that a line of whole ones has are left out.
+    """
     parts, whole = (
         run.results.get((kind, test_set), {}).get("by_corruption", {})
         for kind in ("corruption_parts", "corruptions")
@@ -171,8 +177,10 @@ def _mean_line(rows):
 
 
 def averaged(row):
-    """Five percents: the mean over those corruptions of a line that are of the published 15; over
-    all of them where it does not say."""
+    """Five percents: the mean over a line's corruptions at each severity.
+
+    It is over those of the published 15; over all where the line does not say which they are.
+    """
     published = [five for name, five in row["by_corruption"].items() if name in _published(row)]
     return [
         statistics.mean(column)
@@ -201,8 +209,10 @@ def _line(runs):
 
 
 def _with_clean(entry, test_set, line):
-    """The accuracy on the same set without corruption put in front, where every run that has the
-    line has it too."""
+    """A line of percents with the accuracy on the clean set put in front.
+
+    It stays as it is where a run that has the line lacks that accuracy.
+    """
     clean = [
         run.results.get(("accuracy", test_set), {}).get("top1")
         for run in entry.runs

@@ -20,8 +20,9 @@ SETS = 10
 
 
 def section(entries, problems):
-    """Images of each set with the answers of all entries, or None where no run has predictions
-    whose images are there.
+    """Images of each set with the answers of all entries.
+
+    None where no run has predictions whose images are there.
 
     Args:
         entries: list of Entry.
@@ -39,8 +40,8 @@ def section(entries, problems):
     if not blocks:
         return None
     caption = (
-        "True class above, answers below. Images are evenly spaced over those that all runs get "
-        "right, that only some get right, and that none gets right: they are not picked by hand."
+        "The true class stands above, the answers below. The images are not picked by hand: they "
+        "are evenly spaced over those that all runs get right, that some do, and that none does."
     )
     left = len(predicted_sets(runs)) - SETS
     caption += f" {left} further sets are not shown." if left > 0 else ""

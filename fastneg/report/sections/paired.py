@@ -1,29 +1,24 @@
-"""Differences between groups of runs, paired by seed: what the seeds share (initial weights, order,
-views) cancels."""
+"""Differences between groups of runs, paired by seed.
+
+What the seeds share (initial weights, order, views) cancels.
+"""
 
 from __future__ import annotations
 
 import statistics
 
 from fastneg.report.blocks import Cell, Column, Row, Table, pretty
-from fastneg.report.entries import sets_of
+from fastneg.report.entries import COMPARED, sets_of
 from fastneg.report.intervals import half_width
 from fastneg.report.likeness import warning
 from fastneg.runs.results import is_number
 
-FIGURES = (
-    ("linear", "top1", "linear probe, {set}"),
-    ("knn", "top1", "kNN, {set}"),
-    ("accuracy", "top1", "top-1, {set}"),
-    ("corruptions", "mean_top1", "under corruption, {set}"),
-    ("shape_bias", "shape_bias", "shape bias, {set}"),
-    ("shape_bias", "coverage", "coverage of shape bias, {set}"),
-)
-
 
 def difference(baseline, other, kind, test_set, field):
-    """Mean difference (other − baseline) over the seeds that both have, with its 95% t interval; an
-    empty Cell for fewer than two seeds."""
+    """The mean difference, other − baseline, with its 95% t interval.
+
+    It is over the seeds that both have; an empty Cell for fewer than two.
+    """
     values = []
     for entry in (baseline, other):
         rows = (
@@ -55,8 +50,10 @@ def _pairs(entries, baseline, others):
 
 
 def block(entries):
-    """The table of differences from the baseline: the first group without non-semantic negatives,
-    or else the first; None where no two groups share two seeds."""
+    """The table of differences from the baseline; None where no two groups share two seeds.
+
+    The baseline is the first group without non-semantic negatives, or else the first.
+    """
     groups = [number for number, entry in enumerate(entries) if len(entry.runs) > 1]
     if len(groups) < 2:
         return None
@@ -66,7 +63,7 @@ def block(entries):
     )
     others = [number for number in groups if number != baseline]
     rows = []
-    for kind, field, wording in FIGURES:
+    for kind, field, wording in COMPARED:
         for test_set in sets_of(entries, kind):
             cells = tuple(
                 difference(entries[baseline], entries[number], kind, test_set, field)
@@ -86,8 +83,8 @@ def block(entries):
     caption = (
         f"Mean difference from {name} in points over runs of equal seed "
         f"({_pairs(entries, baseline, others)}), with its 95% interval (Student's t). An interval "
-        "that holds 0 is compatible with no difference; with many rows, one in twenty misses 0 "
-        "by chance."
+        "that holds 0 is compatible with no difference. Of many rows, one in twenty misses 0 by "
+        "chance."
     )
     columns = tuple(Column(entries[number].name, series=number) for number in others)
     return Table(

@@ -13,13 +13,17 @@ from fastneg.runs.results import is_number, similarity_histograms
 OPEN = 4
 """Entries of which the plots are shown at once; those of further ones are folded."""
 SETS = 3
-"""Sets whose embeddings are shown, the first one at once: each is a plot of hundreds of points for
-each entry."""
+"""Sets whose embeddings are shown, the first one at once.
+
+Each is a plot of hundreds of points for each entry.
+"""
 
 
 def section(entries):
-    """Histograms and embeddings, a plot for each entry, of its first run that has one; None where
-    no run has any."""
+    """Histograms and embeddings, a plot for each entry; None where no run has any.
+
+    A plot is of the entry's first run that has one.
+    """
     blocks = [
         block
         for test_set in sets_of(entries, "similarity")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from fastneg.counts import counted
+from fastneg.evaluation.sets.registry import Figure, figures
 from fastneg.report import likeness
 from fastneg.report.blocks import Cell, Column, Plot, Row, Section, Table, pretty, whiskers
 from fastneg.report.entries import alpha_families, entry_columns, sets_of
@@ -21,22 +22,22 @@ from fastneg.report.sections.shape_or_texture import told_of_chance
 from fastneg.runs.results import is_number
 
 PROBES = {"linear": "linear probe", "knn": "kNN"}
-KINDS = (  # title, kind, figure, whether the highest is best; None: none is
-    ("Linear probe", "linear", "top1", True),
-    ("Linear probe of an untrained encoder", "untrained", "top1", None),
-    ("kNN", "knn", "top1", True),
-    ("Few-shot, 1% of the labels", "few_shot 1", "top1", True),
-    ("Few-shot, 10% of the labels", "few_shot 10", "top1", True),
-    ("Fine-tuning", "finetune", "top1", True),
-    ("Fine-tuning, 1% of the labels", "few_shot_finetune 1", "top1", True),
-    ("Fine-tuning, 10% of the labels", "few_shot_finetune 10", "top1", True),
-    ("Test sets", "accuracy", "top1", True),
-    ("Mean over corruptions", "corruptions", "mean_top1", True),
-    ("Mean over some of the corruptions", "corruptions", "partial_mean_top1", True),
-    ("Mean over other corruptions", "corruption_tree", "tree_mean_top1", True),
-    ("mCE (lower is better)", "corruptions", "mce", False),
-    ("Relative mCE (lower is better)", "corruptions", "relative_mce", False),
+TRAINED = (
+    Figure("Linear probe", "linear", "top1"),
+    Figure("Linear probe of an untrained encoder", "untrained", "top1", None),
+    Figure("kNN", "knn", "top1"),
+    Figure("Few-shot, 1% of the labels", "few_shot 1", "top1"),
+    Figure("Few-shot, 10% of the labels", "few_shot 10", "top1"),
+    Figure("Fine-tuning", "finetune", "top1"),
+    Figure("Fine-tuning, 1% of the labels", "few_shot_finetune 1", "top1"),
+    Figure("Fine-tuning, 10% of the labels", "few_shot_finetune 10", "top1"),
 )
+"""Figures of the commands that train on labels, or vote by them."""
+
+
+def all_figures():
+    """The rows of the table: those of TRAINED, then those of the known kinds of test sets."""
+    return (*TRAINED, *figures())
 
 
 def headline(entries):
@@ -107,7 +108,7 @@ def _speed(entry):
 def result_table(entries):
     """All figures that are one number for each set."""
     rows, columns = [], (*entry_columns(entries, "%"), Column("chance"))
-    for title, kind, field, highest in KINDS:
+    for title, kind, field, highest in all_figures():
         for test_set in sets_of(entries, kind):
             cells = [entry.cell(kind, test_set, field) for entry in entries]
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
@@ -179,9 +180,9 @@ def _shown(resize):
 
 
 def _chance(entries, kind, test_set):
-    """Top-1 of guessing, in percent:
+    """Top-1 of guessing in percent, 100 / classes that can be answered.
 
-    100 / classes that can be answered. None where the runs differ or do not say.
+    None where the runs differ or do not say.
     """
     answers = set()
     for run in (run for entry in entries for run in entry.runs):
@@ -202,8 +203,10 @@ def _chance(entries, kind, test_set):
 
 
 def section(entries):
-    """The table, the bars, and accuracy against shape bias; None where no run has been
-    evaluated."""
+    """The table, the bars, and accuracy against shape bias.
+
+    None where no run has been evaluated.
+    """
     table = result_table(entries)
     if table is None:
         return None
@@ -265,15 +268,14 @@ def _against_accuracy(entries):
 def _caption(entries, table):
     cells = [cell for row in table.rows for cell in row.cells]
     words = [
-        "Percent; accuracies are top-1 of the classifier on the frozen encoder. Chance is 100 / "
-        "classes."
+        "Figures are percentages. Accuracies are top-1 of the classifier on the frozen encoder. "
+        "Chance is 100 / classes."
     ]
     if any(cell.std is not None for cell in cells):
         words.append("± is the sample standard deviation over seeds.")
     if any(cell.interval for cell in cells):
         words.append(
-            "[low, high] is the 95% interval over resampled images: it knows nothing of other "
-            "seeds."
+            "[low, high] is the 95% interval over resampled images. It says nothing of other seeds."
         )
     if len(entries) > 1:
         words.append(RULE)

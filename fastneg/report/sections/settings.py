@@ -13,8 +13,10 @@ MISSING = "–"
 
 
 def section(entries):
-    """Every setting with its meaning; where several entries are compared, those in which they
-    differ first."""
+    """Every setting with its meaning.
+
+    Where several entries are compared, those in which they differ come first.
+    """
     docs, defaults = field_docs(PretrainConfig), PretrainConfig().as_dict()
     present = dict.fromkeys(name for entry in entries for run in entry.runs for name in run.config)
     names = [
@@ -82,7 +84,7 @@ def _shown(value):
 
 
 def environment(entries):
-    """environment.json of every run, nested objects flattened; None where no run has one."""
+    """The environment of every run, nested objects flattened; None where no run has one."""
     flat = []
     for entry in entries:
         flat.append([])
@@ -124,7 +126,7 @@ def commands(entries):
     if not blocks:
         return None
     caption = (
-        "With the versions above, the same data and the same number of processes; what "
+        "They need the versions above, the same data and the same number of processes. What "
         "differs from the preset is spelled out."
     )
     folded = (
@@ -134,8 +136,10 @@ def commands(entries):
 
 
 def reproduce(run):
-    """(a full command line that trains with these settings or None, the command that was given or
-    None)."""
+    """(a full command line that trains with these settings, the command that was given).
+
+    Each is None where it is not known.
+    """
     recorded = run.environment.get("command")
     fields = {item.name: item.default for item in dataclasses.fields(PretrainConfig)}
     known = json.loads(json.dumps(fields))  # as a file has them: lists, no tuples
@@ -151,8 +155,10 @@ def reproduce(run):
 
 
 def _without_effect(config):
-    """Fields that do nothing beside the others, which a command line refuses; none where another
-    version's config does not fit this one."""
+    """Fields that do nothing beside the others, which a command line refuses.
+
+    None where another version's config does not fit this one.
+    """
     try:
         return PretrainConfig(**config).without_effect()
     except ConfigError:

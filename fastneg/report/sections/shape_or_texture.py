@@ -34,8 +34,10 @@ def pooled(entry, test_set):
 
 
 def chance_of(entry, test_set):
-    """The coverage in percent of answers drawn evenly; None where an entry's runs do not say, or
-    differ."""
+    """The coverage in percent of answers drawn evenly.
+
+    None where an entry's runs do not say, or differ.
+    """
     runs = [run for run in entry.runs if ("shape_bias", test_set) in run.results]
     found = {
         chance_coverage(run.results["shape_bias", test_set], run.results.get(("linear", "val")))
@@ -59,9 +61,9 @@ def section(entries):
     ]
     caption = (
         "Images with the shape of one class and the texture of another. Shape bias is the share "
-        "of shape decisions among the answers that name either; coverage is how often the answer "
-        "names either, over the images whose cues conflict, and a bias means little where it is "
-        "low, or near what chance gives."
+        "of shape decisions among the answers that name either of the two. Coverage is the share "
+        "of such answers, over the images whose cues conflict. A bias means little where the "
+        "coverage is low, or near what chance gives."
     )
     if any(len(entry.runs) > 1 for entry in entries):
         caption += " The categories' counts are those of all seeds added up."
@@ -139,8 +141,10 @@ def _mean_share(counts, categories):
 
 
 def answered(entry, test_set):
-    """{category: how often it is the answer, in percent}, the mean over an entry's runs that
-    tell."""
+    """{category: how often it is the answer, in percent}.
+
+    It is the mean over the entry's runs that tell.
+    """
     told = [
         row["answered"]
         for row in entry.rows("shape_bias", test_set)

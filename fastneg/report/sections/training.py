@@ -16,7 +16,7 @@ SIMILARITIES = {
 WANTED = (  # title, caption, quantities, options
     (
         "Loss",
-        "The mean since the line before; losses of different methods are not comparable.",
+        "The mean since the line before. Losses of different methods are not comparable.",
         {"loss": ""},
         {},
     ),
@@ -51,8 +51,10 @@ def section(entries):
 
 
 def gallery(entries):
-    """Images of the first batch with their views and negatives, of the first run of each entry that
-    has some; None where none has."""
+    """Images of the first batch with their views and negatives; None where no run has some.
+
+    They are of the first run of each entry that has some.
+    """
     blocks = []
     for entry in entries:
         for run in [run for run in entry.runs if run.gallery][:1]:
@@ -71,8 +73,8 @@ def gallery(entries):
         else []
     )
     caption = (
-        "The first batch: image, two views, and the non-semantic negatives, which keep the "
-        "query's texture and lose its shape."
+        "The first batch: each image, its two views, and its non-semantic negatives. These keep "
+        "the query's texture and lose its shape."
     )
     return Section(
         "gallery", "What the network sees", (*blocks[:OPEN], *folded), caption, legend=False

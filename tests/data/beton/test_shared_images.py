@@ -205,6 +205,32 @@ def test_evaluate_compares_with_the_probes_training_set(sets, capsys, monkeypatc
     )
 
 
+def test_files_of_corruptions_that_were_trained_on_are_told(sets, capsys, tmp_path):
+    run, train, _, half, clean = sets
+    COMMANDS["linear"](run, train, clean)
+    for severity, source in enumerate((half, clean, clean, clean, half), 1):
+        (tmp_path / "c" / "fog").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tmp_path / "c" / "fog" / f"{severity}.beton")
+        shutil.copy(f"{source}.json", tmp_path / "c" / "fog" / f"{severity}.beton.json")
+    (tmp_path / "c" / "sparkles").mkdir()
+    for name in ("1.beton", "1.beton.json"):
+        shutil.copy(tmp_path / "c" / "fog" / name, tmp_path / "c" / "sparkles" / name)
+    capsys.readouterr()
+    config = EvaluateConfig(str(run), f"c={tmp_path / 'c'}", device="cpu", threads=1)
+    assert run_evaluate(config) == 1, "14 corruptions are missing"
+    whole, tree = lines(run)[-2:]
+    assert (whole["kind"], tree["kind"]) == ("corruptions", "corruption_tree")
+    assert whole["shared_with_train"] == tree["shared_with_train"] == 18, "6 in each of three"
+    said = f"c: SHARED IMAGES: 18 of the 72 images of {tmp_path / 'c'} are in {train} too"
+    assert said in capsys.readouterr().out
+    os.remove(train)
+    run_evaluate(config)
+    assert lines(run)[-1]["shared_with_train"] is None
+    assert "c: whether the classifier was trained on images of it is not known" in (
+        capsys.readouterr().out
+    )
+
+
 def test_the_report_says_it_where_the_figures_stand(sets, tmp_path):
     run, train, _, half, clean = sets
     COMMANDS["linear"](run, train, half)

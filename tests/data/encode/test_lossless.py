@@ -15,9 +15,10 @@ from fastneg.data.encode.encode import encode
 from fastneg.data.encode.prepare import prepare
 from fastneg.data.encode.textures import SynthesisedTextures, write_textures
 from fastneg.data.jpeg import jpeg_header
-from fastneg.evaluation.sets import files as set_files
+from fastneg.evaluation.sets import encoded as set_files
 from helpers.encode_sources import make_folder
 from helpers.images import rotated, saved
+from helpers.labelled_sets import open_set
 
 # Colours that change from pixel to pixel while the brightness stays: all of it is lost where chroma
 # is halved.
@@ -144,13 +145,13 @@ def test_what_has_no_effect_with_lossless_is_refused(options, said):
 
 def test_evaluation_keeps_the_pixels_of_a_set_or_their_chroma(tmp_path, monkeypatch):
     folder, said = make_folder(tmp_path / "edges", suffix="png"), []
-    with set_files.open_set(folder, tmp_path / "run", 1, said.append) as reader:
+    with open_set(folder, tmp_path / "run", 1, said.append) as reader:
         assert reader.raw.all() and np.array_equal(
             shown(reader.encoded(0)), shown((folder / reader.names[0]).read_bytes())
         )
     assert said[0].endswith(", 6 of them as raw pixels.")
     monkeypatch.setattr(set_files, "LARGEST_LOSSLESS", 1000)
-    with set_files.open_set(
+    with open_set(
         make_folder(tmp_path / "large", suffix="png"), tmp_path / "run", 1, said.append
     ) as reader:
         assert not reader.raw.any() and sampling(reader.jpeg(0)) == WHOLE
@@ -161,7 +162,7 @@ def test_files_that_an_earlier_version_made_are_not_used(tmp_path, monkeypatch):
     folder, said = make_folder(tmp_path / "edges", suffix="png"), []
     for storage in ("an earlier one", set_files.STORAGE, set_files.STORAGE):
         monkeypatch.setattr(set_files, "STORAGE", storage)
-        with set_files.open_set(folder, tmp_path / "run", 1, said.append):
+        with open_set(folder, tmp_path / "run", 1, said.append):
             pass
     assert len(said) == 2
 

@@ -13,7 +13,8 @@ import pytest
 from fastneg.config import ConfigError, EncodeConfig
 from fastneg.data import BetonReader
 from fastneg.data.encode.sources import find_sources
-from fastneg.evaluation.sets.files import Path, class_root, encoded
+from fastneg.evaluation.sets.class_folders import Path, class_root
+from fastneg.evaluation.sets.encoded import encoded
 from fastneg.recipes.cli import main
 from helpers.odd_trees import IMAGE, labels, tree
 

@@ -17,7 +17,7 @@ from fastneg.data.encode import preflight
 from fastneg.data.encode.folders import Tree, list_folder, read_file, walk, why_no_file
 from fastneg.data.encode.textures import write_textures
 from fastneg.data.file_names import split_names
-from fastneg.evaluation.sets.files import encoded
+from fastneg.evaluation.sets.encoded import encoded
 from fastneg.recipes.cli import main
 from helpers.odd_trees import labels, tree
 

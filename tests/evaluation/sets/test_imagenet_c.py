@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fastneg.evaluation import features
-from fastneg.evaluation.sets.imagenet_c import find_cells, is_imagenet_c
+from fastneg.evaluation.sets.imagenet_c import ImageNetC, is_imagenet_c
 from fastneg.runs.results import misfit
 from helpers.encoder_runs import evaluate
 from helpers.tinted import SIZE, make_beton, make_cell
@@ -33,7 +33,7 @@ def test_what_is_there_and_what_is_missing(tree, tmp_path):
         and not is_imagenet_c(tree / "fog")
         and not is_imagenet_c(tmp_path / "none")
     )
-    cells, missing = find_cells(tree)
+    cells, _, missing = ImageNetC().find(tree)
     whole = {(name, severity) for name in ("fog", "snow") for severity in range(1, 6)}
     assert set(cells) == whole | {("frost", severity) for severity in (1, 2, 4, 5)}
     assert (
@@ -49,7 +49,7 @@ def test_what_is_there_and_what_is_missing(tree, tmp_path):
 def test_folders_named_for_families_and_classes_named_for_weather(tmp_path):
     make_cell(tmp_path / "c" / "weather" / "fog" / "2")
     make_cell(tmp_path / "c" / "snow" / "4")
-    assert is_imagenet_c(tmp_path / "c") and set(find_cells(tmp_path / "c")[0]) == {
+    assert is_imagenet_c(tmp_path / "c") and set(ImageNetC().find(tmp_path / "c").published) == {
         ("fog", 2),
         ("snow", 4),
     }
@@ -104,7 +104,7 @@ def test_whole_corruptions_are_evaluated_and_the_rest_is_told(
         line.split() for line in streams.out.splitlines()
     ]
     assert "c under corruptions: mCE is a mean over 15" in streams.out
-    assert not list(probed.glob(".imagenet-c-*")), "nothing is left of the files made for a moment"
+    assert not list(probed.glob(".corrupted-*")), "nothing is left of the files made for a moment"
 
 
 def test_severities_without_a_whole_corruption_stand_by_themselves(probed, lines, tmp_path, capsys):

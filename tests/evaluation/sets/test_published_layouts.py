@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastneg.config import LinearConfig
-from fastneg.evaluation.categories import CATEGORIES_16
+from fastneg.evaluation.sets.categories_16 import CATEGORIES_16
 from fastneg.recipes.linear import run_linear
 from helpers.encoder_runs import evaluate, make_run
 from helpers.images import jpeg, photo, saved

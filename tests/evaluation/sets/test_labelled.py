@@ -13,14 +13,14 @@ from fastneg.config import ConfigError
 from fastneg.data import BetonReader
 from fastneg.data.known_classes import IMAGENET
 from fastneg.data.labels import class_map
-from fastneg.evaluation.category_answers import category_logits
+from fastneg.evaluation.categories import category_logits
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
-from fastneg.evaluation.sets.files import open_set
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
 from fastneg.runs.predictions import read_predictions
 from helpers.encoder_runs import evaluate, make_probed
+from helpers.labelled_sets import open_set
 from helpers.tinted import make_beton, make_images
 
 

@@ -1,22 +1,15 @@
-"""Accuracy, intervals, calibration and classes on tables worked by hand and against NumPy and
-scikit-learn."""
+"""Accuracy, intervals and calibration, worked by hand and against NumPy and scikit-learn."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
-from sklearn.metrics import precision_score, recall_score
 
 from fastneg.data.labels import ABSENT
-from fastneg.evaluation.metrics import (
+from fastneg.evaluation.accuracy import (
     accuracy,
-    answer_shares,
     answers,
     calibration_error,
-    class_accuracies,
     columns_of,
-    embedding,
-    group_accuracies,
     hit_interval,
     rank_of,
 )
@@ -122,75 +115,3 @@ def test_answers_over_all_and_over_present_classes():
     assert predicted.tolist() == [0, 0, 3, 0] and confidence[3].item() == pytest.approx(1 / 7)
     predicted, confidence = answers(LOGITS, columns_of(labels, "present"))
     assert predicted.tolist() == [1, 3, 3, 1] and confidence[3].item() == pytest.approx(1 / 2)
-
-
-def test_accuracy_by_class_and_by_group():
-    labels, predicted = torch.tensor([2, 0, 2, 2]), torch.tensor([2, 2, 2, 1])
-    found = class_accuracies(predicted, labels, ["a", "b", "c"])
-    assert found == {
-        "a": {"top1": 0.0, "images": 1, "precision": None, "answered": 0.0},
-        "c": {
-            "top1": pytest.approx(200 / 3),
-            "images": 3,
-            "precision": pytest.approx(200 / 3),
-            "answered": 75.0,
-        },
-    }
-    assert answer_shares(predicted, labels, ["a", "b", "c"]) == {
-        "most_answered": {"class": "c", "answered": 75.0, "images": 75.0},
-        "answered_elsewhere": 25.0,
-    }
-    assert list(class_accuracies(predicted, labels, None)) == ["0", "2"]
-    groups = group_accuracies(found, {"both": ["a", "c"], "one": ["c", "z"], "none": ["b"]})
-    assert groups == {
-        "both": {"top1": pytest.approx(100 / 3), "images": 4, "classes": 2, "answered": 75.0},
-        "one": {"top1": pytest.approx(200 / 3), "images": 3, "classes": 1, "answered": 75.0},
-    }
-
-
-def test_a_default_answer_has_full_recall_and_low_precision():
-    """Everything is called 0, against scikit-learn's precision and recall; a class that nobody
-    names has no precision."""
-    labels = torch.arange(12) % 4
-    predicted = torch.zeros(12, dtype=torch.int64)
-    predicted[[1, 5]] = 1
-    found = class_accuracies(predicted, labels, None)
-    truth = [
-        100 * values(labels, predicted, average=None, zero_division=0)
-        for values in (recall_score, precision_score)
-    ]
-    assert [own["top1"] for own in found.values()] == pytest.approx(truth[0].tolist())
-    assert [own["precision"] or 0 for own in found.values()] == pytest.approx(truth[1].tolist())
-    assert (
-        found["0"]["top1"] == 100
-        and found["0"]["precision"] == pytest.approx(30)
-        and found["2"]["precision"] is None
-    )
-    assert sum(own["answered"] for own in found.values()) == pytest.approx(100)
-    shares = answer_shares(predicted, labels, None)
-    most = {"answered": pytest.approx(1000 / 12), "images": 25.0}
-    assert shares == {"most_answered": {"class": "0", **most}, "answered_elsewhere": 0.0}
-    beyond = answer_shares(predicted + 7, labels, [*"abcdefghij"])
-    none_of_it = {"class": "h", **most, "images": 0.0}
-    assert beyond == {"most_answered": none_of_it, "answered_elsewhere": 100.0}
-
-
-def test_the_embedding_is_principal_components():
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(50, 6, generator=generator) * torch.tensor([1, 5, 1, 3, 1, 1.0]) + 4
-    found = embedding(features, torch.arange(50) % 3, ["a", "b", "c"])
-    truth = PCA(2).fit(features.numpy())
-    for axis in range(2):
-        ours, theirs = (
-            np.asarray(found["points"])[:, axis],
-            truth.transform(features.numpy())[:, axis],
-        )
-        assert abs(np.corrcoef(ours, theirs)[0, 1]) == pytest.approx(1, abs=1e-5)
-    assert found["explained"] == pytest.approx(
-        (100 * truth.explained_variance_ratio_).tolist(), abs=0.01
-    )
-    assert found["labels"][:4] == ["a", "b", "c", "a"]
-    few = embedding(features, torch.arange(50), None, points=5)
-    assert (
-        few["labels"] == ["0", "12", "24", "37", "49"] and few["points"][1] == found["points"][12]
-    )

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.evaluation import features
 from fastneg.evaluation.features import central_crops, features_of
-from fastneg.evaluation.sets.view import is_published, view_of
+from fastneg.evaluation.sets.beton import BetonFiles
+from fastneg.evaluation.sets.registry import published_view
+from fastneg.evaluation.sets.stylized import Stylized
+from fastneg.evaluation.view import chosen_view, whole_view
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import evaluate, make_run
 from helpers.images import saved
@@ -29,7 +32,7 @@ def test_an_image_of_the_networks_size_is_read_pixel_for_pixel(tmp_path):
     config = load_run(make_run(tmp_path / "run")).config.replace(eval_resize=40)
     with BetonReader(raw_beton(tmp_path / "x.beton", pixels)) as reader:
         loader = central_crops(
-            reader, config, resize=view_of("none", False, config).side, threads=1
+            reader, config, resize=chosen_view("none", None, config).side, threads=1
         )
         [batch] = list(loader)
         loader.close()
@@ -38,14 +41,21 @@ def test_an_image_of_the_networks_size_is_read_pixel_for_pixel(tmp_path):
     torch.testing.assert_close(batch.images, expected.permute(0, 3, 1, 2), atol=1e-5, rtol=0)
 
 
+def is_published(name, path, reader):
+    """Whether a .beton file is shown in a view of its own."""
+    return published_view(BetonFiles(), name, path, reader, PretrainConfig()) is not None
+
+
 def test_views_and_which_sets_are_published_at_their_size(tmp_path):
     config = load_run(make_run(tmp_path / "run")).config.replace(eval_resize=40)
-    assert view_of(None, False, config) == (40, 40, "run")
-    assert view_of(None, True, config) == (SIZE, "none", "published")
-    assert view_of("none", False, config) == view_of("none", True, config) == (SIZE, "none", "hand")
-    assert view_of(36, True, config) == (36, 36, "hand")
+    whole = whole_view(config)
+    assert chosen_view(None, None, config) == (40, 40, "run")
+    assert chosen_view(None, whole, config) == whole == (SIZE, "none", "published")
+    for published in (None, whole):
+        assert chosen_view("none", published, config) == (SIZE, "none", "hand")
+    assert chosen_view(36, whole, config) == (36, 36, "hand")
     with pytest.raises(ConfigError, match="resize=31 is below the 32 px"):
-        view_of(31, False, config)
+        chosen_view(31, None, config)
     full, other, small = (
         np.zeros((2, *side, 3), np.uint8) for side in ((224, 224), (224, 223), (96, 96))
     )
@@ -68,6 +78,21 @@ def test_views_and_which_sets_are_published_at_their_size(tmp_path):
                 whole = pixels is full or (pixels is small and cues)
                 assert is_published("x", f"{name}/val", reader) == (expected and whole)
                 assert is_published(name, "x.beton", reader) == (expected and whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "called"),
+    [
+        ("stylized", "x", True),
+        ("x", "/data/SIN/val", True),
+        ("x", "Stylised-IN/val", True),
+        ("cousins", "x", False),
+        ("x", "/stylized/a/b", False),
+        ("basin", "x", False),
+    ],
+)
+def test_what_is_called_stylized(name, path, called):
+    assert Stylized().fits(name, path, None) == called
 
 
 def test_a_made_set_is_read_as_its_kin(tmp_path):

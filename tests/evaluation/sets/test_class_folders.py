@@ -6,8 +6,9 @@ import pytest
 
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
-from fastneg.evaluation.sets.files import class_root, open_set
+from fastneg.evaluation.sets.class_folders import class_root
 from helpers.encode_sources import make_folder
+from helpers.labelled_sets import open_set
 
 
 def test_a_folder_is_encoded_once_and_again_when_it_changes(tmp_path):

@@ -1,13 +1,11 @@
-"""Where the images of a corruption and severity lie: folders or .beton files in a tree of any
-names, or the .npy files of CIFAR-10-C.
+"""CIFAR-10-C and CIFAR-100-C: arrays of corrupted images.
 
-Source of the .npy layout: Hendrycks and Dietterich 2019, arXiv:1903.12261: NAME.npy (50000, 32, 32,
-3) uint8, the 10,000 test images at severity 1, then 2 to 5; labels.npy (50000,).
+Source: Hendrycks and Dietterich 2019, arXiv:1903.12261. NAME.npy is (50000, 32, 32, 3) uint8: the
+10,000 test images at severity 1, then at 2 to 5. labels.npy is (50000,).
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +16,36 @@ from fastneg.counts import counted
 from fastneg.data.beton.writer import BetonWriter
 from fastneg.data.encode.class_folders import list_whole
 from fastneg.data.known_classes import is_number, numbered_names
-from fastneg.evaluation.corruptions import SEVERITIES
+from fastneg.evaluation.corruptions import CORRUPTIONS, SEVERITIES
+from fastneg.evaluation.sets.corrupted import CorruptedKind
 
-SEVERITY = re.compile(r"\d+(\.\d+)?")
 LABELS = "labels.npy"
 ONE_SEVERITY = 10_000
 """Images of CIFAR's test sets: a file of as many holds a single severity."""
+
+
+class CifarC(CorruptedKind):
+    """A folder of NAME.npy with labels.npy among them."""
+
+    place_of = "{path}/{name}.npy"
+
+    def root(self, path):
+        path = Path(path)
+        while path.is_dir() and not (path / LABELS).is_file():
+            folders = list_whole(path).folders
+            if len(folders) != 1:
+                return None
+            path = path / folders[0]
+        return path if find_arrays(path) else None
+
+    def published(self, root):
+        return {cell: place for cell, place in find_arrays(root).items() if cell[0] in CORRUPTIONS}
+
+    def places(self, root):
+        return find_arrays(root)
+
+    def beton_of(self, place, folder, context):
+        return place.write(folder / "cell.beton", context.head.classes)
 
 
 class Arrays(NamedTuple):
@@ -71,8 +93,10 @@ class Arrays(NamedTuple):
 
 
 def _refuse_other_classes(folder, names, classes):
-    """The numbers of labels.npy mean CIFAR's classes: a classifier knows those by their names or by
-    their numbers."""
+    """Refuse a classifier of other classes than CIFAR's, whose numbers labels.npy holds.
+
+    It must know them by their names or by their numbers.
+    """
     if classes is None or all(map(is_number, classes)):
         return
     found = numbered_names(names, classes)
@@ -103,8 +127,7 @@ def _labels(folder):
 
 
 def find_arrays(path):
-    """{(corruption, severity): Arrays} of a folder of .npy files with labels.npy among them; {} of
-    any other."""
+    """{(corruption, severity): Arrays} of a folder of .npy files; {} where it has no labels.npy."""
     if not (Path(path) / LABELS).is_file():
         return {}
     names = list_whole(path).files
@@ -112,50 +135,3 @@ def find_arrays(path):
     return {
         (file.stem, severity): Arrays(file, severity) for file in files for severity in SEVERITIES
     }
-
-
-def find_tree(path):
-    """{(corruption, severity): folder of classes, or .beton file} of
-    PATH/<corruption>/<severity>/<class>/, whatever the names.
-
-    A severity is a number, kept as it is written; the corruptions may stand in folders of families.
-    {} where a path holds no such tree.
-    """
-    found = {}
-    for folder in _folders(path):
-        for place in [folder] if _severities(folder) else _folders(folder):
-            severities = _severities(place)
-            taken = any((place.name, severity) in found for severity in severities)
-            name = f"{folder.name}/{place.name}" if taken else place.name
-            found |= {(name, severity): own for severity, own in severities.items()}
-    return found
-
-
-def corrupted_root(path):
-    """The folder below a path that holds corruptions, through folders that hold nothing but
-    another; None if there is none."""
-    path = Path(path)
-    while path.is_dir() and not find_arrays(path):
-        folders = _folders(path)
-        if len(folders) != 1 or _severities(folders[0]):
-            return path if find_tree(path) else None
-        path = folders[0]
-    return path if path.is_dir() else None
-
-
-def _folders(path):
-    return [Path(path) / name for name in list_whole(path).folders]
-
-
-def _severities(folder):
-    """{severity: place} of a corruption's folder, the lowest first."""
-    found = {}
-    listing = list_whole(folder)
-    for name in listing.files:
-        stem = name.removesuffix(".beton")
-        if SEVERITY.fullmatch(stem) and stem != name:
-            found[stem] = Path(folder) / name
-    for name in listing.folders:
-        if SEVERITY.fullmatch(name) and _folders(Path(folder) / name):
-            found.setdefault(name, Path(folder) / name)
-    return dict(sorted(found.items(), key=lambda item: float(item[0])))

@@ -10,11 +10,11 @@ import torch
 from fastneg.data.beton.reader import BetonReader
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
-from fastneg.evaluation.sets.files import open_set
 from fastneg.runs.load import load_run
 from fastneg.runs.predictions import read_predictions
 from helpers.encoder_runs import evaluate
 from helpers.images import photo, saved
+from helpers.labelled_sets import open_set
 from helpers.tinted import make_beton
 
 

@@ -1,0 +1,163 @@
+"""Accuracy with its intervals, and the calibration of a classifier's confidence.
+
+Legend: N images, C classes of the classifier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fastneg.counts import counted
+from fastneg.data.labels import ABSENT
+
+RESAMPLES = 10_000
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    top1: float
+    """Percent of the images."""
+    top5: float
+    """Percent of the images."""
+    images: int
+    """Images whose class the classifier knows: the others do not count."""
+    classes: int
+    """Classes among them."""
+    top1_interval: tuple[float, float]
+    """Percent: 95% of the bootstrap over the images.
+
+    It tells of the choice of images, not of the seed of the training.
+    """
+    top5_interval: tuple[float, float]
+    """Percent, likewise."""
+
+    def figures(self):
+        """The fields as a row of evaluation.jsonl has them."""
+        intervals = {
+            "top1_interval": list(self.top1_interval),
+            "top5_interval": list(self.top5_interval),
+        }
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "images": self.images,
+            "classes": self.classes,
+            **intervals,
+        }
+
+
+def accuracy(logits, labels, arg_max="all"):
+    """Top-1 and top-5 accuracy over the images whose class is known.
+
+    Args:
+        logits: (N, C), any float dtype.
+        labels: (N,) int64 in the classifier's numbering, ABSENT where its class is not known.
+        arg_max: "all": over all C classes; "present": over the classes that occur among the labels.
+    Returns:
+        Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among
+        its logits counts as wrong.
+    Raises:
+        ValueError: no image is left, or arg_max is another word.
+    """
+    known, columns = labels != ABSENT, columns_of(labels, arg_max)
+    rank = rank_among(logits[known], labels[known], columns)
+    first, five = rank < 1, rank < 5
+    classes = len(labels[known].unique())
+    return Accuracy(
+        percent(first), percent(five), len(rank), classes, hit_interval(first), hit_interval(five)
+    )
+
+
+def columns_of(labels, arg_max):
+    """The classes among which the answer is sought; None: all.
+
+    With arg_max "present" they are those of the known labels, sorted.
+
+    Raises:
+        ValueError: no image is of a known class, or arg_max is neither "all" nor "present".
+    """
+    if arg_max not in ("all", "present"):
+        raise ValueError(f"arg_max is {arg_max!r}: all or present was expected.")
+    known = labels != ABSENT
+    if not known.any():
+        raise ValueError(
+            f"None of {counted(len(labels), 'image')} is of a class that the classifier knows: no "
+            "accuracy can be given."
+        )
+    return labels[known].unique() if arg_max == "present" else None
+
+
+def rank_among(logits, labels, columns):
+    """`rank_of` over some of the classes, sorted; None: over all."""
+    return (
+        rank_of(logits, labels)
+        if columns is None
+        else rank_of(logits[:, columns], torch.searchsorted(columns, labels))
+    )
+
+
+def rank_of(scores, labels):
+    """(N,) int64: the rank of the true class among scores (N, C), 0 for the highest.
+
+    Of equal scores the class with the lower number comes first. A row with a NaN gets the rank C.
+    """
+    true = scores.gather(1, labels[:, None])
+    before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    rank = ((scores > true) | ((scores == true) & before)).sum(1)
+    return rank.masked_fill(scores.isnan().any(1), scores.shape[1])
+
+
+def percent(hits):
+    """Share of the true ones among (N,) booleans, in percent."""
+    return 100.0 * hits.sum().item() / len(hits)
+
+
+def hit_interval(hits):
+    """The 95% bootstrap interval (low, high) of a share of hits, in percent.
+
+    Booleans drawn with replacement hold a binomial number of hits, so that resamples need not be
+    made.
+
+    Args:
+        hits: (N,) bool.
+    """
+    counts = np.random.default_rng(0).binomial(len(hits), float(hits.sum()) / len(hits), RESAMPLES)
+    return interval(100 * counts / len(hits))
+
+
+def interval(values):
+    """(low, high): the 2.5% and 97.5% quantiles."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def answers(logits, columns=None):
+    """(predicted (N,) int64, confidence (N,) float32): the highest logit's class and its softmax.
+
+    With columns, over these classes alone.
+    """
+    some = logits if columns is None else logits[:, columns]
+    confidence, place = some.float().softmax(1).max(1)
+    return (place if columns is None else columns[place]), confidence
+
+
+def calibration_error(confidence, right, bins=BINS):
+    """The expected calibration error in percent.
+
+    It is the mean distance of confidence and accuracy over bins of equal width, weighted by the
+    images in them.
+
+    Args:
+        confidence: (N,) in 0 … 1, of the answers.
+        right: (N,) bool.
+    Source: Guo et al. 2017, arXiv:1706.04599; 15 bins.
+    """
+    place = (confidence.double() * bins).long().clamp(max=bins - 1)
+    zeros = torch.zeros(bins, dtype=torch.float64)
+    # of a bin: images × (mean confidence − accuracy)
+    gap = zeros.scatter_add(0, place, confidence.double() - right.double())
+    return 100.0 * gap.abs().sum().item() / len(confidence)
