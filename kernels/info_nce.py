@@ -8,6 +8,7 @@ info_nce_triton.py; the gradients are in info_nce_grad.py, what is refused in in
 from typing import Literal, NamedTuple, overload
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import info_nce_grad, info_nce_torch
@@ -41,73 +42,41 @@ class InfoNCEOutput(NamedTuple):
 
 @overload
 def info_nce(
-    query: torch.Tensor,
-    positive: torch.Tensor,
-    negatives: torch.Tensor | None = ...,
-    *,
-    temperature: float | torch.Tensor = ...,
-    extra_negatives: torch.Tensor | None = ...,
-    extra_scale: float = ...,
-    reduction: str = ...,
-    negatives_layout: str = ...,
-    return_stats: Literal[False] = ...,
-    precision: str | None = ...,
-    backend: str = ...,
+    query: Tensor, positive: Tensor, negatives: Tensor | None = ..., *,
+    temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
+    extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
+    return_stats: Literal[False] = ..., precision: str | None = ..., backend: str = ...,
     exclude_diagonal: bool = ...,
-) -> torch.Tensor: ...
+) -> Tensor: ...  # fmt: skip
 
 
 @overload
 def info_nce(
-    query: torch.Tensor,
-    positive: torch.Tensor,
-    negatives: torch.Tensor | None = ...,
-    *,
-    temperature: float | torch.Tensor = ...,
-    extra_negatives: torch.Tensor | None = ...,
-    extra_scale: float = ...,
-    reduction: str = ...,
-    negatives_layout: str = ...,
-    return_stats: Literal[True],
-    precision: str | None = ...,
-    backend: str = ...,
+    query: Tensor, positive: Tensor, negatives: Tensor | None = ..., *,
+    temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
+    extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
+    return_stats: Literal[True], precision: str | None = ..., backend: str = ...,
     exclude_diagonal: bool = ...,
-) -> InfoNCEOutput: ...
+) -> InfoNCEOutput: ...  # fmt: skip
 
 
 @overload
 def info_nce(
-    query: torch.Tensor,
-    positive: torch.Tensor,
-    negatives: torch.Tensor | None = ...,
-    *,
-    temperature: float | torch.Tensor = ...,
-    extra_negatives: torch.Tensor | None = ...,
-    extra_scale: float = ...,
-    reduction: str = ...,
-    negatives_layout: str = ...,
-    return_stats: bool,
-    precision: str | None = ...,
-    backend: str = ...,
+    query: Tensor, positive: Tensor, negatives: Tensor | None = ..., *,
+    temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
+    extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
+    return_stats: bool, precision: str | None = ..., backend: str = ...,
     exclude_diagonal: bool = ...,
-) -> torch.Tensor | InfoNCEOutput: ...
+) -> Tensor | InfoNCEOutput: ...  # fmt: skip
 
 
 def info_nce(
-    query: torch.Tensor,
-    positive: torch.Tensor,
-    negatives: torch.Tensor | None = None,
-    *,
-    temperature: float | torch.Tensor = 0.07,
-    extra_negatives: torch.Tensor | None = None,
-    extra_scale: float = 1.0,
-    reduction: str = "mean",
-    negatives_layout: str = "kd",
-    return_stats: bool = False,
-    precision: str | None = None,
-    backend: str = "auto",
+    query: Tensor, positive: Tensor, negatives: Tensor | None = None, *,
+    temperature: float | Tensor = 0.07, extra_negatives: Tensor | None = None,
+    extra_scale: float = 1.0, reduction: str = "mean", negatives_layout: str = "kd",
+    return_stats: bool = False, precision: str | None = None, backend: str = "auto",
     exclude_diagonal: bool = False,
-) -> torch.Tensor | InfoNCEOutput:
+) -> Tensor | InfoNCEOutput:  # fmt: skip
     """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
     loss_i = -log( exp(q·k/T) / (exp(q·k/T) + sum_j exp(q·n_j/T) + sum_m exp(extra_scale q·t_m/T)) )
