@@ -12,7 +12,7 @@ from fastneg.kernels.info_nce_checks import check_temperature
 
 
 def supervised_contrastive(features, labels=None, *, temperature=0.1):
-    """Each row against all others; the rows of its label, or its image's other views, are positives.
+    """Each row against all others: rows of its label, or other views of its image, are positives.
 
     loss_r = lse over all rows a ≠ r of (z_r·z_a / T) − the mean over positives p of z_r·z_p / T
 
@@ -28,7 +28,7 @@ def supervised_contrastive(features, labels=None, *, temperature=0.1):
         (), float32 (float64 for float64 features); 0 where no row has a positive.
     Raises:
         ValueError: shapes or dtypes disagree, there is one row, or one view without labels.
-    Source: Khosla et al. 2020, arXiv:2004.11362, equation 2. With V = 2 and no labels it is NT-Xent.
+    Source: Khosla et al. 2020, arXiv:2004.11362, equation 2; with V = 2 and no labels NT-Xent.
     """
     check_temperature(temperature, getattr(features, "device", None))
     _check(features, labels)
@@ -80,7 +80,8 @@ def _check(features, labels):
         return
     fits = isinstance(labels, torch.Tensor) and labels.shape == (images,)
     if not fits or labels.is_floating_point() or labels.is_complex():
-        came = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, torch.Tensor) else labels
+        tensor = isinstance(labels, torch.Tensor)
+        came = f"{labels.dtype} {tuple(labels.shape)}" if tensor else labels
         raise ValueError(f"labels is {came}: whole numbers ({images},) were expected.")
     if labels.device != features.device:
         raise ValueError(f"labels are on {labels.device}, features on {features.device}.")
