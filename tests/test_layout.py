@@ -108,7 +108,6 @@ IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu", "_grad")
 SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
-    "fastneg.data.beton.attributes": "data/beton/test_shards.py",
     "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_loaders.py",
     "fastneg.methods.output": "methods/test_moco.py",
