@@ -85,8 +85,8 @@ class SynthesisedTextures:
     def _draw_corners(self, grid, sources, generator):
         """(1, 1, B, K) int32: the places tried for each block, as `quilt` takes them.
 
-        They are those of `fastneg.negatives.texture.draw_corners` for the same generator, and a
-        test keeps it so: a texture does not depend on when it is made.
+        They are those of `draw_corners` of fastneg.negatives for the same generator, and a test
+        keeps it so: a texture does not depend on when it is made.
         """
         room = self.patch - self.block + 1
         shape = (1, 1, grid[0] * grid[1], self.candidates)

@@ -5,7 +5,7 @@ import torch
 
 from fastneg.data.encode.textures import SynthesisedTextures
 from fastneg.kernels.texture import block_grid
-from fastneg.negatives.texture import draw_corners
+from fastneg.negatives.texture_torch import draw_corners
 
 
 @pytest.mark.parametrize("seed", range(3))
