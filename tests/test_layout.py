@@ -108,7 +108,6 @@ IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu", "_grad")
 SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
-    "fastneg.data.beton.attributes": "data/beton/test_shards.py",
     "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_loaders.py",
     "fastneg.methods.output": "methods/test_moco.py",
@@ -160,9 +159,6 @@ SERVED_BY = {
     "fastneg.report.sections.alpha": "report/test_entries.py",
     "fastneg.report.sections.classes": "report/test_remarks.py",
     "fastneg.report.sections.settings": "report/test_page.py",
-    "fastneg.runs.classifier": "runs/test_paths.py",
-    "fastneg.runs.quarantine": "runs/test_paths.py",
-    "fastneg.runs.settings": "runs/test_paths.py",
     "fastneg.runs.folder": "report/test_entries.py",
     "fastneg.runs.load": "training/test_trainer.py",
     "fastneg.runs.pictures": "report/test_page.py",
