@@ -111,22 +111,25 @@ def info_nce(
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.
     """
-    in_batch = negatives is None
-    check_options(reduction, negatives_layout, in_batch, precision)
-    if in_batch:
-        negatives = positive
-    elif negatives_layout == "dk":
-        check_dim("negatives", negatives, 2, "(D, K)")
-        negatives = negatives.t()
-    check_tensors(query, positive, negatives, extra_negatives, extra_scale)
-    check_negatives(query, negatives, extra_negatives, in_batch or exclude_diagonal)
+    check_options(reduction, negatives_layout, negatives is None, precision)
+    alone = negatives is None or exclude_diagonal
+    shared = _shared(positive, negatives, negatives_layout)
+    tensors = query, positive, shared, extra_negatives
+    check_tensors(*tensors, extra_scale)
+    check_negatives(query, shared, extra_negatives, alone)
     check_temperature(temperature, query.device)
-    tensors = query, positive, negatives, extra_negatives
-    return _reduced(
-        _rows(*tensors, temperature, extra_scale, in_batch or exclude_diagonal, precision, backend),
-        reduction,
-        return_stats,
-    )
+    outputs = _rows(*tensors, temperature, extra_scale, alone, precision, backend)
+    return _reduced(outputs, reduction, return_stats)
+
+
+def _shared(positive, negatives, layout):
+    """The shared negatives as (K, D), of whatever layout, or in-batch."""
+    if negatives is None:
+        return positive
+    if layout == "dk":
+        check_dim("negatives", negatives, 2, "(D, K)")
+        return negatives.t()
+    return negatives
 
 
 def _rows(

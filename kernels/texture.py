@@ -25,10 +25,10 @@ def quilt(sources, corners, size, *, block=32, overlap=8, seam=True, backend="au
     at the top). A pixel on the cut is new.
 
     So every pixel of a texture is an exact copy of a source pixel, and textures hold no randomness:
-    `corners` are drawn by the caller (`fastneg.negatives.texture_torch.draw_corners`). Differences
-    are taken between whole numbers, so that all backends and devices give the same texture for the same
-    numbers: uint8 as it is; other dtypes after scaling the values of an image's sources from their
-    lowest … highest to 0 … 255. The float32 arithmetic of that scaling is elementwise and correctly
+    the caller draws `corners` (`fastneg.negatives.texture_torch.draw_corners`). Differences are
+    taken between whole numbers, so that all backends and devices give the same texture for the same
+    numbers. uint8 is taken as it is; other dtypes are scaled, from the lowest … highest value of an
+    image's sources to 0 … 255. The float32 arithmetic of that scaling is elementwise and correctly
     rounded. No gradient.
 
     The caller's duty, because checking it would wait for the device: each candidate lies within one
