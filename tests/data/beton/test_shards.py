@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
-from fastneg.data.beton.attributes import Attributes
+from fastneg.data.beton.reader import Attributes
 from fastneg.data.load.loaders import TrainLoader
 from helpers.images import jpeg, photo
 
