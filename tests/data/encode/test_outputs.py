@@ -3,7 +3,7 @@
 import pytest
 
 from fastneg.config import EncodeConfig, TexturesConfig
-from fastneg.data.encode.outputs import encode_output, named, named_data, textures_output
+from fastneg.data.encode.outputs import encode_outputs, named, named_data, textures_output
 from fastneg.files import OutputError
 from helpers.odd_trees import tree
 
@@ -22,9 +22,9 @@ def test_paths_that_texts_name(tmp_path):
 def test_an_output_of_encode(tmp_path):
     src = tree(tmp_path / "src", "cat/0.jpg")
     out = tmp_path / "x.beton"
-    assert encode_output(EncodeConfig(str(src), str(out))) == out
+    assert encode_outputs(EncodeConfig(str(src), str(out))) == [out]
     with pytest.raises(OutputError, match="OUT"):
-        encode_output(EncodeConfig(str(src), str(src)))
+        encode_outputs(EncodeConfig(str(src), str(src)))
 
 
 @pytest.mark.parametrize("place", ["src", "src/cat/out", "."])
