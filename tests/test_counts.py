@@ -71,10 +71,8 @@ EXEMPT = {
     ],
 )
 def test_no_sentence_puts_a_number_before_a_plural_by_itself(module):
-    """{number} images reads "1 images" one day:
-
-    `counted` is the one way. Units (pixels, bytes) and figures with a form are free.
-    """
+    """{number} images reads "1 images" one day: `counted` is the one way. Units (pixels, bytes) and
+    figures with a form are free."""
     if module in EXEMPT:
         return
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):

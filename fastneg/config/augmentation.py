@@ -99,11 +99,8 @@ OPERATIONS = {
     "blur": {"p": (1.0, SHARE), "sigma": (SIGMA, (1e-9, 5.0))},
     "flip": {"p": (0.5, SHARE)},
 }
-"""{operation: {parameter:
-
-(its default, (least, most))}}, in the order in which they are applied. A pair as default: a pair is
-expected.
-"""
+"""{operation: {parameter: (its default, (least, most))}}, in the order in which they are applied. A
+pair as default: a pair is expected."""
 PAIRS = ("area", "ratio", "sigma")
 
 

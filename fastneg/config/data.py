@@ -59,10 +59,8 @@ class EncodeConfig(Config):
     texture, for texture negatives; or synth: textures are made while encoding, with the defaults of
     fastneg textures and this --seed."""
     writer: str = option("passthrough", choices=("passthrough", "ffcv"))
-    """passthrough: our writer of FFCV's format; ffcv:
-
-    FFCV's own DatasetWriter, which encodes every image again.
-    """
+    """passthrough: our writer of FFCV's format; ffcv: FFCV's own DatasetWriter, which encodes every
+    image again."""
     ffcv_mode: str | None = option(None, choices=("raw", "jpg", "proportion"))
     """FFCV's write_mode (with --writer ffcv); default proportion."""
     on_error: str = option("stop", choices=("stop", "skip"))

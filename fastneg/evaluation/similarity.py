@@ -101,9 +101,7 @@ def _newest_with_head(run):
 def _refuse_too_few(reader, kinds, method):
     if not len(reader):
         raise ConfigError(f"{reader.path} holds no images.")
-    alone = METHODS[method].queue and not any(
-        NEGATIVES[kind].needs_another_image for kind in kinds
-    )
+    alone = METHODS[method].queue and not any(NEGATIVES[kind].needs_another_image for kind in kinds)
     if len(reader) < 2 and not alone:
         needy = ", ".join(name for name, kind in NEGATIVES.items() if kind.needs_another_image)
         raise ConfigError(

@@ -72,9 +72,8 @@ def draw_corners(
 
 
 def view_sources(views, patch=96, generator=None):
-    """Two source patches of each view, one centred and one at a uniform place:
-
-    (N, C, H, W) → (N, 2, C, P, P).
+    """Two source patches of each view, one centred and one at a uniform place: (N, C, H, W) → (N,
+    2, C, P, P).
 
     Raises:
         ValueError: a patch does not fit the views.

@@ -61,10 +61,8 @@ def test_the_weights_apply_to_raw_features():
 
 
 def test_it_agrees_with_logistic_regression():
-    """Overlapping classes, so that a unique optimum exists:
-
-    SGD must come to the loss that L-BFGS finds.
-    """
+    """Overlapping classes, so that a unique optimum exists: SGD must come to the loss that L-BFGS
+    finds."""
     features, labels = blobs(2000, 16, 5, 0.4)
     held, held_labels = features[1500:], labels[1500:]
     features, labels = features[:1500], labels[:1500]

@@ -31,9 +31,7 @@ def definition(query, positive, negatives, extras, temperature, extra_scale):
 
 def draw(rows, count, dim, private=0, dtype=torch.float32, seed=0):
     """query, positive, negatives (None for count None: in-batch), extras (None for private 0):
-
-    L2-normalised, on DEVICE.
-    """
+    L2-normalised, on DEVICE."""
     g = torch.Generator().manual_seed(seed)
     unit = lambda *shape: normalize(torch.randn(*shape, generator=g), dim=-1).to(dtype).to(DEVICE)
     query = unit(rows, dim)

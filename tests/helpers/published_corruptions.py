@@ -368,10 +368,8 @@ def pixelate(x, share):
 
 
 def elastic_transform(x, constant, moves, steps=None):
-    """moves: (3, 2) pixels (x, y), within the reach of the affine map; steps:
-
-    (2, H, H) in -1 … 1, for x and y.
-    """
+    """moves: (3, 2) pixels (x, y), within the reach of the affine map; steps: (2, H, H) in -1 … 1,
+    for x and y."""
     (alpha, sigma, reach), side = constant, len(x)
     assert np.abs(moves).max() <= reach
     half, arm = side // 2, side // 3

@@ -12,10 +12,8 @@ from helpers.report_runs import add_rows, make_run, page_of
 
 
 def two(tmp_path, **changes):
-    """Entries of two runs whose lines of the set `x` differ as told: {field:
-
-    (value of one, of the other)}.
-    """
+    """Entries of two runs whose lines of the set `x` differ as told: {field: (value of one, of the
+    other)}."""
     for number, name in enumerate(("one", "two")):
         make_run(tmp_path / name, tiny_cpu().replace(lr=0.1 + number))
         row = {

@@ -44,8 +44,6 @@ TEXTURE_FIELD = "texture"
 
 
 def checksum_field(image_field, main):
-    """The int field of earlier versions with the CRC32s of an image field:
-
-    "crc32" for the main one, "texture_crc32" for "texture".
-    """
+    """The int field of earlier versions with the CRC32s of an image field: "crc32" for the main
+    one, "texture_crc32" for "texture"."""
     return CHECKSUM_FIELD if image_field == main else f"{image_field}_{CHECKSUM_FIELD}"
