@@ -147,7 +147,7 @@ def test_dali_and_kernel_take_the_same_crops_and_numbers(reader):
         assert (pixels(one) - pixels(other)).abs().mean() < 1.0 and (
             pixels(one) - pixels(one.flip(3))
         ).abs().mean() > 5
-    with pytest.raises(ValueError, match="augment is 'torch'"):
+    with pytest.raises(ValueError, match="augment_with is 'torch'"):
         train_loader(reader, augment_with="torch")
 
 
