@@ -109,7 +109,7 @@ SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
     "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
-    "fastneg.data.load.batch": "data/load/test_loaders.py",
+    "fastneg.data.load.batch": "data/load/test_train_loader.py",
     "fastneg.methods.output": "methods/test_moco.py",
     # the configs, which are alike
     "fastneg.config.data": "config/test_commands.py",

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.load.loaders import EvalLoader
+from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.files import write_atomically
 from fastneg.models.encoders import embed
 from fastneg.models.torch_files import UnreadableError, load_file

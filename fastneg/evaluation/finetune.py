@@ -14,7 +14,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.load.loaders import CropLoader
+from fastneg.data.load.labelled_loaders import CropLoader
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.linear import LinearClassifier
 from fastneg.evaluation.sgd import train_sgd

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError
-from fastneg.data.load.loaders import CropLoader
+from fastneg.data.load.labelled_loaders import CropLoader
 from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.sgd import train_sgd
 from fastneg.models.encoders import embed

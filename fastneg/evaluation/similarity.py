@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data.beton.format import TEXTURE_FIELD
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 from fastneg.errors import CheckpointError
 from fastneg.evaluation.features import uses_autocast
 from fastneg.methods import METHODS

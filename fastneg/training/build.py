@@ -11,7 +11,7 @@ from torch import nn
 
 from fastneg import distributed
 from fastneg.data.beton.shards import open_data
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm

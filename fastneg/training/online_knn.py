@@ -14,7 +14,7 @@ from fastneg.counts import counted
 from fastneg.data.beton.overlap import FIELD, shared_images
 from fastneg.data.beton.shards import open_data
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
-from fastneg.data.load.loaders import EvalLoader
+from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.knn import knn_votes
 from fastneg.models.encoders import embed
 

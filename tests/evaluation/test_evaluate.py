@@ -9,7 +9,7 @@ import torch
 
 from fastneg.config import ConfigError, KnnConfig, LinearConfig
 from fastneg.data.beton.reader import BetonReader
-from fastneg.data.load.loaders import EvalLoader
+from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.evaluation import first_set
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
 from fastneg.evaluation.features import features_of

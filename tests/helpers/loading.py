@@ -7,7 +7,7 @@ from PIL import Image
 
 from fastneg.data import BetonReader
 from fastneg.data.load.augmentation import IMAGENET_MEAN, IMAGENET_STD
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 

@@ -5,7 +5,7 @@ import json
 
 import torch
 
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 from fastneg.distributed import World
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.runs import checkpoint

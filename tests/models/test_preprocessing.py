@@ -15,7 +15,8 @@ from torch import nn
 from fastneg.config import IMAGENET, ConfigError, ImportConfig, Normalisation, PretrainConfig
 from fastneg.data import BetonReader
 from fastneg.data.beton.writer import BetonWriter
-from fastneg.data.load.loaders import CropLoader, TrainLoader
+from fastneg.data.load.labelled_loaders import CropLoader
+from fastneg.data.load.train_loader import TrainLoader
 from fastneg.errors import TrainingError
 from fastneg.evaluation.corruptions.robustness import evaluate_corruptions
 from fastneg.evaluation.features import features_of

@@ -13,7 +13,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
-from fastneg.data.load.loaders import EvalLoader
+from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.evaluation.features import extract_features
 from fastneg.knn import knn_votes
 from fastneg.runs.load import load_run

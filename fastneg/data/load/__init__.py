@@ -1,11 +1,12 @@
 """A .beton file to batches.
 
-loaders         the three loaders: training views, probe crops, evaluation windows
-order           which samples make up each batch
-augmentation    the random numbers of each view
-feeding         the thread that feeds the pipeline and takes its tensors; `producer`: the thread
-pipeline        what DALI does with the bytes
-sample_checks   samples that DALI must not get, or could not decode
-quarantine      the bad samples so far, and which ones stand in for them
-batch           what the loaders hand over
+train_loader      training views: what each batch is made of
+labelled_loaders  probe crops and evaluation windows
+order             which samples make up each batch
+augmentation      the random numbers of each view
+feeding           the thread that feeds the pipeline and takes its tensors; `producer`: the thread
+pipeline          what DALI does with the bytes
+sample_checks     samples that DALI must not get, or could not decode
+quarantine        the bad samples so far, and which ones stand in for them
+batch             what the loaders hand over
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 from fastneg.negatives.patch_torch import patch_negatives
 from fastneg.recipes.bench.loader_contenders.common import wait
 from fastneg.recipes.bench.loader_contenders.torchvision_folder import PATCH_SIZES

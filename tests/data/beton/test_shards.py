@@ -7,7 +7,7 @@ import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
 from fastneg.data.beton.reader import Attributes
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 from helpers.images import jpeg, photo
 
 RNG = np.random.default_rng(0)

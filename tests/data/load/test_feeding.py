@@ -13,7 +13,7 @@ import torch
 
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.load import feeding as module
-from fastneg.data.load.loaders import EvalLoader
+from fastneg.data.load.labelled_loaders import EvalLoader
 from helpers.images import jpeg, photo
 from helpers.loading import first_views, train_loader
 

@@ -16,7 +16,7 @@ from fastneg.data.load.augmentation import (
     draw_jitter_order,
     draw_view,
 )
-from fastneg.data.load.loaders import EvalLoader
+from fastneg.data.load.labelled_loaders import EvalLoader
 from helpers.images import jpeg
 from helpers.loading import picture, pixels, train_loader
 
@@ -77,7 +77,7 @@ def test_colour_changes_against_torchvision(reader, changes, reference, bound, m
         view.update({name: np.full(count, value, np.float32) for name, value in changes.items()})
         return view
 
-    monkeypatch.setattr("fastneg.data.load.loaders.draw_view", drawn)
+    monkeypatch.setattr("fastneg.data.load.train_loader.draw_view", drawn)
     loader = train_loader(reader, image_size=64)
     batch = next(iter(loader.epoch(0)))
     for row, index in enumerate(batch.index.tolist()):

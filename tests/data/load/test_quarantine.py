@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.load.loaders import CropLoader, EvalLoader, TrainLoader
+from fastneg.data.load.labelled_loaders import CropLoader, EvalLoader
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.quarantine import Quarantine
+from fastneg.data.load.train_loader import TrainLoader
 from helpers.images import jpeg, photo, rotated, saved
 
 SIDE = 40

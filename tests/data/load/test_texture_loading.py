@@ -1,7 +1,7 @@
 """Textures on the way from the loader to a step: each is treated as its query view was, whichever
 way it comes.
 
-Serves fastneg.data.load.loaders, fastneg.data.load.batch and fastneg.negatives together.
+Serves fastneg.data.load.train_loader, fastneg.data.load.batch and fastneg.negatives together.
 """
 
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load.augmentation import IMAGENET_STD, draw_patches
-from fastneg.data.load.loaders import TrainLoader
+from fastneg.data.load.train_loader import TrainLoader
 from fastneg.negatives.batch import make_negatives
 from fastneg.negatives.texture_torch import texture_views
 from fastneg.recipes.presets import tiny_cpu

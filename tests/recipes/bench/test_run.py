@@ -6,6 +6,7 @@ import json
 
 from fastneg.recipes.bench import run as bench
 from fastneg.recipes.bench.registry import Bench, BenchConfig
+from fastneg.recipes.cli import main
 
 
 def test_rows_are_printed_and_written(tmp_path, monkeypatch, capsys):
@@ -32,3 +33,8 @@ def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
     monkeypatch.setattr(Bench, "load", lambda bench: (lambda: iter(()), None))
     assert bench.run_bench(BenchConfig("loader")) == 1
     assert "no row" in capsys.readouterr().err
+
+
+def test_an_unknown_benchmark_is_refused(capsys):
+    assert main(["bench", "x"]) == 2
+    assert "one of info_nce, patch_shuffle" in capsys.readouterr().err

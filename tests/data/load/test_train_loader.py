@@ -11,8 +11,8 @@ from PIL import Image
 
 from fastneg.config.augmentation import augmentation_of
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.load.batch import EvalBatch, ViewBatch
-from fastneg.data.load.loaders import CropLoader, EvalLoader
+from fastneg.data.load.batch import ViewBatch
+from fastneg.data.load.labelled_loaders import EvalLoader
 from helpers.images import jpeg, photo
 from helpers.loading import MEAN, STD, picture, pixels, train_loader
 
@@ -72,44 +72,6 @@ def test_a_short_last_batch_holds_what_is_left(reader, texture):
     for wrong in ({"last": "pad"}, {"last": "short", "world_size": 2}):
         with pytest.raises(ValueError, match="'short' in one process"):
             train_loader(reader, **wrong)
-
-
-def test_evaluation_gives_every_sample_once_in_order(reader):
-    loader = EvalLoader(reader, 16, 32, resize=32, threads=1)
-    for _ in range(2):
-        batches = list(loader)
-        assert [len(batch.images) for batch in batches] == [16, 16, 8] and len(loader) == 3
-        assert isinstance(batches[0], EvalBatch)
-        assert torch.cat([batch.index for batch in batches]).tolist() == list(range(40))
-        assert torch.equal(
-            torch.cat([batch.label for batch in batches]), torch.from_numpy(reader.labels)
-        )
-    loader.close()
-    with pytest.raises(ValueError, match="below image_size"):
-        EvalLoader(reader, 16, 32, resize=16)
-
-
-def test_probe_crops_cover_the_set_and_change_by_epoch(reader):
-    loader = CropLoader(reader, 16, 32, threads=1)
-    first, second, again = list(loader.epoch(0)), list(loader.epoch(1)), list(loader.epoch(0))
-    assert sorted(torch.cat([batch.index for batch in first]).tolist()) == list(range(40))
-    assert [len(batch.index) for batch in first] == [16, 16, 8]
-    assert all(equal(one, other) for one, other in zip(first, again, strict=True))
-    assert not torch.equal(first[0].index, second[0].index)
-    loader.close()
-
-
-def test_crops_of_a_part_of_the_file(reader):
-    loader = CropLoader(reader, 4, 32, seed=1, threads=1, samples=[30, 2, 7, 11, 5])
-    for epoch in (0, 1):
-        batches = list(loader.epoch(epoch))
-        assert [len(batch.index) for batch in batches] == [4, 1]
-        index = torch.cat([batch.index for batch in batches])
-        assert sorted(index.tolist()) == [2, 5, 7, 11, 30]
-        assert torch.equal(
-            torch.cat([batch.label for batch in batches]), torch.from_numpy(reader.labels)[index]
-        )
-    loader.close()
 
 
 def test_the_same_seed_gives_the_same_views_and_another_seed_others(reader):

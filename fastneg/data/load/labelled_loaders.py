@@ -1,0 +1,129 @@
+"""The loaders of labelled images: random crops for a probe, evaluation windows.
+
+A loader is a function of (seed, epoch, iteration): it can start anywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fastneg.config.augmentation import EVALUATION, LINEAR_PROBE, augmentation_of
+from fastneg.data.load.augmentation import (
+    batch_generator,
+    dali_inputs,
+    draw_view,
+    eval_window,
+)
+from fastneg.data.load.batch import EvalBatch
+from fastneg.data.load.feeding import FeedingLoader, Request
+from fastneg.data.load.order import EpochOrder
+
+
+class CropLoader(FeedingLoader):
+    """One random crop and flip of each image: what a linear probe trains on.
+
+    Every sample comes once an epoch; the last batch is shorter. A sample that cannot be used raises
+    BetonError, unless max_bad_share allows for it: then the next good one stands in for it.
+
+    Args:
+        samples: positions to take; None takes the whole file. Of a part no sample is replaced:
+            another might not belong to it.
+        feeding: as of `TrainLoader`.
+    """
+
+    def __init__(
+        self,
+        reader,
+        batch_size,
+        image_size,
+        *,
+        seed=0,
+        samples=None,
+        **feeding,
+    ):
+        self._image_size, self._recipe, self._seed = image_size, augmentation_of(LINEAR_PROBE), seed
+        self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
+        if samples is not None:
+            feeding["max_bad_share"] = 0.0
+        order = EpochOrder(len(self._samples), batch_size, seed=seed, last="pad")
+        super().__init__(reader, order, views=1, augment=True, **feeding)
+
+    def epoch(self, epoch):
+        """Iterate over the `EvalBatch`es of an epoch."""
+        for request, (images,) in self._run(epoch):
+            yield EvalBatch(images, torch.from_numpy(request.index), self._label(request.index))
+
+    def _request(self, place):
+        epoch, iteration = place
+        index = self._samples[self.order.batch(epoch, iteration)[: self.order.valid(iteration)]]
+        index, replaced = self._quarantine.replace(index)
+        generator = batch_generator(self._seed, epoch, iteration)
+        view = draw_view(self._recipe, self.reader.sizes[index], self._recipe.area, generator)
+        return Request(index, [dali_inputs(view)], self._image_size, replaced)
+
+
+class EvalLoader(FeedingLoader):
+    """The central window of each image, every sample exactly once, in the order of the file.
+
+    The last batch is shorter.
+
+    A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then it is
+    left out, and `quarantine` names it. No other takes its place: that one would count twice.
+
+    Args:
+        resize: side to which the shorter side is resized before the central crop, default
+            image_size × 256/224.
+        samples: positions to take, in this order; None takes the whole file.
+        feeding: as of `TrainLoader`, but for what becomes of a bad sample.
+    """
+
+    def __init__(
+        self,
+        reader,
+        batch_size,
+        image_size,
+        *,
+        resize=None,
+        samples=None,
+        **feeding,
+    ):
+        self._image_size = image_size
+        self._resize = resize or round(image_size * EVALUATION["resize"])
+        if self._resize < image_size:
+            raise ValueError(
+                f"resize is {self._resize}, below image_size {image_size}: the central crop would "
+                "not fit."
+            )
+        self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
+        order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
+        super().__init__(reader, order, views=1, augment=False, **feeding)
+
+    def __iter__(self):
+        for request, (images,) in self._run(0):
+            index = request.index
+            if not request.kept.all():
+                index, images = (
+                    index[request.kept],
+                    images[torch.from_numpy(request.kept).to(images.device)],
+                )
+            if len(index):
+                yield EvalBatch(images, torch.from_numpy(index), self._label(index))
+
+    def _request(self, place):
+        own = self._samples[self.order.batch(*place)[: self.order.valid(place[1])]]
+        index, _ = self._quarantine.replace(own)
+        bad = {
+            sample: self._quarantine.bad[sample]
+            for sample in own.tolist()
+            if sample in self._quarantine.bad
+        }
+        start, end = eval_window(self.reader.sizes[index], self._image_size, self._resize)
+        window = {"roi_start": start, "roi_end": end}
+        return Request(
+            index,
+            [window],
+            self._image_size,
+            bad,
+            kept=np.array([sample not in bad for sample in own.tolist()]),
+        )
