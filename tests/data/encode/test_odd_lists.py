@@ -368,7 +368,8 @@ def test_folders_are_numbers_only_if_all_are_written_plainly():
 WORDS = (
     st.text("abcxyz _-é,;", min_size=1, max_size=8)
     .map(str.strip)
-    .filter(lambda word: word not in ("", "na"))
+    # a label of separators alone leaves open what the separator of its only row is
+    .filter(lambda word: word.strip(" ,;") not in ("", "na"))
 )
 STEMS = st.text("ab ,;'é", max_size=5).map(str.lstrip)
 
