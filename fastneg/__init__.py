@@ -13,13 +13,25 @@ from typing import TYPE_CHECKING
 from fastneg.checkout import find_what_lies_beside
 from fastneg.version import __version__
 
-__all__ = ["InfoNCELoss", "InfoNCEOutput", "__version__", "info_nce", "patch_negatives"]
+__all__ = [
+    "InfoNCELoss",
+    "InfoNCEOutput",
+    "__version__",
+    "clip_loss",
+    "info_nce",
+    "nt_xent",
+    "patch_negatives",
+    "supervised_contrastive",
+]
 
 _HOMES = {
     "InfoNCELoss": "fastneg.losses",
     "InfoNCEOutput": "fastneg.kernels.info_nce",
+    "clip_loss": "fastneg.losses",
     "info_nce": "fastneg.kernels.info_nce",
+    "nt_xent": "fastneg.losses",
     "patch_negatives": "fastneg.negatives.patch_torch",
+    "supervised_contrastive": "fastneg.losses",
 }
 _PARTS = ("data", "kernels", "losses", "negatives")
 
@@ -31,7 +43,7 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     from fastneg import losses as losses
     from fastneg import negatives as negatives
     from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
-    from fastneg.losses import InfoNCELoss
+    from fastneg.losses import InfoNCELoss, clip_loss, nt_xent, supervised_contrastive
     from fastneg.negatives.patch_torch import patch_negatives
 else:
 

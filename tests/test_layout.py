@@ -17,7 +17,7 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.methods", "fastneg.negatives"],  # contracts, which the config is made of
     ["fastneg.config"],
     ["fastneg.files", "fastneg.distributed", "fastneg.knn", "negatives (torch)"],
-    ["fastneg.losses", "fastneg.supervised"],
+    ["fastneg.losses"],
     ["fastneg.data", "fastneg.models"],
     ["methods (torch)", "fastneg.runs"],
     ["fastneg.training"],
@@ -34,7 +34,6 @@ LIGHT = {"fastneg.options", "fastneg.registry", "fastneg.counts"}
 GROUND = {
     "fastneg.kernels": set(),
     "fastneg.losses": {"fastneg.kernels"},
-    "fastneg.supervised": {"fastneg.kernels"},
     **{f"fastneg.{name}": LIGHT for name in CONTRACTS},
 }
 """Parts that may import less than what lies below them."""

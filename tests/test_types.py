@@ -37,10 +37,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 import fastneg
-from fastneg import InfoNCELoss, InfoNCEOutput, info_nce, patch_negatives
+from fastneg import (InfoNCELoss, InfoNCEOutput, clip_loss, info_nce, nt_xent, patch_negatives,
+                     supervised_contrastive)
 from fastneg.config import Config, ConfigError, EncodeConfig, LinearConfig, PretrainConfig
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
-from fastneg.losses import NTXentOutput, nt_xent
+from fastneg.losses import NTXentOutput
 
 version: str = fastneg.__version__
 query, keys, queue = torch.rand(4, 8), torch.rand(4, 8), torch.rand(16, 8)
@@ -51,8 +52,10 @@ accuracy: float = found.acc1.item()
 by_flag: torch.Tensor | InfoNCEOutput = fastneg.info_nce(query, keys, return_stats=bool(accuracy))
 criterion = InfoNCELoss(temperature=0.1, reduction="mean", negative_mode="paired")
 print(criterion(query, keys))
-both: NTXentOutput = fastneg.losses.nt_xent(query, keys, temperature=0.5)
-rank: torch.Tensor = nt_xent(query, keys).rank
+both: NTXentOutput = fastneg.losses.nt_xent(query, keys, temperature=0.5, return_stats=True)
+simclr: torch.Tensor = nt_xent(query, keys)
+clip: torch.Tensor = clip_loss(query, keys, temperature=torch.rand(1))
+labelled: torch.Tensor = supervised_contrastive(torch.rand(4, 2, 8))
 negatives: torch.Tensor = patch_negatives(torch.rand(4, 3, 32, 32), 2, sizes=(4, 8))
 
 with BetonWriter(Path("x.beton"), classes=["cat", "dog"]) as writer:
@@ -84,7 +87,7 @@ WRONG = {
     "info_nce(query, keys, queue, 0.2)": "call-overload",
     "x: str = info_nce(query, keys)": "assignment",
     'InfoNCELoss(negative_modes="paired")': "call-arg",
-    "nt_xent(query)": "call-arg",
+    "nt_xent(query)": "call-overload",
     "patch_negatives(query, sizes=3)": "arg-type",
     "fastneg.infonce(query, keys)": "attr-defined",
     "BetonReader(3)": "arg-type",

@@ -51,7 +51,9 @@ class SimCLR(nn.Module):
             extra = torch.stack([self.query_encoder(images) for images in negatives.unbind(1)], 1)
             weighted = self.alphas.extra(extra)
         everyone = gather_own_first(first), gather_own_first(second)
-        result = nt_xent(first, second, everyone, temperature=self.temperature, **weighted)
+        result = nt_xent(
+            first, second, everyone, temperature=self.temperature, return_stats=True, **weighted
+        )
         with torch.no_grad():
             positive, count = (first * second).sum(1), len(first)
             # Of the pairs of different images, each row's with its neighbour in the batch stand for

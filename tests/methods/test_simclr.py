@@ -40,7 +40,7 @@ def test_loss_and_gradients_are_the_published_ones(n, m, temperature, dtype):
         [rows(n, m, 7, dtype=dtype)] if m else []
     )
     private = {"extra_negatives": inputs[2], "extra_scale": 1.5} if m else {}
-    result = nt_xent(*inputs[:2], temperature=temperature, **private)
+    result = nt_xent(*inputs[:2], temperature=temperature, return_stats=True, **private)
     truth_inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
     loss, ranks = plain_nt_xent(
         *truth_inputs[:2], temperature, *([truth_inputs[2], 1.5] if m else [])
@@ -61,7 +61,7 @@ def test_a_pair_that_nothing_disturbs_costs_nothing_and_gives_finite_gradients()
     """Losses far below float32's smallest step from 1: what is joined from two passes must not
     cancel."""
     first = torch.eye(4, requires_grad=True)
-    result = nt_xent(first, torch.eye(4), temperature=0.01)
+    result = nt_xent(first, torch.eye(4), temperature=0.01, return_stats=True)
     result.loss.backward()
     assert (
         0 <= result.loss.item() < 1e-40 + math.exp(-90)

@@ -1,84 +1,10 @@
-"""The contrastive loss as a function and as a module, and the one of two views that are each
-other's positives.
+"""Losses of two views that are each other's positives."""
 
-`info_nce` is the function that everything else calls; `InfoNCELoss` is the same loss with the call
-of `info-nce-pytorch`; `nt_xent` is SimCLR's.
-"""
-
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import torch
 
-from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
-from fastneg.kernels.info_nce_checks import check_choice, check_options, check_temperature
-from fastneg.kernels.unit_length import unit_rows
-
-__all__ = ["InfoNCELoss", "InfoNCEOutput", "NTXentOutput", "info_nce", "nt_xent"]
-
-NEGATIVE_MODES = ("unpaired", "paired")
-
-
-class InfoNCELoss(torch.nn.Module):
-    """InfoNCE of normalised inputs, a drop-in for `InfoNCE` of info-nce-pytorch: same arguments,
-    same numbers.
-
-    Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired",
-    (N, M, D) of each query alone with "paired", or None for the positives of the other rows.
-    Inputs are L2-normalised here, in float32 where they are of half precision: a row of zeros or of
-    very large numbers gives a finite loss too. Dtypes and errors are as in `info_nce`.
-
-    Args:
-        temperature: T, a float above 0 or a 0-d tensor (a Parameter is learned).
-        reduction: "mean", "sum" or "none".
-        negative_mode: "unpaired" or "paired".
-    Returns:
-        the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`.
-    Raises:
-        ValueError: an option (when it is built) or a shape is none of these, or one row is to be
-            its own negatives.
-    Source: van den Oord et al. 2018, arXiv:1807.03748; https://pypi.org/project/info-nce-pytorch
-    """
-
-    def __init__(
-        self,
-        temperature: float | torch.Tensor = 0.1,
-        reduction: str = "mean",
-        negative_mode: str = "unpaired",
-    ) -> None:
-        super().__init__()
-        check_temperature(temperature)
-        check_options(reduction)
-        check_choice("negative_mode", negative_mode, NEGATIVE_MODES)
-        self.temperature = temperature
-        self.reduction = reduction
-        self.negative_mode = negative_mode
-
-    def forward(
-        self,
-        query: torch.Tensor,
-        positive_key: torch.Tensor,
-        negative_keys: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        options = {"temperature": self.temperature, "reduction": self.reduction}
-        query, positive_key = unit_rows(query), unit_rows(positive_key)
-        if negative_keys is None:
-            return info_nce(query, positive_key, **options)
-        negative_keys = unit_rows(negative_keys)
-        if self.negative_mode == "unpaired":
-            return info_nce(query, positive_key, negative_keys, **options)
-        return info_nce(
-            query,
-            positive_key,
-            query.new_empty(0, query.shape[-1]),
-            extra_negatives=negative_keys,
-            **options,
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"temperature={self.temperature}, reduction={self.reduction!r}, "
-            f"negative_mode={self.negative_mode!r}"
-        )
+from fastneg.kernels.info_nce import info_nce
 
 
 class NTXentOutput(NamedTuple):
@@ -95,30 +21,57 @@ class NTXentOutput(NamedTuple):
     """() float32 in [0, 1]: the share of rows whose rank is below 5."""
 
 
+@overload
+def nt_xent(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    everyone: tuple[torch.Tensor, torch.Tensor] | None = ...,
+    *,
+    temperature: float | torch.Tensor = ...,
+    extra_negatives: torch.Tensor | None = ...,
+    extra_scale: float = ...,
+    return_stats: Literal[False] = ...,
+) -> torch.Tensor: ...
+
+
+@overload
+def nt_xent(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    everyone: tuple[torch.Tensor, torch.Tensor] | None = ...,
+    *,
+    temperature: float | torch.Tensor = ...,
+    extra_negatives: torch.Tensor | None = ...,
+    extra_scale: float = ...,
+    return_stats: Literal[True],
+) -> NTXentOutput: ...
+
+
 def nt_xent(
     first: torch.Tensor,
     second: torch.Tensor,
     everyone: tuple[torch.Tensor, torch.Tensor] | None = None,
     *,
-    temperature: float = 0.1,
+    temperature: float | torch.Tensor = 0.1,
     extra_negatives: torch.Tensor | None = None,
     extra_scale: float = 1.0,
-) -> NTXentOutput:
-    """SimCLR's loss: each of 2n views against all the others, its partner the positive; nothing of
-    size n × N is stored.
+    return_stats: bool = False,
+) -> torch.Tensor | NTXentOutput:
+    """SimCLR's loss: each of 2n views against all the others, its partner the positive.
 
-    Gradients reach every input that asks for one. The mean over the 2n views of this process is
-    returned.
+    Nothing of size n × N is stored. Gradients reach every input that asks for one. The mean is
+    taken over the 2n views of this process.
 
     Args:
         first, second: (n, D), the two views of each image, L2-normalised; dtypes as in `info_nce`.
         everyone: (first, second) of all processes, (N, D) each, this process's rows before the
             others'; None where there is one process.
-        temperature: T, a float above 0.
+        temperature: T, a float above 0 or a 0-d tensor on the same device.
         extra_negatives: (n, M, D) of each image alone: both its views are compared with them.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
+        return_stats: True returns NTXentOutput instead of the loss.
     Returns:
-        `NTXentOutput`.
+        the loss, () float32 (float64 for float64 inputs); or NTXentOutput.
     Raises:
         ValueError: shapes, dtypes or devices disagree, or one image alone has no negatives.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
@@ -149,10 +102,44 @@ def nt_xent(
         across = info_nce(query, positive, other, **common)
         losses.append(_joined(across.loss, within.loss))
         ranks.append(across.rank + within.rank)
-    rank = torch.cat(ranks)
-    return NTXentOutput(
-        torch.cat(losses).mean(), rank, (rank < 1).float().mean(), (rank < 5).float().mean()
-    )
+    loss, rank = torch.cat(losses).mean(), torch.cat(ranks)
+    if not return_stats:
+        return loss
+    return NTXentOutput(loss, rank, (rank < 1).float().mean(), (rank < 5).float().mean())
+
+
+def clip_loss(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    everyone: tuple[torch.Tensor, torch.Tensor] | None = None,
+    *,
+    temperature: float | torch.Tensor = 0.07,
+) -> torch.Tensor:
+    """The symmetric loss of pairs, images and texts say: each row against all rows of the other
+    side.
+
+    It is the mean of the cross-entropies of first·secondᵀ / T over its rows and over its columns,
+    the pairs being the classes. Nothing of size n × N is stored. Gradients reach every input that
+    asks for one.
+
+    Args:
+        first, second: (n, D), the two sides of each pair, L2-normalised; dtypes as in `info_nce`.
+        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
+            others'; None where there is one process.
+        temperature: T, a float above 0, or a 0-d tensor on the same device, which gets a gradient
+            where it asks for one. A learned scale s, as CLIP's, is T = 1 / s.
+    Returns:
+        () float32 (float64 for float64 inputs), the mean over the pairs of this process.
+    Raises:
+        ValueError: shapes, dtypes or devices disagree, or there is one pair alone.
+    Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
+    """
+    all_first, all_second = (first, second) if everyone is None else everyone
+    _check_views(first, second, all_first, None)
+    options = {"temperature": temperature, "exclude_diagonal": True}
+    rows = info_nce(first, second, all_second, **options)
+    columns = info_nce(second, first, all_first, **options)
+    return (rows + columns) / 2
 
 
 def _check_views(first, second, everyone, extra_negatives):

@@ -11,7 +11,12 @@ from fastneg.kernels.info_nce import info_nce
 from fastneg.kernels.info_nce_checks import check_temperature
 
 
-def supervised_contrastive(features, labels=None, *, temperature=0.1):
+def supervised_contrastive(
+    features: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    *,
+    temperature: float | torch.Tensor = 0.1,
+) -> torch.Tensor:
     """Each row against all others: rows of its label, or other views of its image, are positives.
 
     loss_r = lse over all rows a ≠ r of (z_r·z_a / T) − the mean over positives p of z_r·z_p / T

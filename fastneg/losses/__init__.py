@@ -1,0 +1,21 @@
+"""The losses for a loop of one's own, all on the sums of `fastneg.kernels.info_nce`.
+
+info_nce_loss  InfoNCELoss, the loss as a module, with the call of info-nce-pytorch
+two_views      nt_xent (SimCLR's) and clip_loss (both directions)
+supervised     supervised_contrastive: several positives of each row
+"""
+
+from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
+from fastneg.losses.info_nce_loss import InfoNCELoss
+from fastneg.losses.supervised import supervised_contrastive
+from fastneg.losses.two_views import NTXentOutput, clip_loss, nt_xent
+
+__all__ = [
+    "InfoNCELoss",
+    "InfoNCEOutput",
+    "NTXentOutput",
+    "clip_loss",
+    "info_nce",
+    "nt_xent",
+    "supervised_contrastive",
+]

@@ -1,0 +1,72 @@
+"""The contrastive loss as a module."""
+
+import torch
+
+from fastneg.kernels.info_nce import info_nce
+from fastneg.kernels.info_nce_checks import check_choice, check_options, check_temperature
+from fastneg.kernels.unit_length import unit_rows
+
+NEGATIVE_MODES = ("unpaired", "paired")
+
+
+class InfoNCELoss(torch.nn.Module):
+    """InfoNCE of normalised inputs, a drop-in for `InfoNCE` of info-nce-pytorch: same arguments,
+    same numbers.
+
+    Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired",
+    (N, M, D) of each query alone with "paired", or None for the positives of the other rows.
+    Inputs are L2-normalised here, in float32 where they are of half precision: a row of zeros or of
+    very large numbers gives a finite loss too. Dtypes and errors are as in `info_nce`.
+
+    Args:
+        temperature: T, a float above 0 or a 0-d tensor (a Parameter is learned).
+        reduction: "mean", "sum" or "none".
+        negative_mode: "unpaired" or "paired".
+    Returns:
+        the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`.
+    Raises:
+        ValueError: an option (when it is built) or a shape is none of these, or one row is to be
+            its own negatives.
+    Source: van den Oord et al. 2018, arXiv:1807.03748; https://pypi.org/project/info-nce-pytorch
+    """
+
+    def __init__(
+        self,
+        temperature: float | torch.Tensor = 0.1,
+        reduction: str = "mean",
+        negative_mode: str = "unpaired",
+    ) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        check_options(reduction)
+        check_choice("negative_mode", negative_mode, NEGATIVE_MODES)
+        self.temperature = temperature
+        self.reduction = reduction
+        self.negative_mode = negative_mode
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        positive_key: torch.Tensor,
+        negative_keys: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        options = {"temperature": self.temperature, "reduction": self.reduction}
+        query, positive_key = unit_rows(query), unit_rows(positive_key)
+        if negative_keys is None:
+            return info_nce(query, positive_key, **options)
+        negative_keys = unit_rows(negative_keys)
+        if self.negative_mode == "unpaired":
+            return info_nce(query, positive_key, negative_keys, **options)
+        return info_nce(
+            query,
+            positive_key,
+            query.new_empty(0, query.shape[-1]),
+            extra_negatives=negative_keys,
+            **options,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"temperature={self.temperature}, reduction={self.reduction!r}, "
+            f"negative_mode={self.negative_mode!r}"
+        )
