@@ -1,6 +1,7 @@
 """Packaging: the three folders of this repository install as `fastneg`, `fastneg.kernels` and
 `fastneg.recipes`."""
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -57,6 +58,23 @@ EXTRAS = {
     ],
 }
 
+FASTNEG = ["fastneg", *(f"fastneg.{name}" for name in find_packages("fastneg"))]
+BESIDE = ["fastneg.kernels", "fastneg.recipes"]
+BESIDE += [f"fastneg.recipes.{name}" for name in find_packages("recipes")]
+WHOLE = {
+    "package_dir": {
+        "fastneg": "fastneg",
+        "fastneg.kernels": "kernels",
+        "fastneg.recipes": "recipes",
+    },
+    "packages": FASTNEG + BESIDE,
+}
+# An editable installation is a path to this folder, and fastneg/checkout.py finds what lies beside
+# fastneg/. setuptools' own finder for a mapped layout is asked after all paths: from a folder that
+# holds a clone called fastneg, Python would take that clone for a package.
+PATH = {"package_dir": {"": "."}, "packages": FASTNEG}
+LAYOUT = PATH if "editable_wheel" in sys.argv else WHOLE
+
 setup(
     name="fastneg",
     version=VERSION,
@@ -65,14 +83,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    package_dir={"fastneg": "fastneg", "fastneg.kernels": "kernels", "fastneg.recipes": "recipes"},
-    packages=[
-        "fastneg",
-        "fastneg.kernels",
-        "fastneg.recipes",
-        *(f"fastneg.{name}" for name in find_packages("fastneg")),
-        *(f"fastneg.recipes.{name}" for name in find_packages("recipes")),
-    ],
+    **LAYOUT,
     package_data={"fastneg": ["py.typed"], "fastneg.report": ["templates/*"]},
     install_requires=["torch>=2.6", "numpy>=1.26"],
     extras_require=EXTRAS,

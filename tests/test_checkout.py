@@ -57,16 +57,19 @@ def sdist(checkout, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def python(sdist, tmp_path_factory):
-    """The Python of an environment that has what this one has, but for fastneg: that is the wheel
-    that pip builds of the sdist."""
-    venv = tmp_path_factory.mktemp("venv")
+    """The Python of an environment with the wheel that pip builds of the sdist."""
+    return environment(tmp_path_factory.mktemp("venv"), sdist)
+
+
+def environment(venv, *what):
+    """The Python of an environment that has what this one has, but for fastneg: pip installs it."""
     shell(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv)
     python = venv / "bin/python"
     # Folders of a .pth file have no say themselves: no editable installation is seen through them.
     base = [path for path in sys.path if path.endswith("-packages")]
     (site_packages(python) / "zz_base.pth").write_text("\n".join(base))
     pip_install = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index")
-    shell(*pip_install, "--no-deps", "--no-build-isolation", sdist, cwd=venv)
+    shell(*pip_install, "--no-deps", "--no-build-isolation", *what, cwd=venv)
     return python
 
 
@@ -107,6 +110,15 @@ def test_an_installed_wheel_works_from_every_folder(checkout, python, tmp_path):
         assert all(Path(file).is_relative_to(home) for file in files.split())
         assert shell(python, "-m", "fastneg", "--version", cwd=folder) == fastneg.__version__
     assert shell(python.parent / "fastneg", "--version", cwd=checkout) == fastneg.__version__
+
+
+def test_an_editable_installation_works_from_every_folder(checkout, tmp_path):
+    """Above all from the folder that the clone lies in, where ./fastneg is no package."""
+    python = environment(tmp_path, "--editable", checkout)
+    code = "import fastneg, fastneg.kernels, fastneg.recipes.cli as cli; print(cli.__file__)"
+    for folder in (checkout, checkout.parent, tmp_path):
+        assert shell(python, "-c", code, cwd=folder) == str(checkout / "recipes/cli.py")
+        assert shell(python, "-m", "fastneg", "--version", cwd=folder) == fastneg.__version__
 
 
 def test_a_worker_process_finds_the_packages_of_the_checkout(checkout, python):

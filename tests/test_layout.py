@@ -228,3 +228,26 @@ def test_each_module_has_its_test_file(module):
 
 def test_the_table_names_modules_that_exist():
     assert set(SERVED_BY) <= set(MODULES)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for folder in ("fastneg", "kernels", "recipes", "tests")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_files_and_functions_are_short(path):
+    """Files of at most 350 lines (tests: 450), functions of at most 60.
+
+    ruff keeps lines to 100 characters and complexity to 12.
+    """
+    text = path.read_text(encoding="utf-8")
+    tests = path.is_relative_to(TESTS)
+    assert len(text.splitlines()) <= (450 if tests else 350)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not tests:
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 60, f"{node.name} has {length} lines"
