@@ -25,6 +25,16 @@ from fastneg.version import __version__
 
 def main(arguments=None):
     """Run one command; returns its exit code."""
+    try:
+        code = _answer(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _answer(arguments):
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if getattr(sys.stdout, "errors", None) == "strict":  # names of files may be no UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -109,5 +109,6 @@ COMMANDS = {
     "bench": Command(
         bench_config, "bench.run:run_bench", ("name",), builder=_bench, more=bench_help
     ),
+    "study": Command(configs.StudyConfig, "study:run_study"),
     "presets": Command(configs.PresetsConfig, "show_presets:run_presets"),
 }

@@ -12,6 +12,7 @@ from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
 from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
 from fastneg.config.pretrain import PretrainConfig
+from fastneg.config.study import StudyConfig
 from fastneg.config.tools import (
     DemoConfig,
     ExportConfig,
@@ -38,6 +39,7 @@ __all__ = [
     "PresetsConfig",
     "PretrainConfig",
     "ReportConfig",
+    "StudyConfig",
     "TexturesConfig",
     "VerifyConfig",
     "default_workers",

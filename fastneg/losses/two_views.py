@@ -19,6 +19,8 @@ class NTXentOutput(NamedTuple):
     """() float32 in [0, 1]: the share of rows whose rank is 0."""
     acc5: torch.Tensor
     """() float32 in [0, 1]: the share of rows whose rank is below 5."""
+    lse: torch.Tensor
+    """(2n,): the log-sum-exp of all logits of a row, the positive among them."""
 
 
 @overload
@@ -81,7 +83,7 @@ def nt_xent(
     extra = {}
     if extra_negatives is not None:
         extra = {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
-    losses, ranks = [], []
+    losses, ranks, positives = [], [], []
     for query, positive, same, other in (
         (first, second, all_first, all_second),
         (second, first, all_second, all_first),
@@ -95,6 +97,7 @@ def nt_xent(
             "exclude_diagonal": True,
         }
         within = info_nce(query, positive, same, **common, **extra)
+        positives.append(within.positive_logit)
         if alone:  # its extra negatives are all that it has
             losses.append(within.loss)
             ranks.append(within.rank)
@@ -102,10 +105,11 @@ def nt_xent(
         across = info_nce(query, positive, other, **common)
         losses.append(_joined(across.loss, within.loss))
         ranks.append(across.rank + within.rank)
-    loss, rank = torch.cat(losses).mean(), torch.cat(ranks)
+    rows, rank = torch.cat(losses), torch.cat(ranks)
     if not return_stats:
-        return loss
-    return NTXentOutput(loss, rank, (rank < 1).float().mean(), (rank < 5).float().mean())
+        return rows.mean()
+    acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()
+    return NTXentOutput(rows.mean(), rank, acc1, acc5, rows.detach() + torch.cat(positives))
 
 
 def clip_loss(

@@ -30,6 +30,18 @@ class Alphas:
             return {"extra_negatives": negatives, "extra_scale": self.values[0]}
         return {"extra_negatives": self.scaled(negatives), "extra_scale": 1.0}
 
+    def share(self, similarity, temperature, lse):
+        """How much of the softmax of a query its negatives take, averaged over the queries.
+
+        Args:
+            similarity: (N, M), of each query to its negatives.
+            lse: (N,), the log-sum-exp of all its logits.
+        Returns:
+            () in [0, 1].
+        """
+        logits = self.scaled(similarity.to(lse.dtype)) / temperature
+        return (logits - lse[:, None]).exp().sum(1).mean()
+
     def scaled(self, values):
         """values (N, M, …), each times its alpha."""
         if len(set(self.values)) == 1:

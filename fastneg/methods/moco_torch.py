@@ -88,6 +88,9 @@ class MoCo(nn.Module):
             if extra is not None:
                 similarities["negative"] = torch.einsum("nd,nmd->nm", query, extra)
                 stats["negative_similarity"] = similarities["negative"].mean()
+                stats["negative_share"] = self.alphas.share(
+                    similarities["negative"], self.temperature, result.lse
+                )
         return MethodOutput(result.loss, keys, stats, similarities)
 
     def _encode_keys(self, views, generator):

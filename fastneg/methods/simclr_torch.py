@@ -70,6 +70,10 @@ class SimCLR(nn.Module):
             if negatives is not None:
                 similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)
                 stats["negative_similarity"] = similarities["negative"].mean()
+                both = torch.cat(
+                    [similarities["negative"], torch.einsum("nd,nmd->nm", second, extra)]
+                )
+                stats["negative_share"] = self.alphas.share(both, self.temperature, result.lse)
         return MethodOutput(result.loss, None, stats, similarities)
 
     def after_step(self, keys, progress):

@@ -47,6 +47,8 @@ def test_loss_and_gradient_are_the_published_ones(float64):
     torch.testing.assert_close(
         output.stats["negative_similarity"], torch.einsum("nd,nmd->nm", q, extra).mean()
     )
+    share = logits.softmax(1)[:, -2:].sum(1).mean()
+    torch.testing.assert_close(output.stats["negative_share"], share)
     torch.testing.assert_close(output.stats["acc1"], 100 * (logits.argmax(1) == 0).float().mean())
     assert not output.keys.requires_grad and torch.equal(output.keys, k)
 
@@ -60,7 +62,7 @@ def test_without_negatives_it_is_plain_moco():
     torch.testing.assert_close(
         output.loss, F.cross_entropy(logits, torch.zeros(8, dtype=torch.long))
     )
-    assert "negative_similarity" not in output.stats
+    assert not {"negative_similarity", "negative_share"} & output.stats.keys()
 
 
 def test_alpha_zero_leaves_a_constant_logit_and_no_gradient():

@@ -104,6 +104,10 @@ def test_the_method_is_the_definition_on_its_features(float64):
     torch.testing.assert_close(
         output.stats["negative_similarity"], torch.einsum("nd,nmd->nm", features[:6], extra).mean()
     )
+    weighted = 1.5 * torch.einsum("nd,nmd->nm", features, torch.cat([extra, extra]))
+    others = (features @ features.T).masked_fill(torch.eye(12, dtype=torch.bool), -torch.inf)
+    share = (torch.cat([others, weighted], 1) / 0.2).softmax(1)[:, 12:].sum(1).mean()
+    torch.testing.assert_close(output.stats["negative_share"], share)
     assert output.keys is None
 
 

@@ -1,6 +1,7 @@
 """What asks for no work is answered at once: fastneg.recipes.cli, fastneg.recipes.commands,
 fastneg.recipes.arguments and fastneg.recipes.help import no library that takes its time."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -52,3 +53,13 @@ def test_every_name_of_the_package_is_there_when_it_is_asked_for():
     assert {*fastneg.__all__, "data", "losses"} <= {*dir(fastneg)}
     with pytest.raises(AttributeError, match="'fastneg' has no attribute 'infonce'"):
         fastneg.infonce  # noqa: B018
+
+
+def test_a_reader_that_leaves_ends_it_quietly():
+    """`fastneg pretrain --help | head -1`."""
+    command = f"{shlex.quote(sys.executable)} -m fastneg pretrain --help | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.startswith("Pre-train an encoder")

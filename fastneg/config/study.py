@@ -1,0 +1,57 @@
+"""The command that asks whether the method works."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fastneg.config.base import Config
+from fastneg.options import ConfigError, option
+
+STAGES = ("dose", "main", "explore")
+
+
+@dataclass(frozen=True)
+class StudyConfig(Config):
+    """Train several arms on several seeds and judge whether the negatives help."""
+
+    out: str = "study"
+    """The folder of the study: data, runs, results.jsonl, verdict.json."""
+    size: str = option("cpu", choices=("tiny", "cpu"))
+    """cpu: the built-in set on two cores, some hours a stage; tiny: two minutes, which show only
+    that everything works."""
+    method: str = option("simclr", choices=("simclr", "moco"))
+    """The method of all arms."""
+    stage: str = option("main", choices=STAGES)
+    """dose: how strong the negatives may be, on seeds of its own; main: the arms of the verdict;
+    explore: further arms, whose figures are hints."""
+    arms: str = ""
+    """Arms of the stage to train, with commas between them; default: all."""
+    seeds: str = ""
+    """Seeds, such as 0-9 or 0,3; default: those of the stage."""
+    dose: float | None = option(None, above=0.0)
+    """alpha / T of the negatives in main and explore; default: what the stage dose has found in
+    --out."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.seed_numbers()
+        if self.dose is not None and self.stage == "dose":
+            raise ConfigError(
+                f"--dose is {self.dose}, which has no effect with --stage dose: leave it out."
+            )
+
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds that --seeds names, rising; () for none."""
+        found = set()
+        for part in filter(None, self.seeds.split(",")):
+            match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+            if match is None or (match[2] and int(match[2]) < int(match[1])):
+                raise ConfigError(
+                    f"--seeds is {self.seeds!r}: whole numbers or ranges, such as 0-9 or 0,3, were "
+                    "expected."
+                )
+            found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+        return tuple(sorted(found))

@@ -1,0 +1,254 @@
+"""fastneg study: arms on seeds, in whole blocks, and what they say of the method."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from fastneg.config import ConfigError, EvaluateConfig, LinearConfig, StudyConfig, default_workers
+from fastneg.counts import counted
+from fastneg.data import stencils
+from fastneg.distributed import choose_device
+from fastneg.files import output_folder, write_atomically
+from fastneg.recipes.evaluate import run_evaluate
+from fastneg.recipes.linear import run_linear
+from fastneg.recipes.presets import tiny_cpu, tiny_cpu_simclr
+from fastneg.runs.environment import environment
+from fastneg.runs.folder import read_run
+from fastneg.study.plan import PLAIN, SETS, SIZES, arms_of, choose_dose
+from fastneg.study.verdict import IN_DOMAIN, judge, sentence
+from fastneg.training.trainer import pretrain
+
+LAST_SHARE = 0.1
+"""The share of training at its end over which what the negatives take of the softmax is averaged.
+"""
+
+
+def run_study(config: StudyConfig):
+    """Train and evaluate what is missing, block by block, and judge; 0 when the stage is whole."""
+    out, size = output_folder(config.out, "--out"), SIZES[config.size]
+    _same_study(out, config)
+    dose = None if config.stage == "dose" else _dose(out, config)
+    arms = _chosen(arms_of(config.stage, dose), config)
+    seeds = config.seed_numbers() or size.seeds[config.stage]
+    _make_data(out, size)
+    plan = [(seed, arm) for seed in seeds for arm in arms]
+    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results(out)}
+    left = [
+        (seed, arm) for seed, arm in plan if (config.stage, arm.name, seed, arm.dose) not in done
+    ]
+    print(
+        f"{config.stage.capitalize()}: {counted(len(arms), 'arm')} on "
+        f"{counted(len(seeds), 'seed')}, {len(plan) - len(left)} of {counted(len(plan), 'run')} "
+        "are there.",
+        flush=True,
+    )
+    took = []
+    for number, (seed, arm) in enumerate(left, 1):
+        row, signal = _one(out, config, size, arm, seed)
+        if signal:
+            print(f"Stopped in {arm.name}, seed {seed}; the same command goes on from here.")
+            return 128 + signal
+        _append(out, row)
+        took.append(row["seconds"])
+        rest = statistics.fmean(took) * (len(left) - number)
+        print(
+            f"{number} of {len(left)}  {arm.name}, seed {seed}: in domain {row[IN_DOMAIN]:.1f}, "
+            f"swapped {row['swapped']:.1f}, {row['seconds']:.0f} s; {_span(rest)} left",
+            flush=True,
+        )
+    _tell(out, config, arms_of(config.stage, dose))
+    return 0
+
+
+def results(out):
+    """The rows of OUT/results.jsonl, one a run; a line that a kill cut is left out."""
+    path = Path(out) / "results.jsonl"
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def settings(config, size, arm, seed, out):
+    """The `PretrainConfig` of one run.
+
+    Initial weights, order and views come from the seed alone, so that the arms of a block are
+    paired; negatives are drawn from a stream of their own.
+    """
+    moco = {"bn": "none", "lr": 0.3, "queue_size": size.queue_size}
+    base = tiny_cpu_simclr() if config.method == "simclr" else tiny_cpu().replace(**moco)
+    steps = size.train_images // size.batch_size * size.epochs
+    return base.replace(
+        data=str(out / "data" / "train.beton"),
+        out=str(out / "runs" / config.stage / f"{arm.name}-{seed}"),
+        seed=seed,
+        epochs=size.epochs,
+        warmup_epochs=size.warmup_epochs,
+        batch_size=size.batch_size,
+        device=config.device,
+        log_every=max(1, steps // 50),
+        checkpoint_every=max(1, size.epochs // 4),
+        keep_checkpoints=1,
+        **arm.overrides(base.temperature),
+    )
+
+
+def _one(out, config, size, arm, seed):
+    """(the row of one run, None), or (None, the signal that stopped it)."""
+    began, made = time.perf_counter(), settings(config, size, arm, seed, out)
+    logs = out / "logs" / config.stage
+    logs.mkdir(parents=True, exist_ok=True)
+    with (
+        open(logs / f"{arm.name}-{seed}.txt", "a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+    ):
+        result = pretrain(made)
+        if not result.finished:
+            return None, result.signal or 1
+        data = {name: str(out / "data" / f"{name}.beton") for name in ("train", *SETS)}
+        where = {"device": config.device}
+        probe = LinearConfig(made.out, data["train"], data["in_domain"], untrained="on", **where)
+        named = ",".join(f"{name}={data[name]}" for name in SETS)
+        for step in (
+            lambda: run_linear(probe),
+            lambda: run_evaluate(EvaluateConfig(made.out, named, **where)),
+        ):
+            if code := step():
+                raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log.name}.")
+    return _row(config, arm, seed, made, result.step, time.perf_counter() - began), None
+
+
+def _row(config, arm, seed, made, steps, seconds):
+    run = read_run(made.out, made.out)
+    found = run.results
+    shares = [row["negative_share"] for row in run.rows if row.get("negative_share") is not None]
+    last = shares[-max(1, round(LAST_SHARE * len(shares))) :]
+    bias = found["shape_bias", "swapped"]
+    where = environment(choose_device(config.device))
+    return {
+        "stage": config.stage,
+        "arm": arm.name,
+        "seed": seed,
+        "dose": arm.dose,
+        "method": config.method,
+        "steps": steps,
+        **{name: found["accuracy", name]["top1"] for name in SETS},
+        "shape_bias": bias["shape_bias"],
+        "coverage": bias["coverage"],
+        "untrained": found["untrained", "val"]["top1"],
+        "negative_share": statistics.fmean(last) if last else None,
+        "seconds": round(seconds, 1),
+        **{name: where[name] for name in ("device", "cores", "commit", "versions")},
+    }
+
+
+def _same_study(out, config):
+    """Write down what all runs of a folder share; ConfigError where it is another study's."""
+    path, wanted = out / "study.json", {"size": config.size, "method": config.method}
+    wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(SIZES[config.size])))
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if there != wanted:
+            raise ConfigError(
+                f"{path} is of another study ({there.get('method')}, size {there.get('size')}, or "
+                "another version's plan): choose another --out."
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: file.write((json.dumps(wanted, indent=2) + "\n").encode()))
+
+
+def _dose(out, config):
+    if config.dose is not None:
+        return config.dose
+    size = SIZES[config.size]
+    rows = [row for row in results(out) if row["stage"] == "dose"]
+    complete = {(arm.name, seed) for arm in arms_of("dose") for seed in size.seeds["dose"]}
+    if missing := complete - {(row["arm"], row["seed"]) for row in rows}:
+        raise ConfigError(
+            f"{out} lacks {counted(len(missing), 'run')} of the stage dose: run fastneg study "
+            f"--out {out} --size {config.size} --method {config.method} --stage dose first, or "
+            "give --dose."
+        )
+    dose = choose_dose(rows)
+    if dose is None:
+        raise ConfigError(
+            f"No dose of {out}/results.jsonl fits the rules of the stage dose: give --dose, and "
+            "say so where you show the result."
+        )
+    return dose
+
+
+def _chosen(arms, config):
+    names = [name.strip() for name in config.arms.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in {arm.name for arm in arms}]:
+        raise ConfigError(
+            f"--arms has {unknown[0]!r}: {', '.join(arm.name for arm in arms)} are the arms of "
+            f"--stage {config.stage}."
+        )
+    return [arm for arm in arms if arm.name in names] if names else list(arms)
+
+
+def _make_data(out, size):
+    counts = {"train": size.train_images, **dict.fromkeys(SETS, size.test_images)}
+    counts["swapped"] = size.swapped_images
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    for name, count in counts.items():
+        path = out / "data" / f"{name}.beton"
+        if not path.exists():  # a file that is there is whole
+            stencils.write_beton(stencils.StencilsSpec(), name, count, path, default_workers())
+
+
+def _append(out, row):
+    with open(out / "results.jsonl", "ab") as file:
+        if file.tell() and not (out / "results.jsonl").read_bytes().endswith(b"\n"):
+            file.write(b"\n")  # after a line that a kill has cut
+        file.write(json.dumps(row).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _tell(out, config, arms):
+    """Print the means of the arms; judge the main stage, and write the verdict down."""
+    doses = {arm.name: arm.dose for arm in arms}
+    rows = [row for row in results(out) if row["stage"] == config.stage]
+    rows = [row for row in rows if row["dose"] == doses.get(row["arm"])]  # of another --dose: not
+    fields = (*SETS, "shape_bias", "coverage", "negative_share")
+    print(f"{'arm':<16}{'seeds':>6}" + "".join(f"{name[:12]:>15}" for name in fields))
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        own = [row for row in rows if row["arm"] == arm]
+        means = []
+        for name in fields:
+            values = [row[name] for row in own if row[name] is not None]
+            means.append(f"{statistics.fmean(values):.3g}" if values else "")
+        print(f"{arm:<16}{len(own):>6}" + "".join(f"{mean:>15}" for mean in means))
+    if config.stage == "dose":
+        dose = choose_dose(rows)
+        print("No dose fits the rules." if dose is None else f"Dose alpha / T: {dose:g}.")
+    if config.stage != "main" or not any(row["arm"] == PLAIN for row in rows):
+        return
+    verdict = judge(rows)
+    steps = max(row["steps"] for row in rows)
+    conditions = f"{config.method}, built-in set, {config.size}, {counted(steps, 'step')} a run"
+    told = sentence(verdict, conditions)
+    content = {"sentence": told, **dataclasses.asdict(verdict)}
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(out / "verdict.json", lambda file: file.write(text.encode()))
+    print(told)
+    if config.size == "tiny":
+        print(
+            "The size tiny shows that everything works, and nothing of the method.", file=sys.stderr
+        )
+
+
+def _span(seconds):
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,114 @@
+"""fastneg study: blocks, what a second call does, pairing, and what is refused."""
+
+import json
+
+import pytest
+import torch
+
+from fastneg.config import ConfigError, StudyConfig
+from fastneg.recipes import study
+from fastneg.recipes.cli import main
+from fastneg.runs import checkpoint
+from fastneg.study.plan import SETS, Size, arms_of
+
+MINI = Size(
+    train_images=48, test_images=24, swapped_images=24, epochs=1, warmup_epochs=0, batch_size=24,
+    queue_size=48, seeds={"dose": (100,), "main": (0, 1), "explore": (0,)},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A main stage: two calls, of which the second finds a line that a kill has cut."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    flags = ["--size", "tiny", "--out", str(out), "--dose", "10", "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(study.SIZES, "tiny", MINI)
+        assert main(["study", *flags, "--arms", "none,patch", "--seeds", "0"]) == 0
+        with open(out / "results.jsonl", "ab") as file:
+            file.write(b'{"stage": "main", "arm": "random_im')
+        assert main(["study", *flags, "--arms", "none,patch,random_image", "--seeds", "0"]) == 0
+    return out
+
+
+def test_each_run_is_made_once_and_leaves_its_figures(whole):
+    rows = study.results(whole)
+    assert [row["arm"] for row in rows] == ["none", "patch", "random_image"]
+    for row in rows:
+        assert {*SETS, "shape_bias", "coverage", "untrained", "commit", "versions"} <= row.keys()
+        assert row["steps"] == 2 and row["seed"] == 0 and row["stage"] == "main"
+    assert [row["dose"] for row in rows] == [0.0, 10.0, 10.0]
+    assert rows[0]["negative_share"] is None and 0 < rows[1]["negative_share"] < 1
+    # with the line that was cut
+    assert len((whole / "results.jsonl").read_bytes().splitlines()) == 4
+    assert (whole / "logs" / "main" / "patch-0.txt").read_text()
+
+
+def test_one_block_is_no_verdict_yet(whole):
+    verdict = json.loads((whole / "verdict.json").read_text())
+    assert verdict["word"] == "undecided" and verdict["seeds"] == [0]
+    assert "1 whole block" in verdict["sentence"]
+
+
+def test_the_arms_of_a_block_begin_alike(whole):
+    """Initial weights come from the seed alone: both probes of the untrained encoder agree."""
+    rows = study.results(whole)
+    assert len({row["untrained"] for row in rows}) == 1
+    states = [
+        checkpoint.load_newest(whole / "runs" / "main" / f"{row['arm']}-0")[1]["method"]
+        for row in rows
+    ]
+    name = "query_encoder.projector.0.weight"
+    assert not torch.equal(states[0][name], states[1][name])  # trained, they differ
+
+
+def test_the_same_command_has_nothing_left_to_do(whole, monkeypatch, capsys):
+    monkeypatch.setitem(study.SIZES, "tiny", MINI)
+    monkeypatch.setattr(study, "pretrain", None)
+    flags = ["--size", "tiny", "--out", str(whole), "--dose", "10", "--arms", "none,patch"]
+    assert main(["study", *flags, "--seeds", "0"]) == 0
+    assert "2 of 2 runs are there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--method", "moco"], "another study"),
+        (["--arms", "none,pach"], "'pach': none, patch, random_image, patch_higher"),
+        ([], "lacks 5 runs of the stage dose"),
+    ],
+)
+def test_what_cannot_be_is_refused(whole, monkeypatch, capsys, flags, said):
+    monkeypatch.setitem(study.SIZES, "tiny", MINI)
+    dose = [] if not flags else ["--dose", "10"]
+    assert main(["study", "--size", "tiny", "--out", str(whole), *dose, *flags]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0-3", (0, 1, 2, 3)), ("5,0, 2-3", (0, 2, 3, 5)), ("", ())]
+)
+def test_seeds_are_numbers_and_ranges(text, expected):
+    assert StudyConfig(seeds=text).seed_numbers() == expected
+
+
+@pytest.mark.parametrize("text", ["a", "3-1", "-1", "1.5"])
+def test_seeds_that_are_none_are_refused(text):
+    with pytest.raises(ConfigError, match="--seeds"):
+        StudyConfig(seeds=text)
+
+
+def test_a_dose_is_not_given_to_the_stage_that_finds_it():
+    with pytest.raises(ConfigError, match="--dose"):
+        StudyConfig(stage="dose", dose=5.0)
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+def test_arms_differ_in_their_negatives_alone(tmp_path, method):
+    config = StudyConfig(out=str(tmp_path), method=method)
+    made = [
+        study.settings(config, MINI, arm, 3, tmp_path).as_dict() for arm in arms_of("main", 12.5)
+    ]
+    differing = {name for name in made[0] if len({json.dumps(each[name]) for each in made}) > 1}
+    assert differing == {"out", "negatives", "alpha"}
+    assert {each["seed"] for each in made} == {3}

@@ -1,0 +1,50 @@
+"""Arms, doses, and the rule that takes one."""
+
+import pytest
+
+from fastneg.study.plan import DOSES, SIZES, arms_of, choose_dose
+
+
+@pytest.mark.parametrize("stage", ["dose", "main", "explore"])
+def test_each_stage_has_the_plain_arm_first_and_arms_of_one_name(stage):
+    arms = arms_of(stage, 10.0)
+    assert arms[0].name == "none" and arms[0].overrides(0.1) == {"negatives": "none"}
+    assert len({arm.name for arm in arms}) == len(arms)
+    assert all(SIZES[size].seeds[stage] for size in SIZES)
+
+
+def test_the_control_has_the_treatments_dose():
+    none, patch, control, higher = arms_of("main", 12.5)
+    assert none.dose == 0 and patch.dose == control.dose == 12.5 and higher.dose == 15.0
+    assert patch.overrides(0.1) == {"negatives": "patch", "alpha": pytest.approx(1.25)}
+    assert control.overrides(0.2) == {"negatives": "random_image", "alpha": pytest.approx(2.5)}
+
+
+def test_the_seeds_of_the_dose_are_no_seeds_of_the_verdict():
+    for size in SIZES.values():
+        assert not set(size.seeds["dose"]) & set(size.seeds["main"])
+
+
+def rows(in_domain, shares, plain=83.0):
+    made = [{"dose": 0.0, "in_domain": plain, "negative_share": None}]
+    for dose, accuracy, share in zip(DOSES, in_domain, shares, strict=True):
+        for wobble in (-0.1, 0.1):  # two seeds
+            made.append({"dose": dose, "in_domain": accuracy + wobble, "negative_share": share})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("in_domain", "shares", "expected"),
+    [
+        ((83.0, 83.0, 82.5, 75.0), (0.03, 0.1, 0.2, 0.3), 12.5),  # the last costs too much
+        ((83.0, 83.0, 83.0, 83.0), (0.001, 0.01, 0.05, 0.5), 12.5),  # the last takes too much
+        ((83.0, 83.0, 83.0, 83.0), (0.001, 0.001, 0.001, 0.01), None),  # none is a dose
+        ((60.0, 60.0, 60.0, 60.0), (0.1, 0.1, 0.1, 0.1), None),
+    ],
+)
+def test_the_highest_dose_within_the_rules_is_taken(in_domain, shares, expected):
+    assert choose_dose(rows(in_domain, shares)) == expected
+
+
+def test_without_the_plain_arm_no_dose_is_taken():
+    assert choose_dose(rows((83.0,) * 4, (0.1,) * 4)[1:]) is None and choose_dose([]) is None
