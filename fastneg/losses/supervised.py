@@ -75,7 +75,7 @@ def _check(features, labels):
         raise ValueError(f"features is {came}: a tensor (N, V, D) was expected.")
     images, views, _ = features.shape
     if images * views < 2:
-        raise ValueError(f"features has {images * views} rows: two or more were expected.")
+        raise ValueError(f"features is {tuple(features.shape)}: N·V of two or more was expected.")
     if labels is None:
         if views < 2:
             raise ValueError(

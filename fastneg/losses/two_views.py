@@ -84,10 +84,8 @@ def nt_xent(
     if extra_negatives is not None:
         extra = {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
     losses, ranks, positives = [], [], []
-    for query, positive, same, other in (
-        (first, second, all_first, all_second),
-        (second, first, all_second, all_first),
-    ):
+    pairs = (first, second, all_first, all_second), (second, first, all_second, all_first)
+    for query, positive, same, other in pairs:
         # Two passes, for two keys of each row must be left out: its positive among the other views,
         # itself among its own kind.
         common = {

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from fastneg.config import ConfigError, StudyConfig
+from fastneg.config import ConfigError
+from fastneg.config.study import StudyConfig
 from fastneg.recipes import study
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
