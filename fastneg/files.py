@@ -71,14 +71,20 @@ def write_atomically(path, write, *, sync=True):
         write: called with an open binary file.
         sync: wait until the file is on the disk; without it a crash of the machine can lose it.
     Raises:
-        OutputError: `path` is a device, a FIFO, a socket or a folder.
+        OutputError: `path` is a device, a FIFO, a socket or a folder. OSError: it cannot be
+            written; it names the path.
     """
     path = Path(path)
     with temporary_file(path) as (temporary, file):
-        write(file)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
+        try:
+            write(file)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.filename is not None or error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         os.replace(temporary, path)
     if sync:
         sync_to_disk(path.parent)

@@ -2,6 +2,7 @@
 fastneg.runs.outputs, and every command that writes.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -403,3 +404,13 @@ def test_the_files_of_a_benchmark(place):
     assert json.loads((place / "new" / "x.json").read_text())["ms"] == 1.5
     assert (place / "new" / "x.csv").read_text().startswith("bench,ms,")
     assert sorted(os.listdir("new")) == ["x.csv", "x.json"]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    def fill(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "x.json"
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'") as error:
+        write_atomically(path, fill)
+    assert error.value.errno == errno.ENOSPC and not [*tmp_path.iterdir()]
