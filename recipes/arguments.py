@@ -7,38 +7,56 @@ import dataclasses
 import difflib
 import inspect
 import io
+import os
 import re
 import typing
 
 from fastneg import plugins
 from fastneg.config import ConfigError
+from fastneg.config.base import field_types
 from fastneg.config.renamed import RENAMED
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.help import usage
+
+HOME = re.compile(r"(?:(?<=^)|(?<=[,=]))~(?=/|$)")
 
 
 def build_config(name, arguments):
     """The config of a command from its arguments; ConfigError if they are wrong."""
     command = COMMANDS[name]
-    flags = _flags(command)
-    for argument in arguments:
-        if argument == "--":
-            raise ConfigError("'--' has no meaning here.")
-        if argument.startswith("-") and not re.match(r"-[\d.]", argument):
-            flag = argument.lstrip("-").split("=", 1)[0].replace("-", "_")
-            if flag not in flags:
-                plugins.load()  # it may be an option of theirs
-                flags = _flags(command)
-            if flag not in flags and RENAMED.get(flag) in flags:
-                raise ConfigError(f"--{flag} is --{RENAMED[flag]} now.")
-            if flag not in flags:
-                raise ConfigError(
-                    f"{name} has no flag --{flag}{nearest(flag, flags, '--')} fastneg {name} "
-                    "--help lists them."
-                )
+    _check_flags(name, command, arguments)
     if not arguments and _needs_nothing(command):
         return command.build()  # without Fire, which takes its time to load
     return _fire(name, command, _quoted(command, arguments))
+
+
+def _check_flags(name, command, arguments):
+    """ConfigError where a flag is not one of the command's, or has no value where it needs one."""
+    flags = _flags(command)
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=False):
+        if argument == "--":
+            raise ConfigError("'--' has no meaning here.")
+        if not _is_flag(argument):
+            continue
+        word, equals, _ = argument.partition("=")
+        flag = word.lstrip("-").replace("-", "_")
+        if flag not in flags:
+            plugins.load()  # it may be an option of theirs
+            flags = _flags(command)
+        if flag not in flags and RENAMED.get(flag) in flags:
+            raise ConfigError(f"--{flag} is --{RENAMED[flag]} now.")
+        if flag not in flags:
+            raise ConfigError(
+                f"{name} has no flag {word}{nearest(flag, flags, '--')} fastneg {name} "
+                "--help lists them."
+            )
+        alone = not equals and (following is None or _is_flag(following))
+        if alone and field_types(command.config).get(flag) is not bool:
+            raise ConfigError(f"{word} needs a value: {word} VALUE.")
+
+
+def _is_flag(argument):
+    return argument.startswith("-") and not re.match(r"-[\d.]|-$", argument)
 
 
 def _needs_nothing(command):
@@ -51,10 +69,11 @@ def _quoted(command, arguments):
     """The arguments with every text in quotes, so that Fire leaves 007, 1e3, None and [a] as typed.
 
     A number may stand where a field takes a number or a text. All positional arguments are texts.
+    A ~ is the home folder also where the shell leaves it: in --out=~/run and in a=~/x,b=~/y.
     """
     kinds, quoted, flag = _text_fields(command.config), [], None
     for argument in arguments:
-        if argument.startswith("-") and not re.match(r"-[\d.]", argument):
+        if _is_flag(argument):
             word, equals, value = argument.partition("=")
             flag = word.lstrip("-").replace("-", "_")
             if equals:
@@ -77,6 +96,7 @@ def _text_fields(config):
 
 
 def _quote(kind, value):
+    value = value if kind is None else HOME.sub(os.path.expanduser("~"), value)
     if kind == "number or text":
         try:
             float(value)
@@ -136,4 +156,6 @@ def nearest(word, known, prefix=""):
     """The end of a sentence about a word that is not among the known ones: the one that is most
     like it, if any is."""
     near = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    if len(word) == 1:  # a short flag, which there are none of
+        near = sorted(other for other in known if other.startswith(word))[:1]
     return f"; did you mean {prefix}{near[0]}?" if near else "."

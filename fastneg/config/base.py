@@ -57,8 +57,11 @@ def field_types(cls: type) -> dict[str, Any]:
 
 
 def _fit(name, value, expected):
-    """`value` as the annotated type: an int serves where a float is due; nothing else is
-    converted."""
+    """`value` as the annotated type.
+
+    An int serves where a float is due, and a float such as 1e4 where a whole number is. Nothing
+    else is converted.
+    """
     options = (
         typing.get_args(expected)
         if typing.get_origin(expected) in (typing.Union, types.UnionType)
@@ -75,6 +78,8 @@ def _fit(name, value, expected):
             continue
         if isinstance(value, origin):
             return value
+    if int in options and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1e4
     if str in options and isinstance(value, os.PathLike):
         return os.fspath(value)
     if bool in options and isinstance(value, str):

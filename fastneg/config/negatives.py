@@ -15,6 +15,16 @@ T = TypeVar("T", bound=Config)
 ALPHA = {"at_least": 0.0, "below": math.inf}
 
 
+def kinds_text(value: Any) -> Any:
+    """Kinds of negatives as one text: "[patch, texture]" and a list mean "patch,texture"."""
+    if isinstance(value, (list, tuple)) and all(isinstance(kind, str) for kind in value):
+        value = ",".join(value)
+    if not isinstance(value, str):
+        return value
+    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    return ",".join(kind.strip() for kind in inner.split(","))
+
+
 @dataclass(frozen=True)
 class NegativesPart(Config):
     negatives: str = "patch"
@@ -50,6 +60,7 @@ class NegativesPart(Config):
         """As `Config.replace`; where the negatives change, the options of kinds that are no longer
         named go, if such an option may be missing."""
         if "negatives" in changes:
+            changes["negatives"] = kinds_text(changes["negatives"])
             kinds = set(str(changes["negatives"]).split(","))
             gone = {
                 name: None
