@@ -165,7 +165,6 @@ SERVED_BY = {
     "fastneg.runs.predictions": "report/sections/test_agreement.py",
     "fastneg.runs.results": "report/test_remarks.py",
     # commands that are a few lines around a module, and contenders of a benchmark
-    "fastneg.recipes.arguments": "recipes/test_cli.py",
     "fastneg.recipes.commands": "recipes/test_cli.py",
     "fastneg.recipes.help": "recipes/test_cli.py",
     "fastneg.recipes.import_weights": "recipes/test_export.py",
