@@ -11,7 +11,7 @@ def evaluate_set(name, asked, context):
 
     Args:
         name: of the set.
-        asked: `fastneg.evaluation.sets.named.TestSet`: its path, METRIC and resize.
+        asked: `fastneg.evaluation.sets.named.NamedSet`: its path, METRIC and resize.
         context: `fastneg.evaluation.context.Context`: the run, and how it is evaluated.
     Raises:
         ConfigError, BetonError, OSError: the set cannot be evaluated.

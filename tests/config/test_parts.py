@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +15,6 @@ from fastneg.config.run import DataPart, RunPart
 from fastneg.config.views import ViewsPart
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_each_field_stands_in_one_part_in_the_order_of_the_parts():

@@ -8,7 +8,7 @@ from fastneg.config import ConfigError
 from fastneg.evaluation.sets.registry import metrics
 
 
-class TestSet(NamedTuple):
+class NamedSet(NamedTuple):
     path: str
     metric: str | None = None
     """One of `registry.metrics`, or None: all that the set gives."""
@@ -18,7 +18,7 @@ class TestSet(NamedTuple):
 
 
 def parse_sets(text):
-    """{name: TestSet} of "NAME=PATH[:METRIC][:resize=none|PIXELS][,…]", in that order.
+    """{name: NamedSet} of "NAME=PATH[:METRIC][:resize=none|PIXELS][,…]", in that order.
 
     Raises:
         ConfigError: a part is not NAME=PATH, or a name comes twice.
@@ -44,7 +44,7 @@ def parse_sets(text):
 
 
 def _parse_options(part, path):
-    """The `TestSet` of a path with the options behind it, in either order."""
+    """The `NamedSet` of a path with the options behind it, in either order."""
     metric, resize = None, None
     while True:
         start, colon, option = path.rpartition(":")
@@ -59,5 +59,5 @@ def _parse_options(part, path):
                 )
             resize = value if value == "none" else int(value)
         else:
-            return TestSet(path, metric, resize)
+            return NamedSet(path, metric, resize)
         path = start

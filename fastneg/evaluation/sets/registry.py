@@ -118,7 +118,7 @@ class SetKind:
 
         Args:
             name: of the set.
-            asked: `fastneg.evaluation.sets.named.TestSet`.
+            asked: `fastneg.evaluation.sets.named.NamedSet`.
             context: `fastneg.evaluation.context.Context`.
         """
         head, config = context.head, context.config

@@ -17,7 +17,7 @@ from fastneg.evaluation.context import Context
 from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.linear import LinearClassifier, load_linear, save_linear
 from fastneg.evaluation.sets import SetKind, register
-from fastneg.evaluation.sets.named import TestSet, parse_sets
+from fastneg.evaluation.sets.named import NamedSet, parse_sets
 from fastneg.evaluation.sets.registry import KINDS, kind_of, metrics
 from fastneg.models.backbones import build_backbone
 from fastneg.recipes.cli import main
@@ -122,7 +122,7 @@ def test_a_set_is_evaluated_from_python(plug_in, run, tiles):
     loaded, said = load_run(run), []
     config = EvaluateConfig(str(run), "unused", device="cpu", threads=1)
     context = Context(config, loaded, load_linear(run, loaded), report=said.append)
-    [row], problems = evaluate_set("t", TestSet(str(tiles), "tiles", 40), context)
+    [row], problems = evaluate_set("t", NamedSet(str(tiles), "tiles", 40), context)
     assert (row["kind"], row["resize"], problems) == ("tiles", 40, [])
     assert said[0].startswith("t: shorter side scaled to 40 px")
     assert not (run / "evaluation.jsonl").exists(), "who calls it appends the lines"
