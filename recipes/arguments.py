@@ -12,11 +12,12 @@ import re
 import typing
 
 from fastneg import plugins
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, PretrainConfig
 from fastneg.config.base import field_types
 from fastneg.config.renamed import RENAMED
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.help import usage
+from fastneg.recipes.settings_files import read_settings
 
 HOME = re.compile(r"(?:(?<=^)|(?<=[,=]))~(?=/|$)")
 
@@ -24,10 +25,61 @@ HOME = re.compile(r"(?:(?<=^)|(?<=[,=]))~(?=/|$)")
 def build_config(name, arguments):
     """The config of a command from its arguments; ConfigError if they are wrong."""
     command = COMMANDS[name]
+    path, arguments = _settings_file(arguments)
     _check_flags(name, command, arguments)
-    if not arguments and _needs_nothing(command):
+    filed = [] if path is None else _filed(name, command, path, arguments)
+    if not arguments and not filed and _needs_nothing(command):
         return command.build()  # without Fire, which takes its time to load
-    return _fire(name, command, _quoted(command, arguments))
+    return _fire(name, command, [*_quoted(command, arguments), *filed])
+
+
+def _settings_file(arguments):
+    """(the FILE of --config or None, the other arguments)"""
+    path, others, words = None, [], iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != "--config":
+            others.append(word)
+            continue
+        if path is not None:
+            raise ConfigError("--config is given twice: one file was expected.")
+        path = value if equals else next(words, None)
+        if path is None or _is_flag(path):
+            raise ConfigError("--config needs a value: --config FILE.")
+    return None if path is None else HOME.sub(os.path.expanduser("~"), path), others
+
+
+def _filed(name, command, path, arguments):
+    """The settings of a file as further arguments, without those that the command line gives."""
+    settings = read_settings(path)
+    if settings.keys() - _flags(command):
+        plugins.load()  # they may be options of theirs
+    flags = _flags(command) | {*command.positional}
+    if unknown := sorted(settings.keys() - flags):
+        raise ConfigError(
+            f"--config {path} has {unknown[0]}, which {name} does not know"
+            f"{nearest(unknown[0], flags)} fastneg {name} --help lists what it does."
+        )
+    if command.config is PretrainConfig:
+        settings = _settings_with_effect(settings)
+    typed = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in arguments}
+    by_place, previous = 0, ""
+    for word in arguments:
+        by_place += not _is_flag(word) and (not _is_flag(previous) or "=" in previous)
+        previous = word
+    left_out = typed | {*command.positional[:by_place]}
+    runs = settings.pop("runs", ()) if "runs" not in left_out else ()
+    words = [f"--{field}={value!r}" for field, value in settings.items() if field not in left_out]
+    return [*map(repr, runs), *words]
+
+
+def _settings_with_effect(settings):
+    """What a run's own config.json says of options that its negatives do not take is left out, and
+    what it leaves out is as in PretrainConfig."""
+    preset = {"preset": settings.get("preset", "moco_patch_in100")}
+    own = {field: value for field, value in settings.items() if field != "preset"}
+    idle = PretrainConfig.read(own).without_effect()
+    return preset | {field: value for field, value in own.items() if field not in idle}
 
 
 def _check_flags(name, command, arguments):

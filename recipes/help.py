@@ -13,6 +13,9 @@ from fastneg.recipes.commands import COMMANDS
 from fastneg.version import __version__
 
 
+IN_A_FILE = "settings from a YAML, TOML or JSON file, a run's config.json say; flags win over it"
+
+
 def usage(name):
     """One line: how the command is called."""
     command = COMMANDS[name]
@@ -65,8 +68,7 @@ def help_text(name):
     command = COMMANDS[name]
     plugins.load()  # what they register has its options and its name among the choices
     lines = [inspect.getdoc(command.config), "", f"Usage: {usage(name)}", ""]
-    if more := command.more():
-        lines += [*_told(more), ""]
+    lines += [*_told({**command.more(), "--config FILE": IN_A_FILE}), ""]
     docs = field_docs(command.config)
     for field in dataclasses.fields(command.config):
         none = field.default in (dataclasses.MISSING, "", None)

@@ -1,0 +1,102 @@
+"""--config FILE (fastneg.recipes.settings_files): files of three kinds, a run's own, and flags,
+which win."""
+
+import json
+
+import pytest
+
+from fastneg.config import ConfigError, PretrainConfig
+from fastneg.recipes.arguments import build_config
+from fastneg.recipes.presets import tiny_cpu
+
+TEXTS = {
+    "a.yaml": "preset: tiny_cpu\ndata: x.beton\nout: run\nlr: 0.5\nqueue_size: 64\n"
+    "check-crc: true\n",
+    "a.toml": 'preset = "tiny_cpu"\ndata = "x.beton"\nout = "run"\nlr = 0.5\nqueue_size = 64\n'
+    "check_crc = true\n",
+    "a.json": '{"preset": "tiny_cpu", "data": "x.beton", "out": "run", "lr": 0.5, "queue_size": 64,'
+    ' "check_crc": true}',
+}
+
+
+@pytest.fixture(params=TEXTS)
+def file(tmp_path, request):
+    if request.param == "a.toml":
+        pytest.importorskip("tomllib")
+    path = tmp_path / request.param
+    path.write_text(TEXTS[request.param])
+    return str(path)
+
+
+def test_a_file_of_each_kind(file):
+    expected = tiny_cpu().replace(data="x.beton", out="run", lr=0.5, queue_size=64, check_crc=True)
+    assert build_config("pretrain", ["--config", file]) == expected
+    assert build_config("pretrain", [f"--config={file}"]) == expected
+
+
+def test_flags_win(file):
+    config = build_config("pretrain", ["--lr", "0.25", "--config", file, "--out=other"])
+    assert (config.lr, config.out, config.queue_size) == (0.25, "other", 64)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"negatives": "none"},
+        {"method": "simclr"},
+        {"negatives": "patch,texture", "alpha": "patch=2,texture=1"},
+    ],
+)
+def test_a_runs_own_config_gives_the_run_again(tmp_path, changes):
+    run = tiny_cpu().replace(data="x.beton", out="run", **changes)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(run.as_dict()))
+    again = build_config("pretrain", ["--config", str(path)])
+    idle = run.without_effect()
+    assert {name for name, value in run.as_dict().items() if again.as_dict()[name] != value} <= idle
+    assert build_config("pretrain", ["--config", str(path), "--seed", "7"]).seed == 7
+
+
+def test_names_of_earlier_versions_are_understood(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"data": "x", "out": "y", "augmentation": "simclr"}))
+    config = build_config("pretrain", ["--config", str(path)])
+    assert config == PretrainConfig(data="x", out="y", views="simclr")
+
+
+def test_positional_fields_may_stand_in_the_file(tmp_path):
+    path = tmp_path / "encode.yaml"
+    path.write_text("src: '2012'\nout: x.beton\nmax_side: 500\n")
+    config = build_config("encode", ["--config", str(path)])
+    assert (config.src, config.out, config.max_side) == ("2012", "x.beton", 500)
+    config = build_config("encode", ["photos", "--seed", "3", "--config", str(path)])
+    assert (config.src, config.out, config.seed) == ("photos", "x.beton", 3)
+    path.write_text("runs: [a, b]\nout: r.html\n")
+    assert build_config("report", ["--config", str(path)]).runs == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.ini", "", r"\.json, NAME\.toml"),
+        ("a.yaml", "lr: [", "cannot be read"),
+        ("a.json", "[1]", "holds no settings"),
+        ("a.yaml", "", "holds no settings"),
+        ("a.yaml", "tempurature: 1", "did you mean temperature"),
+        ("a.yaml", "epochs: many", "epochs"),
+        ("missing/a.yaml", None, "cannot be read"),
+    ],
+)
+def test_what_is_no_settings_file_is_told(tmp_path, name, text, said):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        build_config("pretrain", ["--config", str(path), "--data", "x", "--out", "y"])
+
+
+@pytest.mark.parametrize("words", [["--config"], ["--config", "--lr"]])
+def test_config_needs_a_file(words):
+    with pytest.raises(ConfigError, match="needs a value"):
+        build_config("pretrain", words)
