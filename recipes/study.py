@@ -25,6 +25,11 @@ from fastneg.study.plan import PLAIN, SETS, SIZES, arms_of, choose_dose
 from fastneg.study.verdict import IN_DOMAIN, judge, sentence
 from fastneg.training.trainer import pretrain
 
+BASES = {
+    "simclr": lambda size: tiny_cpu_simclr(),
+    "moco": lambda size: tiny_cpu().replace(bn="none", lr=0.3, queue_size=size.queue_size),
+}
+"""{method: the settings of all its arms}"""
 LAST_SHARE = 0.1
 """The share of training at its end over which what the negatives take of the softmax is averaged.
 """
@@ -83,8 +88,7 @@ def settings(config, size, arm, seed, out):
     Initial weights, order and views come from the seed alone, so that the arms of a block are
     paired; negatives are drawn from a stream of their own.
     """
-    moco = {"bn": "none", "lr": 0.3, "queue_size": size.queue_size}
-    base = tiny_cpu_simclr() if config.method == "simclr" else tiny_cpu().replace(**moco)
+    base = BASES[config.method](size)
     steps = size.train_images // size.batch_size * size.epochs
     return base.replace(
         data=str(out / "data" / "train.beton"),
