@@ -12,7 +12,6 @@ from fastneg.config import field_docs, flag_text
 from fastneg.recipes.commands import COMMANDS
 from fastneg.version import __version__
 
-
 IN_A_FILE = "settings from a YAML, TOML or JSON file, a run's config.json say; flags win over it"
 
 
