@@ -10,6 +10,7 @@ import io
 import os
 import re
 import typing
+from typing import NamedTuple
 
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig
@@ -62,15 +63,12 @@ def _filed(name, command, path, arguments):
         )
     if command.config is PretrainConfig:
         settings = _settings_with_effect(settings)
-    typed = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in arguments}
-    by_place, previous = 0, ""
-    for word in arguments:
-        by_place += not _is_flag(word) and (not _is_flag(previous) or "=" in previous)
-        previous = word
-    left_out = typed | {*command.positional[:by_place]}
+    words = _words(arguments)
+    by_place = sum(word.flag is None for word in words)
+    left_out = {word.flag for word in words if word.is_flag} | {*command.positional[:by_place]}
     runs = settings.pop("runs", ()) if "runs" not in left_out else ()
-    words = [f"--{field}={value!r}" for field, value in settings.items() if field not in left_out]
-    return [*map(repr, runs), *words]
+    filed = [f"--{field}={value!r}" for field, value in settings.items() if field not in left_out]
+    return [*map(repr, runs), *filed]
 
 
 def _settings_with_effect(settings):
@@ -82,16 +80,41 @@ def _settings_with_effect(settings):
     return preset | {field: value for field, value in own.items() if field not in idle}
 
 
+class _Word(NamedTuple):
+    """One argument of a command line."""
+
+    text: str
+    flag: str | None
+    """The field that it names, or is the value of; None where it stands by itself."""
+    is_flag: bool = False
+    value: str | None = None
+    """Of a flag, what stands behind its =."""
+
+
+def _words(arguments):
+    """A `_Word` for each argument. What follows a flag without = is its value."""
+    words, flag = [], None
+    for text in arguments:
+        if _is_flag(text):
+            name, equals, value = text.partition("=")
+            name = name.lstrip("-").replace("-", "_")
+            words.append(_Word(text, name, True, value if equals else None))
+            flag = None if equals else name
+        else:
+            words.append(_Word(text, flag))
+            flag = None
+    return words
+
+
 def _check_flags(name, command, arguments):
     """ConfigError where a flag is not one of the command's, or has no value where it needs one."""
-    flags = _flags(command)
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=False):
-        if argument == "--":
+    flags, words = _flags(command), _words(arguments)
+    for word, following in zip(words, [*words[1:], None], strict=False):
+        if word.text == "--":
             raise ConfigError("'--' has no meaning here.")
-        if not _is_flag(argument):
+        if not word.is_flag:
             continue
-        word, equals, _ = argument.partition("=")
-        flag = word.lstrip("-").replace("-", "_")
+        flag, typed = word.flag, word.text.partition("=")[0]
         if flag not in flags:
             plugins.load()  # it may be an option of theirs
             flags = _flags(command)
@@ -99,12 +122,12 @@ def _check_flags(name, command, arguments):
             raise ConfigError(f"--{flag} is --{RENAMED[flag]} now.")
         if flag not in flags:
             raise ConfigError(
-                f"{name} has no flag {word}{nearest(flag, flags, '--')} fastneg {name} "
+                f"{name} has no flag {typed}{nearest(flag, flags, '--')} fastneg {name} "
                 "--help lists them."
             )
-        alone = not equals and (following is None or _is_flag(following))
+        alone = word.value is None and (following is None or following.is_flag)
         if alone and field_types(command.config).get(flag) is not bool:
-            raise ConfigError(f"{word} needs a value: {word} VALUE.")
+            raise ConfigError(f"{typed} needs a value: {typed} VALUE.")
 
 
 def _is_flag(argument):
@@ -123,17 +146,15 @@ def _quoted(command, arguments):
     A number may stand where a field takes a number or a text. All positional arguments are texts.
     A ~ is the home folder also where the shell leaves it: in --out=~/run and in a=~/x,b=~/y.
     """
-    kinds, quoted, flag = _text_fields(command.config), [], None
-    for argument in arguments:
-        if _is_flag(argument):
-            word, equals, value = argument.partition("=")
-            flag = word.lstrip("-").replace("-", "_")
-            if equals:
-                argument, flag = f"{word}={_quote(kinds.get(flag), value)}", None
+    kinds, quoted = _text_fields(command.config), []
+    for word in _words(arguments):
+        kind = "text" if word.flag is None else kinds.get(word.flag)
+        if not word.is_flag:
+            quoted.append(_quote(kind, word.text))
+        elif word.value is None:
+            quoted.append(word.text)
         else:
-            argument = _quote("text" if flag is None else kinds.get(flag), argument)
-            flag = None
-        quoted.append(argument)
+            quoted.append(f"{word.text.partition('=')[0]}={_quote(kind, word.value)}")
     return quoted
 
 

@@ -39,6 +39,12 @@ def test_flags_win(file):
     assert (config.lr, config.out, config.queue_size) == (0.25, "other", 64)
 
 
+def test_a_value_that_is_called_like_a_field_hides_nothing(file):
+    """--out lr gives the folder lr; the file's lr stays."""
+    config = build_config("pretrain", ["--config", file, "--out", "lr"])
+    assert (config.out, config.lr) == ("lr", 0.5)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
