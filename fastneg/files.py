@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -88,6 +89,28 @@ def write_atomically(path, write, *, sync=True):
         os.replace(temporary, path)
     if sync:
         sync_to_disk(path.parent)
+
+
+def write_json(path, content):
+    """Write an object as an indented JSON file, atomically."""
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def json_rows(path):
+    """The JSON objects of a file that holds one a line; none where there is no such file.
+
+    A line that is something else is left out, as one that a process was stopped in.
+    """
+    path = Path(path)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
 
 
 def sync_to_disk(path):

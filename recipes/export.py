@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastneg.config import PretrainConfig
-from fastneg.errors import WeightsError
 from fastneg.models.weights import export_weights
 from fastneg.runs import checkpoint
 from fastneg.runs.outputs import export_output
@@ -12,13 +11,7 @@ from fastneg.runs.outputs import export_output
 def run_export(config):
     """Write the weights of a run's newest checkpoint."""
     out = export_output(config)
-    found = checkpoint.load_newest(config.run)
-    if found is None:
-        raise WeightsError(
-            f"{config.run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
-        )
-    path, state = found
-    checkpoint.require(path, state, ("config", "method"))
+    path, state = checkpoint.newest_with(config.run, ("config", "method"))
     settings = PretrainConfig.read(state["config"])
     export_weights(state["method"], settings, config.format, out)
     kept = "as its metadata say"

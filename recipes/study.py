@@ -15,7 +15,7 @@ from fastneg.config import ConfigError, EvaluateConfig, LinearConfig, StudyConfi
 from fastneg.counts import counted
 from fastneg.data import stencils
 from fastneg.distributed import choose_device
-from fastneg.files import output_folder, write_atomically
+from fastneg.files import json_rows, output_folder, write_json
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_simclr
@@ -30,6 +30,7 @@ BASES = {
     "moco": lambda size: tiny_cpu().replace(bn="none", lr=0.3, queue_size=size.queue_size),
 }
 """{method: the settings of all its arms}"""
+RESULTS = "results.jsonl"
 LAST_SHARE = 0.1
 """The share of training at its end over which what the negatives take of the softmax is averaged.
 """
@@ -74,12 +75,7 @@ def run_study(config: StudyConfig):
 
 def results(out):
     """The rows of OUT/results.jsonl, one a run; a line that a kill cut is left out."""
-    path = Path(out) / "results.jsonl"
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+    return list(json_rows(Path(out) / RESULTS))
 
 
 def settings(config, size, arm, seed, out):
@@ -167,7 +163,7 @@ def _same_study(out, config):
             )
         return
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write((json.dumps(wanted, indent=2) + "\n").encode()))
+    write_json(path, wanted)
 
 
 def _dose(out, config):
@@ -212,8 +208,8 @@ def _make_data(out, size):
 
 
 def _append(out, row):
-    with open(out / "results.jsonl", "ab") as file:
-        if file.tell() and not (out / "results.jsonl").read_bytes().endswith(b"\n"):
+    with open(out / RESULTS, "ab") as file:
+        if file.tell() and not (out / RESULTS).read_bytes().endswith(b"\n"):
             file.write(b"\n")  # after a line that a kill has cut
         file.write(json.dumps(row).encode() + b"\n")
         file.flush()
@@ -243,9 +239,7 @@ def _tell(out, config, arms):
     steps = max(row["steps"] for row in rows)
     conditions = f"{config.method}, built-in set, {config.size}, {counted(steps, 'step')} a run"
     told = sentence(verdict, conditions)
-    content = {"sentence": told, **dataclasses.asdict(verdict)}
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(out / "verdict.json", lambda file: file.write(text.encode()))
+    write_json(out / "verdict.json", {"sentence": told, **dataclasses.asdict(verdict)})
     print(told)
     if config.size == "tiny":
         print(

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.errors import CheckpointError
 from fastneg.evaluation.features import uses_autocast
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
@@ -83,13 +82,7 @@ def _newest_with_head(run):
 
     A ConfigError where its head was never trained.
     """
-    found = checkpoint.load_newest(run)
-    if found is None:
-        raise CheckpointError(
-            f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
-        )
-    path, state = found
-    checkpoint.require(path, state, ("config", "method"))
+    path, state = checkpoint.newest_with(run, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):
         raise ConfigError(
             f"{state['imported']} came without the head whose outputs are compared, so there are "

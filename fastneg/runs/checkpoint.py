@@ -94,6 +94,21 @@ def require(path, state, names):
         )
 
 
+def newest_with(run, names):
+    """(path, state) of the newest checkpoint that can be read, which must hold these parts.
+
+    Raises:
+        CheckpointError: the folder holds none, none can be read, or a part is missing.
+    """
+    found = load_newest(run)
+    if found is None:
+        raise CheckpointError(
+            f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
+        )
+    require(*found, names)
+    return found
+
+
 def _load_finite(path, device):
     """As `load`, of a checkpoint, the weights of which must be finite."""
     state = load(path, device)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from fastneg.config import PretrainConfig
-from fastneg.errors import CheckpointError
 from fastneg.models.backbones import build_backbone
 from fastneg.runs import checkpoint
 
@@ -33,13 +32,7 @@ def load_run(run, device="cpu"):
     Raises:
         CheckpointError: the folder holds none.
     """
-    found = checkpoint.load_newest(run)
-    if found is None:
-        raise CheckpointError(
-            f"{run} holds no checkpoint: a folder that fastneg pretrain wrote was expected."
-        )
-    path, state = found
-    checkpoint.require(path, state, ("config", "method"))
+    path, state = checkpoint.newest_with(run, ("config", "method"))
     config = PretrainConfig.read(state["config"])
     backbone, width = build_backbone(config.backbone, config.image_size)
     prefix = "query_encoder.backbone."

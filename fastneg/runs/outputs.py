@@ -3,12 +3,13 @@ writing here."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 
 from fastneg.data.encode.outputs import named, named_data
-from fastneg.files import OutputError, is_below, output_file, output_folder
+from fastneg.files import OutputError, is_below, json_rows, output_file, output_folder
 from fastneg.runs.paths import (
     CHECKPOINT_NAMES,
     CHECKPOINTS,
@@ -76,7 +77,8 @@ def run_inputs(run):
         found += [each for each in (run / folder).rglob("*") if each.is_file()]
     config = _object(run / CONFIG)
     specs = [config.get(name) for name in DATA_FIELDS]
-    specs += [row.get("path") for row in _rows(run / RESULTS)]
+    with contextlib.suppress(OSError):  # of a file that cannot be read nothing is known
+        specs += [row.get("path") for row in json_rows(run / RESULTS)]
     texts = dict.fromkeys(spec for spec in specs if isinstance(spec, str) and spec)
     return [*found, *(path for path in named_data(*texts) if not os.path.isdir(path))]
 
@@ -116,17 +118,3 @@ def _object(path):
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _rows(path):
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    except OSError:
-        return
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row

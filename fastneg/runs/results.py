@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 from fastneg.config import ConfigError
+from fastneg.files import json_rows
 from fastneg.runs.paths import RESULTS
 
 ANSWERS = ("shape", "texture", "other")
@@ -22,16 +23,7 @@ def append_result(run, row):
 
 def results_of(run):
     """The lines of RUN/evaluation.jsonl, as far as they can be read."""
-    path = Path(run) / RESULTS
-    for line in (
-        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ()
-    ):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # a job that was stopped while it wrote; the report tells of it
-        if isinstance(row, dict):
-            yield row
+    return json_rows(Path(run) / RESULTS)
 
 
 def refuse_other(run, name, field, value, words):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from fastneg.files import write_atomically
+from fastneg.files import write_json
 from fastneg.runs import paths
 
 
@@ -20,5 +19,4 @@ def write_settings(run, config, environment):
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
     for name, content in ((paths.CONFIG, config), (paths.ENVIRONMENT, environment)):
-        text = json.dumps(content, indent=2) + "\n"
-        write_atomically(run / name, lambda file, text=text: file.write(text.encode()))
+        write_json(run / name, content)

@@ -27,7 +27,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.images import guarded, jpeg_of, load_rgb, pillow
 from fastneg.data.jpeg import FULL_CHROMA
 from fastneg.data.pool import CHUNK, Progress, chunks, in_order
-from fastneg.files import write_atomically
+from fastneg.files import write_atomically, write_json
 from fastneg.kernels.texture import block_grid, quilt
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
@@ -184,8 +184,7 @@ def _claim(out, make):
             )
         return
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(settings, indent=2) + "\n"
-    write_atomically(note, lambda file: file.write(text.encode()))
+    write_json(note, settings)
 
 
 def _write_chunk(make, src, out, names):
