@@ -4,10 +4,7 @@ import json
 
 import pytest
 
-from fastneg.config import LinearConfig
-from fastneg.recipes.linear import run_linear
-from helpers.encoder_runs import make_run
-from helpers.tinted import make_beton
+from helpers.encoder_runs import make_probed
 
 CATEGORIES = {"airplane": ["a", "b"], "bear": ["c"], "bicycle": ["d"], "bird": ["zebra"]}
 
@@ -15,22 +12,7 @@ CATEGORIES = {"airplane": ["a", "b"], "bear": ["c"], "bicycle": ["d"], "bird": [
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
     """A run with a classifier of four classes."""
-    folder = tmp_path_factory.mktemp("probed")
-    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 48)
-    run_linear(
-        LinearConfig(
-            str(run),
-            str(train),
-            str(train),
-            mode="features",
-            epochs=8,
-            lr=1.0,
-            batch_size=16,
-            device="cpu",
-            threads=1,
-        )
-    )
-    return run
+    return make_probed(tmp_path_factory.mktemp("probed"), count=48)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastneg.config import ConfigError, KnnConfig, LinearConfig
+from fastneg.config import ConfigError, KnnConfig
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.evaluation import first_set
@@ -15,10 +15,9 @@ from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normali
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.recipes.knn import run_knn
-from fastneg.recipes.linear import run_linear
 from fastneg.runs.load import load_run
 from fastneg.runs.predictions import read_predictions, save_predictions
-from helpers.encoder_runs import evaluate, make_run
+from helpers.encoder_runs import evaluate, make_run, probe
 from helpers.tinted import damage, make_beton
 
 
@@ -93,18 +92,7 @@ def test_figures_are_over_the_images_that_can_be_used(tmp_path, capsys):
         for name in ("whole", "damaged")
     )
     damage(damaged, 4, 5, 10)
-    config = LinearConfig(
-        str(run),
-        str(train),
-        str(damaged),
-        mode="features",
-        epochs=8,
-        lr=1.0,
-        batch_size=16,
-        device="cpu",
-        threads=1,
-    )
-    run_linear(config)
+    probe(run, train, damaged)
     run_knn(KnnConfig(str(run), str(damaged), str(damaged), device="cpu", threads=1))
     assert evaluate(run, f"damaged={damaged},whole={whole}", corruptions="on") == 0
     found = {

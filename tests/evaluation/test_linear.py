@@ -24,7 +24,7 @@ from fastneg.evaluation.linear import (
 )
 from fastneg.recipes.linear import run_linear
 from fastneg.runs.load import load_run, weights_digest
-from helpers.encoder_runs import make_run
+from helpers.encoder_runs import make_run, probe
 from helpers.feature_blobs import blobs
 from helpers.tinted import SIZE, make_beton
 
@@ -245,16 +245,5 @@ def test_an_epoch_that_spoils_the_classifier_is_reported_as_it_is(tmp_path, monk
         "learning_rate",
         lambda base, epoch, epochs: -5.0 if epoch == epochs - 1 else real(base, epoch, epochs),
     )
-    config = LinearConfig(
-        str(run),
-        str(train),
-        str(train),
-        mode="features",
-        epochs=4,
-        lr=1.0,
-        batch_size=16,
-        device="cpu",
-        threads=1,
-    )
-    run_linear(config)
+    probe(run, train, epochs=4)
     assert json.loads((run / "evaluation.jsonl").read_text())["top1"] < 50

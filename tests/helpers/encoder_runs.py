@@ -28,11 +28,17 @@ def silent(text):
     pass
 
 
-def make_probed(folder, classes):
+def probe(run, train, val=None, epochs=8):
+    """Train a run's classifier on stored features; val: the training file itself."""
+    options = {"mode": "features", "epochs": epochs, "lr": 1.0, "batch_size": 16}
+    files = (str(run), str(train), str(val or train))
+    run_linear(LinearConfig(*files, device="cpu", threads=1, **options))
+
+
+def make_probed(folder, classes=("a", "b", "c", "d"), count=36):
     """A run with a classifier of these classes."""
-    run, train = make_run(folder / "run"), make_beton(folder / "train.beton", 36, classes=classes)
-    options = {"mode": "features", "epochs": 8, "lr": 1.0, "batch_size": 16}
-    run_linear(LinearConfig(str(run), str(train), str(train), device="cpu", threads=1, **options))
+    run = make_run(folder / "run")
+    probe(run, make_beton(folder / "train.beton", count, classes=classes))
     return run
 
 

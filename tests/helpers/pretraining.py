@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 
 import torch
 
@@ -39,6 +42,21 @@ def rows(out, kind="train"):
         for line in lines
         if line["kind"] == kind
     ]
+
+
+def pretrain_in_two(config):
+    """`fastneg pretrain` in two gloo processes of torchrun."""
+    settings = config.as_dict().items()
+    flags = [f"--{name}={value}" for name, value in settings if value not in (None, "")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    program = ["--nproc_per_node", "2", "-m", "fastneg", "pretrain", "--preset=tiny_cpu"]
+    subprocess.run(
+        [*torchrun, *program, *flags],
+        check=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def weights(out):

@@ -1,9 +1,6 @@
 """A training run past bad samples: told, counted, kept; resumed as if nothing had stopped it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ from fastneg.data.load.order import EpochOrder
 from fastneg.runs import checkpoint
 from fastneg.training.trainer import pretrain
 from helpers.images import jpeg, photo
-from helpers.pretraining import rows, same_weights, settings
+from helpers.pretraining import pretrain_in_two, rows, same_weights, settings
 
 
 def photos(path, truncated=(), zeros=()):
@@ -95,26 +92,7 @@ def test_two_processes_tell_each_other_what_each_has_met(tmp_path):
     config = settings(
         data, tmp_path / "run", max_bad_share=0.1, epochs=2, bn="none", bn_splits=None
     )
-    flags = [
-        f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "fastneg",
-        "pretrain",
-    ]
-    subprocess.run(
-        [*command, "--preset=tiny_cpu", *flags],
-        check=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    pretrain_in_two(config)
     # In the second epoch each knows what the other has met: nothing is found or counted again.
     assert [row["bad_samples"] for row in rows(tmp_path / "run")] == [0, 1, 2, 2, 2, 2, 2, 2, 2, 2]
     assert [(row["index"], row["step"]) for row in rows(tmp_path / "run", "bad_sample")] == [

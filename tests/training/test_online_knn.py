@@ -4,8 +4,6 @@ same as in one."""
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from fastneg.knn import knn_votes
 from fastneg.runs.load import load_run
 from fastneg.training import online_knn, trainer
 from fastneg.training.trainer import pretrain
-from helpers.pretraining import ALONE, rows, same_weights, settings
+from helpers.pretraining import ALONE, pretrain_in_two, rows, same_weights, settings
 from helpers.tinted import damage, make_beton
 
 
@@ -135,24 +133,7 @@ def test_two_processes_find_what_one_finds(beton, tmp_path):
         bn="none",
         bn_splits=None,
     )
-    flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v not in (None, "")]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "fastneg",
-        "pretrain",
-    ]
-    subprocess.run(
-        [*command, "--preset=tiny_cpu", *flags],
-        check=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    pretrain_in_two(config)
     (row,) = rows(tmp_path / "run", "knn")
     with BetonReader(beton) as reader, contextlib.ExitStack() as stack:
         alone = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)(

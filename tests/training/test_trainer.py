@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 
@@ -20,7 +19,7 @@ from fastneg.runs import checkpoint
 from fastneg.runs.load import load_run
 from fastneg.training import trainer
 from fastneg.training.trainer import pretrain
-from helpers.pretraining import rows, same_weights, settings, weights
+from helpers.pretraining import pretrain_in_two, rows, same_weights, settings, weights
 
 
 @pytest.fixture(scope="module")
@@ -315,26 +314,7 @@ def test_two_processes_train_and_resume(beton, tmp_path):
     """torchrun with two gloo processes; stopped by SIGTERM to the job, the same command goes on and
     ends."""
     config = settings(beton, tmp_path / "run", bn="none", bn_splits=None)
-    flags = [f"--{k}={v}" for k, v in config.as_dict().items() if v is not None]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "fastneg",
-        "pretrain",
-    ]
-    command += ["--preset=tiny_cpu", *flags]
-    subprocess.run(
-        command,
-        check=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
+    pretrain_in_two(config)
     assert [row["step"] for row in rows(tmp_path / "run")] == list(range(1, 16))
     assert rows(tmp_path / "run", "start")[0]["processes"] == 2
     # resumed by one process at an epoch's end, with a further epoch

@@ -6,12 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from fastneg.config import LinearConfig
 from fastneg.evaluation.sets.categories_16 import CATEGORIES_16
-from fastneg.recipes.linear import run_linear
-from helpers.encoder_runs import evaluate, make_run
+from helpers.encoder_runs import evaluate, make_probed
 from helpers.images import jpeg, photo, saved
-from helpers.tinted import TINTS, make_beton
+from helpers.tinted import TINTS
 
 CAT, KEYBOARD, OVEN, DOG = CLASSES = ("n02123045", "n03085013", "n04111531", "n02106550")
 SHAPES = {"cat": CAT, "keyboard": KEYBOARD, "oven": OVEN, "dog": DOG}
@@ -77,20 +75,7 @@ def trees(tmp_path_factory):
     imagenet_and_its_kin(root, others)
     cue_conflict(root / "cue-conflict")
     imagenet_c(root / "imagenet-c", others[0])
-    run, train = make_run(root / "run"), make_beton(root / "train.beton", 48, classes=CLASSES)
-    run_linear(
-        LinearConfig(
-            str(run),
-            str(train),
-            str(train),
-            mode="features",
-            epochs=8,
-            lr=1.0,
-            batch_size=16,
-            device="cpu",
-            threads=1,
-        )
-    )
+    make_probed(root, CLASSES, count=48)
     return root
 
 
