@@ -59,12 +59,15 @@ def start(device="auto"):
 
         store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
         store = dist.PrefixStore(agree_on_token(store, rank, size), store)
+        # With its device nccl connects here, not within the first step, and guesses none later.
+        cuda = chosen.type == "cuda"
         dist.init_process_group(
-            "nccl" if chosen.type == "cuda" else "gloo",
+            "nccl" if cuda else "gloo",
             store=store,
             rank=rank,
             world_size=size,
             timeout=TIMEOUT,
+            device_id=chosen if cuda else None,
         )
     return World(rank if size > 1 else 0, size, chosen)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.counts import counted
+from fastneg.kernels.host_copy import LateCopies, to_device
 
 QUERIES, VOTERS = 1024, 16384
 """Rows of one block of similarities: 64 MiB of float32."""
@@ -45,19 +46,17 @@ def knn_votes(
     """
     _check(queries, voters, voter_labels, classes, k, temperature)
     voters, voter_labels, k = (
-        F.normalize(voters.float(), dim=1).to(device),
-        voter_labels.to(device),
+        to_device(F.normalize(voters.float(), dim=1), device),
+        to_device(voter_labels, device),
         min(k, len(voters)),
     )
-    votes = torch.empty(len(queries), classes)
+    votes = LateCopies()
     for first in range(0, len(queries), blocks[0]):
-        block = F.normalize(queries[first : first + blocks[0]].float(), dim=1).to(device)
+        block = to_device(F.normalize(queries[first : first + blocks[0]].float(), dim=1), device)
         similarity, labels = _nearest(block, voters, voter_labels, k, blocks[1])
         weight = torch.softmax(similarity / temperature, dim=1)
-        votes[first : first + len(block)] = (
-            block.new_zeros(len(block), classes).scatter_add_(1, labels, weight).cpu()
-        )
-    return votes
+        votes.add(block.new_zeros(len(block), classes).scatter_add_(1, labels, weight))
+    return votes.joined() if len(queries) else torch.empty(0, classes)
 
 
 def _nearest(block, voters, voter_labels, k, rows):

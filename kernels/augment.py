@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from .backend import NUMBA_BACKENDS, resolve_backend
+from .host_copy import to_device
 
 # The four operations by their number in `AugmentParams.order`, which is also their column in
 # `AugmentParams.factors`.
@@ -44,7 +45,7 @@ class AugmentParams(NamedTuple):
 
     def to(self, device):
         """The same on another device, without waiting for it."""
-        return AugmentParams(*(tensor.to(device, non_blocking=True) for tensor in self))
+        return AugmentParams(*(to_device(tensor, device) for tensor in self))
 
 
 def draw_augment_params(

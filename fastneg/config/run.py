@@ -37,7 +37,7 @@ class RunPart(Config):
     precision: str = option("auto", choices=("auto", "fp32", "bf16"))
     """auto: bfloat16 autocast on CUDA, float32 on the CPU."""
     compile: bool = False
-    """Compile the encoders with torch.compile: minutes at the start."""
+    """Compile the encoders with torch.compile: minutes at the start of each view size."""
     cuda_graphs: bool = False
     """Replay the passes of keys and negatives as CUDA graphs, recorded at the first step of each
     view size; on a GPU only."""
@@ -45,6 +45,8 @@ class RunPart(Config):
     """Send gradients between processes rounded to bfloat16: half the bytes."""
     threads: int = option(0, at_least=0)
     """Decoding threads of each process; 0: its share of the cores."""
+    prefetch_queue_depth: int = option(2, at_least=1, at_most=16)
+    """Batches that DALI works on at a time, each with memory of its own."""
     log_every: int = option(10, at_least=1)
     """Steps between lines of metrics.jsonl."""
     checkpoint_every: int = option(1, at_least=1)

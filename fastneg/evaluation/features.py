@@ -21,6 +21,7 @@ from fastneg.config import ConfigError
 from fastneg.counts import counted
 from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.files import write_atomically
+from fastneg.kernels.host_copy import LateCopies, to_device
 from fastneg.models.encoders import embed
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.runs.paths import features_path
@@ -81,16 +82,16 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
             "The backbone is in training mode: its batch statistics would mix the images. Call "
             ".eval() first."
         )
-    features, labels, index = [], [], []
+    features, labels, index = LateCopies(), [], []
     for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
-        features.append(embed(backbone, batch.images.to(device), autocast).cpu())
+        features.add(embed(backbone, to_device(batch.images, device), autocast))
         labels.append(batch.label)
         index.append(batch.index)
-    if not features:
+    if not index:
         raise ConfigError("There are no images to take features of.")
     skipped = dict(getattr(loader, "quarantine", {}))
     found = Features(
-        torch.cat(features),
+        features.joined(),
         None if labels[0] is None else torch.cat(labels),
         torch.cat(index),
         skipped,

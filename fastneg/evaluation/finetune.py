@@ -18,6 +18,7 @@ from fastneg.data.load.labelled_loaders import CropLoader
 from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.linear import LinearClassifier
 from fastneg.evaluation.sgd import train_sgd
+from fastneg.kernels.host_copy import to_device
 
 
 def fine_tune(
@@ -93,7 +94,7 @@ def _batches(loader, labels, device, epoch):
     """(images, labels) of an epoch's batches of two images or more."""
     for batch in loader.epoch(epoch):
         if len(batch.index) > 1:
-            yield batch.images.to(device), labels[batch.index].to(device)
+            yield to_device(batch.images, device), to_device(labels[batch.index], device)
 
 
 def _cosine(steps, _, step):

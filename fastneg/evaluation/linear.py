@@ -14,6 +14,7 @@ from fastneg.config import ConfigError
 from fastneg.data.load.labelled_loaders import CropLoader
 from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.sgd import train_sgd
+from fastneg.kernels.host_copy import LateCopies, to_device
 from fastneg.models.encoders import embed
 from fastneg.runs.classifier import classifier_path, read_classifier, write_classifier
 from fastneg.runs.load import weights_digest
@@ -42,7 +43,10 @@ class LinearClassifier(nn.Linear):
     def logits(self, features, device="cpu"):
         """(N, C) float32 on the CPU, of stored (N, F) features."""
         self.to(device)
-        return torch.cat([self(part.to(device)).cpu() for part in features.split(8192)])
+        found = LateCopies()
+        for part in features.split(8192):
+            found.add(self(to_device(part, device)))
+        return found.joined()
 
     @torch.no_grad()
     def fold(self, mean, scale):
@@ -112,7 +116,8 @@ def train_on_features(
     order = torch.Generator().manual_seed(seed)
 
     def batches(epoch):
-        for rows in torch.randperm(len(inputs), generator=order).to(device).split(batch_size):
+        drawn = to_device(torch.randperm(len(inputs), generator=order), device)
+        for rows in drawn.split(batch_size):
             yield inputs[rows], labels[rows]
 
     _train(head, batches, epochs, lr, weight_decay)
@@ -163,8 +168,8 @@ def train_on_crops(
     def batches(epoch):
         for batch in loader.epoch(epoch):
             yield (
-                embed(loaded.backbone, batch.images.to(device), autocast),
-                labels[batch.index].to(device),
+                embed(loaded.backbone, to_device(batch.images, device), autocast),
+                to_device(labels[batch.index], device),
             )
 
     try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
+from fastneg.kernels.host_copy import to_device
+
 
 class Same:
     """Every image stays where it is."""
@@ -29,7 +31,7 @@ class Permuted:
     """
 
     def __init__(self, order, device):
-        self.order = order.to(device, non_blocking=True)
+        self.order = to_device(order, device)
 
     def there(self, images):
         return images[self.order]
@@ -59,7 +61,7 @@ class Shuffled:
         own = owners == rank
         # What is sent is ordered by receiver, and what comes by sender; between two processes by
         # the place in the permutation.
-        self.rows = (order[own] - rank * n).to(device, non_blocking=True)
+        self.rows = to_device(order[own] - rank * n, device)
         self.sent = torch.bincount(encoders[own], minlength=size).numpy()
         self.received = torch.bincount(owners[encoders == rank], minlength=size).numpy()
 

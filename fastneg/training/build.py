@@ -15,6 +15,7 @@ from fastneg.data.load.train_loader import TrainLoader
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm
+from fastneg.models.compiled import compile_static
 from fastneg.models.preprocessing import told_of_init
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
@@ -133,13 +134,14 @@ def _place(method, config, world):
     method = method.to(world.device)
     if world.device.type == "cuda":
         method = method.to(memory_format=torch.channels_last)
+        # All steps of a view size have the same shapes: cuDNN tries its algorithms once for each.
+        torch.backends.cudnn.benchmark = True
     # After the move: the flags by which it skips a step lie on the device of the parameters.
     trained = (parameter for parameter in method.parameters() if parameter.requires_grad)
     optimizer = OPTIMIZERS[config.optimizer](trained, config)
     if config.compile:
-        for encoder in (method.query_encoder, getattr(method, "key_encoder", None)):
-            if encoder is not None:
-                encoder.compile()  # in place: names of weights stay
+        encoders = method.query_encoder, getattr(method, "key_encoder", None)
+        compile_static(encoders, len(config.view_sizes()))
     model = distributed.data_parallel(method, world, compress=config.compress_gradients)
     return method, optimizer, model
 
@@ -156,6 +158,7 @@ def _loader(reader, config, world, threads):
         rank=world.rank,
         world_size=world.size,
         threads=threads,
+        prefetch_queue_depth=config.prefetch_queue_depth,
         check_crc=config.check_crc,
         max_bad_share=config.max_bad_share,
     )

@@ -15,6 +15,7 @@ from fastneg.data.beton.overlap import FIELD, shared_images
 from fastneg.data.beton.shards import open_data
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.load.labelled_loaders import EvalLoader
+from fastneg.kernels.host_copy import to_device
 from fastneg.knn import knn_votes
 from fastneg.models.encoders import embed
 
@@ -117,7 +118,10 @@ class OnlineKnn:
         finally:
             backbone.train()
         voting, asking = voting.cpu() > 0, asking.cpu() > 0  # those that could be used
-        voters, queries = voters[voting.to(voters.device)], queries[asking.to(queries.device)]
+        voters, queries = (
+            rows[to_device(used.nonzero()[:, 0], rows.device)]
+            for rows, used in ((voters, voting), (queries, asking))
+        )
         images = distributed.total(len(queries), self.world)
         k = min(NEIGHBOURS, len(voters))
         try:
@@ -134,9 +138,8 @@ class OnlineKnn:
             raise ConfigError(
                 f"The online kNN found features that cannot be compared: {error}"
             ) from error
-        share = (
-            (votes.argmax(1) == self._answers[asking]).sum().to(self.world.device, torch.float64)
-        )
+        right = (votes.argmax(1) == self._answers[asking]).sum().double()
+        share = to_device(right, self.world.device)
         hits = distributed.average(share, self.world).item() * self.world.size
         return {
             "top1": 100 * hits / images,
@@ -174,10 +177,10 @@ class OnlineKnn:
             if stopping():
                 return None
         features = torch.cat(features)
-        used = torch.isin(torch.from_numpy(mine), torch.cat(index)).to(features.device)
+        used = torch.isin(torch.from_numpy(mine), torch.cat(index))
         rows = features.new_zeros(len(mine), features.shape[1])
-        rows[used] = features
-        return rows, used.float()
+        rows.index_copy_(0, to_device(used.nonzero()[:, 0], features.device), features)
+        return rows, to_device(used.float(), features.device)
 
 
 def _spaced(positions, most):

@@ -47,6 +47,7 @@ def goes_on(before, after, reader, step=STEPS, fingerprint=None):
         {"key_pass": "batched"},
         {
             "threads": 3,
+            "prefetch_queue_depth": 1,
             "log_every": 7,
             "checkpoint_every": 2,
             "keep_checkpoints": 1,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from fastneg.kernels.augment import AugmentParams
+from fastneg.kernels.host_copy import to_device
 
 
 class TextureSources(NamedTuple):
@@ -24,6 +25,21 @@ class TextureSources(NamedTuple):
     """The largest blur among them."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def to(self, device):
+        """The same on another device, without waiting for it; patches may be None."""
+        patches = None if self.patches is None else to_device(self.patches, device)
+        return self._replace(
+            patches=patches,
+            window=to_device(self.window, device),
+            params=self.params.to(device),
+        )
+
+    def record_stream(self, stream):
+        """Keep the memory until the stream has used it; patches may be None."""
+        for tensor in (self.patches, self.window, *self.params):
+            if tensor is not None:
+                tensor.record_stream(stream)
 
 
 class ViewBatch(NamedTuple):

@@ -25,13 +25,15 @@ import torch
 from fastneg.config import IMAGENET
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
-from fastneg.data.load.pipeline import build_pipeline, wrong_size
+from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
 from fastneg.data.load.sample_checks import SampleChecks
 from fastneg.kernels.augment import augment
 
 BATCHES_AHEAD = 2
+"""Batches that are ready before the consumer asks; also the least that DALI is fed before it is
+asked for one."""
 WAIT_S = 300.0
 """A batch that takes longer than this is a hang: the wait ends with an error that says what it
 waited for."""
@@ -55,7 +57,8 @@ class Request(NamedTuple):
     patches: dict | None = None
     """What the pipeline is fed for the source patches of textures: {name: array}."""
     sources: object = None
-    """What goes with the patches: the rest of a `TextureSources`, on the CPU."""
+    """What goes with the patches: the rest of a `TextureSources`; on the CPU until the batch is
+    made."""
     kept: np.ndarray | None = None
     """(N,) bool: False for the bad samples that shall be left out, in whose places others stand
     until then; None: all are kept."""
@@ -85,7 +88,7 @@ class FeedingLoader:
         normalise: False takes the windows from the pipeline as they are resized, uint8.
         device: "cpu", or "cuda" for decoding and augmenting there (float16 views).
         threads: decoding threads; 0 takes all cores.
-        hw_decoder_load, interpolation: as of `build_pipeline`.
+        hw_decoder_load, interpolation, prefetch_queue_depth: as of `build_pipeline`.
         normalisation: `Normalisation` of the views.
         check_crc: compare each sample with its checksum; one that differs is a bad one.
         max_bad_share: the share of the data set that may be bad.
@@ -108,6 +111,7 @@ class FeedingLoader:
         device="cpu",
         threads=0,
         hw_decoder_load=None,
+        prefetch_queue_depth=PREFETCH_QUEUE_DEPTH,
         interpolation="bilinear",
         normalisation=IMAGENET,
         check_crc=False,
@@ -136,11 +140,12 @@ class FeedingLoader:
             device=self.device,
             threads=threads,
             hw_decoder_load=hw_decoder_load,
+            prefetch_queue_depth=prefetch_queue_depth,
             interpolation=interpolation,
             normalisation=normalisation if normalise else None,
         )
         self._pipe, self._running, self._process = self._build(), None, os.getpid()
-        self._held = None
+        self._held, self._fed_ahead = None, max(BATCHES_AHEAD, prefetch_queue_depth)
 
     def _request(self, place):
         raise NotImplementedError
@@ -169,8 +174,9 @@ class FeedingLoader:
             if ready is not None:
                 consumer = torch.cuda.current_stream(self.device)
                 consumer.wait_event(ready)
-                for tensor in tensors:
-                    tensor.record_stream(consumer)
+                sources = [] if request.sources is None else [request.sources]
+                for each in [*tensors, *sources]:
+                    each.record_stream(consumer)
             self.quarantine.update(request.replaced)
             yield request, tensors
 
@@ -191,6 +197,9 @@ class FeedingLoader:
     def _produce(self, epoch, start):
         # (place, request, encoded, encoded textures) of batches that the pipeline works on
         pending = deque()
+        if self._stream is not None:
+            # A thread begins on the first GPU: whatever it did there would take memory of that.
+            torch.cuda.set_device(self.device)
         try:
             for iteration in range(start, len(self)):
                 ahead = self.order.ahead(epoch, iteration, first=iteration == start)
@@ -198,7 +207,7 @@ class FeedingLoader:
                 if self._textures:
                     self.reader.will_need(ahead, TEXTURE_FIELD)
                 self._feed(pending, (epoch, iteration))
-                if len(pending) == BATCHES_AHEAD:
+                if len(pending) == self._fed_ahead:
                     yield self._take(pending)
             while pending:
                 yield self._take(pending)
@@ -216,21 +225,18 @@ class FeedingLoader:
             self._quarantine.add(bad)
             request = self._request(place)
         encoded = [self.reader.encoded(int(i)) for i in request.index]
-        self._pipe.feed_input("encoded", encoded)
         textures = (
             [self.reader.encoded(int(i), TEXTURE_FIELD) for i in request.index]
             if self._textures
             else []
         )
+        size = np.full((len(encoded), 2), request.size, np.float32)
+        inputs = {"encoded": encoded, "size": size, **(request.patches or {})}
         if textures:
-            self._pipe.feed_input("encoded_texture", textures)
-        self._pipe.feed_input("size", np.full((len(encoded), 2), request.size, np.float32))
-        for name, values in (request.patches or {}).items():
-            self._pipe.feed_input(name, values)
+            inputs["encoded_texture"] = textures
         for number, view in enumerate(request.views):
-            for name, values in view.items():
-                self._pipe.feed_input(f"{name}{number}", values)
-        self._pipe.schedule_run()
+            inputs |= {f"{name}{number}": values for name, values in view.items()}
+        self._pipe.run(inputs)
         # DALI reads these bytes in place: they must live until the outputs are there
         pending.append((place, request, encoded, textures))
 
@@ -264,6 +270,8 @@ class FeedingLoader:
         # has read it: a copy owns itself, and the outputs are held until it is made.
         with torch.cuda.stream(self._stream):
             tensors = self._views(request, outputs)
+            if request.sources is not None:
+                request = request._replace(sources=request.sources.to(self.device))
             ready = torch.cuda.Event()
             ready.record(self._stream)
         if self._held is not None:

@@ -18,6 +18,7 @@ from fastneg.data.load.augmentation import (
 from fastneg.data.load.batch import EvalBatch
 from fastneg.data.load.feeding import FeedingLoader, Request
 from fastneg.data.load.order import EpochOrder
+from fastneg.kernels.host_copy import to_device
 
 
 class CropLoader(FeedingLoader):
@@ -103,10 +104,9 @@ class EvalLoader(FeedingLoader):
         for request, (images,) in self._run(0):
             index = request.index
             if not request.kept.all():
-                index, images = (
-                    index[request.kept],
-                    images[torch.from_numpy(request.kept).to(images.device)],
-                )
+                # By places: a mask on a GPU would have to be counted first.
+                places = torch.from_numpy(np.flatnonzero(request.kept))
+                index, images = index[request.kept], images[to_device(places, images.device)]
             if len(index):
                 yield EvalBatch(images, torch.from_numpy(index), self._label(index))
 

@@ -22,6 +22,7 @@ from nvidia.dali import fn, math, pipeline_def, types
 from fastneg.config import IMAGENET, default_workers
 from fastneg.data.errors import BetonError
 from fastneg.data.images import decoded_size
+from fastneg.data.load.fed import FedPipeline
 
 _VIEW_INPUTS = {
     "roi_start": (types.FLOAT, 1),
@@ -36,6 +37,9 @@ _VIEW_INPUTS = {
     "mirror": (types.INT32, 0),
 }
 _PLAIN_INPUTS = ("roi_start", "roi_end")
+
+PREFETCH_QUEUE_DEPTH = 2
+"""Batches that DALI works on at a time: one is decoded while the other is changed."""
 
 
 def _inputs(view, names):
@@ -135,8 +139,9 @@ def build_pipeline(
     textures=False,
     patches=False,
     hw_decoder_load=None,
+    prefetch_queue_depth=PREFETCH_QUEUE_DEPTH,
 ):
-    """A pipeline that is ready to be fed.
+    """A `FedPipeline` that is ready to be fed.
 
     Args:
         batch_size: the largest number of images in a batch.
@@ -151,6 +156,7 @@ def build_pipeline(
         patches: True for two more windows, as they are resized, uint8.
         hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves
             it to DALI (0.65). CUDA only.
+        prefetch_queue_depth: batches that DALI works on at a time, each with memory of its own.
     Raises:
         ValueError: hw_decoder_load on the CPU.
     """
@@ -173,11 +179,11 @@ def build_pipeline(
         batch_size=batch_size,
         num_threads=threads or default_workers(),
         device_id=device.index if cuda else None,
-        prefetch_queue_depth=1,
+        prefetch_queue_depth=prefetch_queue_depth,
         seed=0,
     )
     pipe.build()
-    return pipe
+    return FedPipeline(pipe, prefetch_queue_depth)
 
 
 @pipeline_def(exec_dynamic=True)

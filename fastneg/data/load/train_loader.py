@@ -120,10 +120,7 @@ class TrainLoader(FeedingLoader):
             sources = None
             if self._texture == "image":
                 patches, more = torch.stack(more[-2:], 1), more[:-2]
-                rest = request.sources
-                sources = TextureSources(
-                    patches, rest.window.to(self.device), rest.params.to(self.device), *rest[3:]
-                )
+                sources = request.sources._replace(patches=patches)
             yield ViewBatch(
                 query,
                 key,

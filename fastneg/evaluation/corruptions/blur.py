@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 
 from fastneg.evaluation.corruptions.filters import correlate, gaussian, motion, zoomed
 from fastneg.evaluation.corruptions.levels import cut_to_8bit
 from fastneg.evaluation.corruptions.registry import corruption
+from fastneg.evaluation.corruptions.tables import table
 
 
 @corruption(
@@ -22,7 +21,7 @@ def defocus_blur(images, disk):
 
     Constants are (radius, smoothing of its edge) in pixels.
     """
-    return correlate(images, _disk(*disk))
+    return correlate(images, table(_disk, images.device, *disk))
 
 
 @corruption(
@@ -53,25 +52,28 @@ def shuffle_sources(down, right, reach):
     the border takes the value that the one `down` and `right` of it has at that time (the swap of
     ImageNet-C's code is this, because numpy's views alias). A pixel before it holds its old value;
     one after it has been overwritten and hands on what it took: chains, that are followed here by
-    doubling.
+    doubling. A chain goes on to later pixels, so the doublings that the longest one could need are
+    known; a CPU stops when all chains are at their ends, which a GPU would have to be asked.
 
     Args:
         down, right: (N, H, W) int64 in -reach … reach - 1.
     Returns:
         (N, H W) int64 positions, row by row.
     """
-    count, height, width = down.shape
+    height, width = down.shape[1:]
     here = torch.arange(height * width, device=down.device).view(height, width)
     inside = torch.zeros(height, width, dtype=torch.bool, device=down.device)
     inside[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1] = True
     there = torch.where(inside, here + down * width + right, here).flatten(1)
     here, inside = here.flatten(), inside.flatten()
-    # Numbers from H W on mean "whatever that pixel took": it is inside and comes after this one.
-    pixels = height * width
-    source = there + pixels * (inside[there] & (there > here))
-    while (chained := source >= pixels).any():
-        source = torch.where(chained, source.gather(1, source.remainder(pixels)), source)
-    return source.view(count, pixels)
+    # The pixel that takes in this one's stead: one that is inside and comes after it.
+    taker = torch.where(inside[there] & (there > here), there, here)
+    for _ in range((height * width).bit_length()):
+        beyond = taker.gather(1, taker)
+        if taker.device.type == "cpu" and torch.equal(beyond, taker):
+            break
+        taker = beyond
+    return there.gather(1, taker)
 
 
 @corruption(
@@ -82,7 +84,7 @@ def shuffle_sources(down, right, reach):
 )
 def motion_blur(images, constant, draws):
     """Smeared along a line of (radius, sigma), at most 45 degrees from the horizontal."""
-    return motion(images, *constant, draws.uniform(-45, 45).tolist())
+    return motion(images, *constant, draws.host_uniform(-45, 45).tolist())
 
 
 @corruption(
@@ -111,7 +113,6 @@ def gaussian_blur(images, sigma):
     return gaussian(images, sigma)
 
 
-@lru_cache(maxsize=16)
 def _disk(radius, alias):
     """ImageNet-C's disk kernel, (K, K) float64 that sums to 1.
 

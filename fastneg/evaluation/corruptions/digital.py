@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from fastneg.evaluation.corruptions.filters import wide_gaussian
 from fastneg.evaluation.corruptions.levels import to_8bit
 from fastneg.evaluation.corruptions.registry import corruption
+from fastneg.evaluation.corruptions.tables import numbers, table
 
 WIDER = 244 / 224  # ImageNet-C gives shares of 244 px, though its images have 224
 ELASTIC = {
@@ -63,7 +63,7 @@ def saturate(images, constant):
     wanted = (saturation * factor + offset).clamp(max=1)
     # With hue and value kept, each channel's distance below the value grows like the saturation.
     # Gray has no hue, which stands as red.
-    red = torch.tensor([0.0, 1.0, 1.0], device=images.device)[:, None, None]
+    red = numbers((0.0, 1.0, 1.0), images.device)[:, None, None]
     below = torch.where(spread > 0, (value - images) / spread.clamp_min(1e-12), red)
     return value * (1 - wanted * below)
 
@@ -86,7 +86,7 @@ def elastic_transform(images, constant, draws):
     steps = wide_gaussian(draws.uniform(-1, 1, 2, height, width), sigma, "symmetric", truncate=3.0)
     # From pixels to the units of grid_sample, where the image reaches from -1 to 1, its outermost
     # pixels half a pixel less.
-    units = torch.tensor([2 / width, 2 / height], device=images.device)
+    units = numbers((2 / width, 2 / height), images.device)
     grid = steps.permute(0, 2, 3, 1) * (alpha * units)
     grid += torch.stack(
         [(line + 0.5) * unit - 1 for line, unit in zip(_lines(images), units, strict=True)], -1
@@ -109,21 +109,19 @@ def _affine(images, moves):
     """
     height, width = images.shape[-2:]
     centre, arm = (height // 2, width // 2), min(height, width) // 3
-    corners = [
+    corners = (
         (centre[0] + arm, centre[1] + arm),
         (centre[0] + arm, centre[1] - arm),
         (centre[0] - arm, centre[1] - arm),
-    ]
-    before = torch.tensor(corners, dtype=torch.float64, device=images.device)
+    )
+    before = numbers(corners, images.device, torch.float64)
     ones = torch.ones(len(images), 3, 1, dtype=torch.float64, device=images.device)
     # The map back, from a place in the result to its source: before = [after 1] @ back.
     back = torch.linalg.solve(
         torch.cat([before + moves, ones], 2), before.expand(len(images), 3, 2)
     )
     # In the units of grid_sample, where the centres of the outermost pixels lie at -1 and 1.
-    back *= torch.tensor(
-        [2 / (width - 1), 2 / (height - 1)], dtype=torch.float64, device=images.device
-    )
+    back *= numbers((2 / (width - 1), 2 / (height - 1)), images.device, torch.float64)
     x, y = (
         torch.arange(side, dtype=torch.float64, device=images.device)[:, None]
         for side in (width, height)
@@ -153,14 +151,13 @@ def pixelate(images, factor):
 
 def _resized(pixels, before, after):
     """(…, before) → (…, after): each new pixel is the weighted mean of a short run of old ones."""
-    index, weights = (torch.from_numpy(table).to(pixels.device) for table in _box(before, after))
+    index, weights = table(_box, pixels.device, before, after)
     out = 0
     for column, weight in zip(index, weights, strict=True):
         out = out + pixels.index_select(-1, column) * weight
     return out
 
 
-@lru_cache(maxsize=64)
 def _box(before, after):
     """Pillow's box filter for a row of pixels: (taps, after) int64 positions, float32 weights."""
     scale = before / after

@@ -3,7 +3,8 @@
 It is seeded by (corruption, severity, position in the data set).
 
 So an image is treated alike in whatever batch it comes. On the CPU numpy draws, which is several
-times faster there; on a GPU torch does, so the two devices draw different noise.
+times faster there; on a GPU torch does, so the two devices draw different noise. What the host must
+know, an angle or the place of a crop, numpy draws for both: to read it from a GPU would be to wait.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ class Draws:
             np.random.SeedSequence([zlib.crc32(name.encode()), severity, int(i)]) for i in index
         ]
         self._device = torch.device(device)
+        self._of_host = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
         if self._device.type == "cpu":
-            self._generators = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
+            self._generators = self._of_host
         else:
             self._generators = [
                 torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
@@ -51,15 +53,26 @@ class Draws:
     def integers(self, low, high, *shape):
         """(N, *shape) int64 in low … high - 1, which must fit 16 bits."""
         if self._device.type == "cpu":
-            return torch.from_numpy(
-                np.stack([g.integers(low, high, shape, np.int16) for g in self._generators])
-            ).long()
+            return torch.from_numpy(self._integers_of_host(low, high, shape))
         return torch.stack(
             [
                 torch.randint(low, high, shape, generator=g, device=self._device)
                 for g in self._generators
             ]
         )
+
+    def host_uniform(self, low, high):
+        """(N,) float32 array in low … high, drawn on the host: for what it must know itself."""
+        drawn = np.array([g.random(dtype=np.float32) for g in self._of_host], np.float32)
+        return drawn * np.float32(high - low) + np.float32(low)
+
+    def host_integers(self, low, high, *shape):
+        """(N, *shape) int64 array in low … high - 1, likewise."""
+        return self._integers_of_host(low, high, shape)
+
+    def _integers_of_host(self, low, high, shape):
+        drawn = [g.integers(low, high, shape, np.int16) for g in self._of_host]
+        return np.stack(drawn).astype(np.int64)
 
     def _fill(self, shape, by_numpy, by_torch):
         out = torch.empty((len(self._generators), math.prod(shape)), device=self._device)

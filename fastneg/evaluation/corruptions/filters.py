@@ -10,13 +10,14 @@ Legend: N images, C channels, H W pixels.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from fastneg.evaluation.corruptions.levels import cut_to_8bit
+from fastneg.evaluation.corruptions.tables import table
+from fastneg.kernels.host_copy import to_device
 
 
 def padded(images, pad, border, dims=(-2, -1)):
@@ -27,13 +28,14 @@ def padded(images, pad, border, dims=(-2, -1)):
     """
     for dim in dims:
         size = images.shape[dim]
-        index = np.pad(
-            np.arange(size),
-            pad,
-            mode={"edge": "edge", "mirror": "reflect", "symmetric": "symmetric"}[border],
-        )
-        images = images.index_select(dim, torch.from_numpy(index).to(images.device))
+        images = images.index_select(dim, table(_sources, images.device, size, pad, border))
     return images
+
+
+def _sources(size, pad, border):
+    """(size + 2 pad,) int64: which pixel stands at each place of a padded line."""
+    modes = {"edge": "edge", "mirror": "reflect", "symmetric": "symmetric"}
+    return np.pad(np.arange(size), pad, mode=modes[border])
 
 
 def gaussian_taps(sigma, truncate):
@@ -58,21 +60,21 @@ def wide_gaussian(images, sigma, border="edge", truncate=4.0):
     It is as fast for a sigma as wide as the image.
     """
     by_rows, by_columns = (
-        _smoothing(side, sigma, border, truncate).to(images) for side in images.shape[-2:]
+        table(_smoothing, images.device, side, sigma, border, truncate, images.dtype)
+        for side in images.shape[-2:]
     )
     return by_rows @ (images @ by_columns.mT)
 
 
-@lru_cache(maxsize=32)
-def _smoothing(size, sigma, border, truncate):
-    """(size, size) float64: the matrix that smooths a line of pixels."""
+def _smoothing(size, sigma, border, truncate, dtype):
+    """(size, size): the matrix that smooths a line of pixels."""
     taps = gaussian_taps(sigma, truncate)
-    sources = padded(torch.arange(size)[None], len(taps) // 2, border, (-1,))[0].unfold(0, size, 1)
+    sources = torch.from_numpy(_sources(size, len(taps) // 2, border)).unfold(0, size, 1)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     rows = torch.arange(size)
     for tap, columns in zip(taps.tolist(), sources, strict=True):
         matrix[rows, columns] += tap  # one column for each row: no place comes twice
-    return matrix
+    return matrix.to(dtype)
 
 
 def _correlate(images, taps, dim):
@@ -87,15 +89,14 @@ def _correlate(images, taps, dim):
 
 
 def correlate(images, kernel):
-    """(N, C, H, W) correlated with a (K, K) float64 array, K odd, through the Fourier transform.
+    """(N, C, H, W) correlated with a (K, K) kernel, K odd, through the Fourier transform.
 
     The image is mirrored at its border.
     """
     reach, (height, width) = len(kernel) // 2, images.shape[-2:]
     sides = [2 ** math.ceil(math.log2(side + 2 * reach)) for side in (height, width)]
-    flipped = torch.from_numpy(np.ascontiguousarray(kernel[::-1, ::-1])).to(images)
     spectrum = torch.fft.rfft2(padded(images, reach, "mirror"), s=sides) * torch.fft.rfft2(
-        flipped, s=sides
+        kernel.to(images.dtype).flip(0, 1), s=sides
     )
     return torch.fft.irfft2(spectrum, s=sides)[
         ..., 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width
@@ -113,15 +114,41 @@ def motion(images, radius, sigma, degrees):
     """
     weights = np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2)
     weights /= weights.sum()
-    height, width = images.shape[-2:]
-    out, wide = torch.zeros_like(images), padded(images, 2 * radius + 1, "edge")
-    for image, source, angle in zip(out, wide, degrees, strict=True):
-        down, right = math.sin(math.radians(angle)), math.cos(math.radians(angle))
-        for i, weight in enumerate(weights):
-            row, column = math.ceil(i * down - 0.5), math.ceil(i * right - 0.5)
-            top, left = 2 * radius + 1 + row, 2 * radius + 1 + column
+    reach = 2 * radius + 1
+    wide, corners = padded(images, reach, "edge"), _corners(len(weights), degrees) + reach
+    smear = _smeared if images.device.type == "cpu" else _smeared_together
+    return cut_to_8bit(smear(wide, corners, weights, images.shape[-2:]))
+
+
+def _corners(taps, degrees):
+    """(N, taps, 2) int64: rows down and columns to the right by which each tap shifts an image."""
+    angles = [math.radians(angle) for angle in degrees]
+    steps = np.array([(math.sin(angle), math.cos(angle)) for angle in angles])[:, None]
+    return np.ceil(np.arange(taps)[:, None] * steps - 0.5).astype(np.int64)
+
+
+def _smeared(wide, corners, weights, size):
+    """The weighted sum of windows of images (N, C, H', W'), slice by slice: fast on a CPU."""
+    height, width = size
+    out = wide.new_zeros(*wide.shape[:2], height, width)
+    for image, source, places in zip(out, wide, corners.tolist(), strict=True):
+        for (top, left), weight in zip(places, weights, strict=True):
             image.add_(source[:, top : top + height, left : left + width], alpha=weight)
-    return cut_to_8bit(out)
+    return out
+
+
+def _smeared_together(wide, corners, weights, size):
+    """The same, all images of a tap at once: some launches a tap, where a GPU would wait for the
+    host to start one for each image and tap."""
+    height, width = size
+    rows, columns = (torch.arange(side, device=wide.device) for side in size)
+    window = (rows[:, None] * wide.shape[-1] + columns).flatten()
+    begin = to_device(torch.from_numpy(corners @ [wide.shape[-1], 1]), wide.device)
+    flat, out = wide.flatten(2), wide.new_zeros(*wide.shape[:2], height * width)
+    for tap, weight in enumerate(weights):
+        place = (begin[:, tap, None] + window)[:, None].expand(-1, wide.shape[1], -1)
+        out.add_(flat.gather(2, place), alpha=weight)
+    return out.view(*wide.shape[:2], height, width)
 
 
 def zoomed(images, factor):

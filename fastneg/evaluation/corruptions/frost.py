@@ -10,11 +10,11 @@ accuracies under frost are those of this frost, and are labelled as such.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from fastneg.evaluation.corruptions.tables import table
 
 SIDE = 512
 SLOPE = 1.8  # power falls with frequency to this exponent: the photographs' mean over octaves
@@ -29,15 +29,18 @@ SHRUNK = {224: 1.0, 64: 0.3, 32: 0.2}
 """How much smaller the textures are for small images: as published."""
 
 
-@lru_cache(maxsize=6)
 def frost_textures(size, device):
     """(5, 3, S, S) float32 in 0 … 1 that tile; size: a key of SHRUNK."""
+    return table(_textures, device, size)
+
+
+def _textures(size):
     textures = torch.from_numpy(
         np.stack([_texture(np.random.default_rng([7, i]), *kind) for i, kind in enumerate(KINDS)])
     )
     if SHRUNK[size] < 1:
         textures = F.interpolate(textures, [int(SIDE * SHRUNK[size])] * 2, mode="area")
-    return textures.to(device)
+    return textures
 
 
 def _texture(rng, colour, deviation, crystals):

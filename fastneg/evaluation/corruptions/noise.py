@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 
 from fastneg.evaluation.corruptions.registry import corruption
+from fastneg.evaluation.corruptions.tables import table
 
 LEVELS = 256
 
@@ -29,7 +28,7 @@ def shot_noise(images, photons, draws):
 
     The rates are those of the 8-bit levels of the pixels.
     """
-    chance, other = (table.to(images.device) for table in _poisson_tables(photons))
+    chance, other = table(_poisson_tables, images.device, photons)
     columns = chance.shape[1]
     draw = draws.uniform(0, columns, *images.shape[1:])
     # Walker's alias method: one draw names a column and, by its fraction, whether the column's own
@@ -64,7 +63,6 @@ def speckle_noise(images, deviation, draws):
     return draws.normal(*images.shape[1:]).mul_(deviation).add_(1).mul_(images)
 
 
-@lru_cache(maxsize=16)
 def _poisson_tables(photons):
     """Two tables from which Poisson numbers are drawn, (LEVELS, columns) float32 and int16.
 

@@ -22,6 +22,7 @@ from fastneg.evaluation.corruptions import (
 )
 from fastneg.evaluation.features import central_crops, uses_autocast
 from fastneg.evaluation.view import run_view
+from fastneg.kernels.host_copy import to_device
 from fastneg.models.encoders import embed
 
 IMAGENET_CLASSES = 1000
@@ -242,18 +243,23 @@ def _hits(batches, loaded, head, labels, columns, corruptions):
     """
     device, normalisation = head.weight.device, loaded.config.normalisation()
     autocast, known = uses_autocast(loaded.config, device), labels != ABSENT
-    hits = {(kind, severity): 0 for kind in corruptions for severity in SEVERITIES}
-    of_the_15 = torch.zeros(len(labels))
+    columns = None if columns is None else columns.to(device)
+    cells = [(kind, severity) for kind in corruptions for severity in SEVERITIES]
+    # Counted on the device, which nothing asks until the end.
+    hits = torch.zeros(len(cells), dtype=torch.int64, device=device)
+    of_the_15 = torch.zeros(len(labels), device=device)
     for batch in batches:
         kept = known[batch.index]
         if not kept.any():
             continue
-        pixels = pixels_of(batch.images.to(device)[kept.to(device)], normalisation)
-        index, true = batch.index[kept], labels[batch.index][kept]
-        for kind, severity in hits:
-            images = normalised(corrupt(pixels, kind, severity, index), normalisation)
-            logits = head(embed(loaded.backbone, images, autocast)).cpu()
+        index, true = batch.index[kept], to_device(labels[batch.index][kept], device)
+        places, rows = to_device(index, device), to_device(kept.nonzero()[:, 0], device)
+        pixels = pixels_of(to_device(batch.images, device)[rows], normalisation)
+        for cell, (kind, severity) in enumerate(cells):
+            changed = corrupt(pixels, kind, severity, index, trusted=True)
+            logits = head(embed(loaded.backbone, normalised(changed, normalisation), autocast))
             right = rank_among(logits, true, columns) < 1
-            hits[kind, severity] += right.sum().item()
-            of_the_15[index] += right * (kind in ALL_15)
-    return hits, of_the_15
+            hits[cell] += right.sum()
+            if kind in ALL_15:
+                of_the_15.index_add_(0, places, right.float())
+    return dict(zip(cells, hits.tolist(), strict=True)), of_the_15.cpu()

@@ -14,9 +14,12 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.evaluation.corruptions.filters import gaussian, padded
+from fastneg.evaluation.corruptions.tables import numbers
 
-WATER = torch.tensor([175, 238, 238]) / 255
-MUD = torch.tensor([63, 42, 20]) / 255
+WATER = tuple(level / 255 for level in (175, 238, 238))
+MUD = tuple(level / 255 for level in (63, 42, 20))
+ROUNDS = 32
+"""Pixels by which a GPU lets edges grow before it is asked whether they still do."""
 FARTHEST = 20
 """Distances to an edge are cut here, in pixels."""
 
@@ -41,13 +44,13 @@ def water_mask(layer, strength):
 
 def correlate3(images, kernel):
     """(N, 1, H, W) with a 3 × 3 kernel, mirrored at the border."""
-    kernel = torch.tensor(kernel, dtype=images.dtype, device=images.device)
+    kernel = numbers(kernel, images.device, images.dtype)
     return F.conv2d(padded(images, 1, "mirror"), kernel[None, None])
 
 
 def box3(images):
     """The mean of 3 × 3 pixels."""
-    return correlate3(images, [[1] * 3] * 3) / 9  # whole numbers stay exact
+    return correlate3(images, ((1,) * 3,) * 3) / 9  # whole numbers stay exact
 
 
 def canny(layer, low, high):
@@ -61,7 +64,7 @@ def canny(layer, low, high):
     """
     wide = padded(layer, 1, "edge")
     dx, dy = (
-        F.conv2d(wide, torch.tensor(k, dtype=layer.dtype, device=layer.device)[None, None])
+        F.conv2d(wide, numbers(k, layer.device, layer.dtype)[None, None])
         for k in (_SOBEL, _SOBEL_T)
     )
     steep = dx.abs() + dy.abs()
@@ -81,8 +84,19 @@ def canny(layer, low, high):
     # Of equal neighbours on a diagonal none stays, of others the one with the lower position.
     thin = (steep > before) & torch.where(flat | upright, steep >= after, steep > after)
     weak, edges = thin & (steep > low), thin & (steep > high)
+    return joined(edges, weak, 1 if layer.device.type == "cpu" else ROUNDS)
+
+
+def joined(edges, weak, rounds):
+    """The weak places that a path of weak places joins to an edge.
+
+    rounds: pixels that they grow by between questions whether they still do. A GPU is asked
+    seldom, for that is to wait for it.
+    """
     while True:
-        grown = weak & (F.max_pool2d(edges.float(), 3, 1, 1) > 0)
+        grown = edges
+        for _ in range(rounds):
+            grown = weak & (F.max_pool2d(grown.float(), 3, 1, 1) > 0)
         if torch.equal(grown, edges):
             return edges
         edges = grown

@@ -11,6 +11,7 @@ from fastneg.evaluation.corruptions.frost import frost_textures
 from fastneg.evaluation.corruptions.levels import cut_to_8bit
 from fastneg.evaluation.corruptions.registry import corruption, nearest_size
 from fastneg.evaluation.corruptions.spatter import MUD, WATER, mud_mask, water_mask
+from fastneg.evaluation.corruptions.tables import numbers
 
 
 @corruption(
@@ -49,7 +50,7 @@ def snow(images, constant, draws):
     height, width = images.shape[-2:]
     flakes = zoomed(draws.normal(1, height, width).mul_(deviation).add_(mean), zoom)
     flakes = cut_to_8bit(torch.where(flakes < threshold, 0, flakes))
-    flakes = motion(flakes, radius, sigma, draws.uniform(-135, -45).tolist())
+    flakes = motion(flakes, radius, sigma, draws.host_uniform(-135, -45).tolist())
     whitened = torch.maximum(images, gray(images) * 1.5 + 0.5)
     return kept * images + (1 - kept) * whitened + flakes + flakes.rot90(2, (-2, -1))
 
@@ -71,7 +72,7 @@ def frost(images, constant, draws):
     side = textures.shape[-1]
     out = image_share * images
     for image, (which, down, right) in zip(
-        out, draws.integers(0, len(textures) * side, 3).tolist(), strict=True
+        out, draws.host_integers(0, len(textures) * side, 3).tolist(), strict=True
     ):
         # The textures tile, so that a crop may begin anywhere and be of any size.
         rows, columns = (
@@ -174,16 +175,13 @@ def spatter(images, constant, draws):
     height, width = images.shape[-2:]
     layer = gaussian(draws.normal(1, height, width).mul_(deviation).add_(mean), sigma)
     if liquid == "water":
-        return (
-            images
-            + water_mask(torch.where(layer < threshold, 0, layer), strength)
-            * WATER.to(images)[:, None, None]
-        )
-    return torch.lerp(images, MUD.to(images)[:, None, None], mud_mask(layer > threshold, strength))
+        water = numbers(WATER, images.device)[:, None, None]
+        return images + water_mask(torch.where(layer < threshold, 0, layer), strength) * water
+    mud = numbers(MUD, images.device)[:, None, None]
+    return torch.lerp(images, mud, mud_mask(layer > threshold, strength))
 
 
 def gray(images):
     """(N, 1, H, W): luma of RGB images."""
-    return (images * torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]).sum(
-        1, keepdim=True
-    )
+    shares = numbers((0.299, 0.587, 0.114), images.device)
+    return (images * shares[:, None, None]).sum(1, keepdim=True)

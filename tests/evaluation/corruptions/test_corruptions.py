@@ -66,6 +66,23 @@ def test_randomness_is_another_for_each_image_and_severity(photos, name):
     assert abs(torch.corrcoef(torch.cat(ours))[0, 1]) < 0.15
 
 
+def test_what_the_host_draws_is_what_numpy_draws_for_a_cpu():
+    """A GPU gets these numbers too."""
+    angles = Draws("cpu", "motion_blur", 1, range(3)).host_uniform(-45, 45)
+    assert torch.equal(
+        torch.from_numpy(angles), Draws("cpu", "motion_blur", 1, range(3)).uniform(-45, 45)
+    )
+    places = Draws("cpu", "frost", 1, range(3)).host_integers(0, 2560, 3)
+    assert places.tolist() == Draws("cpu", "frost", 1, range(3)).integers(0, 2560, 3).tolist()
+
+
+def test_images_that_are_trusted_are_not_looked_at(photos):
+    expected = corrupt(photos, "contrast", 1, range(2))
+    assert torch.equal(corrupt(photos, "contrast", 1, range(2), trusted=True), expected)
+    with pytest.raises(ValueError, match="0 to 1 was expected"):
+        corrupt(3 * photos, "contrast", 1, range(2))
+
+
 def test_every_seed_is_another():
     first = [
         Draws("cpu", name, severity, range(200)).uniform(0, 1, 4)

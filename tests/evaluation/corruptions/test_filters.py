@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from fastneg.evaluation.corruptions import filters
 from fastneg.evaluation.corruptions.filters import (
     correlate,
     gaussian,
@@ -38,7 +39,9 @@ def test_correlate_is_scipys():
             for image in IMAGES.double().numpy()
         ]
     )
-    np.testing.assert_allclose(correlate(IMAGES, kernel).numpy(), truth, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        correlate(IMAGES, torch.from_numpy(kernel)).numpy(), truth, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.13, 2.5])
@@ -81,3 +84,10 @@ def test_padding_goes_on_beyond_the_image():
         0,
         1,
     ]
+
+
+def test_a_gpus_way_of_smearing_gives_the_same(monkeypatch):
+    """All images of a tap at once, in place of slice by slice."""
+    expected = motion(IMAGES, 5, 2.0, [30.0, -110.0])
+    monkeypatch.setattr(filters, "_smeared", filters._smeared_together)
+    assert (motion(IMAGES, 5, 2.0, [30.0, -110.0]) - expected).abs().max() < 1e-6

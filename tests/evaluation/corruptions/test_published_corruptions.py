@@ -56,7 +56,7 @@ def drawn(monkeypatch):
             given.clear()
 
         def _keep(self, numbers):
-            given.append(numbers.numpy().copy())
+            given.append(np.array(numbers))
             return numbers
 
         def normal(self, *args):
@@ -67,6 +67,12 @@ def drawn(monkeypatch):
 
         def integers(self, *args):
             return self._keep(super().integers(*args))
+
+        def host_uniform(self, *args):
+            return self._keep(super().host_uniform(*args))
+
+        def host_integers(self, *args):
+            return self._keep(super().host_integers(*args))
 
     monkeypatch.setattr(corruptions, "Draws", Recorded)
     return given

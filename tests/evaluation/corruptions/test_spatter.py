@@ -12,6 +12,7 @@ from fastneg.evaluation.corruptions.spatter import (
     canny,
     edge_distance,
     equalized,
+    joined,
     water_mask,
 )
 
@@ -26,6 +27,22 @@ def test_edges_are_opencvs():
     for seed in range(3):
         ours = canny(torch.from_numpy(drops(seed)).float()[None, None], 50, 150)[0, 0].numpy()
         assert (ours == (cv2.Canny(drops(seed), 50, 150) > 0)).mean() > 0.998 and ours.sum() > 100
+
+
+@pytest.mark.parametrize("rounds", [1, 32])
+def test_edges_grow_along_the_longest_path(rounds):
+    """A snake of weak places that begins with an edge, and another one that does not."""
+    weak = torch.zeros(1, 1, 21, 21, dtype=torch.bool)
+    weak[..., ::4, :], weak[..., 2::8, -1], weak[..., 6::8, 0] = True, True, True
+    weak[..., 1::8, -1], weak[..., 3::8, -1], weak[..., 5::8, 0], weak[..., 7::8, 0] = (True,) * 4
+    apart = weak.clone()
+    apart[..., 8:, :] = False
+    apart[..., 12:, :] = weak[..., 12:, :]
+    edges = torch.zeros_like(weak)
+    edges[..., 0, 0] = True
+    assert torch.equal(joined(edges, weak, rounds), weak)
+    assert torch.equal(joined(edges, apart, rounds)[..., :8, :], apart[..., :8, :])
+    assert not joined(edges, apart, rounds)[..., 12:, :].any()
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 70), (16, 17)])

@@ -1,0 +1,38 @@
+"""Copies between host and device, on the CPU; the fake device checks that they do not wait."""
+
+import pytest
+import torch
+
+from fastneg.kernels.host_copy import LateCopies, to_device
+
+
+def test_what_is_there_already_is_the_same():
+    tensor = torch.arange(4)
+    assert to_device(tensor, "cpu") is tensor
+
+
+def test_rows_come_in_their_order():
+    copies = LateCopies()
+    for first in range(0, 10, 2):
+        copies.add(torch.arange(first, first + 2))
+    assert copies.joined().tolist() == list(range(10))
+
+
+def test_no_rows_are_none():
+    assert LateCopies().joined() is None
+
+
+@pytest.mark.gpu
+def test_copies_from_a_gpu_are_those_that_were_computed():
+    copies, rows = LateCopies(), []
+    for number in range(8):
+        rows.append(torch.full((1000, 64), float(number), device="cuda").mul_(2))
+        copies.add(rows[-1])
+        rows[-1].add_(1)  # after the copy, in the stream's order
+    assert torch.equal(copies.joined(), torch.cat(rows).cpu() - 1)
+
+
+@pytest.mark.gpu
+def test_a_pinned_copy_is_not_overwritten_by_the_next():
+    sent = [to_device(torch.full((1 << 20,), number), "cuda") for number in range(16)]
+    assert [int(each.unique()) for each in sent] == list(range(16))
