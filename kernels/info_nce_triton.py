@@ -211,10 +211,12 @@ def shipped():
     for dim in (128, 256, 512, 1024):
         yield from _launches(f"bfloat16 D={dim} dk", "bfloat16", 4096, 65536, dim, layout="dk")
     yield from _launches("bfloat16 D=128 M=64", "bfloat16", 4096, 65536, 128, own=64)
+    yield from _launches("bfloat16 D=128 tensor T", "bfloat16", 4096, 65536, 128, learned=True)
+    yield from _launches("bfloat16 D=1 one of each", "bfloat16", 1, 1, 1, learned=True)
 
 
-def _launches(config, operand, rows, count, dim, with_grad=True, layout="kd", own=1):
-    """count: K, None for in-batch negatives; own: M."""
+def _launches(config, operand, rows, count, dim, with_grad=True, layout="kd", own=1, learned=False):
+    """count: K, None for in-batch negatives; own: M; learned: the temperature is a tensor."""
     dtype = getattr(torch, operand.replace("tf32", "float32"))
     empty = lambda *shape, dtype=dtype: torch.empty(shape, dtype=dtype, device="meta")
     query, extra, alone = empty(rows, dim), empty(rows, own, dim), count is None
@@ -223,11 +225,12 @@ def _launches(config, operand, rows, count, dim, with_grad=True, layout="kd", ow
     else:
         keys = empty(count, dim) if layout == "kd" else empty(dim, count).t()
     recorder = Recorder()
-    settings = 0.2, 2.0, alone, operand, with_grad  # temperature, extra_scale, …
+    temperature = torch.empty((), device="meta") if learned else 0.2
+    settings = temperature, 2.0, alone, operand, with_grad  # extra_scale, …
     forward(query, query, keys, extra, *settings, launch=recorder)
     if with_grad:
         row, some = empty(rows, dtype=torch.float32), keys[:rows]
-        negatives_grad(query, some, row, row, 0.2, alone, operand, launch=recorder)
+        negatives_grad(query, some, row, row, temperature, alone, operand, launch=recorder)
     for launch in recorder.launches:
         products = launch[0] is not merge_kernel and config.startswith("bfloat16 D=128 ")
         yield Shipped(config, launch, Budget(wgmma=products))

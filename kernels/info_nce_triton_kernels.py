@@ -29,9 +29,12 @@ LIFT = tl.constexpr(4096.0)
 
 @triton.jit
 def _inverse_temperature(temperature, TENSOR_TEMPERATURE: tl.constexpr):
+    # With else: what follows a return in a branch is compiled too, and would divide by a pointer.
     if TENSOR_TEMPERATURE:
-        return 1.0 / tl.load(temperature).to(tl.float32)
-    return 1.0 / temperature
+        inverse = 1.0 / tl.load(temperature).to(tl.float32)
+    else:
+        inverse = 1.0 / temperature
+    return inverse
 
 
 @triton.jit
@@ -270,7 +273,9 @@ def merge_kernel(
     tl.store(lse + row, positive_logit + row_loss)
     tl.store(positive_logits + row, positive_logit)
     # Comparisons with a NaN are false: without this its rank would be the best.
-    tl.store(rank_out + row, tl.where(row_loss != row_loss, worst_rank.to(tl.int64), rank))
+    # An argument that is 1 is compiled as a constant, which has no `to`.
+    worst = tl.full([], worst_rank, tl.int64)
+    tl.store(rank_out + row, tl.where(row_loss != row_loss, worst, rank))
     if WITH_GRAD:
         k = _load_vector(positive + row * positive_n, positive_d, DIM, DIM_PAD, OPERAND)
         expected = tl.where(total == 0.0, 0.0, mean / total)  # 0 without a negative

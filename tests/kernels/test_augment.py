@@ -106,10 +106,9 @@ def test_each_operation_is_torchvisions(operation):
     settings, bound_of_8_bit = OPERATIONS[operation]
     images, params = photos(6, 40, 46), the_same(6, **settings)
     result = run(images, params)
-    assert mean_differences(result, images.float() / 255, params).max() < (
-        0.001 if DEVICE == "cpu" else 0.03
-    )
-    assert mean_differences(result, images, params).max() < bound_of_8_bit
+    rounding = 0.001 if DEVICE == "cpu" else 0.03  # a GPU's blur multiplies in float16
+    assert mean_differences(result, images.float() / 255, params).max() < rounding
+    assert mean_differences(result, images, params).max() < max(bound_of_8_bit, rounding)
     assert (
         operation in ("hue to the other side", "a blur of nothing")
         or (result - images.float()).abs().mean() > 1
