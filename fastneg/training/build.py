@@ -158,6 +158,7 @@ def _loader(reader, config, world, threads):
         threads=threads,
         check_crc=config.check_crc,
         max_bad_share=config.max_bad_share,
+        cache=None if config.cache == "none" else config.cache,
     )
 
 

@@ -24,6 +24,7 @@ MAY_CHANGE = {
     "out",
     "device",
     "threads",
+    "cache",
     "check_crc",
     "max_bad_share",
     "compile",
