@@ -11,29 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-from fastneg.config import ConfigError, EvaluateConfig, LinearConfig, StudyConfig, default_workers
+from fastneg.config import ConfigError, StudyConfig, default_workers
 from fastneg.counts import counted
 from fastneg.data import stencils
-from fastneg.distributed import choose_device
 from fastneg.files import json_rows, output_folder, write_json
-from fastneg.recipes.evaluate import run_evaluate
-from fastneg.recipes.linear import run_linear
-from fastneg.recipes.presets import tiny_cpu, tiny_cpu_simclr
-from fastneg.runs.environment import environment
-from fastneg.runs.folder import read_run
+from fastneg.recipes.study_jobs import run_all
+from fastneg.recipes.study_runs import Task, train_and_evaluate
 from fastneg.study.plan import PLAIN, SETS, SIZES, arms_of, choose_dose
 from fastneg.study.verdict import IN_DOMAIN, judge, sentence
-from fastneg.training.trainer import pretrain
 
-BASES = {
-    "simclr": lambda size: tiny_cpu_simclr(),
-    "moco": lambda size: tiny_cpu().replace(bn="none", lr=0.3, queue_size=size.queue_size),
-}
-"""{method: the settings of all its arms}"""
 RESULTS = "results.jsonl"
-LAST_SHARE = 0.1
-"""The share of training at its end over which what the negatives take of the softmax is averaged.
-"""
 
 
 def run_study(config: StudyConfig):
@@ -55,22 +42,39 @@ def run_study(config: StudyConfig):
         "are there.",
         flush=True,
     )
-    took = []
-    for number, (seed, arm) in enumerate(left, 1):
-        row, signal = _one(out, config, size, arm, seed)
-        if signal:
-            print(f"Stopped in {arm.name}, seed {seed}; the same command goes on from here.")
-            return 128 + signal
-        _append(out, row)
-        took.append(row["seconds"])
-        rest = statistics.fmean(took) * (len(left) - number)
-        print(
-            f"{number} of {len(left)}  {arm.name}, seed {seed}: in domain {row[IN_DOMAIN]:.1f}, "
-            f"swapped {row['swapped']:.1f}, {row['seconds']:.0f} s; {_span(rest)} left",
-            flush=True,
-        )
+    stopped = _train(out, config, size, left)
+    if stopped:
+        return 128 + stopped
     _tell(out, config, arms_of(config.stage, dose))
     return 0
+
+
+def _train(out, config, size, left):
+    """Train and evaluate [(seed, arm)], writing down each; the signal that stopped it, or None."""
+    threads = 0 if config.jobs == 1 else max(1, default_workers() // config.jobs)
+    untrained = {row["seed"]: row["untrained"] for row in results(out)}
+    # One after the other, for a run knows what those before it have measured.
+    tasks = (Task(config, size, arm, seed, untrained.get(seed), threads) for seed, arm in left)
+    began, done, signal = time.perf_counter(), 0, None
+    with contextlib.closing(run_all(train_and_evaluate, tasks, config.jobs, threads)) as runs:
+        for task, (row, stopped) in runs:
+            who = f"{task.arm.name}, seed {task.seed}"
+            if stopped:
+                print(f"Stopped in {who}; the same command goes on from here.", flush=True)
+                signal = stopped
+                if config.jobs == 1:
+                    return signal
+                continue
+            _append(out, row)
+            untrained[task.seed] = row["untrained"]
+            done += 1
+            rest = (time.perf_counter() - began) / done * (len(left) - done)
+            print(
+                f"{done} of {len(left)}  {who}: in domain {row[IN_DOMAIN]:.1f}, swapped "
+                f"{row['swapped']:.1f}, {row['seconds']:.0f} s; {_span(rest)} left",
+                flush=True,
+            )
+    return signal
 
 
 def results(out):
@@ -78,88 +82,19 @@ def results(out):
     return list(json_rows(Path(out) / RESULTS))
 
 
-def settings(config, size, arm, seed, out):
-    """The `PretrainConfig` of one run.
-
-    Initial weights, order and views come from the seed alone, so that the arms of a block are
-    paired; negatives are drawn from a stream of their own.
-    """
-    base = BASES[config.method](size)
-    steps = size.train_images // size.batch_size * size.epochs
-    return base.replace(
-        data=str(out / "data" / "train.beton"),
-        out=str(out / "runs" / config.stage / f"{arm.name}-{seed}"),
-        seed=seed,
-        epochs=size.epochs,
-        warmup_epochs=size.warmup_epochs,
-        batch_size=size.batch_size,
-        device=config.device,
-        log_every=max(1, steps // 50),
-        checkpoint_every=max(1, size.epochs // 4),
-        keep_checkpoints=1,
-        **arm.overrides(base.temperature),
-    )
-
-
-def _one(out, config, size, arm, seed):
-    """(the row of one run, None), or (None, the signal that stopped it)."""
-    began, made = time.perf_counter(), settings(config, size, arm, seed, out)
-    logs = out / "logs" / config.stage
-    logs.mkdir(parents=True, exist_ok=True)
-    with (
-        open(logs / f"{arm.name}-{seed}.txt", "a", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-    ):
-        result = pretrain(made)
-        if not result.finished:
-            return None, result.signal or 1
-        data = {name: str(out / "data" / f"{name}.beton") for name in ("train", *SETS)}
-        where = {"device": config.device}
-        probe = LinearConfig(made.out, data["train"], data["in_domain"], untrained="on", **where)
-        named = ",".join(f"{name}={data[name]}" for name in SETS)
-        for step in (
-            lambda: run_linear(probe),
-            lambda: run_evaluate(EvaluateConfig(made.out, named, **where)),
-        ):
-            if code := step():
-                raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log.name}.")
-    return _row(config, arm, seed, made, result.step, time.perf_counter() - began), None
-
-
-def _row(config, arm, seed, made, steps, seconds):
-    run = read_run(made.out, made.out)
-    found = run.results
-    shares = [row["negative_share"] for row in run.rows if row.get("negative_share") is not None]
-    last = shares[-max(1, round(LAST_SHARE * len(shares))) :]
-    bias = found["shape_bias", "swapped"]
-    where = environment(choose_device(config.device))
-    return {
-        "stage": config.stage,
-        "arm": arm.name,
-        "seed": seed,
-        "dose": arm.dose,
-        "method": config.method,
-        "steps": steps,
-        **{name: found["accuracy", name]["top1"] for name in SETS},
-        "shape_bias": bias["shape_bias"],
-        "coverage": bias["coverage"],
-        "untrained": found["untrained", "val"]["top1"],
-        "negative_share": statistics.fmean(last) if last else None,
-        "seconds": round(seconds, 1),
-        **{name: where[name] for name in ("device", "cores", "commit", "versions")},
-    }
-
-
 def _same_study(out, config):
     """Write down what all runs of a folder share; ConfigError where it is another study's."""
     path, wanted = out / "study.json", {"size": config.size, "method": config.method}
+    # Views that DALI makes and those of the kernel differ a little.
+    wanted["augment_with"] = "kernel" if config.cache == "device" else "dali"
     wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(SIZES[config.size])))
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
         if there != wanted:
             raise ConfigError(
-                f"{path} is of another study ({there.get('method')}, size {there.get('size')}, or "
-                "another version's plan): choose another --out."
+                f"{path} is of another study ({there.get('method')}, size {there.get('size')}, "
+                f"views of {there.get('augment_with')}, or another version's plan): choose another "
+                "--out."
             )
         return
     out.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,10 @@ class DataPart(Config):
     order: str = option("random", choices=("random", "page", "sequential"))
     """The order of the samples: random; page (for sets larger than memory: whole pages of the file
     in random order, their samples mixed); or sequential (the order of the file)."""
+    cache: str = option("none", choices=("none", "device"))
+    """device: the images, all of one size, are decoded once and stay on the device as pixels, which
+    spares a decoder the work in every epoch; with --augment_with kernel, whose views they give.
+    none: each is decoded when it is due."""
     max_bad_share: float = option(0.001, at_least=0.0, below=1.0)
     """Samples that cannot be decoded (or, with --check_crc, fail their checksum) are replaced and
     counted; above this share of them the run stops."""
@@ -27,7 +31,11 @@ class DataPart(Config):
     over the bytes."""
 
     def _check(self):
-        """Nothing: the file is looked at when the run begins."""
+        if self.cache == "device" and self.augment_with != "kernel":
+            raise ConfigError(
+                f"--cache is device, but --augment_with is {self.augment_with}: DALI makes no view "
+                "from images that lie on the device, give --augment_with kernel too."
+            )
 
 
 @dataclass(frozen=True)

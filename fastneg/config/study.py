@@ -34,6 +34,11 @@ class StudyConfig(Config):
     --out."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""
+    cache: str = option("none", choices=("none", "device"))
+    """device: the training images stay on the device as pixels, and its kernel makes the views, as
+    in fastneg pretrain; none: DALI makes them, which differ a little."""
+    jobs: int = option(1, at_least=1)
+    """Runs at a time, each in a process of its own with its share of the cores."""
 
     def __post_init__(self):
         super().__post_init__()

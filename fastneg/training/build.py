@@ -161,6 +161,7 @@ def _loader(reader, config, world, threads):
         prefetch_queue_depth=config.prefetch_queue_depth,
         check_crc=config.check_crc,
         max_bad_share=config.max_bad_share,
+        cache=None if config.cache == "none" else config.cache,
     )
 
 

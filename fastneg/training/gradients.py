@@ -10,6 +10,7 @@ import contextlib
 import torch
 
 from fastneg.methods.output import MethodOutput
+from fastneg.models.encoders import at_least_float32
 
 
 def accumulate(model, inputs, generator, parts=1, autocast=False):
@@ -29,6 +30,8 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
         `MethodOutput` of the batch: loss and statistics are means over the parts, keys and
             similarities stand in the batch's order.
     """
+    if not autocast:  # views are float16 on a GPU, which weights in float32 do not take
+        inputs = [None if images is None else at_least_float32(images) for images in inputs]
     outputs = []
     for part in range(parts):
         query, key, negatives = (

@@ -25,6 +25,7 @@ MAY_CHANGE = {
     "device",
     "threads",
     "prefetch_queue_depth",
+    "cache",
     "check_crc",
     "max_bad_share",
     "compile",

@@ -10,7 +10,7 @@ from fastneg.config.study import StudyConfig
 from fastneg.recipes import study
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
-from fastneg.study.plan import SETS, Size, arms_of
+from fastneg.study.plan import SETS, Size
 
 MINI = Size(
     train_images=48, test_images=24, swapped_images=24, epochs=1, warmup_epochs=0, batch_size=24,
@@ -65,7 +65,7 @@ def test_the_arms_of_a_block_begin_alike(whole):
 
 def test_the_same_command_has_nothing_left_to_do(whole, monkeypatch, capsys):
     monkeypatch.setitem(study.SIZES, "tiny", MINI)
-    monkeypatch.setattr(study, "pretrain", None)
+    monkeypatch.setattr(study, "train_and_evaluate", None)
     flags = ["--size", "tiny", "--out", str(whole), "--dose", "10", "--arms", "none,patch"]
     assert main(["study", *flags, "--seeds", "0"]) == 0
     assert "2 of 2 runs are there" in capsys.readouterr().out
@@ -102,14 +102,3 @@ def test_seeds_that_are_none_are_refused(text):
 def test_a_dose_is_not_given_to_the_stage_that_finds_it():
     with pytest.raises(ConfigError, match="--dose"):
         StudyConfig(stage="dose", dose=5.0)
-
-
-@pytest.mark.parametrize("method", ["simclr", "moco"])
-def test_arms_differ_in_their_negatives_alone(tmp_path, method):
-    config = StudyConfig(out=str(tmp_path), method=method)
-    made = [
-        study.settings(config, MINI, arm, 3, tmp_path).as_dict() for arm in arms_of("main", 12.5)
-    ]
-    differing = {name for name in made[0] if len({json.dumps(each[name]) for each in made}) > 1}
-    assert differing == {"out", "negatives", "alpha"}
-    assert {each["seed"] for each in made} == {3}

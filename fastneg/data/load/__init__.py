@@ -8,5 +8,7 @@ feeding           the thread that feeds the pipeline and takes its tensors; `pro
 pipeline          what DALI does with the bytes
 sample_checks     samples that DALI must not get, or could not decode
 quarantine        the bad samples so far, and which ones stand in for them
+cached            images that were decoded once and stay on the device
+request           what a loader asks the pipeline for
 batch             what the loaders hand over
 """

@@ -25,9 +25,11 @@ import torch
 from fastneg.config import IMAGENET
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
+from fastneg.data.load.cached import CachedImages
 from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
+from fastneg.data.load.request import Request
 from fastneg.data.load.sample_checks import SampleChecks
 from fastneg.kernels.augment import augment
 
@@ -37,31 +39,6 @@ asked for one."""
 WAIT_S = 300.0
 """A batch that takes longer than this is a hang: the wait ends with an error that says what it
 waited for."""
-
-
-class Request(NamedTuple):
-    """What one batch is made of."""
-
-    index: np.ndarray
-    """(N,) int64, its samples."""
-    views: list
-    """What the pipeline is fed for each view: {name: array}."""
-    size: int
-    """Side of the views in pixels."""
-    replaced: dict
-    """{index: reason} of the bad samples in whose places others stand."""
-    params: list | None = None
-    """`AugmentParams` for each view, where the views are augmented after the pipeline."""
-    max_sigma: float = 0.0
-    """The largest blur that they may hold."""
-    patches: dict | None = None
-    """What the pipeline is fed for the source patches of textures: {name: array}."""
-    sources: object = None
-    """What goes with the patches: the rest of a `TextureSources`; on the CPU until the batch is
-    made."""
-    kept: np.ndarray | None = None
-    """(N,) bool: False for the bad samples that shall be left out, in whose places others stand
-    until then; None: all are kept."""
 
 
 class Made(NamedTuple):
@@ -93,9 +70,12 @@ class FeedingLoader:
         check_crc: compare each sample with its checksum; one that differs is a bad one.
         max_bad_share: the share of the data set that may be bad.
         quarantine: {index: reason} of samples that are known to be bad.
+        cache: "device" decodes all images once and keeps them on the device, where views are cut
+            from them without DALI; None decodes each when it is due.
     Raises:
-        BetonError: the file holds no textures or no checksums, which are needed. While iterating:
-            more samples are bad than may be. TimeoutError, then: a batch took longer than `WAIT_S`.
+        BetonError: the file holds no textures or no checksums, which are needed; with a cache, its
+            images differ in size or do not fit. While iterating: more samples are bad than may be
+            (with a cache: at once). TimeoutError, then: a batch took longer than `WAIT_S`.
     """
 
     def __init__(
@@ -117,6 +97,7 @@ class FeedingLoader:
         check_crc=False,
         max_bad_share=0.0,
         quarantine=None,
+        cache=None,
     ):
         self.reader, self.order, self._textures = reader, order, textures
         self._normalisation = normalisation
@@ -130,6 +111,14 @@ class FeedingLoader:
         """{index: reason} of the bad samples met in the batches that were handed out."""
         # of the feeding thread, which is some batches ahead
         self._quarantine = Quarantine(reader, max_bad_share, quarantine)
+        self._running, self._process, self._closed = None, os.getpid(), False
+        self._pipe = self._held = self._cached = None
+        if cache is not None:
+            self._cached = CachedImages(
+                reader, self.device, self._checks, textures=textures, threads=threads
+            )
+            self._quarantine.add(self._cached.bad)
+            return
         self._build = partial(
             build_pipeline,
             order.local_batch_size,
@@ -144,8 +133,8 @@ class FeedingLoader:
             interpolation=interpolation,
             normalisation=normalisation if normalise else None,
         )
-        self._pipe, self._running, self._process = self._build(), None, os.getpid()
-        self._held, self._fed_ahead = None, max(BATCHES_AHEAD, prefetch_queue_depth)
+        self._pipe = self._build()
+        self._fed_ahead = max(BATCHES_AHEAD, prefetch_queue_depth)
 
     def _request(self, place):
         raise NotImplementedError
@@ -155,7 +144,7 @@ class FeedingLoader:
 
     def _run(self, epoch, start=0):
         """Yield (request, tensors) for each batch of an epoch, from iteration `start` on."""
-        if self._pipe is None:
+        if self._closed:
             raise RuntimeError(f"The loader of {self.reader.path} is closed: open another.")
         if os.getpid() != self._process:
             raise RuntimeError(
@@ -164,8 +153,9 @@ class FeedingLoader:
             )
         if self._running is not None:
             self._running.close()
+        produce = self._produce if self._cached is None else self._produce_cached
         self._running = Producer(
-            self._produce(epoch, start),
+            produce(epoch, start),
             WAIT_S,
             f"the next batch of {self.reader.path}",
             BATCHES_AHEAD,
@@ -218,6 +208,14 @@ class FeedingLoader:
             if pending:
                 self._drain(pending)
 
+    def _produce_cached(self, epoch, start):
+        for iteration in range(start, len(self)):
+            request = self._request((epoch, iteration))
+            yield self._ready(request, lambda request=request: self._cached_views(request))
+
+    def _cached_views(self, request):
+        return self._cached.views(request, self._dtype(), self._normalisation)
+
     def _feed(self, pending, place):
         request = self._request(place)
         # A replacement may be bad too; each round knows more bad samples than the one before.
@@ -264,21 +262,31 @@ class FeedingLoader:
             return self._handed(request, outputs)
 
     def _handed(self, request, outputs):
-        if self._stream is None:
-            return Made(request, self._views(request, outputs), None)
         # DALI takes a tensor's memory back when the last reference goes, not when the last kernel
         # has read it: a copy owns itself, and the outputs are held until it is made.
+        made = self._ready(request, lambda: self._views(request, outputs))
+        if self._held is not None:
+            # the copy of the batch before: long done, as a batch was decoded since
+            self._held[0].synchronize()
+        if made.ready is not None:
+            self._held = (made.ready, outputs)
+        return made
+
+    def _ready(self, request, make):
+        """The batch of the tensors that `make` makes, on the loader's stream where it has one."""
+        if self._stream is None:
+            return Made(request, make(), None)
         with torch.cuda.stream(self._stream):
-            tensors = self._views(request, outputs)
+            tensors = make()
             if request.sources is not None:
                 request = request._replace(sources=request.sources.to(self.device))
             ready = torch.cuda.Event()
             ready.record(self._stream)
-        if self._held is not None:
-            # the copy of the batch before: long done, as a batch was decoded since
-            self._held[0].synchronize()
-        self._held = (ready, outputs)
         return Made(request, tensors, ready)
+
+    def _dtype(self):
+        """Of the views."""
+        return torch.float32 if self._stream is None else torch.float16
 
     def _views(self, request, outputs):
         tensors = [_tensor(output) for output in outputs]
@@ -286,9 +294,8 @@ class FeedingLoader:
         if self._stream is not None:
             patches = [patch.clone(memory_format=torch.channels_last) for patch in patches]
         if request.params is not None:
-            dtype = torch.float32 if self._stream is None else torch.float16
             params = [one.to(self.device) for one in request.params]
-            options = {"dtype": dtype, "max_sigma": request.max_sigma}
+            options = {"dtype": self._dtype(), "max_sigma": request.max_sigma}
             options |= self._normalisation._asdict()
             views = [augment(view, one, **options) for view, one in zip(views, params, strict=True)]
         elif self._stream is not None:
@@ -328,7 +335,8 @@ class FeedingLoader:
         """Stop the feeding thread; the loader cannot be used afterwards."""
         if self._running is not None and os.getpid() == self._process:
             self._running.close()
-        self._pipe = self._running = None
+        self._pipe = self._running = self._cached = None
+        self._closed = True
 
 
 def _tensor(output):

@@ -16,8 +16,9 @@ from fastneg.data.load.augmentation import (
     eval_window,
 )
 from fastneg.data.load.batch import EvalBatch
-from fastneg.data.load.feeding import FeedingLoader, Request
+from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.order import EpochOrder
+from fastneg.data.load.request import Request
 from fastneg.kernels.host_copy import to_device
 
 

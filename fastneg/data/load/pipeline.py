@@ -188,9 +188,41 @@ def build_pipeline(
 
 @pipeline_def(exec_dynamic=True)
 def _decoding(decoder):
-    return _decode(
+    image = _decode(
         fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True), decoder
-    ).shape()
+    )
+    return image.shape(), image
+
+
+class Decoder:
+    """Whole images on the CPU, as the pipeline for the CPU decodes them.
+
+    Args:
+        batch_size: the largest number of images at a time.
+        threads: decoding threads; 0 takes all cores.
+    """
+
+    def __init__(self, batch_size, threads=0):
+        self._pipe = _decoding(
+            "cpu",
+            batch_size=batch_size,
+            num_threads=threads or default_workers(),
+            device_id=None,
+            prefetch_queue_depth=1,
+        )
+        self._pipe.build()
+
+    def __call__(self, encoded):
+        """A list of (H, W, 3) uint8 arrays, which live until the next call.
+
+        Args:
+            encoded: a list of (bytes,) uint8.
+        Raises:
+            RuntimeError: one of them, or more, cannot be decoded; the decoder is dead then.
+        """
+        self._pipe.feed_input("encoded", encoded)
+        _, images = self._pipe.run()
+        return [images.at(number) for number in range(len(encoded))]
 
 
 def what_is_wrong(encoded, size, device):
@@ -212,7 +244,7 @@ def what_is_wrong(encoded, size, device):
     pipe.build()
     try:
         pipe.feed_input("encoded", [encoded])
-        (shape,) = pipe.run()
+        shape, _ = pipe.run()
     except RuntimeError:  # DALI says only that it failed; Pillow mostly knows why
         try:
             decoded_size(encoded.tobytes())

@@ -19,8 +19,9 @@ from fastneg.data.load.augmentation import (
     draw_view,
 )
 from fastneg.data.load.batch import TextureSources, ViewBatch
-from fastneg.data.load.feeding import FeedingLoader, Request
+from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.order import EpochOrder
+from fastneg.data.load.request import Request
 
 
 class TrainLoader(FeedingLoader):
@@ -50,8 +51,8 @@ class TrainLoader(FeedingLoader):
         seed, rank, world_size: the same seed gives the same global batches for any number of
             processes (page order: for the same number).
         feeding: device, threads, hw_decoder_load, interpolation, normalisation, check_crc,
-            max_bad_share, quarantine: as of `FeedingLoader`. A bad sample is replaced by the next
-            good one.
+            max_bad_share, quarantine, cache (with augment_with "kernel"): as of `FeedingLoader`. A
+            bad sample is replaced by the next good one.
     Raises (from `epoch`):
         BetonError: more samples are bad than may be. TimeoutError: a batch took longer than
             `WAIT_S`.
@@ -81,6 +82,7 @@ class TrainLoader(FeedingLoader):
             raise ValueError(f"augment_with is {augment_with!r}: 'dali' or 'kernel' was expected.")
         if texture not in (None, "file", "image"):
             raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
+        _check_cache(augment_with, **feeding)
         if last not in ("drop", "short") or (last == "short" and world_size > 1):
             raise ValueError(
                 f"last is {last!r}, world_size {world_size}: 'drop' was expected, or 'short' in "
@@ -198,6 +200,19 @@ def _recipes(augmentation, views):
             f"augmentation has {len(each)} recipes: one for each of {views} views was expected."
         )
     return [one if isinstance(one, Augmentation) else augmentation_of(one) for one in each]
+
+
+def _check_cache(augment_with, cache=None, interpolation="bilinear", hw_decoder_load=None, **_):
+    if cache not in (None, "device"):
+        raise ValueError(f"cache is {cache!r}: None or 'device' was expected.")
+    if cache is None:
+        return
+    if (augment_with, interpolation, hw_decoder_load) != ("kernel", "bilinear", None):
+        raise ValueError(
+            f"cache is 'device', augment_with {augment_with!r}, interpolation {interpolation!r}, "
+            f"hw_decoder_load {hw_decoder_load}: DALI makes no view from images that lie on the "
+            "device; 'kernel', 'bilinear' and None were expected."
+        )
 
 
 def _shares(view, sizes):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
-from fastneg.data.load.feeding import Request
+from fastneg.data.load.request import Request
 from fastneg.data.load.sample_checks import SampleChecks
 from helpers.images import jpeg, photo
 

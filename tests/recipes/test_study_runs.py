@@ -1,0 +1,28 @@
+"""One run of a study: its settings follow the arm, the seed and the flags alone."""
+
+import json
+
+import pytest
+
+from fastneg.config.study import StudyConfig
+from fastneg.recipes.study_runs import Task, settings
+from fastneg.study.plan import SIZES, arms_of
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+def test_arms_differ_in_their_negatives_alone(tmp_path, method):
+    config = StudyConfig(out=str(tmp_path), method=method)
+    made = [
+        settings(Task(config, SIZES["tiny"], arm, 3)).as_dict() for arm in arms_of("main", 12.5)
+    ]
+    differing = {name for name in made[0] if len({json.dumps(each[name]) for each in made}) > 1}
+    assert differing == {"out", "negatives", "alpha"}
+    assert {each["seed"] for each in made} == {3}
+
+
+def test_a_cache_goes_with_the_kernel(tmp_path):
+    arm = arms_of("main", 10.0)[0]
+    for cache, augment_with in (("none", "dali"), ("device", "kernel")):
+        config = StudyConfig(out=str(tmp_path), cache=cache)
+        made = settings(Task(config, SIZES["cpu"], arm, 0, threads=2))
+        assert (made.cache, made.augment_with, made.threads) == (cache, augment_with, 2)
