@@ -12,6 +12,7 @@ KERNELS = {
     "patch_shuffle": "fastneg.kernels.patch_shuffle_triton",
     "augment": "fastneg.kernels.augment_triton",
     "texture": "fastneg.kernels.texture_triton",
+    "batch_norm": "fastneg.kernels.batch_norm_triton",
 }
 """{name: its module}. Each has `shipped() → iterable of Shipped`. It is imported when it is asked
 for, for importing fastneg must not import Triton."""
