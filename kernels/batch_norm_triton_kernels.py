@@ -123,8 +123,7 @@ def merge_statistics_kernel(
         new = (1.0 - momentum) * old + momentum * (var_sum / groups)
         tl.store(running_var + channel, new, mask=inside)
     if tracked is not None:
-        if tl.program_id(0) == 0:
-            tl.store(tracked, tl.load(tracked) + 1)
+        tl.store(tracked, tl.load(tracked) + 1, mask=tl.program_id(0) == 0)
 
 
 @triton.jit

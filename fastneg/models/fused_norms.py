@@ -9,6 +9,7 @@ buffers stay, and so does all that a network computes, up to rounding.
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch import nn
@@ -111,8 +112,7 @@ def fuse(module):
 
 
 def _neighbours(sequence):
-    names = list(sequence._modules)
-    return zip(names, names[1:], strict=False)
+    return pairwise(sequence._modules)
 
 
 def _fuse_pairs(module, pairs):
