@@ -13,6 +13,7 @@ KERNELS = {
     "augment": "fastneg.kernels.augment_triton",
     "texture": "fastneg.kernels.texture_triton",
     "crop_resize": "fastneg.kernels.crop_resize_triton",
+    "batch_norm": "fastneg.kernels.batch_norm_triton",
 }
 """{name: its module}. Each has `shipped() → iterable of Shipped`. It is imported when it is asked
 for, for importing fastneg must not import Triton."""

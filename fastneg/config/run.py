@@ -49,6 +49,9 @@ class RunPart(Config):
     cuda_graphs: bool = False
     """Replay the passes of keys and negatives as CUDA graphs, recorded at the first step of each
     view size; on a GPU only."""
+    fused_bn: str = option("auto", choices=("auto", "on", "off"))
+    """Batch normalisation, the addition of a residual and ReLU as one kernel, in blocks whose code
+    is known; auto: on a GPU."""
     compress_gradients: bool = False
     """Send gradients between processes rounded to bfloat16: half the bytes."""
     threads: int = option(0, at_least=0)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 
 from fastneg.counts import counted
+from fastneg.distributed import all_rows
 from fastneg.errors import TrainingError
+from fastneg.kernels.batch_norm import batch_norm
 
 
 def batch_norms(module):
@@ -19,133 +20,135 @@ def batch_norms(module):
     return sum(isinstance(child, nn.modules.batchnorm._BatchNorm) for child in module.modules())
 
 
-class SplitBatchNorm2d(nn.BatchNorm2d):
+class _Fusable(nn.modules.batchnorm._BatchNorm):
+    """A layer whose ReLU, and the addition before that, may be part of it: then, and where the
+    statistics are not those of one batch, `fastneg.kernels.batch_norm` computes it.
+
+    Weights and buffers are those of torch's layer.
+    """
+
+    splits = 1
+    relu = False
+    """Whether the ReLU that comes next is part of this layer."""
+    processes = None
+
+    def forward(self, images, residual=None):
+        """(N, C, …); the residual, of their shape, is added before the ReLU."""
+        plain = not self.training or (self.splits == 1 and self.processes is None)
+        if plain and not self.relu and residual is None:
+            return super().forward(images)
+        self._check_input_dim(images)
+        if residual is not None and residual.dtype != images.dtype:
+            dtype = torch.promote_types(images.dtype, residual.dtype)
+            images, residual = images.to(dtype), residual.to(dtype)
+        batch = self.training or self.running_mean is None
+        moves = self.training and self.track_running_stats
+        return batch_norm(
+            images,
+            self.weight,
+            self.bias,
+            self.running_mean if moves or not batch else None,
+            self.running_var if moves or not batch else None,
+            residual=residual,
+            relu=self.relu,
+            training=batch,
+            momentum=self.momentum,
+            eps=self.eps,
+            groups=self.splits if self.training else 1,
+            tracked=self.num_batches_tracked if moves else None,
+            processes=self.processes if self.training else None,
+        )
+
+
+class GroupedBatchNorm2d(_Fusable, nn.BatchNorm2d):
     """Batch normalisation with its own statistics for each of S consecutive parts of the batch.
 
     One device acts as S small ones. With the key batch permuted, a query and its key share no
     statistics by which they could be matched. The running statistics move to the mean over the
-    parts. Weights and buffers are those of BatchNorm2d.
+    parts.
     Source: the shuffled batch normalisation of He et al. 2020, arXiv:1911.05722, section 3.3, on
     one device.
     """
 
-    splits = 1
-
-    def forward(self, images):
-        if not self.training or self.splits == 1:
-            return super().forward(images)
-        if len(images) % self.splits:
+    def forward(self, images, residual=None):
+        if self.training and len(images) % self.splits:
             raise ValueError(
                 f"A batch of {len(images)} does not divide into {self.splits} splits of batch "
                 "normalisation: change bn_splits."
             )
-        mean, var = (
-            self.running_mean.repeat(self.splits, 1),
-            self.running_var.repeat(self.splits, 1),
-        )
-        parts = [
-            F.batch_norm(
-                part, mean[i], var[i], self.weight, self.bias, True, self.momentum, self.eps
-            )
-            for i, part in enumerate(images.chunk(self.splits))
-        ]
-        with torch.no_grad():
-            self.running_mean.copy_(mean.mean(0))
-            self.running_var.copy_(var.mean(0))
-            self.num_batches_tracked.add_(1)
-        return torch.cat(parts)
+        return super().forward(images, residual)
 
 
-def split_batch_norm(module, splits):
-    """Turn every BatchNorm2d of a module into SplitBatchNorm2d, in place; returns how many there
-    were."""
-    found = [
-        child for child in module.modules() if type(child) in (nn.BatchNorm2d, SplitBatchNorm2d)
-    ]
-    for child in found:
-        child.__class__ = SplitBatchNorm2d
-        child.splits = splits
-    return len(found)
-
-
-class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+class SyncBatchNorm(_Fusable):
     """Batch normalisation over the batches of all processes, which are equally large, on any
     device: what one process with all of them does.
 
-    torch's own SyncBatchNorm does the same on CUDA alone; `sync_batch_norm` takes it there.
+    One exchange in the forward and one in the backward pass.
     """
+
+    @property
+    def processes(self):
+        return Processes()
 
     def _check_input_dim(self, images):
         """Any input of at least two dimensions serves, the second being the channels."""
 
-    def forward(self, images):
-        if not self.training:
-            return super().forward(images)
-        out, mean, var = _Synchronised.apply(images, self.weight, self.bias, self.eps)
-        with torch.no_grad():
-            count = dist.get_world_size() * images.numel() // images.shape[1]
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
-            self.num_batches_tracked.add_(1)
-        return out
+
+FUSABLE = (nn.BatchNorm2d, GroupedBatchNorm2d, SyncBatchNorm)
 
 
-class _Synchronised(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, images, weight, bias, eps):
-        over = [dim for dim in range(images.ndim) if dim != 1]
-        var, mean = torch.var_mean(images, over, correction=0)
-        # The variance of all is the mean of the variances and the variance of the means: no
-        # difference of large squares.
-        means, variances = _mean_over_processes(torch.stack([mean, var]))
-        spread = _mean_over_processes((mean - means).square())
-        mean, var = means, variances + spread
-        out = F.batch_norm(images, mean, var, weight, bias, False, 0.0, eps)
-        ctx.save_for_backward(images, weight, mean, (var + eps).rsqrt())
-        ctx.over = over
-        ctx.mark_non_differentiable(mean, var)
-        return out, mean, var
+def takes_kernel(layer, kinds=FUSABLE):
+    """Whether the kernel does what this layer does.
 
-    @staticmethod
-    def backward(ctx, gradient, *_):
-        images, weight, mean, scale = ctx.saved_tensors
-        shape = [-1 if dim == 1 else 1 for dim in range(images.ndim)]
-        normalised = (images - mean.view(shape)) * scale.view(shape)
-        to_bias, to_weight = gradient.sum(ctx.over), (gradient * normalised).sum(ctx.over)
-        # dL/dx = w scale (dy - mean(dy) - x^ mean(dy x^)), the means over all processes, each of
-        # which brings its own part of the loss.
-        each = images.numel() // images.shape[1]
-        shift, slope = _mean_over_processes(torch.stack([to_bias, to_weight])) / each
-        inner = gradient - shift.view(shape) - normalised * slope.view(shape)
-        return inner * (weight * scale).view(shape), to_weight, to_bias, None
-
-
-def _mean_over_processes(values):
-    total = values.clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
-
-
-def sync_batch_norm(module, device):
-    """Let every BatchNorm1d and BatchNorm2d in a module take its statistics over all processes, in
-    place; returns how many there were.
-
-    On CUDA they become torch's SyncBatchNorm, elsewhere the one above; names, weights and buffers
-    stay.
+    Subclasses have a behaviour of their own. A momentum of None (torch's mean over all calls) is
+    not known to the kernel.
     """
+    return type(layer) in kinds and layer.momentum is not None
+
+
+def split_batch_norm(module, splits):
+    """Turn every BatchNorm2d of a module into GroupedBatchNorm2d, in place; returns how many there
+    were."""
+    found = _layers(module, (nn.BatchNorm2d, GroupedBatchNorm2d))
+    for child in found:
+        child.__class__ = GroupedBatchNorm2d
+        child.splits = splits
+    return len(found)
+
+
+def _layers(module, kinds):
+    return [child for child in module.modules() if takes_kernel(child, kinds)]
+
+
+class Processes:
+    """The processes of the group, as `fastneg.kernels.batch_norm` asks for them."""
+
+    @property
+    def size(self):
+        return dist.get_world_size()
+
+    def gather(self, tensor):
+        """(P, *tensor.shape)"""
+        return all_rows(tensor[None])
+
+    def add(self, tensor):
+        """The sum over the processes."""
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def sync_batch_norm(module):
+    """Let every BatchNorm1d and BatchNorm2d in a module take its statistics over all processes, in
+    place; returns how many there were. Names, weights and buffers stay."""
     found = _synchronisable(module)
-    if device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    else:
-        for child in found:
-            child.__class__ = SyncBatchNorm
+    for child in found:
+        child.__class__ = SyncBatchNorm
     return len(found)
 
 
 def _synchronisable(module):
-    """The layers that `sync_batch_norm` can take; subclasses have a behaviour of their own."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, SplitBatchNorm2d)
-    return [child for child in module.modules() if type(child) in kinds]
+    return _layers(module, (nn.BatchNorm1d, nn.BatchNorm2d, GroupedBatchNorm2d))
 
 
 def check_batch_norm(backbone, config):
@@ -163,7 +166,7 @@ def check_batch_norm(backbone, config):
             f"{config.backbone} has no batch normalisation: nothing can leak through it, and "
             f"--bn {config.bn} does nothing."
         ]
-    split = sum(isinstance(module, SplitBatchNorm2d) for module in backbone.modules())
+    split = sum(isinstance(module, GroupedBatchNorm2d) for module in backbone.modules())
     splitting = {
         "--bn split": config.bn == "split",
         "--key_pass batched": config.key_pass == "batched",

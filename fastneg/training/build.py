@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from fastneg import distributed
+from fastneg.counts import counted
 from fastneg.data.beton.shards import open_data
 from fastneg.data.load.train_loader import TrainLoader
+from fastneg.errors import TrainingError
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm
 from fastneg.models.compiled import compile_static
+from fastneg.models.fused_norms import fuse
 from fastneg.models.preprocessing import told_of_init
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
@@ -125,8 +128,27 @@ def _set_batch_norm(method, config, world):
     norms = batch_norms(backbone)
     if config.bn == "sync":
         # The whole method: BYOL's projector and predictor are normalised too.
-        sync_batch_norm(method, world.device)
+        sync_batch_norm(method)
+    if config.fused_bn == "on" or (config.fused_bn == "auto" and world.device.type == "cuda"):
+        _say(_fuse(method, norms, config), world)
     return norms
+
+
+def _fuse(method, norms, config):
+    """Fuse the networks' batch normalisation; what is to be said of the backbone's, as lines."""
+    fused = fuse(method.query_encoder.backbone)
+    fuse(method)
+    if not fused.layers:
+        if config.fused_bn == "on":
+            raise TrainingError(
+                f"--fused_bn is on, but {config.backbone} has no batch normalisation before a ReLU "
+                "in a block that is known: leave it out."
+            )
+        return []
+    return [
+        f"{fused.layers} of the {counted(norms, 'layer')} of batch normalisation do their ReLU in "
+        f"the same kernel, {fused.additions} of them the addition before it."
+    ]
 
 
 def _place(method, config, world):

@@ -66,6 +66,7 @@ BENCHES = {
         Bench("info_nce", f"{HERE}.info_nce"),
         Bench("patch_shuffle", f"{HERE}.patch_shuffle"),
         Bench("augment", f"{HERE}.augment"),
+        Bench("batch_norm", f"{HERE}.batch_norm"),
         Bench("loader", f"{HERE}.loader"),
         Bench("encode", f"{HERE}.encode"),
         Bench("checks", f"{HERE}.checks"),

@@ -79,7 +79,10 @@ def _variants(device):
         "without_split_bn": Variant({"bn": "none"}),
         "with_batched_key_pass": Variant({"key_pass": "batched"}),
     }
+    if device == "cpu":
+        variants["with_fused_bn"] = Variant({"fused_bn": "on"})
     if device == "cuda":
+        variants["without_fused_bn"] = Variant({"fused_bn": "off"})
         variants["without_bf16"] = Variant({"precision": "fp32"})
         variants["with_compile"] = Variant({"compile": True})
         variants["with_cuda_graphs"] = Variant({"cuda_graphs": True})

@@ -36,7 +36,7 @@ for name in ("simclr", "byol"):
         if bn == "none":
             method.eval()  # running statistics: batch statistics are each process's own by design
         elif world.size > 1:  # in training, with statistics over all processes
-            assert sync_batch_norm(method, world.device) >= 9
+            assert sync_batch_norm(method) >= 9
         optimizer = OPTIMIZERS["lars"]([p for p in method.parameters() if p.requires_grad], config)
         model = distributed.data_parallel(method, world)
         data = torch.Generator().manual_seed(1)

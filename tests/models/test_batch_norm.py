@@ -61,7 +61,7 @@ for shape in ((5, 3), ()):
     torch.nn.init.uniform_(plain.weight), torch.nn.init.uniform_(plain.bias)
     ours = torch.nn.Sequential(type(plain)(4))
     ours[0].load_state_dict(plain.state_dict())
-    assert sync_batch_norm(ours, world.device) == 1 and type(ours[0]) is SyncBatchNorm
+    assert sync_batch_norm(ours) == 1 and type(ours[0]) is SyncBatchNorm
     expected, given = everything.clone().requires_grad_(), everything[mine].clone().requires_grad_()
     whole, part = plain(expected), ours(given)
     torch.testing.assert_close(part, whole[mine])

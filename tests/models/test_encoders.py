@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fastneg.models.backbones import build_backbone
-from fastneg.models.batch_norm import SplitBatchNorm2d, split_batch_norm
+from fastneg.models.batch_norm import GroupedBatchNorm2d, split_batch_norm
 from fastneg.models.encoders import Encoder, mlp, momentum_update
 
 
@@ -37,7 +37,7 @@ def test_byols_head_is_wide_and_normalised():
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_split_batch_norm_equals_one_plain_layer_per_part(memory_format):
     images = torch.randn(12, 5, 4, 3).to(memory_format=memory_format)
-    layer = SplitBatchNorm2d(5)
+    layer = GroupedBatchNorm2d(5)
     nn.init.uniform_(layer.weight)
     nn.init.uniform_(layer.bias)
     layer.splits = 3
@@ -67,7 +67,7 @@ def test_split_batch_norm_equals_one_plain_layer_per_part(memory_format):
 
 
 def test_split_batch_norm_refuses_a_batch_that_does_not_divide():
-    layer = SplitBatchNorm2d(2)
+    layer = GroupedBatchNorm2d(2)
     layer.splits = 4
     with pytest.raises(ValueError, match="6 does not divide into 4"):
         layer(torch.randn(6, 2, 3, 3))

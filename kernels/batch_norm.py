@@ -1,0 +1,243 @@
+"""Batch normalisation of groups, with the addition of a residual and ReLU in the same pass: the
+contract, the gradient and the choice of backend.
+
+The implementations are batch_norm_triton.py, batch_norm_cpu.py (numba) and batch_norm_torch.py; the
+checks are in batch_norm_checks.py. Shapes: N batch, G groups of N / G consecutive images, C
+channels, H W pixels, R = N / G · H · W values of a channel in a group, P processes.
+"""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from . import batch_norm_torch
+from .backend import NUMBA_BACKENDS, resolve_backend
+from .batch_norm_checks import check
+
+
+def batch_norm(
+    images, weight=None, bias=None, running_mean=None, running_var=None, *, residual=None,
+    relu=False, training=True, momentum=0.1, eps=1e-5, groups=1, tracked=None, processes=None,
+    backend="auto",
+):  # fmt: skip
+    """out = relu((images - mean) / sqrt(var + eps) · weight + bias + residual), with the statistics
+    of each group of the batch: what `torch.nn.functional.batch_norm`, an addition and a ReLU do.
+
+    Statistics and sums are float32 (float64 for float64), whatever the dtype of the images. Nothing
+    is kept without a gradient. With one, the images are kept, and `out` where both residual and
+    ReLU were asked for; the mask of the ReLU is computed again from them. The gradients of all
+    inputs but the running statistics are given; a second derivative is refused. Nothing waits for
+    the device.
+
+    Args:
+        images: (N, C, …), float32, float16, bfloat16 or (torch backend) float64; the result has
+            their memory format. Channels_last is what the kernels are made for. Strides with gaps
+            cost a copy.
+        weight, bias: (C,), or None for ones and zeros.
+        running_mean, running_var: (C,), or None. In training they move in place by `momentum`
+            towards the mean over the groups of mean and unbiased variance; else they are what is
+            normalised by.
+        residual: what is added before the ReLU, of the shape and dtype of the images, or None.
+        relu: whether max(0, ·) comes last.
+        training: whether the statistics are those of the images.
+        momentum: share of the new statistics in the running ones.
+        groups: G; group g is images[g N / G : (g + 1) N / G]. Has no effect unless `training`.
+        tracked: () int64, which counts the calls in training, or None.
+        processes: None, or an object that joins the statistics of P processes with equally large
+            batches, G being 1: `gather(tensor)` gives (P, *tensor.shape), `add(tensor)` the sum
+            over the processes. Each is called once, in the forward and the backward pass.
+        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed and the images are
+            float32 in channels_last, torch where not), "triton", "numba" or "torch".
+    Returns:
+        (N, C, …) of the images' dtype.
+    Raises:
+        ValueError: shapes, dtypes, devices or options disagree; a group has one value a channel.
+        RuntimeError: the backend asked for cannot run here.
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
+    """
+    check(images, residual, weight, bias, running_mean, running_var, training, groups, processes)
+    images = _in_format_of(images, images)
+    residual = None if residual is None else _in_format_of(images, residual)
+    if training:
+        running = running_mean, running_var, tracked
+        mean, var = _statistics(images, running, groups, momentum, processes, backend)
+    else:
+        mean, var = running_mean[None], running_var[None]
+    return _Normalised.apply(
+        images, residual, weight, bias, mean, var, eps, relu, training, processes, backend
+    )
+
+
+def is_channels_last(images):
+    """Whether the channels of a pixel lie side by side and pixels have no gaps: (N, C), or (N, C,
+    H, W) in channels_last."""
+    if images.dim() == 2:
+        return images.is_contiguous()
+    return images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
+
+
+def _in_format_of(images, tensor):
+    """The tensor without gaps, in the memory format of the images."""
+    last = images.dim() == 4 and is_channels_last(images)
+    return tensor.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+@torch.no_grad()
+def _statistics(images, running, groups, momentum, processes, backend):
+    """(mean, biased variance), (G, C) each; the running ones move."""
+    images = images.detach()
+    statistics, merge = torch.ops.fastneg.batch_norm_statistics, torch.ops.fastneg.batch_norm_merge
+    if processes is None:
+        return statistics(images, *running, groups, momentum, backend)
+    own = torch.stack(statistics(images, None, None, None, 1, momentum, backend))
+    everyone = processes.gather(own)
+    rows = images.numel() // images.shape[1]
+    return merge(everyone, *running, rows, momentum, backend)
+
+
+class _Normalised(torch.autograd.Function):
+    # With x^ = (x - mean) / sqrt(var + eps), y = w x^ + b + residual, and dy the gradient where
+    # y > 0 (everywhere without ReLU):
+    #   db = Σ dy,  dw = Σ dy x^,  dresidual = dy
+    #   dx = w / sqrt(var + eps) (dy - Σ dy / R - x^ Σ dy x^ / R)        the sums over the group
+    # and where the statistics are no function of x, dx = w / sqrt(var + eps) dy.
+    @staticmethod
+    def forward(
+        ctx, images, residual, weight, bias, mean, var, eps, relu, training, processes, backend
+    ):
+        out = torch.ops.fastneg.batch_norm_normalise(
+            images, residual, weight, bias, mean, var, eps, relu, backend
+        )
+        shown = out if relu and residual is not None else None
+        ctx.save_for_backward(images, shown, weight, bias, mean, var)
+        ctx.settings = eps, relu, training, processes, backend
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        images, shown, weight, bias, mean, var = ctx.saved_tensors
+        eps, relu, training, processes, backend = ctx.settings
+        gradient = _in_format_of(images, gradient)
+        affine = images, weight, bias, mean, var
+        sums, masked = torch.ops.fastneg.batch_norm_sums(
+            gradient, shown, *affine, eps, relu, backend
+        )
+        if shown is not None:
+            gradient, relu = masked, False
+        to_bias, to_weight = sums[:, 0] if sums.shape[1] == 1 else sums.sum(1)
+        to_images = None
+        if ctx.needs_input_grad[0]:
+            rows = images.numel() // images.shape[1] // len(mean)
+            if not training:
+                sums, rows = None, 1
+            elif processes is not None:
+                sums, rows = processes.add(sums), rows * processes.size
+            to_images = torch.ops.fastneg.batch_norm_input(
+                gradient, *affine, sums, rows, eps, relu, backend
+            )
+        to_residual = gradient if ctx.needs_input_grad[1] else None
+        grads = to_images, to_residual, _like(to_weight, weight), _like(to_bias, bias)
+        return *grads, *(None,) * 7
+
+
+def _like(gradient, parameter):
+    return None if parameter is None else gradient.to(parameter.dtype)
+
+
+# --- the operators --------------------------------------------------------------------------------
+# Opaque to torch.compile, which sees shapes only. The backend is chosen inside, at run time. They
+# are defined bare, for a `custom_op` takes six times as long to call, four times a layer and step.
+
+
+def _operator(name, schema, fake):
+    """Register what is decorated as fastneg::`name`, for tensors on any device."""
+    torch.library.define(f"fastneg::{name}", schema)
+    torch.library.register_fake(f"fastneg::{name}")(fake)
+    return torch.library.impl(f"fastneg::{name}", "default")
+
+
+def _row(images, *shape):
+    """Empty, of the dtype in which statistics are taken."""
+    wide = torch.promote_types(images.dtype, torch.float32)
+    return images.new_empty(*shape, images.shape[1], dtype=wide)
+
+
+@_operator(
+    "batch_norm_statistics",
+    "(Tensor images, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? tracked, "
+    "int groups, float momentum, str backend) -> (Tensor mean, Tensor var)",
+    lambda images, running_mean, running_var, tracked, groups, momentum, backend: (
+        _row(images, groups),
+        _row(images, groups),
+    ),
+)
+def _statistics_op(images, running_mean, running_var, tracked, groups, momentum, backend):
+    running = running_mean, running_var, tracked
+    return _implementation(images, backend).statistics(images, running, groups, momentum)
+
+
+@_operator(
+    "batch_norm_merge",
+    "(Tensor statistics, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? tracked, "
+    "int rows, float momentum, str backend) -> (Tensor mean, Tensor var)",
+    lambda statistics, running_mean, running_var, tracked, rows, momentum, backend: (
+        torch.empty_like(statistics[0, 0]),
+        torch.empty_like(statistics[0, 0]),
+    ),
+)
+def _merge_op(statistics, running_mean, running_var, tracked, rows, momentum, backend):
+    running = running_mean, running_var, tracked
+    return _implementation(statistics, backend).merge(statistics, running, rows, momentum)
+
+
+@_operator(
+    "batch_norm_normalise",
+    "(Tensor images, Tensor? residual, Tensor? weight, Tensor? bias, Tensor mean, Tensor var, "
+    "float eps, bool relu, str backend) -> Tensor",
+    lambda images, *_: torch.empty_like(images),
+)
+def _normalise_op(images, residual, weight, bias, mean, var, eps, relu, backend):
+    chosen = _implementation(images, backend)
+    return chosen.normalise(images, residual, (weight, bias, mean, var, eps), relu)
+
+
+@_operator(
+    "batch_norm_sums",
+    "(Tensor gradient, Tensor? shown, Tensor images, Tensor? weight, Tensor? bias, Tensor mean, "
+    "Tensor var, float eps, bool relu, str backend) -> (Tensor sums, Tensor masked)",
+    lambda gradient, shown, images, weight, bias, mean, *_: (
+        _row(images, 2, len(mean)),
+        gradient.new_empty(0) if shown is None else torch.empty_like(gradient),
+    ),
+)
+def _sums_op(gradient, shown, images, weight, bias, mean, var, eps, relu, backend):
+    chosen = _implementation(images, backend)
+    return chosen.sums(gradient, shown, images, (weight, bias, mean, var, eps), relu)
+
+
+@_operator(
+    "batch_norm_input",
+    "(Tensor gradient, Tensor images, Tensor? weight, Tensor? bias, Tensor mean, Tensor var, "
+    "Tensor? sums, int rows, float eps, bool relu, str backend) -> Tensor",
+    lambda gradient, images, *_: torch.empty_like(images),
+)
+def _input_op(gradient, images, weight, bias, mean, var, sums, rows, eps, relu, backend):
+    chosen = _implementation(images, backend)
+    return chosen.to_images(gradient, images, (weight, bias, mean, var, eps), sums, rows, relu)
+
+
+def _implementation(images, backend):
+    """The module that runs this call."""
+    if images.dtype == torch.float64:
+        if backend in ("triton", "numba"):
+            raise ValueError(
+                f"backend is {backend!r} but only the torch backend takes float64: convert the "
+                'images, or pass "auto".'
+            )
+        backend = "torch"
+    chosen = resolve_backend(images, backend, NUMBA_BACKENDS)
+    if chosen == "triton":
+        from . import batch_norm_triton  # not at the top: importing fastneg must not import Triton
+
+        return batch_norm_triton
+    return batch_norm_torch
