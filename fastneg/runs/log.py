@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fastneg.files import write_atomically
 from fastneg.runs.paths import METRICS, TENSORBOARD
 from fastneg.runs.wandb_log import WandbLog
@@ -48,6 +46,8 @@ class RunLog:
     def begin(self, step):
         """Start showing progress from a step on."""
         if self.enabled and sys.stderr.isatty():
+            from tqdm import tqdm
+
             self._bar = tqdm(total=self._total, initial=step, unit="step", dynamic_ncols=True)
 
     def row(self, kind, step, figures):
@@ -123,7 +123,7 @@ class RunLog:
     def say(self, text):
         """A line for a person."""
         if self.enabled:
-            tqdm.write(text) if self._bar is not None else print(text, flush=True)
+            self._bar.write(text) if self._bar is not None else print(text, flush=True)
 
     def close(self):
         if self._bar is not None:

@@ -27,12 +27,17 @@ MOCO_V2 = {
 }
 
 
-def bench_augment(shapes=None, rounds=7):
+def bench_augment(shapes=None, rounds=7, only=None):
     """Yield a row for each shape and contender.
 
     A contender takes uint8 channels_last images (N, 3, H, H). It applies MoCo v2's colour changes,
     blur and flip, and normalises. share_of_floor compares its time with that of a copy which reads
     the images as uint8 and writes them in the dtype of the result.
+
+    Args:
+        shapes: of (N, H); None: those of this device.
+        rounds: calls measured of each contender.
+        only: names of contenders, beside copy; None: all.
     """
     device = bench_device()
     dtype = torch.float16 if device == "cuda" else torch.float32
@@ -50,6 +55,9 @@ def bench_augment(shapes=None, rounds=7):
             ),
             "torchvision": lambda images=images, host=host: _torchvision(images, host, dtype),
             "copy": lambda images=images, out=out: out.copy_(images),
+        }
+        runners = {
+            name: one for name, one in runners.items() if only is None or name in (*only, "copy")
         }
         times = take_turns(runners, rounds, device)
         floor = statistics.median(times["copy"])

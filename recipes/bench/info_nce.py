@@ -31,16 +31,24 @@ SHAPES = {
         *((512, count, 128) for count in (4096, 16384, 262144)),
     ),
 }
+IN_A_GRAPH = 10
+"""Calls that a CUDA graph of the benchmark replays: one alone is shorter than its launch."""
 PASSES = ("forward", "backward", "forward_backward")
 
 
-def bench_info_nce(shapes=None, rounds=None):
+def bench_info_nce(shapes=None, rounds=None, peaks=True):
     """Yield a row per shape, contender and pass; the gradient goes to the query, as in MoCo.
 
     share_of_floor compares with the time of the pass's matrix products alone (2NKD operations
     forward, 4NKD with the gradient; a backward pass has no floor, it may be one multiplication) at
     the rate that one large product reaches in this run. peak_mib is what the call needs beyond its
-    inputs. On CUDA every pass is measured a second time, replayed from a CUDA graph.
+    inputs. On CUDA every pass is measured a second time, replayed from a CUDA graph of
+    `IN_A_GRAPH` calls: without the host's time to launch.
+
+    Args:
+        shapes: of (N, K, D); None: those of this device.
+        rounds: calls measured of each contender; None: by the device.
+        peaks: whether to measure memory, on a CPU in a process for each contender and pass.
     """
     device = bench_device()
     rounds = rounds or (7 if device == "cpu" else 50)
@@ -56,20 +64,17 @@ def bench_info_nce(shapes=None, rounds=None):
         }
         functions, skipped = contenders(device)
         for which in PASSES:
-            runners = {
-                name: _runner(function, device, shape, which)
-                for name, function in functions.items()
-            }
-            peaks = {
-                name: _peak_mib(device, name, shape, which, runner)
-                for name, runner in runners.items()
-            }
+            runners, memory, broken = _ready(functions, device, shape, which, peaks)
             floor = {"forward": 2, "backward": None, "forward_backward": 4}[which]
             floor = None if floor is None else floor * shape[0] * shape[1] * shape[2] / rate
             for graphed in (False, True) if device == "cuda" else (False,):
                 row = {**parameters, "pass": which, "cuda_graph": graphed}
-                ready, refused = _graphs(runners) if graphed else (runners, skipped)
+                ready, refused = _graphs(runners) if graphed else (runners, skipped | broken)
                 times = take_turns(ready, rounds, device)
+                if graphed:
+                    times = {
+                        name: [each / IN_A_GRAPH for each in found] for name, found in times.items()
+                    }
                 base = statistics.median(times["eager"]) if "eager" in times else None
                 for name in ready:
                     figures = figures_of(times[name])
@@ -77,14 +82,31 @@ def bench_info_nce(shapes=None, rounds=None):
                         **row,
                         "contender": name,
                         **figures,
-                        "peak_mib": peaks[name],
+                        "peak_mib": memory[name],
                         "share_of_floor": None if floor is None else floor / figures["ms_median"],
                         "times_faster_than_eager": None
                         if base is None
                         else base / figures["ms_median"],
                     }
                 for name, reason in refused.items():
-                    yield {**row, "contender": name, "skipped": reason}
+                    said = "failed" if name in broken else "skipped"
+                    yield {**row, "contender": name, said: reason}
+
+
+def _ready(functions, device, shape, which, peaks):
+    """({name: a pass that has run once}, {name: MiB it needs, or None}, {name: why it does not
+    run}): a contender that fails takes none of the others with it."""
+    runners, memory, broken = {}, {}, {}
+    for name, function in functions.items():
+        try:
+            runner = _runner(function, device, shape, which)
+            runner()
+            memory[name] = _peak_mib(device, name, shape, which, runner) if peaks else None
+        except Exception as error:  # whatever a library of others raises
+            broken[name] = f"{type(error).__name__}: {str(error).strip()[:300]}"
+        else:
+            runners[name] = runner
+    return runners, memory, broken
 
 
 def _runner(function, device, shape, which):
@@ -111,7 +133,7 @@ def _graphs(runners):
     ready, refused = {}, {}
     for name, runner in runners.items():
         try:
-            ready[name] = in_cuda_graph(runner)
+            ready[name] = in_cuda_graph(runner, IN_A_GRAPH)
         except RuntimeError as error:
             refused[name] = f"not captured in a CUDA graph: {str(error).splitlines()[0]}"
     return ready, refused

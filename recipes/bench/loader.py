@@ -3,6 +3,7 @@ and the same number of threads."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import statistics
 import tempfile
@@ -33,21 +34,30 @@ def bench_loader(rounds=3, images=512, batch_size=64, contenders=CONTENDERS):
     The patch negative is compared with the published way to it, everything else with torchvision's
     PIL loader. On CUDA a sweep over hw_decoder_load and threads follows.
     """
+    with bench_images(images, batch_size) as data:
+        yield from loader_rows(data, contenders, rounds)
+        if data.device == "cuda":
+            for threads in swept_threads(data):
+                yield from sweep_rows(data, threads, rounds)
+
+
+@contextlib.contextmanager
+def bench_images(images, batch_size):
+    """The `BenchData` of so many images, for as long as it lasts."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), images)
         with BetonReader(Path(folder) / "bench.beton") as reader:
-            data = BenchData(
-                Path(folder) / "images", reader, batch_size, SIZE, default_workers(), device
-            )
-            chosen = {
-                name: contender for name, contender in contenders.items() if missing(name) is None
-            }
-            yield from _rows(data, _measured(data, chosen, rounds))
-            for name in contenders.keys() - chosen.keys():
-                yield {**_row(data, name), "skipped": missing(name)}
-            if device == "cuda":
-                yield from _sweep(data, rounds)
+            folder = Path(folder) / "images"
+            yield BenchData(folder, reader, batch_size, SIZE, default_workers(), device)
+
+
+def loader_rows(data, contenders, rounds):
+    """A row per contender, and one for each that cannot run here."""
+    chosen = {name: contender for name, contender in contenders.items() if missing(name) is None}
+    yield from _rows(data, _measured(data, chosen, rounds))
+    for name in contenders.keys() - chosen.keys():
+        yield {**_row(data, name), "skipped": missing(name)}
 
 
 def _measured(data, contenders, rounds):
@@ -84,16 +94,22 @@ def _rows(data, figures):
         }
 
 
-def _sweep(data, rounds):
-    for threads in sorted({4, 8, 16, data.threads} & set(range(data.threads + 1))):
-        few = replace(data, threads=threads)
-        contenders = {
-            f"fastneg_{share}": partial(fastneg, hw_decoder_load=share) for share in HARDWARE_SHARES
-        }
-        for share, row in zip(
-            HARDWARE_SHARES, _rows(few, _measured(few, contenders, rounds)), strict=True
-        ):
-            yield {**row, "contender": "fastneg", "hw_decoder_load": share}
+def swept_threads(data):
+    """The numbers of decoding threads of the sweep, as far as there are cores."""
+    return sorted({4, 8, 16, data.threads} & set(range(data.threads + 1)))
+
+
+def sweep_rows(data, threads, rounds):
+    """A row for each share of the images that the JPEG engines of a GPU get, with so many
+    threads."""
+    few = replace(data, threads=threads)
+    contenders = {
+        f"fastneg_{share}": partial(fastneg, hw_decoder_load=share) for share in HARDWARE_SHARES
+    }
+    for share, row in zip(
+        HARDWARE_SHARES, _rows(few, _measured(few, contenders, rounds)), strict=True
+    ):
+        yield {**row, "contender": "fastneg", "hw_decoder_load": share}
 
 
 def _row(data, name):

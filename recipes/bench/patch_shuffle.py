@@ -16,12 +16,17 @@ from fastneg.recipes.bench.measuring import bench_device, dtype_name, figures_of
 PATCH_SHAPES = {"cpu": ((32, 2, 64), (32, 2, 224)), "cuda": ((256, 1, 224), (512, 4, 224))}
 
 
-def bench_patch_shuffle(shapes=None, rounds=7):
+def bench_patch_shuffle(shapes=None, rounds=7, only=None):
     """Yield a row per shape and contender for channels_last images (N, 3, H, H) and M copies with
     patches of H/14 to H/3 pixels.
 
     share_of_floor compares with a plain copy that writes as many bytes: the images read once a
     copy, at this run's rate.
+
+    Args:
+        shapes: of (N, M, H); None: those of this device.
+        rounds: calls measured of each contender.
+        only: names of contenders, beside copy; None: all.
     """
     device = bench_device()
     for rows, copies, size in shapes or PATCH_SHAPES[device]:
@@ -40,6 +45,9 @@ def bench_patch_shuffle(shapes=None, rounds=7):
         }
         where = offsets.tolist(), sides.tolist()
         runners["slices"] = lambda images=images, where=where, out=out: _slices(images, *where, out)
+        runners = {
+            name: one for name, one in runners.items() if only is None or name in (*only, "copy")
+        }
         times = take_turns(runners, rounds, device)
         floor = statistics.median(times["copy"])
         for name in runners:

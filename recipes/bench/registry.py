@@ -32,6 +32,8 @@ class Bench:
     options: str | None = None
     """module:class of a Config whose fields `bench_NAME` takes, and become flags of the command.
     That module is imported for the help, so it should import no more than the configs."""
+    alone: bool = False
+    """Whether it is measured only when it is named, and not with all."""
 
     def help(self) -> str:
         """The first line of the file's docstring, without the command; the file is not
@@ -74,6 +76,12 @@ BENCHES = {
         Bench("order", f"{HERE}.order"),
         Bench("corruptions", f"{HERE}.corruptions"),
         Bench("compile", f"{HERE}.compile"),
+        Bench(
+            "first_hour",
+            f"{HERE}.first_hour.run",
+            options=f"{HERE}.first_hour.options:FirstHourOptions",
+            alone=True,
+        ),
         Bench("step", f"{HERE}.step"),
         Bench("scaling", f"{HERE}.scaling", options=f"{HERE}.scaling_model:ScalingOptions"),
     )

@@ -19,7 +19,8 @@ from fastneg.runs.environment import environment
 def run_bench(config):
     """Print the rows as they come, and write them as JSON lines if asked to; 1 if a benchmark gave
     none."""
-    chosen = BENCHES.values() if config.name == ALL else [BENCHES[config.name]]
+    every = (bench for bench in BENCHES.values() if not bench.alone)
+    chosen = every if config.name == ALL else [BENCHES[config.name]]
     loaded = [(bench, *bench.load()) for bench in chosen]
     plots = {bench.name: plot for bench, _, plot in loaded if plot is not None}
     outputs = _outputs(config, plots)
@@ -32,7 +33,7 @@ def run_bench(config):
     for bench, measure, _ in loaded:
         for row in measure(**bench.arguments(config)):
             rows.append(row)
-            print("  ".join(f"{field}={_short(value)}" for field, value in row.items()), flush=True)
+            print(row_text(row), flush=True)
     origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}
     if config.json:
         _write(outputs["--json"], partial(_json_lines, rows, origin, where["versions"]))
@@ -85,6 +86,11 @@ def _table(rows, origin, versions, file):
     table.writeheader()
     table.writerows({**row, **origin, **versions} for row in rows)
     file.write(text.getvalue().encode())
+
+
+def row_text(row):
+    """A row in one line, for a person."""
+    return "  ".join(f"{field}={_short(value)}" for field, value in row.items())
 
 
 def _short(value):

@@ -21,7 +21,8 @@ from fastneg import distributed
 from fastneg.config import default_workers
 from fastneg.recipes.bench.measuring import bench_device, milliseconds, times_of
 from fastneg.recipes.bench.scaling_model import ASSUMPTIONS, Links, Step, predict
-from fastneg.recipes.bench.step import Contender, Variant, backward_ms, bench_data
+from fastneg.recipes.bench.step import backward_ms, bench_data
+from fastneg.recipes.bench.step_contenders import Contender, Variant
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
 
 GPUS_PER_MACHINE = 8

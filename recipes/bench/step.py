@@ -11,15 +11,11 @@ from __future__ import annotations
 import contextlib
 import statistics
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastneg import distributed
 from fastneg.data import stencils
 from fastneg.data.encode.samples import encode_samples
 from fastneg.negatives.batch import make_negatives
@@ -32,10 +28,9 @@ from fastneg.recipes.bench.measuring import (
     take_turns,
     times_of,
 )
-from fastneg.recipes.bench.plain_moco import PlainMoCo, eager_info_nce, reallocating_update
+from fastneg.recipes.bench.plain_moco import PlainMoCo
+from fastneg.recipes.bench.step_contenders import Contender, variants
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
-from fastneg.training.optim import GuardedSGD
-from fastneg.training.trainer import Trainer
 
 
 def _settings(device):
@@ -52,127 +47,6 @@ def _settings(device):
             yield moco_patch_in100().replace(
                 backbone=backbone, batch_size=batch, queue_size=65536, lr_schedule="cosine_step"
             )
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One contender: fastneg's step with one thing changed."""
-
-    changes: dict = field(default_factory=dict)
-    """Of the config."""
-    patches: dict = field(default_factory=dict)
-    """{name in fastneg.methods.moco_torch: what takes its place while this contender runs}."""
-    prepare: object = None
-    """Called with the trainer once."""
-
-
-def _variants(device):
-    """{contender: Variant}: everything on, then each feature off in turn, then options that are off
-    by default."""
-    variants = {
-        "fastneg": Variant(),
-        "without_negatives": Variant({"negatives": "none"}),
-        "without_fused_loss": Variant(patches={"info_nce": eager_info_nce}),
-        "without_fused_optimizer": Variant(prepare=_loop_optimizer),
-        "without_foreach_momentum": Variant(patches={"momentum_update": reallocating_update}),
-        "without_channels_last": Variant(prepare=_contiguous),
-        "without_split_bn": Variant({"bn": "none"}),
-        "with_batched_key_pass": Variant({"key_pass": "batched"}),
-    }
-    if device == "cpu":
-        variants["with_fused_bn"] = Variant({"fused_bn": "on"})
-    if device == "cuda":
-        variants["without_fused_bn"] = Variant({"fused_bn": "off"})
-        variants["without_bf16"] = Variant({"precision": "fp32"})
-        variants["with_compile"] = Variant({"compile": True})
-        variants["with_cuda_graphs"] = Variant({"cuda_graphs": True})
-    return variants
-
-
-class _LoopSGD(GuardedSGD):
-    """The same update, parameter by parameter, and without the guard."""
-
-    def __init__(self, parameters, config):
-        super().__init__(parameters, config)
-        group = self.sgd.param_groups[0]
-        self.sgd = torch.optim.SGD(
-            self.parameters,
-            group["lr"],
-            group["momentum"],
-            weight_decay=group["weight_decay"],
-            foreach=False,
-            fused=False,
-        )
-
-    def step(self, lr):
-        self.sgd.param_groups[0]["lr"] = lr
-        norm = torch.nn.utils.get_total_norm(
-            [parameter.grad for parameter in self.parameters], foreach=False
-        )
-        self.sgd.step()
-        self.sgd.zero_grad(set_to_none=True)
-        return norm
-
-
-def _loop_optimizer(trainer):
-    trainer.optimizer = _LoopSGD(trainer.optimizer.parameters, trainer.config)
-
-
-def _contiguous(trainer):
-    trainer.method.to(memory_format=torch.contiguous_format)
-
-
-class Contender:
-    """A trainer on a small data set, and one of its batches that stays on the device."""
-
-    def __init__(self, config, variant, folder, data, stack, world=None):
-        self.config, self.variant = (
-            config.replace(data=str(data), out=str(folder), resume="never", **variant.changes),
-            variant,
-        )
-        world = world or distributed.World(0, 1, torch.device(bench_device()))
-        self.trainer = Trainer(self.config, world, stack)
-        if variant.prepare:
-            variant.prepare(self.trainer)
-        self.trainer.model.train()
-        self.batch = next(iter(self.trainer.loader.epoch(0)))
-        if variant.prepare is _contiguous:
-            self.batch = self.batch._replace(
-                query=self.batch.query.contiguous(), key=self.batch.key.contiguous()
-            )
-
-    def __call__(self):
-        with self._patched():
-            self.trainer.train_step(self.batch, self.config.lr)
-            self.trainer.step += 1
-
-    @contextlib.contextmanager
-    def _patched(self):
-        with contextlib.ExitStack() as stack:
-            for name, substitute in self.variant.patches.items():
-                stack.enter_context(mock.patch(f"fastneg.methods.moco_torch.{name}", substitute))
-            yield
-
-    def epoch(self, number):
-        """(samples/s, share of the time spent waiting for data) of one epoch through the loader,
-        its first two batches left out."""
-        waited, began, count = 0.0, None, 0
-        batches = self.trainer.loader.epoch(number)
-        with contextlib.closing(batches):
-            for position in range(len(self.trainer.loader)):
-                asked = time.perf_counter()
-                batch = next(batches)
-                if began is not None:
-                    waited += time.perf_counter() - asked
-                    count += len(batch.query)
-                self.trainer.train_step(batch, self.config.lr)
-                self.trainer.step += 1
-                if position == 1:
-                    _synchronize()
-                    began = time.perf_counter()
-            _synchronize()
-        elapsed = time.perf_counter() - began
-        return count / elapsed, waited / elapsed
 
 
 def bench_step(settings=None, rounds=15, images=None, only=None):
@@ -196,7 +70,7 @@ def bench_step(settings=None, rounds=15, images=None, only=None):
             )
             wanted = {
                 name: variant
-                for name, variant in _variants(device).items()
+                for name, variant in variants(device).items()
                 if only is None or name in only
             }
             contenders = {
@@ -209,10 +83,10 @@ def bench_step(settings=None, rounds=15, images=None, only=None):
 def _rows(device, config, contenders, rounds, only):
     runners, ours = dict(contenders), contenders["fastneg"]
     if only is None or "plain" in only:
-        runners["plain"] = _plain(ours)
+        runners["plain"] = plain_step(ours)
     times = take_turns(runners, rounds, device)
-    peaks = {name: _peak_mib(runner, device) for name, runner in runners.items()}
-    flops, rate = _flops(ours), flops_per_ms(device)
+    peaks = {name: peak_mib(runner, device) for name, runner in runners.items()}
+    flops, rate = flops_of(ours), flops_per_ms(device)
     common = {
         "bench": "step",
         "device": device,
@@ -258,7 +132,7 @@ def _epochs(ours, rounds):
     return {"samples_per_s": samples, "data_wait_share": waits, "share_of_step_alone": shares}
 
 
-def _plain(ours):
+def plain_step(ours):
     """The published way on the same batch: float32, NCHW, its own negatives made before."""
     trainer, batch = ours.trainer, ours.batch
     negatives = make_negatives(batch, trainer.config, trainer.draws)
@@ -268,7 +142,7 @@ def _plain(ours):
     return lambda: plain.step(query, key, negatives)
 
 
-def _flops(contender):
+def flops_of(contender):
     """Floating-point operations of one step: those that PyTorch counts (convolutions and products),
     and the loss's 4 N (K + M) D."""
     config = contender.config
@@ -283,18 +157,13 @@ def _flops(contender):
     )
 
 
-def _peak_mib(runner, device):
+def peak_mib(runner, device):
     if device == "cpu":
         return None
     torch.cuda.reset_peak_memory_stats()
     runner()
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() / 2**20
-
-
-def _synchronize():
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def bench_data(folder, count, size, device):
