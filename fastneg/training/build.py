@@ -73,7 +73,9 @@ def build(config, world, stack: ExitStack) -> Parts:
     check_place(config, world)
     torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
     method = METHODS[config.method](config)
-    check_view_sizes(method.query_encoder.backbone, config)
+    backbone = method.query_encoder.backbone
+    check_view_sizes(backbone, config)
+    _say(getattr(backbone, "told", []), world)
     reader = stack.enter_context(open_data(config.data))
     check_data(reader, config)
 
