@@ -15,6 +15,7 @@ from fastneg.recipes.presets import preset_config
 from fastneg.runs.load import load_into_module
 from fastneg.training import trainer
 
+
 def pretrain(
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],

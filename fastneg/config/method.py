@@ -11,7 +11,6 @@ from fastneg.config.base import Config
 from fastneg.methods import METHODS
 from fastneg.options import ConfigError, option
 
-
 TIMM = "timm:"
 SMALL_VIEW = 64
 """Views of fewer pixels a side are small: a ResNet takes them with the small stem."""

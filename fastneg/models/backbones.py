@@ -1,5 +1,5 @@
-"""Backbones by name: classification networks of torchvision or timm without their classifier, a tiny
-one of ours, and networks of a user's own.
+"""Backbones by name: classification networks of torchvision or timm without their classifier, a
+tiny one of ours, and networks of a user's own.
 
 Legend: N batch, F backbone features, H W pixels.
 """
@@ -207,13 +207,30 @@ def _timm(name):
 
 
 def _from_timm(name, image_size):
+    model = _timm_model(name, image_size, 0)
+    return model, getattr(model, "head_hidden_size", None) or model.num_features
+
+
+def _timm_model(name, image_size, classes):
     timm = _timm(TIMM + name)
-    options = {"pretrained": False, "num_classes": 0}
+    options = {"pretrained": False, "num_classes": classes}
     settings = timm_settings(TIMM + name)
     if settings is not None and settings.fixed_input_size:
         options["img_size"] = image_size
-    model = _built(TIMM + name, image_size, lambda: timm.create_model(name, **options))
-    return model, getattr(model, "head_hidden_size", None) or model.num_features
+    return _built(TIMM + name, image_size, lambda: timm.create_model(name, **options))
+
+
+def whole_network(config, classes):
+    """(timm's network with its classifier, that classifier) of a `PretrainConfig` and so many
+    classes; None where it is no linear layer, or the backbone is not timm's."""
+    if not config.backbone.startswith(TIMM):
+        return None
+    name = config.backbone.removeprefix(TIMM)
+    model = _timm_model(name, config.image_size, classes)
+    if stem_of(config.backbone, config.image_size, config.stem) == "small":
+        small_stem(model, name)
+    layer = model.get_classifier()
+    return (model, layer) if isinstance(layer, (nn.Linear, nn.Conv2d)) else None
 
 
 def _built(name, image_size, build):

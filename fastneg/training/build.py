@@ -85,8 +85,9 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     if config.init and not found:
-        said = [*load_into(method, read_weights(config.init)), *told_of_init(config)]
-        _say(said, world)
+        weights = read_weights(config.init)
+        taken = load_into(method, weights, config.init_prefix or None)
+        _say([*taken.said, *told_of_init(config, weights.config)], world)
     norms = _set_batch_norm(method, config, world)
     method, optimizer, model = _place(method, config, world)
 
