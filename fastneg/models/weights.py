@@ -32,8 +32,6 @@ from fastneg.runs.paths import CHECKPOINT_NAMES, CHECKPOINTS, is_run
 
 WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Parts of names that torch.compile, FSDP and activation checkpointing put in."""
-HELD = (("queue", "queue_ptr"), ("bank", "bank_ptr"))
-"""Last parts of the names of a queue and its pointer, of MoCo and solo-learn, and of lightly."""
 HEAD = re.compile(r"(^|[._])(fc|classifier|\w*head|\w*proj\w*)([._]|$)")
 
 
@@ -128,22 +126,17 @@ def _queue(path, tensors, own):
     """((K, D) or None, the pointer) of the first queue in a file."""
     if own is not None:
         return own.get("queue"), own.get("_extra_state", {}).get("pointer", 0)
-    ends = {name.rpartition(".")[2]: name for name in reversed(tensors)}
-    for name, place in HELD:
-        if name not in ends:
-            continue
-        queue, pointer = tensors[ends[name]], tensors.get(ends.get(place))
-        if queue.ndim == 3 and len(queue) == 2 and name == "queue":
-            queue = queue[0]  # solo-learn's: one for each of two views
-        if queue.ndim != 2 or (pointer is not None and pointer.numel() != 1):
-            raise WeightsError(
-                f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected."
-            )
-        # lightly's bank holds a key a row, in its early versions a key a column.
-        rows = name == "bank" and queue.shape[0] >= queue.shape[1]
-        queue = queue if rows else queue.t()
-        return queue.contiguous(), 0 if pointer is None else int(pointer)
-    return None, 0
+    named = {name.rpartition(".")[2]: each for name, each in tensors.items()}
+    queue, pointer = named.get("queue"), named.get("queue_ptr")
+    if queue is None:
+        return None, 0
+    if queue.ndim == 3 and len(queue) == 2:
+        queue = queue[0]  # solo-learn's: one for each of two views
+    if queue.ndim != 2 or (pointer is not None and pointer.numel() != 1):
+        raise WeightsError(
+            f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected."
+        )
+    return queue.t().contiguous(), 0 if pointer is None else int(pointer)
 
 
 def load_into(

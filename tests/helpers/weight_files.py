@@ -1,6 +1,7 @@
 """Files of weights as other projects write them, and a small method that takes them."""
 
 import argparse
+import copy
 
 import torch
 from torch import nn
@@ -45,3 +46,46 @@ def moco_checkpoint(seed=0, head="mlp"):
         "args": argparse.Namespace(lr=0.03),
     }
     return encoder.eval(), content
+
+
+def spread(network, *prefixes):
+    """A network's state dict under several prefixes, each with numbers of its own."""
+    state = network.state_dict()
+    return {
+        prefix + name: value + number if value.is_floating_point() else value
+        for number, prefix in enumerate(prefixes)
+        for name, value in state.items()
+    }
+
+
+def lightly_moco():
+    """(torchvision's network, the module) as lightly's MoCo example builds it."""
+    from lightly.models.modules import MoCoProjectionHead
+    from lightly.models.utils import deactivate_requires_grad
+
+    class LightlyMoCo(nn.Module):
+        def __init__(self):
+            super().__init__()
+            resnet = resnet18()
+            self.backbone = nn.Sequential(*list(resnet.children())[:-1])
+            self.projection_head = MoCoProjectionHead(512, 512, 16)
+            self.backbone_momentum = copy.deepcopy(self.backbone)
+            self.projection_head_momentum = copy.deepcopy(self.projection_head)
+            deactivate_requires_grad(self.backbone_momentum)
+
+    return LightlyMoCo()
+
+
+def solo_mocov2plus():
+    """A checkpoint of Lightning with the names of solo-learn's MoCo v2+ (solo/methods of its
+    version 1.0.6, which PyPI does not have): backbone, momentum_backbone, projectors, classifier
+    and a queue of (2, D, K), one for each view."""
+    backbone = resnet18(num_classes=16)
+    backbone.fc = nn.Identity()
+    head = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 16))
+    state = spread(backbone, "backbone.", "momentum_backbone.")
+    state |= spread(head, "projector.", "momentum_projector.")
+    state |= spread(nn.Linear(512, 100), "classifier.")
+    state |= {"queue": torch.randn(2, 16, 12), "queue_ptr": torch.tensor([4])}
+    content = {"epoch": 3, "pytorch-lightning_version": "2.1.0", "state_dict": state}
+    return backbone, head, content
