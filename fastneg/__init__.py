@@ -1,7 +1,7 @@
 """fastneg: contrastive pre-training of vision encoders with non-semantic negatives.
 
-These names need torch alone (and, on CUDA, the Triton that comes with it). A name is imported when
-it is first used: the command line answers without torch.
+The losses and `patch_negatives` need torch alone (and, on CUDA, the Triton that comes with it). A
+name is imported when it is first used: the command line answers without torch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "info_nce",
     "nt_xent",
     "patch_negatives",
+    "pretrain",
     "supervised_contrastive",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "info_nce": "fastneg.kernels.info_nce",
     "nt_xent": "fastneg.losses",
     "patch_negatives": "fastneg.negatives.patch_torch",
+    "pretrain": "fastneg.recipes.pretrain",
     "supervised_contrastive": "fastneg.losses",
 }
 _PARTS = ("data", "kernels", "losses", "negatives")
@@ -45,6 +47,7 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
     from fastneg.losses import InfoNCELoss, clip_loss, nt_xent, supervised_contrastive
     from fastneg.negatives.patch_torch import patch_negatives
+    from fastneg.recipes.pretrain import pretrain
 else:
 
     def __getattr__(name):

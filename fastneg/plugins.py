@@ -11,7 +11,9 @@ import importlib
 import importlib.util
 import os
 import sys
+import zlib
 from pathlib import Path
+from types import ModuleType
 
 from fastneg.options import ConfigError
 
@@ -60,9 +62,27 @@ def _import(target):
     if not target.endswith(".py"):
         importlib.import_module(target)
         return
-    path = Path(target).resolve()
+    module_of_file(Path(target))
+
+
+def module_of_file(path: Path) -> ModuleType:
+    """The module of a file NAME.py, which is run once."""
+    path = path.resolve()
+    name = path.stem
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(path):
+        name = f"{name}_{zlib.crc32(bytes(path)):08x}"  # another module has this one
+    if name in sys.modules:
+        return sys.modules[name]
     # So that the file finds its neighbours, its network among them.
-    sys.path.append(str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no file of Python")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

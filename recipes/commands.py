@@ -5,7 +5,6 @@ A command that is added is one line of COMMANDS, its config and its file.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from fastneg import config as configs
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
 from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
-from fastneg.recipes.presets import PRESETS
+from fastneg.recipes.presets import PRESETS, preset_config
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,6 @@ class Command:
         return self.builder or self.config
 
 
-def _pretrain(preset, **overrides):
-    near = difflib.get_close_matches(str(preset), PRESETS, 1)
-    if preset not in PRESETS:
-        raise ConfigError(
-            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected"
-            + (f"; did you mean {near[0]}?" if near else ".")
-        )
-    config = PRESETS[preset]().replace(**overrides)
-    for name in sorted(overrides.keys() & config.without_effect()):
-        raise ConfigError(
-            f"--{name} is {overrides[name]!r}, which has no effect with --negatives "
-            f"{config.negatives}: leave it out."
-        )
-    for name, meaning in (
-        ("data", "the .beton file to train on"),
-        ("out", "the folder of the run"),
-    ):
-        if not getattr(config, name):
-            raise ConfigError(f"--{name} is missing: {meaning}.")
-    return config
-
-
 def _bench(name=ALL, **options):
     if name not in (*BENCHES, ALL):
         plugins.load()
@@ -94,7 +71,7 @@ COMMANDS = {
     "pretrain": Command(
         PretrainConfig,
         "pretrain:run_pretrain",
-        builder=_pretrain,
+        builder=preset_config,
         beside=("preset",),
         required=("--preset NAME", "--data X.beton", "--out RUN"),
         more=_preset_help,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 
 from fastneg.config.assemble import Assembled
@@ -9,17 +11,41 @@ from fastneg.config.base import Config
 from fastneg.methods import METHODS
 from fastneg.options import ConfigError, option
 
+TIMM = "timm:"
+SMALL_VIEW = 64
+"""Views of fewer pixels a side are small: a ResNet takes them with the small stem."""
+RESNET = re.compile(r"(timm:)?(resnet|resnext|wide_resnet)\d+(_\d+x\d+d|_\d)?$")
+"""Names of the ResNets that have the published stem."""
+OWN = re.compile(r"([^:,]+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+
+
+def is_own(backbone: str) -> bool:
+    """Whether a backbone's name is that of a user's own network."""
+    return ":" in backbone and not backbone.startswith(TIMM)
+
+
+def stem_of(backbone: str, image_size: int, stem: str = "auto") -> str:
+    """What --stem auto stands for: small for a ResNet on views below 64 px, else standard."""
+    if stem != "auto":
+        return stem
+    return "small" if image_size < SMALL_VIEW and RESNET.match(backbone) else "standard"
+
 
 @dataclass(frozen=True)
 class MethodPart(Config):
     method: str = "moco"
     backbone: str = "resnet50"
-    """A torchvision classification model by name, timm:NAME, or resnet_tiny (0.3 M parameters, for
-    CPUs)."""
+    """A torchvision classification model by name, timm:NAME, resnet_tiny (0.3 M parameters, for
+    CPUs), or a network of your own: package.module:factory or FILE.py:factory, which gives an
+    nn.Module from images to features (N, F) or to a map, which is averaged."""
+    stem: str = option("auto", choices=("auto", "small", "standard"))
+    """The first layers of a ResNet or DenseNet: standard (7×7, stride 2, max-pool), small (3×3,
+    stride 1, no max-pool, for small images); auto: small for a ResNet on views below 64 px."""
     bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
     """Groups of the batch on each device with their own batch statistics (with --bn split)."""
 
     def _check(self):
+        self._check_backbone()
         method = METHODS[self.method]
         if self.bn in ("split", "shuffle") and not method.shuffles_keys:
             able = " or ".join(name for name, one in METHODS.items() if one.shuffles_keys)
@@ -35,6 +61,20 @@ class MethodPart(Config):
             )
             raise ConfigError(f"--key_pass is batched, but {wherefore}: take separate.")
         method.check(self)
+
+    def _check_backbone(self):
+        name = self.backbone
+        if not is_own(name):
+            return
+        if not OWN.match(name):
+            raise ConfigError(
+                f"--backbone is {name!r}: a torchvision model, timm:NAME, resnet_tiny, "
+                "package.module:factory or FILE.py:factory was expected."
+            )
+        file, _, factory = name.rpartition(":")
+        if file.endswith(".py") and not os.path.isabs(file):
+            # Whoever reads the run later on may stand in another folder.
+            object.__setattr__(self, "backbone", f"{os.path.abspath(file)}:{factory}")
 
 
 def method_fields():

@@ -78,6 +78,8 @@ class NegativesPart(Config):
         for kind, alpha in self._alpha_of().items():
             check_bounds(f"alpha of {kind}", alpha, ALPHA)
         for negative in NEGATIVES.values():
+            for name, value in negative.defaults(self).items():
+                object.__setattr__(self, name, value)
             negative.check_options(self)
         for name, declared in NEGATIVES.options().items():
             value, takers = getattr(self, name), set(declared.defaults)

@@ -34,10 +34,16 @@ class OptimisationPart(Config):
     """Seeds the initial weights, the order, the views and, each from a stream of its own, the
     negatives."""
     init: str = ""
-    """Weights to start from: a checkpoint of the MoCo family, or a state dict of torchvision or
-    timm for this backbone."""
+    """Weights to start from: a checkpoint or state dict of any project that holds this backbone's
+    tensors under one prefix, or another run folder."""
+    init_prefix: str = ""
+    """Where in the file of --init the backbone is; default: it is looked for."""
 
     def _check(self):
+        if self.init_prefix and not self.init:
+            raise ConfigError(
+                f"--init_prefix is {self.init_prefix!r}, which has no effect without --init."
+            )
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(
                 f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs "

@@ -52,7 +52,8 @@ class PretrainConfig(RunPart, OptimisationPart, ViewsPart, NegativesPart, Method
         Raises:
             ConfigError: one of them is not known, or has a value that cannot be.
         """
-        settings = todays_names(settings)
+        # Runs of versions without --stem had the standard one, also on small views.
+        settings = {"stem": "standard", **todays_names(settings)}
         names = {field.name for field in dataclasses.fields(cls)}
         if settings.keys() - names:
             plugins.load()

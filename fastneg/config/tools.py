@@ -14,12 +14,24 @@ class ImportConfig(Config):
     """Make a run folder of other projects' weights, for linear, knn, evaluate and report."""
 
     weights: str
-    """A checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt or
-    .safetensors)."""
+    """A checkpoint or state dict (.pth, .pt, .ckpt, .bin or .safetensors) of any project that holds
+    the backbone's tensors under one prefix, or another run folder."""
     run: str
     """The run folder to make."""
-    backbone: str = "resnet50"
-    """The network that the weights are of."""
+    backbone: str = ""
+    """The network that the weights are of, as of pretrain; default: of an own run or export the one
+    that it names, else resnet50."""
+    stem: str = option("auto", choices=("auto", "small", "standard"))
+    """The network's first layers, as of pretrain."""
+    prefix: str = ""
+    """Where in the file the backbone is, such as student.module.backbone.; default: it is looked
+    for."""
+    by_order: bool = False
+    """Take tensors under other names, where they are as many in the same order, of the same kinds
+    and shapes."""
+    classifier: str = option("off", choices=("off", "on"))
+    """on: keep the network's linear classifier too, so that evaluate needs no fastneg linear; one
+    of 1000 classes is taken for ImageNet's."""
     image_size: int | None = option(None, at_least=16)
     """Side in pixels of the images that the network is evaluated on; default that of timm's
     settings of timm:NAME, else 224."""
@@ -50,12 +62,16 @@ class ExportConfig(Config):
     """Write a run's weights in the form of another project."""
 
     out: str
-    """The file to write."""
+    """The file to write; with --format huggingface the folder."""
     run: str
     """The run folder that `fastneg pretrain` wrote."""
-    format: str = option("torchvision", choices=("torchvision", "timm", "moco", "safetensors"))
-    """torchvision, timm: the backbone's state dict; safetensors: the same in that format; moco:
-    encoders and queue, as MoCo saves them."""
+    format: str = option(
+        "torchvision",
+        choices=("torchvision", "timm", "moco", "safetensors", "huggingface", "onnx"),
+    )
+    """torchvision, timm: the backbone's state dict; safetensors: the same in that format;
+    huggingface: a folder of config.json and model.safetensors, which timm reads as local-dir:OUT;
+    onnx: the backbone as a program; moco: encoders and queue, as MoCo saves them."""
 
 
 @dataclass(frozen=True)

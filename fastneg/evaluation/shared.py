@@ -82,6 +82,8 @@ class TrainedOn:
 
 def _open_train(head):
     files = head.facts.get("train_files")
+    if "imported" in head.facts:
+        raise BetonError(f"it came with {head.facts['imported']}, and was trained elsewhere.")
     if not files:
         raise BetonError("linear.pt does not say on which files, run fastneg linear again.")
     reader = BetonReader(files[0]) if len(files) == 1 else BetonSet(files)

@@ -10,7 +10,7 @@ import dataclasses
 
 import torch
 
-from fastneg.models.backbones import build_backbone
+from fastneg.models.backbones import backbone_of
 from fastneg.runs.load import weights_digest
 from fastneg.runs.results import results_of
 
@@ -29,7 +29,7 @@ def untrained_of(loaded, device="cpu"):
     config = loaded.config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone, _ = build_backbone(config.backbone, config.image_size)
+        backbone, _ = backbone_of(config)
     backbone = backbone.eval().requires_grad_(False).to(device)
     digest = weights_digest(backbone)
     return dataclasses.replace(loaded, backbone=backbone, checkpoint="untrained", digest=digest)

@@ -48,13 +48,7 @@ class BYOL(nn.Module):
             config.key_momentum,
             config.momentum_schedule,
         )
-        self.query_encoder = Encoder(
-            config.backbone,
-            config.feature_dim,
-            config.image_size,
-            hidden_dim=config.hidden_dim,
-            unit_length=False,
-        )
+        self.query_encoder = Encoder.of(config, hidden_dim=config.hidden_dim, unit_length=False)
         self.predictor = mlp(config.feature_dim, config.hidden_dim, config.feature_dim, norm=True)
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None

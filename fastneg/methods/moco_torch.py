@@ -36,7 +36,7 @@ class MoCo(nn.Module):
         super().__init__()
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
-        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
+        self.query_encoder = Encoder.of(config)
         splits = config.bn_splits if config.bn == "split" else 1
         # Nothing can leak through statistics that do not exist (vision transformers, ConvNeXt).
         self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"

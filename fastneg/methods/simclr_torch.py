@@ -32,7 +32,7 @@ class SimCLR(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
-        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size)
+        self.query_encoder = Encoder.of(config)
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
         """Loss and statistics of one step.

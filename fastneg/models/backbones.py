@@ -1,5 +1,5 @@
-"""Backbones by name: classification networks of torchvision or timm without their classifier, and a
-tiny one of ours.
+"""Backbones by name: classification networks of torchvision or timm without their classifier, a
+tiny one of ours, and networks of a user's own.
 
 Legend: N batch, F backbone features, H W pixels.
 """
@@ -13,33 +13,53 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError
+from fastneg.config.method import TIMM, is_own, stem_of
 from fastneg.errors import TrainingError
+from fastneg.models.own_networks import images_of, own_network
+from fastneg.models.stems import small_stem
 
-TIMM = "timm:"
 CLASSES = 1000
 """The classifier of a torchvision model is its one layer with so many outputs."""
 
 
-def build_backbone(name, image_size=224):
+def backbone_of(config):
+    """`build_backbone` of what a `PretrainConfig` says."""
+    return build_backbone(config.backbone, config.image_size, config.stem)
+
+
+def build_backbone(name, image_size=224, stem="auto"):
     """A classification network without its classifier, with fresh weights: nothing is downloaded.
 
+    What a person should be told of it stands in its `told`, a list of lines.
+
     Args:
-        name: a torchvision model (resnet50, convnext_tiny, vit_b_16, …), timm:<a timm model>, or
-            resnet_tiny.
+        name: a torchvision model (resnet50, convnext_tiny, vit_b_16, …), timm:<a timm model>,
+            resnet_tiny, or an own network as `own_network` takes it.
         image_size: side in pixels of the images, which networks with a fixed number of tokens are
             built for; others take any.
+        stem: as of --stem.
     Returns:
         (module from (N, 3, H, W) to (N, F), F).
     Raises:
         ConfigError: no such model, timm is not installed, or the model cannot be built for images
-            of this size or does not take them.
+            of this size or does not take them, or with this stem.
     """
-    if name == "resnet_tiny":
+    if is_own(name):
+        model, width = own_network(name, image_size)
+    elif name == "resnet_tiny":
         model, width = ResNetTiny(), ResNetTiny.features
     elif name.startswith(TIMM):
         model, width = _from_timm(name.removeprefix(TIMM), image_size)
     else:
         model, width = _from_torchvision(name, image_size)
+    model.told = getattr(model, "told", [])
+    if stem_of(name, image_size, stem) == "small":
+        small_stem(model, name)
+        why = f"as views of {image_size} px are small: --stem standard keeps 7×7, stride 2"
+        model.told += [
+            f"{name} has the small stem, 3×3 with stride 1 and no max-pool"
+            + (f" ({why})." if stem == "auto" else ".")
+        ]
     if objection := refuses(model, image_size):
         least = _least_side(model, image_size)
         hint = f"take {least} px or more" if least else "take another size, or another backbone"
@@ -67,7 +87,7 @@ def refuses(backbone, side):
     hooks = [module.register_forward_hook(look) for module in backbone.modules()]
     try:
         with _in_eval_mode(backbone):
-            out = backbone(torch.zeros(1, 3, side, side))
+            out = backbone(images_of(side))
     except (AssertionError, RuntimeError, ValueError) as error:
         return (
             f"{str(error).splitlines()[0].rstrip('.:')}:"
@@ -187,13 +207,30 @@ def _timm(name):
 
 
 def _from_timm(name, image_size):
+    model = _timm_model(name, image_size, 0)
+    return model, getattr(model, "head_hidden_size", None) or model.num_features
+
+
+def _timm_model(name, image_size, classes):
     timm = _timm(TIMM + name)
-    options = {"pretrained": False, "num_classes": 0}
+    options = {"pretrained": False, "num_classes": classes}
     settings = timm_settings(TIMM + name)
     if settings is not None and settings.fixed_input_size:
         options["img_size"] = image_size
-    model = _built(TIMM + name, image_size, lambda: timm.create_model(name, **options))
-    return model, getattr(model, "head_hidden_size", None) or model.num_features
+    return _built(TIMM + name, image_size, lambda: timm.create_model(name, **options))
+
+
+def whole_network(config, classes):
+    """(timm's network with its classifier, that classifier) of a `PretrainConfig` and so many
+    classes; None where it is no linear layer, or the backbone is not timm's."""
+    if not config.backbone.startswith(TIMM):
+        return None
+    name = config.backbone.removeprefix(TIMM)
+    model = _timm_model(name, config.image_size, classes)
+    if stem_of(config.backbone, config.image_size, config.stem) == "small":
+        small_stem(model, name)
+    layer = model.get_classifier()
+    return (model, layer) if isinstance(layer, (nn.Linear, nn.Conv2d)) else None
 
 
 def _built(name, image_size, build):

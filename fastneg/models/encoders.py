@@ -25,11 +25,30 @@ class Encoder(nn.Module):
     Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
     """
 
-    def __init__(self, backbone, feature_dim, image_size=224, *, hidden_dim=None, unit_length=True):
+    def __init__(
+        self,
+        backbone,
+        feature_dim,
+        image_size=224,
+        *,
+        stem="auto",
+        hidden_dim=None,
+        unit_length=True,
+    ):
         super().__init__()
-        self.backbone, width = build_backbone(backbone, image_size)
+        self.backbone, width = build_backbone(backbone, image_size, stem)
         self.projector = mlp(width, hidden_dim or width, feature_dim, norm=hidden_dim is not None)
         self.unit_length = unit_length
+
+    @classmethod
+    def of(cls, config, **options):
+        """The encoder that a `PretrainConfig` asks for.
+
+        Args:
+            options: hidden_dim, unit_length.
+        """
+        sizes = config.feature_dim, config.image_size
+        return cls(config.backbone, *sizes, stem=config.stem, **options)
 
     def forward(self, images):
         features = at_least_float32(self.projector(self.backbone(images)))

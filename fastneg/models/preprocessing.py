@@ -43,18 +43,20 @@ class Preprocessing:
         return {name: getattr(self, name) for name in FIELDS}
 
 
-def preprocessing_for(backbone, weights, **given):
+def preprocessing_for(backbone, weights, own=None, **given):
     """What a network was trained with, as far as it is known: given by hand, else what the file
     says, else what timm says of the network, else ImageNet's.
 
     Args:
         backbone: its name.
         weights: path of the file of its weights.
+        own: PretrainConfig of the run that the weights are of, where they are of one of ours.
         given: values of FIELDS; None: not given.
     Returns:
         Preprocessing.
     """
-    found = of_file(weights) or of_network(backbone, given.get("image_size"))
+    own = own or config_of_file(weights)
+    found = of_config(own) if own else of_network(backbone, given.get("image_size"))
     found = found or Preprocessing(*IMAGENET)
     given = {name: value for name, value in given.items() if value is not None}
     if given.get("image_size", found.image_size) != found.image_size:
@@ -64,17 +66,28 @@ def preprocessing_for(backbone, weights, **given):
     return replace(found, **given)
 
 
-def of_file(path):
-    """What a file of `fastneg export --format safetensors` tells; None for any other file."""
+def config_of_file(path):
+    """The settings that a file of `fastneg export --format safetensors` holds; None for any other
+    file."""
     if not is_safetensors(path):
         return None
     with open(path, "rb") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
     try:
-        config = PretrainConfig.read(json.loads(json.loads(header)["__metadata__"]["config"]))
+        return PretrainConfig.read(json.loads(json.loads(header)["__metadata__"]["config"]))
     except (KeyError, TypeError, ValueError):
         return None  # of another program, or of a version that knows other settings
+
+
+def of_config(config):
+    """What a run of ours was trained with."""
     return Preprocessing(**{name: getattr(config, name) for name in FIELDS}, origin="of the file")
+
+
+def of_file(path):
+    """What a file of `fastneg export --format safetensors` tells; None for any other file."""
+    config = config_of_file(path)
+    return None if config is None else of_config(config)
 
 
 def of_network(backbone, image_size=None):
@@ -127,9 +140,14 @@ def told(found):
     ]
 
 
-def told_of_init(config):
-    """What to say, in lines, where the weights of --init are used to another normalisation."""
-    found = of_file(config.init) or of_network(config.backbone, config.image_size)
+def told_of_init(config, own=None):
+    """What to say, in lines, where the weights of --init are used to another normalisation.
+
+    Args:
+        own: PretrainConfig of the run that they are of, where they are of one of ours.
+    """
+    found = of_config(own) if own else of_file(config.init)
+    found = found or of_network(config.backbone, config.image_size)
     if found is None or found.normalisation.near(config.normalisation()):
         return []
     fields = Normalisation._fields

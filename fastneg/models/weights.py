@@ -1,95 +1,95 @@
-"""Weights of other projects: read theirs into a method, write ours for them.
+"""Weights of other projects, and of own runs, read into a method.
 
-Legend: D feature dimension, K queue.
+Legend: D feature dimension, F backbone features, K queue.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import dataclass, field
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from fastneg.config import PretrainConfig
 from fastneg.counts import counted
 from fastneg.errors import WeightsError
-from fastneg.files import remove_stale, write_atomically
+from fastneg.models.layouts import (
+    Place,
+    by_timms_filter,
+    in_order,
+    needed,
+    places,
+    rank,
+    told_of,
+)
 from fastneg.models.torch_files import UnreadableError, load_file, not_finite
-from fastneg.version import __version__
+from fastneg.runs.paths import CHECKPOINT_NAMES, CHECKPOINTS, is_run
 
-FORMATS = ("torchvision", "timm", "moco", "safetensors")
-HEADS = {
-    "0.weight": "fc.0.weight",
-    "0.bias": "fc.0.bias",
-    "2.weight": "fc.2.weight",
-    "2.bias": "fc.2.bias",
-}
-"""MoCo v2's MLP head: our names of its tensors and MoCo's."""
+WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Parts of names that torch.compile, FSDP and activation checkpointing put in."""
+HEAD = re.compile(r"(^|[._])(fc|classifier|\w*head|\w*proj\w*)([._]|$)")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a foreign file holds, in its own names less the prefixes of wrappers."""
+    """What a file holds."""
 
-    origin: str
-    """Where it comes from, in words."""
-    encoder: dict[str, torch.Tensor]
-    """The query encoder: backbone, and the head where there is one."""
-    key_encoder: dict[str, torch.Tensor] = field(default_factory=dict)
+    path: str
+    tensors: dict[str, torch.Tensor]
+    """Under the file's names, those of nested dicts joined with dots, without wrappers' parts."""
     queue: torch.Tensor | None = None
     """(K, D)."""
     pointer: int = 0
+    config: PretrainConfig | None = None
+    """Of a run of fastneg: its settings."""
 
 
-def read_weights(path):
-    """Read a checkpoint of the MoCo family, or a state dict of torchvision or timm (.pth, .pt, .bin
-    or .safetensors).
+@dataclass(frozen=True)
+class Taken:
+    """What `load_into` found."""
+
+    said: list[str]
+    """Lines that say what was taken and what was not."""
+    backbone: Place
+    tensors: dict[str, torch.Tensor]
+    head: bool
+    """Whether the projector was taken."""
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Read the tensors of a checkpoint or state dict (.pth, .pt, .ckpt, .bin, .safetensors), or of
+    the newest checkpoint of a run folder.
 
     Raises:
-        WeightsError: the file cannot be read without running code, holds none of these, or holds
+        WeightsError: the file cannot be read without running code, holds no tensors, or holds
             values that are not finite.
     """
-    path = Path(path)
+    path = _newest(Path(path))
     content = _load(path)
-    keys = content.keys()
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-            break
-    tensors = {
-        name.removeprefix("module."): value
-        for name, value in content.items()
-        if isinstance(value, torch.Tensor) and isinstance(name, str)
-    }
+    tensors = dict(_flat(content))
     if not tensors:
-        held = ", ".join(repr(key) for key in list(keys)[:5]) or "nothing"
-        raise WeightsError(
-            f"{path} holds no weights (but {held}): a state dict, alone or under 'state_dict' or "
-            "'model', was expected. Of a run of fastneg, take what fastneg export writes."
-        )
+        held = ", ".join(repr(key) for key in list(content)[:5]) or "nothing"
+        raise WeightsError(f"{path} holds no weights (but {held}): a state dict was expected.")
     if bad := not_finite(tensors):
         raise WeightsError(
             f"{path} holds values that are not finite in {len(bad)} of "
             f"{counted(len(tensors), 'tensor')} (first: {bad[0]}): the network broke down "
             "when it was trained, or the file is damaged. Take an earlier checkpoint of it."
         )
-    query = _below(tensors, "encoder_q.")
-    if not query:
-        return Weights("a state dict", tensors)
-    queue, pointer = tensors.get("queue"), tensors.get("queue_ptr")
-    if queue is not None and (queue.ndim != 2 or (pointer is not None and pointer.numel() != 1)):
-        raise WeightsError(
-            f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected."
-        )
-    return Weights(
-        "a checkpoint of the MoCo family",
-        query,
-        _below(tensors, "encoder_k."),
-        None if queue is None else queue.t().contiguous(),
-        0 if pointer is None else int(pointer),
-    )
+    config = _own_config(content)
+    queue, pointer = _queue(path, tensors, content.get("method") if config else None)
+    return Weights(str(path), tensors, queue, pointer, config)
+
+
+def _newest(path):
+    """The newest checkpoint of a run folder; a file as it is."""
+    found = sorted((path / CHECKPOINTS).glob(CHECKPOINT_NAMES)) if is_run(path) else []
+    return found[-1] if found else path
 
 
 def _load(path):
@@ -104,193 +104,224 @@ def _load(path):
     return content
 
 
-def _safetensors():
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise WeightsError(
-            "The package safetensors is not installed: pip install safetensors."
-        ) from error
-    return safetensors.torch
-
-
-def _below(tensors, prefix):
-    return {
-        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
-    }
-
-
-def load_into(method, weights):
-    """Put foreign weights into a method, in place.
-
-    The backbone must fit tensor by tensor. Its head, key encoder and queue are taken where they are
-    there and fit; otherwise the key encoder starts as a copy of the query encoder, and head and
-    queue stay as they were made.
-
-    Args:
-        method: a module with `query_encoder`, and with `key_encoder` and `queue` where it has them.
-        weights: `Weights`.
-    Returns:
-        list of lines that say what was taken and what was not.
-    Raises:
-        WeightsError: the backbone does not fit.
-    """
-    said = [
-        f"Weights of {weights.origin}:",
-        _load_backbone(method.query_encoder.backbone, weights.encoder),
-    ]
-    said.append(_load_head(method.query_encoder.projector, weights.encoder))
-    key = getattr(method, "key_encoder", None)
-    if key is not None:
-        if weights.key_encoder:
-            _load_backbone(key.backbone, weights.key_encoder)
-            _load_head(key.projector, weights.key_encoder)
-            said.append("  key encoder: taken")
-        else:
-            key.load_state_dict(method.query_encoder.state_dict())
-            said.append("  key encoder: a copy of the query encoder")
-    queue = getattr(method, "queue", None)
-    if queue is not None:
-        fits = weights.queue is not None and weights.queue.shape == queue.shape
-        if fits:
-            queue.copy_(weights.queue)
-            method.pointer = weights.pointer % len(queue)
-        found = (
-            "none there"
-            if weights.queue is None
-            else f"{tuple(weights.queue.shape)} there, {tuple(queue.shape)} set"
-        )
-        said.append(f"  queue: {'taken' if fits else f'starts anew ({found})'}")
-    return said
-
-
-def _load_backbone(backbone, tensors):
-    wanted = backbone.state_dict()
-    extra = [name for name in tensors if name not in wanted and not _is_classifier(backbone, name)]
-    # Checkpoints from before PyTorch 0.4.1 lack the batch counters, which nothing here reads.
-    missing = [
-        name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")
-    ]
-    unlike = [
-        name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
-    if extra or missing or unlike:
-        name = (unlike or missing or extra)[0]
-        shapes = (
-            f"; {name} is {tuple(tensors[name].shape)}, {tuple(wanted[name].shape)} was expected"
-            if unlike
-            else ""
-        )
-        raise WeightsError(
-            f"The weights do not fit the backbone: {counted(len(missing), 'tensor')} missing, "
-            f"{len(extra)} unknown, {len(unlike)} of another shape (first: {name}){shapes}. Name "
-            "the network they are of with --backbone, and a ViT's --image_size."
-        )
-    backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
-    return f"  backbone: {counted(len(wanted), 'tensor')} taken"
-
-
-def _is_classifier(backbone, name):
-    """Whether a tensor belongs to the place where the backbone's classifier was."""
-    while "." in name:
-        name = name.rpartition(".")[0]
-        try:
-            return isinstance(backbone.get_submodule(name), nn.Identity)
-        except AttributeError:
+def _flat(content: dict, before: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of nested dicts, but for an optimizer's."""
+    for name, value in content.items():
+        if not isinstance(name, str) or name.startswith("optim"):
             continue
-    return False
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        elif isinstance(value, torch.Tensor):
+            parts = f"{before}{name}".split(".")
+            yield ".".join(part for part in parts if part not in WRAPPED), value
 
 
-def _load_head(projector, tensors):
-    wanted = projector.state_dict()
-    found = {ours: tensors[theirs] for ours, theirs in HEADS.items() if theirs in tensors}
-    if found.keys() == wanted.keys() and all(
-        found[name].shape == wanted[name].shape for name in wanted
-    ):
-        projector.load_state_dict(found)
-        return "  head: taken"
-    return (
-        "  head: starts anew ("
-        + ("it is another one there" if found or "fc.weight" in tensors else "none there")
-        + ")"
-    )
+def _own_config(content):
+    """The settings of a run of fastneg, whose checkpoint this is; else None."""
+    ours = {"format", "config", "method"} <= content.keys()
+    return PretrainConfig.read(content["config"]) if ours else None
 
 
-def export_weights(method_state, config, kind, out):
-    """Write a run's weights for other projects.
+def _queue(path, tensors, own):
+    """((K, D) or None, the pointer) of the first queue in a file."""
+    if own is not None:
+        return own.get("queue"), own.get("_extra_state", {}).get("pointer", 0)
+    named = {name.rpartition(".")[2]: each for name, each in tensors.items()}
+    queue, pointer = named.get("queue"), named.get("queue_ptr")
+    if queue is None:
+        return None, 0
+    if queue.ndim == 3 and len(queue) == 2:
+        queue = queue[0]  # solo-learn's: one for each of two views
+    if queue.ndim != 2 or (pointer is not None and pointer.numel() != 1):
+        raise WeightsError(
+            f"{path} has a queue of {tuple(queue.shape)}: (D, K) and one pointer were expected."
+        )
+    return queue.t().contiguous(), 0 if pointer is None else int(pointer)
+
+
+def load_into(
+    method: nn.Module, weights: Weights, prefix: str | None = None, by_order: bool = False
+) -> Taken:
+    """Put weights into a method, in place.
+
+    Every tensor of the backbone must be there, by name and shape, under one prefix; which one is
+    said. Of several a teacher or an average of weights is taken, for those are what their authors
+    evaluate; then an encoder that is trained, before a copy that follows it. Head, predictor, key
+    encoder and queue are taken where they are there and fit. Otherwise the key encoder starts as a
+    copy of the query encoder, and the others stay as they were made.
 
     Args:
-        method_state: the state dict of the run's method.
-        config: its PretrainConfig.
-        kind: "torchvision" or "timm": the backbone as a state dict of torchvision or of timm,
-            without classifier; "safetensors": the same in that format, with the backbone's name as
-            metadata; "moco": both encoders and the (D, K) queue, as the MoCo family saves them.
-        out: the file to write; whole or absent.
+        method: a module with `query_encoder`, and with `key_encoder`, `predictor` and `queue` where
+            it has them.
+        weights: `Weights`.
+        prefix: where the backbone is; None: it is looked for.
+        by_order: take tensors under other names, where they are as many in the same order, of the
+            same kinds and shapes.
     Raises:
-        WeightsError: the backbone has no counterpart there, or the method has no queue for "moco".
+        WeightsError: the backbone is not there, or several are and none is to be preferred.
     """
-    backbone = {
-        name: value.contiguous()
-        for name, value in _below(method_state, "query_encoder.backbone.").items()
-    }
-    architecture = config.backbone.removeprefix("timm:")
-    if kind in ("torchvision", "timm"):
-        own = "timm" if config.backbone.startswith("timm:") else "torchvision"
-        # The ResNets of both name their tensors alike; other families do not.
-        if config.backbone == "resnet_tiny" or (
-            own != kind and not architecture.startswith("resnet")
-        ):
+    backbone = method.query_encoder.backbone
+    found, tensors = _found(backbone, weights, prefix, by_order)
+    place = _chosen(weights, tensors, [each for each in found if each.fits])
+    if place is None:
+        raise _refusal(backbone, weights, found)
+    said = [
+        f"Weights of {weights.path}:",
+        f"  backbone: {_take(backbone, place, tensors)}, {counted(len(place.names), 'tensor')}",
+    ]
+    if place.left:
+        beside = dict.fromkeys(name.partition(".")[0] for name in place.left)
+        said.append(f"  beside it, and not of it: {', '.join(beside)}")
+    head = _take_head(method.query_encoder.projector, tensors, place)
+    said.append(f"  head: {head}")
+    if hasattr(method, "predictor"):
+        taken = _take_head(method.predictor, tensors, place, predictor=True)
+        said.append(f"  predictor: {taken}")
+    if getattr(method, "key_encoder", None) is not None:
+        said.append(f"  key encoder: {_take_key(method, tensors, found, place)}")
+    if getattr(method, "queue", None) is not None:
+        said.append(f"  queue: {_take_queue(method, weights)}")
+    return Taken(said, place, tensors, head.startswith("taken"))
+
+
+def _found(backbone, weights, prefix, by_order):
+    """([Place], the tensors that they name)"""
+    tensors = weights.tensors
+    if by_order:
+        place = in_order(backbone, tensors)
+        if place is None:
             raise WeightsError(
-                f"The backbone {config.backbone} has no counterpart with these tensors in {kind}: "
-                "take --format safetensors."
+                f"{weights.path} has no place where the backbone's "
+                f"{counted(len(needed(backbone)), 'tensor')} stand in their order, of the same "
+                "kinds and shapes: leave --by_order out."
             )
-        content = backbone
-    elif kind == "moco":
-        content = {
-            "epoch": config.epochs,
-            "arch": architecture,
-            "state_dict": _moco_state(method_state, config),
-        }
-    elif kind == "safetensors":
-        metadata = {"format": "pt", "backbone": config.backbone, "writer": f"fastneg {__version__}"}
-        metadata |= {name: json.dumps(getattr(config, name)) for name in ("mean", "std")}
-        metadata["config"] = json.dumps(config.as_dict())
-        data = _safetensors().save(backbone, metadata)
-        return _write(out, lambda file: file.write(data))
-    else:
-        raise ValueError(f"kind is {kind!r}: one of {', '.join(FORMATS)} was expected.")
-    return _write(out, lambda file: torch.save(content, file))
+        return [place], tensors
+    found = places(backbone, tensors, prefix)
+    if not any(place.fits for place in found) and prefix is None:
+        translated = by_timms_filter(backbone, tensors)
+        if translated is not None:
+            return places(backbone, translated), translated
+    return found, tensors
 
 
-def _write(out, write):
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(out)
-    write_atomically(out, write)
-
-
-def _moco_state(state, config):
-    theirs = (
-        config.backbone.startswith(("resnet", "resnext", "wide_resnet"))
-        and config.backbone != "resnet_tiny"
-    )
-    if "queue" not in state or not theirs:
-        raise WeightsError(
-            "A checkpoint of the MoCo family holds a torchvision ResNet with a queue; this run "
-            f"has method {config.method}, backbone {config.backbone}: take --format torchvision "
-            "or safetensors."
+def _chosen(weights, tensors, fits):
+    """The place of which the backbone is taken."""
+    if not fits:
+        return None
+    best = min(rank(place.prefix) for place in fits)
+    first, *others = [place for place in fits if rank(place.prefix) == best]
+    for other in others:
+        alike = all(
+            torch.equal(tensors[first.names[name]], tensors[other.names[name]])
+            for name in first.names
         )
-    content = {}
-    for ours, theirs in (("query_encoder", "encoder_q"), ("key_encoder", "encoder_k")):
-        content |= {
-            f"module.{theirs}.{name}": value
-            for name, value in _below(state, f"{ours}.backbone.").items()
-        }
-        content |= {
-            f"module.{theirs}.{HEADS[name]}": value
-            for name, value in _below(state, f"{ours}.projector.").items()
-        }
-    pointer = state["_extra_state"]["pointer"]
-    return content | {
-        "module.queue": state["queue"].t().contiguous(),
-        "module.queue_ptr": torch.tensor([pointer]),
-    }
+        if not alike:
+            listed = ", ".join(place.prefix or "(no prefix)" for place in [first, *others])
+            raise WeightsError(
+                f"{weights.path} holds the backbone under several prefixes: {listed}. Say which "
+                "with --prefix (of --init: --init_prefix)."
+            )
+    return first
+
+
+def _refusal(backbone, weights, found):
+    """What to say where the backbone fits nowhere."""
+    wanted, tensors = needed(backbone), weights.tensors
+    if not found:
+        return WeightsError(
+            f"{weights.path} holds no tensor with a name of the backbone's: it has "
+            f"{', '.join(list(tensors)[:3])}, …, {', '.join(list(wanted)[:3])}, … were expected, "
+            f"under any prefix.{_order_hint(backbone, tensors)}"
+        )
+    best = found[0]
+    first = (best.unlike or best.missing or best.unknown)[0]
+    hint = "Name the network they are of with --backbone, and a ViT's --image_size."
+    if best.unlike and tensors[best.names[first]].shape[2:] == (3, 3) and not best.missing:
+        hint = "Its first convolution is 3×3: give --stem small."
+    elif best.unlike and wanted[first].shape[2:] == (3, 3) and not best.missing:
+        hint = "Its first convolution is larger than 3×3: give --stem standard."
+    return WeightsError(
+        f"The weights of {weights.path} do not fit the backbone: "
+        f"{counted(len(best.missing), 'tensor')} missing, {len(best.unknown)} unknown, "
+        f"{len(best.unlike)} of another shape (first: {first}). What fits under which prefix:\n"
+        + "\n".join(told_of(found, tensors, wanted))
+        + f"\n{hint}{_order_hint(backbone, tensors)}"
+    )
+
+
+def _order_hint(backbone, tensors):
+    if in_order(backbone, tensors) is None:
+        return ""
+    return (
+        " As many tensors of the same kinds and shapes stand there in the same order under other "
+        "names: --by_order True takes them, if it is the same network."
+    )
+
+
+def _take(module, place, tensors):
+    """Load a module from a place; what to say of it."""
+    state = module.state_dict()
+    for name, value in state.items():
+        there = place.names.get(name) or _counter(name, place.names)
+        state[name] = tensors.get(there, value)
+    module.load_state_dict(state)
+    return f"taken from {place.prefix.removesuffix('.')}" if place.prefix else "taken"
+
+
+def _counter(name, names):
+    """Where a counter of batch normalisation is, if anywhere."""
+    beside = names.get(name.replace("num_batches_tracked", "running_mean"), "")
+    return beside.replace("running_mean", "num_batches_tracked")
+
+
+def _take_head(module, tensors, backbone, predictor=False):
+    """Load a head, or a predictor, from beside the backbone; what to say of it."""
+    fits = [
+        place
+        for place in places(module, tensors)
+        if place.fits
+        and rank(place.prefix) == rank(backbone.prefix)
+        and ("pred" in place.prefix) == predictor
+    ]
+    # Next to the backbone, and not of another network in the file.
+    near = [_shared(place.prefix, backbone.prefix) for place in fits]
+    nearest = [place for place, shared in zip(fits, near, strict=True) if shared == max(near)]
+    if len(nearest) == 1:
+        _take(module, nearest[0], tensors)
+        return f"taken from {nearest[0].prefix.removesuffix('.')}"
+    if nearest:
+        return f"starts anew (several fit: {', '.join(place.prefix for place in nearest)})"
+    beside = [name for name in tensors if name not in backbone.names.values() and HEAD.search(name)]
+    return f"starts anew ({'it is another one there' if beside else 'none there'})"
+
+
+def _shared(one, other):
+    """How many parts two prefixes begin with alike."""
+    pairs = zip(one.split("."), other.split("."), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _take_key(method, tensors, found, place):
+    follows = {1: 3, 2: 0}.get(rank(place.prefix))
+    fits = [each for each in found if each.fits and rank(each.prefix) == follows]
+    key = method.key_encoder
+    if len(fits) != 1:
+        key.load_state_dict(method.query_encoder.state_dict())
+        return "a copy of the query encoder"
+    said = _take(key.backbone, fits[0], tensors)
+    head = _take_head(key.projector, tensors, fits[0])
+    if not head.startswith("taken"):
+        key.projector.load_state_dict(method.query_encoder.projector.state_dict())
+        head = "a copy of the query encoder's"
+    return f"{said}; its head: {head}"
+
+
+def _take_queue(method, weights):
+    queue = method.queue
+    if weights.queue is not None and weights.queue.shape == queue.shape:
+        queue.copy_(weights.queue)
+        method.pointer = weights.pointer % len(queue)
+        return "taken"
+    there = None if weights.queue is None else tuple(weights.queue.shape)
+    found = "none there" if there is None else f"{there} there, {tuple(queue.shape)} set"
+    return f"starts anew ({found})"

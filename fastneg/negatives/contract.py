@@ -28,6 +28,11 @@ class Negative:
     needs_another_image: ClassVar[bool] = False
     """It takes other images of the batch: a batch of one has none."""
 
+    def defaults(self, config: Any) -> dict[str, Any]:
+        """{option: its value} of options that follow other fields where they are not given; always
+        called, before `check_options`."""
+        return {}
+
     def check_options(self, config: Any) -> None:
         """Raise `ConfigError` where options of the kind contradict each other; always called."""
 

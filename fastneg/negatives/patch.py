@@ -15,10 +15,19 @@ class Patch(Negative):
     about = "tiles of the query view"
     generate = "fastneg.negatives.patch_torch:generate"
 
-    patch_min: int = option(PUBLISHED[0], at_least=1)
-    """Smallest patch side in pixels of a patch negative."""
-    patch_max: int = option(PUBLISHED[1], at_least=1)
-    """Largest patch side in pixels of a patch negative."""
+    patch_min: int = option(0, at_least=0)
+    """Smallest patch side in pixels of a patch negative; 0: 1/14 of the view, 16 at 224 px."""
+    patch_max: int = option(0, at_least=0)
+    """Largest patch side in pixels of a patch negative; 0: 9/28 of the view, 72 at 224 px."""
+
+    def defaults(self, config):
+        """Those of 0 in proportion to the views, or to the smallest ones where they would not
+        fit."""
+        given = {"patch_min": config.patch_min, "patch_max": config.patch_max}
+        smallest = min(size for _, size in config.view_sizes())
+        fits = _scaled(config.image_size)["patch_max"] <= smallest
+        scaled = _scaled(config.image_size if fits else smallest)
+        return {name: side or scaled[name] for name, side in given.items()}
 
     def check_options(self, config):
         if config.patch_min > config.patch_max:
@@ -44,8 +53,13 @@ class Patch(Negative):
         # scaled to its views.
         if config.patch_max <= config.image_size:
             return {}
-        scaled = [max(1, round(config.image_size * side / 224)) for side in PUBLISHED]
-        return dict(zip(("patch_min", "patch_max"), scaled, strict=True))
+        return _scaled(config.image_size)
 
     def facts(self, config):
         return {"patch_sizes": [config.patch_min, config.patch_max]}
+
+
+def _scaled(side):
+    """The published sizes for views of `side` pixels."""
+    sizes = [max(1, round(side * each / 224)) for each in PUBLISHED]
+    return dict(zip(("patch_min", "patch_max"), sizes, strict=True))

@@ -19,6 +19,7 @@ from fastneg.runs.results import is_number, key_of, misfit
 
 OF_IMPORTED = (
     "backbone",
+    "stem",
     "image_size",
     "eval_resize",
     "eval_interpolation",

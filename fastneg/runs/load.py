@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from fastneg.config import PretrainConfig
-from fastneg.models.backbones import build_backbone
+from fastneg.errors import CheckpointError
+from fastneg.models.backbones import backbone_of
+from fastneg.models.own_networks import named, unwrapped
 from fastneg.runs import checkpoint
 
 
@@ -26,23 +28,24 @@ class LoadedRun:
     """SHA-256 of the weights."""
 
 
-def load_run(run, device="cpu"):
+def load_run(run, device="cpu", backbone=None):
     """The backbone of the newest readable checkpoint of a run.
 
+    Args:
+        run: the run folder.
+        device: where the backbone goes.
+        backbone: what makes the network, where the run was given it as an object: an nn.Module, a
+            function that makes one, or the name of one. None: what the run's config names.
     Raises:
-        CheckpointError: the folder holds none.
+        CheckpointError: the folder holds none, or its weights are of another network.
+        ConfigError: the network cannot be made.
     """
     path, state = checkpoint.newest_with(run, ("config", "method"))
     config = PretrainConfig.read(state["config"])
-    backbone, width = build_backbone(config.backbone, config.image_size)
-    prefix = "query_encoder.backbone."
-    backbone.load_state_dict(
-        {
-            name[len(prefix) :]: value
-            for name, value in state["method"].items()
-            if name.startswith(prefix)
-        }
-    )
+    if backbone is not None:
+        config = config.replace(backbone=named(backbone, config.image_size), stem=config.stem)
+    backbone, width = backbone_of(config)
+    _load(backbone, path, state, config.backbone)
     return LoadedRun(
         backbone.eval().requires_grad_(False).to(device),
         width,
@@ -50,6 +53,26 @@ def load_run(run, device="cpu"):
         path.name,
         weights_digest(backbone),
     )
+
+
+def load_into_module(module, run):
+    """Give a network the weights of a run that it was the backbone of, in place, where it is."""
+    _load(unwrapped(module), *checkpoint.newest_with(run, ("method",)), "the module given")
+
+
+def _load(backbone, path, state, name):
+    prefix = "query_encoder.backbone."
+    weights = {
+        name[len(prefix) :]: value
+        for name, value in state["method"].items()
+        if name.startswith(prefix)
+    }
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} holds the weights of another network than {name} is now: {error}"
+        ) from error
 
 
 def weights_digest(module):

@@ -100,7 +100,13 @@ def refuse_among(path, run, flag="OUT"):
 
 def export_output(config):
     """Where `fastneg export` writes, as a Path; OutputError if that is a file of the run."""
-    out = output_file(config.out, "OUT", run_inputs(config.run))
+    inputs = run_inputs(config.run)
+    if config.format == "huggingface":
+        out = output_folder(config.out, "OUT", inputs, apart_from=[config.run])
+        for name in ("config.json", "model.safetensors"):
+            output_file(out / name, f"{name} of OUT", inputs)
+        return out
+    out = output_file(config.out, "OUT", inputs)
     refuse_among(config.out, config.run)
     return out
 

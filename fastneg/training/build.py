@@ -76,7 +76,9 @@ def build(config, world, stack: ExitStack) -> Parts:
     check_place(config, world)
     torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
     method = METHODS[config.method](config)
-    check_view_sizes(method.query_encoder.backbone, config)
+    backbone = method.query_encoder.backbone
+    check_view_sizes(backbone, config)
+    _say(getattr(backbone, "told", []), world)
     reader = stack.enter_context(open_data(config.data))
     check_data(reader, config)
 
@@ -86,8 +88,9 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     if config.init and not found:
-        said = [*load_into(method, read_weights(config.init)), *told_of_init(config)]
-        _say(said, world)
+        weights = read_weights(config.init)
+        taken = load_into(method, weights, config.init_prefix or None)
+        _say([*taken.said, *told_of_init(config, weights.config)], world)
     norms = _set_batch_norm(method, config, world)
     method, optimizer, model = _place(method, config, world)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fastneg.config import PretrainConfig
+from fastneg.config.method import is_own
 from fastneg.config.renamed import todays_names
 from fastneg.counts import counted
 from fastneg.data.beton.format import TEXTURE_FIELD
@@ -36,6 +37,7 @@ MAY_CHANGE = {
     "keep_checkpoints",
     "keep_every",
     "resume",
+    "stem",
     "probe",
     "wandb",
     "knn_every",
@@ -43,8 +45,8 @@ MAY_CHANGE = {
     "knn_val",
 }
 """Fields in which a resumed run may differ from the one it goes on from: where and how fast it is
-computed, checked and logged, not what. `epochs` may differ too, and is told; see
-`refuse_another_run`."""
+computed, checked and logged, not what; and the stem, which the shapes of the weights tell. `epochs`
+may differ too, and is told; see `refuse_another_run`."""
 ALIKE = ({"shuffle", "split"}, {"sync", "none"})
 """Values of --bn between which a run may change, and is told: each pair is one thing done by
 several processes and by one. shuffle and split keep the key's statistics from the query's; sync
@@ -161,6 +163,8 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
         | {"epochs"}
         | ({"bn", "bn_splits"} if before["bn"] != config.bn and said else set())
     )
+    if renamed := _renamed(before["backbone"], str(config.backbone)):
+        said, free = [*said, *renamed], free | {"backbone"}
     now = plain(config)
     differing = [name for name in now if name not in free and before[name] != now[name]]
     if differing:
@@ -188,6 +192,13 @@ def _statistics(before, config):
     return [
         f"--bn is {now} from here on, it was {was}: batch statistics are those of other groups."
     ]
+
+
+def _renamed(was, now):
+    """What is said of another name of an own network: its weights tell whether it is the same."""
+    if was == now or not (is_own(was) and is_own(now)):
+        return []
+    return [f"--backbone is {now} from here on, it was {was}: the weights fit."]
 
 
 def _epochs(path, before, config, step, iterations):

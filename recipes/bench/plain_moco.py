@@ -37,9 +37,7 @@ class PlainMoCo:
                 f"batch_size {config.batch_size}."
             )
         self.config, self.pointer = config, 0
-        self.query_encoder = Encoder(config.backbone, config.feature_dim, config.image_size).to(
-            device
-        )
+        self.query_encoder = Encoder.of(config).to(device)
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
         self.queue = F.normalize(
             torch.randn(config.feature_dim, config.queue_size, device=device), dim=0

@@ -52,8 +52,8 @@ def test_each_field_and_each_choice_is_explained():
         ({"keep_every": 3, "checkpoint_every": 2}, "only every 2nd epoch"),
         ({"patch_min": 80}, "--patch_min is 80, above --patch_max 72"),
         ({"patch_min": 80, "negatives": "none"}, "--patch_min is 80, above --patch_max 72"),
-        ({"image_size": 64}, "a patch cannot be larger than --image_size 64"),
-        ({"image_size_schedule": "0:64"}, "than the 64 of --image_size_schedule"),
+        ({"image_size": 64, "patch_max": 72}, "a patch cannot be larger than --image_size 64"),
+        ({"image_size_schedule": "0:64", "patch_max": 72}, "than the 64 of --image_size_schedule"),
     ],
 )
 def test_each_part_checks_itself(changes, said):

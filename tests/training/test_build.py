@@ -9,7 +9,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.errors import TrainingError
-from fastneg.models.weights import export_weights
+from fastneg.models.export import export_weights
 from fastneg.runs import checkpoint, paths
 from fastneg.training.build import build
 from fastneg.training.trainer import Trainer, pretrain

@@ -1,0 +1,263 @@
+"""Networks of a user's own as backbones: any nn.Module that takes images and gives features.
+
+Legend: N batch, F features, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fastneg import plugins
+from fastneg.config import ConfigError
+from fastneg.config.method import is_own
+from fastneg.counts import counted
+
+GIVEN = "object:"
+"""How the name of a network begins that was given as an object and has no importable maker."""
+
+
+class Given(str):
+    """The name of a network that carries what makes it: what `--backbone` names, as an object.
+
+    In files it is the name alone.
+    """
+
+    make: Callable[[], nn.Module]
+    """Gives a network of its own at each call."""
+
+    def __new__(cls, name: str, make: Callable[[], nn.Module]) -> Given:
+        given = super().__new__(cls, name)
+        given.make = make
+        return given
+
+    def __deepcopy__(self, memo: object) -> str:
+        return str(self)
+
+    def __reduce__(self) -> tuple:
+        return str, (str(self),)
+
+
+def named(backbone: str | nn.Module | Callable[[], nn.Module], image_size: int) -> str:
+    """A name for `PretrainConfig.backbone`: of a name, a network, or a function that makes one.
+
+    A function or class that can be imported gives package.module:name, and so does a network whose
+    class, called without arguments, makes one with the same outputs: later commands then make it
+    themselves. Any other gives object:name, a `Given`, and must be given again.
+
+    Args:
+        image_size: side in pixels of the images on which two networks are compared.
+    Raises:
+        ConfigError: it is none of these, or cannot be copied.
+    """
+    if isinstance(backbone, str):
+        return backbone
+    if isinstance(backbone, nn.Module):
+        own = unwrapped(backbone)
+        # Once, here: a network that is trained later on does not change what a run begins with.
+        kept = _copied(own)
+        maker = _importable(type(own))
+        name = maker if maker and _same_outputs(type(own), kept, image_size) else _called(type(own))
+        return Given(name, lambda: _copied(kept))
+    if callable(backbone):
+        return Given(_importable(backbone) or _called(backbone), backbone)
+    raise ConfigError(
+        f"backbone is {backbone!r}: a name, an nn.Module or a function that makes one was expected."
+    )
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, out of torch.compile's and DataParallel's wrappers."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if "_orig_mod" in network._modules:
+            network = network._orig_mod
+        elif isinstance(network, parallel):
+            network = network.module
+        else:
+            return network
+
+
+def own_network(name: str, image_size: int) -> tuple[nn.Module, int]:
+    """(module from (N, 3, H, W) to (N, F), F) of an own network.
+
+    It is called once in eval mode on two images. A feature map (N, F, H, W) is averaged over its
+    pixels. Parameters that the features do not depend on no longer ask for gradients, which several
+    processes would wait for. What was found stands in its `told`, lines for a person.
+
+    Args:
+        name: package.module:factory, FILE.py:factory, or a `Given`. A factory takes no argument,
+            or image_size.
+        image_size: side in pixels of the images.
+    Raises:
+        ConfigError: it cannot be made, or gives no features.
+    """
+    network = _made(name, image_size)
+    if not isinstance(network, nn.Module):
+        raise ConfigError(
+            f"--backbone {name} gives {type(network).__name__}: an nn.Module was expected."
+        )
+    network = unwrapped(network).cpu()
+    out = _tried(name, network, image_size)
+    width, idle = out.shape[1], _idle(network, out)
+    for parameter in idle.values():
+        parameter.requires_grad_(False)
+    shape, pooled = f"features (N, {width})", out.ndim == 4
+    if pooled:
+        network.register_forward_hook(pool)
+        shape += f", the mean over a map of {out.shape[2]}×{out.shape[3]}"
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    network.told = [f"--backbone {name}: {millions:.2f} M parameters, {shape}."]
+    if idle:
+        network.told.append(
+            f"  {counted(len(idle), 'parameter')} of it (first: {next(iter(idle))}) have no part "
+            "in the features and are not trained."
+        )
+    return network, width
+
+
+def pool(module: nn.Module, images: object, out: torch.Tensor) -> torch.Tensor:
+    """A forward hook: (N, F, H, W) → (N, F), the mean over the pixels."""
+    return out.mean((2, 3))
+
+
+def _made(name, image_size):
+    if isinstance(name, Given):
+        return _call(name, name.make, image_size)
+    if name.startswith(GIVEN):
+        raise ConfigError(
+            f"The network {name.removeprefix(GIVEN)} was given as an object, which no file can "
+            "make again. In Python give it again: fastneg.pretrain(backbone=…), "
+            "fastneg.load_run(RUN, backbone=…). For the commands put a function that makes it "
+            "into a file, and make a run folder that names it: fastneg import RUN NEW --backbone "
+            "FILE.py:FUNCTION."
+        )
+    target, _, attribute = name.rpartition(":")
+    try:
+        found = _imported(target)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever the user's module raises
+        raise ConfigError(
+            f"--backbone {name} cannot be imported ({type(error).__name__}: {error}): the current "
+            "folder, PYTHONPATH and the installed packages are looked through. If it has another "
+            "name or place now, make a run folder that names that: fastneg import RUN NEW "
+            "--backbone PACKAGE.MODULE:FACTORY, or FILE.py:FACTORY."
+        ) from error
+    return _call(name, found, image_size)
+
+
+def _imported(target):
+    """The module of a name, or of a file."""
+    if target.endswith(".py"):
+        return plugins.module_of_file(Path(target))
+    # As for `python -m fastneg`: a script's folder would come first, and the program has none.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    return importlib.import_module(target)
+
+
+def _call(name, make, image_size):
+    try:
+        return make(image_size=image_size) if _takes_size(make) else make()
+    except Exception as error:
+        raise ConfigError(
+            f"--backbone {name} raises {type(error).__name__} when it is called: {error}."
+        ) from error
+
+
+def _takes_size(make):
+    try:
+        return "image_size" in inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _tried(name, network, image_size):
+    """What it gives for two images, with a graph."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        out = network(images_of(image_size, 2))
+    except Exception as error:
+        raise ConfigError(
+            f"--backbone {name} does not take images (2, 3, {image_size}, {image_size}): "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    finally:
+        for module in training:
+            module.training = True
+    fits = isinstance(out, torch.Tensor) and out.ndim in (2, 4) and len(out) == 2
+    if not fits or not out.is_floating_point():
+        shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise ConfigError(
+            f"--backbone {name} gives {shape} for images (2, 3, {image_size}, {image_size}): "
+            "features (2, F), or a map (2, F, H, W), were expected. Of several outputs, or of "
+            "tokens, let forward return the features alone."
+        )
+    return out
+
+
+def images_of(side: int, count: int = 1) -> torch.Tensor:
+    """(count, 3, side, side): images in which every pixel differs, and nothing is drawn."""
+    return torch.linspace(-2, 2, count * 3 * side * side).view(count, 3, side, side)
+
+
+def _idle(network, out):
+    """{name: parameter} of those that ask for a gradient and get none."""
+    asking = {name: each for name, each in network.named_parameters() if each.requires_grad}
+    if not asking or not out.requires_grad:
+        return {}
+    found = torch.autograd.grad(out.float().sum(), list(asking.values()), allow_unused=True)
+    pairs = zip(asking.items(), found, strict=True)
+    return {name: each for (name, each), gradient in pairs if gradient is None}
+
+
+def _copied(network):
+    try:
+        return copy.deepcopy(network).cpu()
+    except Exception as error:
+        raise ConfigError(
+            f"backbone is a {type(network).__name__} that cannot be copied ({error}): give a "
+            "function that makes it."
+        ) from error
+
+
+def _called(maker):
+    name = getattr(maker, "__qualname__", type(maker).__name__).replace("<locals>.", "")
+    return GIVEN + re.sub(r"[^\w.]", "", f"{getattr(maker, '__module__', '')}.{name}").strip(".")
+
+
+def _importable(maker):
+    """package.module:name where importing that gives this very function or class; else None."""
+    module, name = getattr(maker, "__module__", None), getattr(maker, "__qualname__", "<")
+    if module in (None, "__main__", "builtins") or "<" in name:
+        return None
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    text = f"{module}:{name}"
+    return text if found is maker and is_own(text) else None
+
+
+@torch.no_grad()
+def _same_outputs(cls, network, image_size):
+    """Whether the class alone makes this network, but for its weights: then a name is enough."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            other = cls().cpu().eval()
+        own, images = copy.deepcopy(network).eval(), images_of(image_size, 2)
+        expected = own(images)  # first, for it makes lazy parameters
+        other.load_state_dict(own.state_dict())
+        return torch.equal(other(images), expected)
+    except Exception:  # then it has to be given again
+        return False
