@@ -53,6 +53,9 @@ class CachedImages:
             )
             self.bad |= _decode_all(reader, field, self._pixels[field], set(self.bad), threads)
         self._main = fields[0]
+        if device.type == "cuda":
+            # Views are cut on another stream, which does not wait for the one that filled these.
+            torch.cuda.synchronize(device)
 
     def views(self, request, dtype, normalisation):
         """The tensors of a batch, as the loaders hand them out: its views, then its patches.
