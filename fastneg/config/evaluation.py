@@ -151,8 +151,9 @@ class EvaluateConfig(Config):
         kinds = self.similarity_kinds() or ()
         if not set(kinds) <= set(NEGATIVES):
             plugins.load()
-        if not set(kinds) <= set(NEGATIVES) or len(set(kinds)) < len(kinds):
-            known = ", ".join(NEGATIVES)
+        images = [name for name, kind in NEGATIVES.items() if not kind.from_queue]
+        if not set(kinds) <= set(images) or len(set(kinds)) < len(kinds):
+            known = ", ".join(images)
             raise ConfigError(
                 f"--similarity is {self.similarity!r}: off, on, or some of {known}, each once, "
                 "was expected."

@@ -53,14 +53,17 @@ class MethodPart(Config):
                 f"--bn is {self.bn}, which is of no use to --method {self.method}: it keeps keys "
                 f"apart from queries ({able} only)."
             )
-        if self.key_pass == "batched" and (not self.negative_kinds() or self.bn == "sync"):
-            wherefore = (
-                "--bn is sync, with statistics over whole passes"
-                if self.negative_kinds()
-                else "there are no negatives"
-            )
+        if self.key_pass == "batched" and (wherefore := self._not_batched()):
             raise ConfigError(f"--key_pass is batched, but {wherefore}: take separate.")
         method.check(self)
+
+    def _not_batched(self):
+        """Why keys and negatives cannot be groups of one pass; "" where they can."""
+        if not self.image_kinds():
+            return "there are no negatives" + " that are images" * bool(self.negative_kinds())
+        if self.bn == "sync":
+            return "--bn is sync, with statistics over whole passes"
+        return "--negatives_bn is joint, one batch anyway" if self.negatives_bn == "joint" else ""
 
     def _check_backbone(self):
         name = self.backbone

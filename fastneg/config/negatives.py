@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 from fastneg.config.assemble import Assembled
 from fastneg.config.base import Config
+from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
 from fastneg.options import ConfigError, check_bounds, option
 
 T = TypeVar("T", bound=Config)
-ALPHA = {"at_least": 0.0, "below": math.inf}
+ALPHA = 2.0
+BOUNDS = {"at_least": 0.0, "below": math.inf}
 
 
 def kinds_text(value: Any) -> Any:
@@ -30,17 +32,24 @@ class NegativesPart(Config):
     negatives: str = "patch"
     negatives_per_query: int = option(1, at_least=1, at_most=64)
     """Negatives of each kind for each query, M."""
-    alpha: float | str = 2.0
+    alpha: float | str = ALPHA
     """Scale of the similarity to the non-semantic negatives: alpha q·t / T inside the exponent,
     alpha 2 p·t in BYOL's sum. One number, or one for each kind, such as patch=2,texture=1."""
+    dose: float | str | None = None
+    """alpha / T, in place of alpha: what a negative weighs in the softmax depends on both together.
+    One number, or one for each kind; alpha becomes dose times the temperature."""
 
     def negative_kinds(self) -> tuple[str, ...]:
         """The kinds of non-semantic negatives, in order; empty for none."""
         return () if self.negatives == "none" else tuple(self.negatives.split(","))
 
+    def image_kinds(self) -> tuple[str, ...]:
+        """Those of them that are images, which pass through the network."""
+        return tuple(kind for kind in self.negative_kinds() if not NEGATIVES[kind].from_queue)
+
     def alphas(self) -> tuple[float, ...]:
         """The scale of each non-semantic negative of a query, M for each kind in turn."""
-        each = self._alpha_of()
+        each = self._by_kind("alpha")
         return tuple(
             each[kind] for kind in self.negative_kinds() for _ in range(self.negatives_per_query)
         )
@@ -54,11 +63,13 @@ class NegativesPart(Config):
             for name, declared in options.items()
             if not _optional(declared) and not set(kinds) & set(declared.defaults)
         }
-        return idle | (set() if kinds else {"alpha", "negatives_per_query"})
+        idle |= set() if self.image_kinds() else {"negatives_bn"}
+        return idle | (set() if kinds else {"alpha", "dose", "negatives_per_query"})
 
     def replace(self: T, **changes: Any) -> T:
         """As `Config.replace`; where the negatives change, the options of kinds that are no longer
-        named go, if such an option may be missing."""
+        named go, if such an option may be missing. Of alpha and dose the one that changes takes the
+        other's place."""
         if "negatives" in changes:
             changes["negatives"] = kinds_text(changes["negatives"])
             kinds = set(str(changes["negatives"]).split(","))
@@ -68,15 +79,25 @@ class NegativesPart(Config):
                 if _optional(declared) and not kinds & set(declared.defaults)
             }
             changes = {**gone, **changes}
-        return super().replace(**changes)
+        alpha = changes.get("alpha")
+        if changes.get("dose") is None and alpha is not None:
+            changes["dose"] = None
+        elif changes.get("dose", self.dose) is not None:
+            changes.setdefault("alpha", ALPHA)  # anew, of this dose and this temperature
+        made = super().replace(**changes)
+        if alpha is not None and made.dose is not None and alpha != made.alpha:
+            raise ConfigError(_BOTH.format(alpha, made.dose))
+        return made
 
     def _check(self):
         kinds = self.negative_kinds()
         self._check_kinds(kinds)
+        if self.dose is not None:
+            self._settle_dose()
         if not isinstance(self.alpha, str):
-            check_bounds("alpha", self.alpha, ALPHA)
-        for kind, alpha in self._alpha_of().items():
-            check_bounds(f"alpha of {kind}", alpha, ALPHA)
+            check_bounds("alpha", self.alpha, BOUNDS)
+        for kind, alpha in self._by_kind("alpha").items():
+            check_bounds(f"alpha of {kind}", alpha, BOUNDS)
         for negative in NEGATIVES.values():
             for name, value in negative.defaults(self).items():
                 object.__setattr__(self, name, value)
@@ -101,29 +122,56 @@ class NegativesPart(Config):
                 "each once, was expected."
             )
         for kind in kinds:
+            if NEGATIVES[kind].from_queue and not METHODS[self.method].queue:
+                able = " or ".join(name for name, one in METHODS.items() if one.queue)
+                raise ConfigError(
+                    f"--negatives has {kind}, which takes keys of the queue, and --method "
+                    f"{self.method} has none ({able} only)."
+                )
             if NEGATIVES[kind].needs_another_image and self.batch_size < 2:
                 raise ConfigError(
                     f"--batch_size is {self.batch_size}: {kind} needs another image in the batch."
                 )
 
-    def _alpha_of(self):
-        kinds = self.negative_kinds()
-        if not isinstance(self.alpha, str):
-            return dict.fromkeys(kinds, self.alpha)
+    def _settle_dose(self):
+        """Give alpha the value that the dose means."""
+        if self.temperature is None:
+            raise ConfigError(
+                f"--dose is {self.dose!r}, alpha / T, but --method {self.method} has no "
+                "temperature: give --alpha."
+            )
+        doses = self._by_kind("dose")
+        if isinstance(self.dose, str):
+            alpha = ",".join(f"{kind}={dose * self.temperature!r}" for kind, dose in doses.items())
+        else:
+            check_bounds("dose", self.dose, BOUNDS)
+            alpha = self.dose * self.temperature
+        if self.alpha not in (ALPHA, alpha):
+            raise ConfigError(_BOTH.format(self.alpha, self.dose))
+        object.__setattr__(self, "alpha", alpha)
+
+    def _by_kind(self, name):
+        """{kind: its alpha or dose}."""
+        kinds, value = self.negative_kinds(), getattr(self, name)
+        if not isinstance(value, str):
+            return dict.fromkeys(kinds, value)
         wrong = (
-            f"--alpha is {self.alpha!r}: a number of at least 0, or one for each kind of "
-            f"--negatives {self.negatives}"
+            f"--{name} is {value!r}: a number of at least 0, or one for each kind of --negatives "
+            f"{self.negatives}"
         )
         try:
             pairs = [
-                (name, float(value))
-                for name, value in (entry.split("=") for entry in self.alpha.split(","))
+                (kind, float(number))
+                for kind, number in (entry.split("=") for entry in value.split(","))
             ]
         except ValueError:
             raise ConfigError(f"{wrong}, such as patch=2,texture=1, was expected.") from None
-        if sorted(name for name, _ in pairs) != sorted(kinds):
+        if sorted(kind for kind, _ in pairs) != sorted(kinds):
             raise ConfigError(f"{wrong}, each named once, was expected.")
         return dict(pairs)
+
+
+_BOTH = "--alpha is {!r} and --dose is {!r}: a dose is alpha / T, give one of them."
 
 
 def negatives_fields():

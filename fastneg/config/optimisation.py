@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fastneg.config.base import Config
 from fastneg.options import ConfigError, option
 
+T = TypeVar("T", bound=Config)
+EPOCHS = 200
+
 
 @dataclass(frozen=True)
 class OptimisationPart(Config):
-    epochs: int = option(200, at_least=1)
+    epochs: int = option(EPOCHS, at_least=1)
     """Passes over the data."""
+    steps: int | None = option(None, at_least=1)
+    """Steps of the run, in place of epochs: it may end within one."""
     batch_size: int = option(128, at_least=1)
     """Images a step over all processes."""
     optimizer: str = option("sgd", choices=("sgd", "lars"))
@@ -39,13 +46,35 @@ class OptimisationPart(Config):
     init_prefix: str = ""
     """Where in the file of --init the backbone is; default: it is looked for."""
 
+    def span(self, iterations: int) -> float:
+        """The length of the run in epochs of so many steps, over which the schedules reach."""
+        return self.epochs if self.steps is None else self.steps / iterations
+
+    def total_steps(self, iterations: int) -> int:
+        """Steps of the run, where an epoch has so many."""
+        return self.epochs * iterations if self.steps is None else self.steps
+
+    def total_epochs(self, iterations: int) -> int:
+        """Epochs of the run, the last of which --steps may leave incomplete."""
+        return math.ceil(self.span(iterations))
+
+    def replace(self: T, **changes: Any) -> T:
+        """As `Config.replace`; of epochs and steps the one that changes takes the other's place."""
+        if changes.get("steps") is not None:
+            if changes.setdefault("epochs", EPOCHS) != EPOCHS:
+                raise ConfigError(_BOTH.format(changes["epochs"], changes["steps"]))
+        elif "epochs" in changes:
+            changes.setdefault("steps", None)
+        return super().replace(**changes)
+
     def _check(self):
-        if self.init_prefix and not self.init:
-            raise ConfigError(
-                f"--init_prefix is {self.init_prefix!r}, which has no effect without --init."
-            )
-        if self.warmup_epochs >= self.epochs:
+        if self.steps is not None and self.epochs != EPOCHS:
+            raise ConfigError(_BOTH.format(self.epochs, self.steps))
+        if self.steps is None and self.warmup_epochs >= self.epochs:
             raise ConfigError(
                 f"--warmup_epochs is {self.warmup_epochs}: it must be less than --epochs "
                 f"{self.epochs}."
             )
+
+
+_BOTH = "--epochs is {} and --steps is {}: each is the length of the run, give one of them."

@@ -38,7 +38,8 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
         run: the run folder.
         name: of the set.
         reader: its open `BetonReader`; labels are not needed.
-        kinds: of negatives, names of `NEGATIVES`; None: the run's own, and patch for a run without.
+        kinds: of negatives that are images, names of `NEGATIVES`; None: the run's own, and patch
+            for a run without.
         report: called with lines for a person.
     Returns:
         dict: edges (B + 1), positive, queue or batch, negative {kind}: B counts each; means,
@@ -49,7 +50,7 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
     """
     path, state = _newest_with_head(run)
     trained, device = PretrainConfig.read(state["config"]), torch.device(device)
-    kinds = kinds or trained.negative_kinds() or ("patch",)
+    kinds = kinds or trained.image_kinds() or ("patch",)
     _refuse_too_few(reader, kinds, trained.method)
     paired = TEXTURE_FIELD in reader.image_fields
     config = settings_for(trained, kinds, paired, lambda text: report(f"{name}: {text}"))

@@ -18,5 +18,6 @@ class BYOL(Method):
     """Width of the hidden layer of projector and predictor."""
     key_momentum: float = 0.996
     momentum_schedule: str = "cosine"
+    negatives_bn: str = "apart"
     bn: str = "none"
     accumulate: int = 1

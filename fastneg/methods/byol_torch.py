@@ -15,6 +15,7 @@ from torch import nn
 
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
+from fastneg.methods.key_order import in_one_batch
 from fastneg.methods.output import MethodOutput
 from fastneg.models.encoders import (
     Encoder,
@@ -51,6 +52,7 @@ class BYOL(nn.Module):
         self.query_encoder = Encoder.of(config, hidden_dim=config.hidden_dim, unit_length=False)
         self.predictor = mlp(config.feature_dim, config.hidden_dim, config.feature_dim, norm=True)
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.joint = config.negatives_bn == "joint"
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
@@ -67,12 +69,12 @@ class BYOL(nn.Module):
         """
         predicted = [self._predict(view) for view in (query_view, key_view)]
         with torch.no_grad():
-            targets = [self._target(view) for view in (key_view, query_view)]
-            extra = (
-                None
-                if negatives is None
-                else torch.stack([self._target(images) for images in negatives.unbind(1)], 1)
-            )
+            others = [] if negatives is None else negatives.unbind(1)
+            joint = others if self.joint else []
+            key, *others_of_key = in_one_batch(self._target, [key_view, *joint])
+            targets = [key, self._target(query_view)]
+            others = others_of_key or [self._target(images) for images in others]
+            extra = torch.stack(others, 1) if others else None
         positive = [(p * z).sum(1) for p, z in zip(predicted, targets, strict=True)]
         loss = sum((2 - 2 * similarity).mean() for similarity in positive)
         # A row and its neighbour are different images: that all predictions are alike, a collapse,

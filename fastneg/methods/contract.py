@@ -67,6 +67,9 @@ class SharedOptions:
     key_pass: str = option(None, choices=("separate", "batched"))
     """Keys and negatives go through the key encoder in passes of their own, or in one that keeps
     their statistics apart: same numbers."""
+    negatives_bn: str = option(None, choices=("apart", "joint"))
+    """Batch statistics of the non-semantic negatives: apart, of their own; joint, of one batch with
+    the keys."""
     accumulate: int = option(None, at_least=1)
     """Parts in which a batch passes through the networks, to save memory; each has batch statistics
     of its own. One step a batch."""

@@ -82,3 +82,19 @@ def _exchange(rows, sent, received):
     out = torch.empty_like(rows)
     dist.all_to_all_single(out, rows, [*map(int, received)], [*map(int, sent)])
     return out
+
+
+def in_one_batch(encode, views, groups=1):
+    """Features of several batches that pass as one, so that they share batch statistics.
+
+    Args:
+        encode: a network, which may normalise each of `groups` equal parts of a batch by itself.
+        views: V batches (n, 3, H, W); a part holds as many images of each.
+        groups: divides n.
+    Returns:
+        V tensors (n, D).
+    """
+    parts = [images.chunk(groups) for images in views]
+    features = encode(torch.cat([part for parted in zip(*parts, strict=True) for part in parted]))
+    per_part = features.unflatten(0, (groups, len(views), -1))
+    return [each.flatten(0, 1) for each in per_part.unbind(1)]

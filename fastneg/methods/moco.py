@@ -19,6 +19,7 @@ class MoCo(Method):
     """Keys in the queue, K."""
     key_momentum: float = 0.999
     momentum_schedule: str = "constant"
+    negatives_bn: str = "apart"
     bn: str = "split"
     key_pass: str = "separate"
     accumulate: int = 1

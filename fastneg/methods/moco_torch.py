@@ -16,11 +16,13 @@ from torch import nn
 
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
-from fastneg.methods.key_order import Permuted, Same, Shuffled
+from fastneg.methods.key_order import Permuted, Same, Shuffled, in_one_batch
 from fastneg.methods.output import MethodOutput, sample_rows
 from fastneg.models.batch_norm import split_batch_norm
 from fastneg.models.encoders import Encoder, momentum_update, scheduled_momentum
 from fastneg.models.graphs import GraphedPass
+from fastneg.negatives import NEGATIVES
+from fastneg.negatives.queue_entry_torch import queue_entries, with_entries
 
 
 class MoCo(nn.Module):
@@ -42,9 +44,12 @@ class MoCo(nn.Module):
         self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
-        self.batched = config.key_pass == "batched"
+        self.batched, self.joint = config.key_pass == "batched", config.negatives_bn == "joint"
+        self.splits, self.per_query = splits, config.negatives_per_query
+        self.from_queue = [NEGATIVES[kind].from_queue for kind in config.negative_kinds()]
         if self.batched:
-            split_batch_norm(self.key_encoder, splits * (1 + len(config.alphas())))
+            groups = 1 + len(config.image_kinds()) * config.negatives_per_query
+            split_batch_norm(self.key_encoder, splits * groups)
         queue = torch.randn(
             config.queue_size,
             config.feature_dim,
@@ -68,7 +73,8 @@ class MoCo(nn.Module):
         with torch.no_grad():
             views = [key_view] if negatives is None else [key_view, *negatives.unbind(1)]
             keys, *others = self._encode_keys(views, generator)
-            extra = torch.stack(others, 1) if others else None
+            draw = lambda: queue_entries(self.queue, len(query), self.per_query, generator)
+            extra = with_entries(self.from_queue, others, draw, self.per_query)
         weighted = {} if extra is None else self.alphas.extra(extra)
         result = info_nce(
             query, keys, self.queue, temperature=self.temperature, return_stats=True, **weighted
@@ -94,20 +100,20 @@ class MoCo(nn.Module):
         return MethodOutput(result.loss, keys, stats, similarities)
 
     def _encode_keys(self, views, generator):
-        """Features (N, D) of each of several batches (N, 3, H, W), each with batch statistics of
-        its own.
+        """Features (N, D) of each of several batches (N, 3, H, W).
 
-        Keys and negatives differ in their statistics: sharing them would change the result, so they
-        are groups of one pass at most.
+        Keys and negatives differ in their statistics: sharing them changes the result. So they are
+        groups of one pass at most, unless --negatives_bn joint asks for that.
         """
         orders = [self._order(images, generator) for images in views]
         views = [order.there(images) for order, images in zip(orders, views, strict=True)]
         encode = self.graphed or self.key_encoder
-        features = (
-            encode(torch.cat(views)).chunk(len(views))
-            if self.batched
-            else [encode(images) for images in views]
-        )
+        if self.joint:
+            features = in_one_batch(encode, views, self.splits)
+        elif self.batched:
+            features = encode(torch.cat(views)).chunk(len(views))
+        else:
+            features = [encode(images) for images in views]
         return [order.back(each) for order, each in zip(orders, features, strict=True)]
 
     def _order(self, images, generator):

@@ -13,4 +13,5 @@ class SimCLR(Method):
 
     feature_dim: int = 128
     temperature: float = 0.1
+    negatives_bn: str = "apart"
     bn: str = "none"

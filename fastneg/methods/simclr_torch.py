@@ -14,6 +14,7 @@ from torch import nn
 from fastneg.distributed import gather_own_first
 from fastneg.losses import nt_xent
 from fastneg.methods.alpha import Alphas
+from fastneg.methods.key_order import in_one_batch
 from fastneg.methods.output import MethodOutput
 from fastneg.models.encoders import Encoder
 
@@ -32,6 +33,7 @@ class SimCLR(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
+        self.joint = config.negatives_bn == "joint"
         self.query_encoder = Encoder.of(config)
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
@@ -44,11 +46,13 @@ class SimCLR(nn.Module):
         Returns:
             `MethodOutput` without keys.
         """
-        # one batch: its statistics are those of all views
-        first, second = self.query_encoder(torch.cat([query_view, key_view])).chunk(2)
+        others, encode = [] if negatives is None else negatives.unbind(1), self.query_encoder
+        # one batch: its statistics are those of all views, and with --negatives_bn joint of all
+        joint = others if self.joint else []
+        first, second, *found = in_one_batch(encode, [query_view, key_view, *joint])
         weighted, stats = {}, {}
         if negatives is not None:
-            extra = torch.stack([self.query_encoder(images) for images in negatives.unbind(1)], 1)
+            extra = torch.stack(found or [encode(images) for images in others], 1)
             weighted = self.alphas.extra(extra)
         everyone = gather_own_first(first), gather_own_first(second)
         result = nt_xent(

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from fastneg.negatives.contract import NEGATIVES, Negative, register, unregister
 
-BUILT_IN = ("patch", "texture", "blur", "random_image")
+BUILT_IN = ("patch", "texture", "blur", "random_image", "queue_entry")
 """Files of this folder that register a kind."""
 for _name in BUILT_IN:
     import_module(f"{__name__}.{_name}")

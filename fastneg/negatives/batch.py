@@ -8,7 +8,8 @@ from fastneg.negatives.contract import NEGATIVES
 
 
 def make_negatives(batch, config, generator):
-    """The negatives of every kind that the config names, one kind after the other.
+    """The negatives of every kind that the config names, one kind after the other, less those that
+    are no images but keys of the queue.
 
     Args:
         batch: `ViewBatch` of N images.
@@ -17,7 +18,7 @@ def make_negatives(batch, config, generator):
     Returns:
         (N, kinds·M, C, H, W); None for none.
     """
-    made = [NEGATIVES[kind](batch, config, generator) for kind in config.negative_kinds()]
+    made = [NEGATIVES[kind](batch, config, generator) for kind in config.image_kinds()]
     if len(made) < 2:
         return made[0] if made else None
     count, n = sum(images.shape[1] for images in made), len(batch.query)

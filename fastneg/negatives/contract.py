@@ -27,6 +27,9 @@ class Negative:
     when it is needed, or the function itself (as a staticmethod)."""
     needs_another_image: ClassVar[bool] = False
     """It takes other images of the batch: a batch of one has none."""
+    from_queue: ClassVar[bool] = False
+    """It is a key of the queue, a feature and no image: methods with a queue draw it by themselves,
+    and `generate` is not called."""
 
     def defaults(self, config: Any) -> dict[str, Any]:
         """{option: its value} of options that follow other fields where they are not given; always

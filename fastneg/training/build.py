@@ -28,7 +28,7 @@ from fastneg.runs.log import RunLog, drop_rows_after
 from fastneg.runs.settings import write_settings
 from fastneg.training import resume
 from fastneg.training.bad_samples import BadSamples
-from fastneg.training.checks import check_batch, check_data, check_place
+from fastneg.training.checks import check_batch, check_data, check_length, check_place
 from fastneg.training.meter import Meter
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, GuardedSGD
@@ -98,6 +98,7 @@ def build(config, world, stack: ExitStack) -> Parts:
     knn = OnlineKnn(config, reader, world, threads, stack) if config.knn_every else None
     loader = _loader(reader, config, world, threads)
     stack.callback(loader.close)
+    check_length(config, len(loader))
     meter, step = Meter(), 0
     if found:
         step, said = resume.restore(found, config, world, reader, loader, method, optimizer, meter)
@@ -198,7 +199,7 @@ def _open_log(run_folder, config, world, last_step, iterations):
         drop_rows_after(run_folder, last_step)
     return RunLog(
         run_folder,
-        config.epochs * iterations,
+        config.total_steps(iterations),
         enabled=world.first,
         wandb=config.wandb,
         settings=config.as_dict(),

@@ -77,3 +77,17 @@ def check_data(reader, config):
             f"{config.data} holds {counted(len(reader), 'image')}: at least one batch of "
             f"{config.batch_size} (--batch_size) was expected."
         )
+
+
+def check_length(config, iterations):
+    """TrainingError unless the warm-up ends before the run; of --epochs the config tells it alone.
+
+    Args:
+        iterations: steps an epoch.
+    """
+    if config.warmup_epochs * iterations >= config.total_steps(iterations):
+        raise TrainingError(
+            f"--warmup_epochs is {config.warmup_epochs}, "
+            f"{counted(config.warmup_epochs * iterations, 'step')} of this data: it must be less "
+            f"than --steps {config.steps}."
+        )

@@ -25,7 +25,8 @@ def learning_rate(config, epoch, iteration, iterations):
         - config.warmup_epochs
         + (iteration / iterations if config.lr_schedule == "cosine_step" else 0)
     )
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done / (config.epochs - config.warmup_epochs)))
+    whole = config.span(iterations) - config.warmup_epochs
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done / whole))
 
 
 class GuardedSGD:

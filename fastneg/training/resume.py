@@ -46,7 +46,7 @@ MAY_CHANGE = {
 }
 """Fields in which a resumed run may differ from the one it goes on from: where and how fast it is
 computed, checked and logged, not what; and the stem, which the shapes of the weights tell. `epochs`
-may differ too, and is told; see `refuse_another_run`."""
+and `steps` may differ too, and that is told; see `refuse_another_run`."""
 ALIKE = ({"shuffle", "split"}, {"sync", "none"})
 """Values of --bn between which a run may change, and is told: each pair is one thing done by
 several processes and by one. shuffle and split keep the key's statistics from the query's; sync
@@ -157,10 +157,10 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     checkpoint.require(path, state, needed)
     # A field that is younger than the checkpoint had its default.
     before = {**plain(PretrainConfig()), **todays_names(state["config"])}
-    said = [*_statistics(before, config), *_epochs(path, before, config, state["step"], iterations)]
+    said = [*_statistics(before, config), *_length(path, before, config, state["step"], iterations)]
     free = (
         MAY_CHANGE
-        | {"epochs"}
+        | {"epochs", "steps"}
         | ({"bn", "bn_splits"} if before["bn"] != config.bn and said else set())
     )
     if renamed := _renamed(before["backbone"], str(config.backbone)):
@@ -201,34 +201,45 @@ def _renamed(was, now):
     return [f"--backbone is {now} from here on, it was {was}: the weights fit."]
 
 
-def _epochs(path, before, config, step, iterations):
-    """What another number of epochs does to the schedules."""
-    if before["epochs"] == config.epochs:
+def _length(path, before, config, step, iterations):
+    """What another number of epochs, or of steps, does to the schedules."""
+    least = config.warmup_epochs + 1
+    if before["steps"] is None:
+        then, was = config.replace(epochs=max(before["epochs"], least)), before["epochs"]
+    else:
+        was = before["steps"]
+        then = config.replace(steps=max(was, least * iterations))
+    total = config.total_steps(iterations)
+    if total == then.total_steps(iterations):
         return []
+    alike = (before["steps"] is None) == (config.steps is None)
+    unit, now = ("epochs", config.epochs) if config.steps is None else ("steps", config.steps)
+    if not alike:
+        was = f"--{'steps' if unit == 'epochs' else 'epochs'} {was}"
     epoch, iteration = divmod(step, iterations)
-    if step > config.epochs * iterations:
+    if step > total:
+        at = f"epoch {epoch + bool(iteration)}" if unit == "epochs" else f"step {step}"
         raise TrainingError(
-            f"{path} is from epoch {epoch + bool(iteration)}, beyond --epochs {config.epochs}: "
-            "give at least as many, or choose another --out."
+            f"{path} is from {at}, beyond --{unit} {now}: give at least as many, or choose another "
+            "--out."
         )
-    said = f"--epochs is {config.epochs}, it was {before['epochs']}"
-    if step == config.epochs * iterations:
+    said = f"--{unit} is {now}, it was {was}"
+    if step == total:
         return [f"{said}: nothing is left to do, and the learning rate never fell to its end."]
-    then = config.replace(epochs=max(before["epochs"], config.warmup_epochs + 1))
     rates = [learning_rate(each, epoch, iteration, iterations) for each in (then, config)]
-    if epoch >= then.epochs:
+    if step >= then.total_steps(iterations):
         rates[0] = 0.0  # the run was finished
     told = [
-        f"the learning rate falls to 0 over all {config.epochs} of them, and is {rates[1]:.3g} "
-        f"from here on, not {rates[0]:.3g}"
+        f"the learning rate falls to 0 over all {now} of them, and is {rates[1]:.3g} from here on, "
+        f"not {rates[0]:.3g}"
     ]
     if config.momentum_schedule == "cosine":
         momenta = [
-            scheduled_momentum(config.key_momentum, "cosine", step / (each.epochs * iterations))
+            scheduled_momentum(config.key_momentum, "cosine", step / each.total_steps(iterations))
             for each in (then, config)
         ]
         told.append(f"the momentum of the key encoder {momenta[1]:.6g}, not {momenta[0]:.6g}")
-    return [f"{said}: {'; '.join(told)}. A run of {config.epochs} from the start would be another."]
+    return [f"{said}: {'; '.join(told)}. A run of {now} from the start would be another."]
 
 
 def _same_data(path, state, config, reader):

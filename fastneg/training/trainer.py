@@ -24,6 +24,7 @@ from fastneg.runs.gallery import write_gallery
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import build
 from fastneg.training.gradients import accumulate
+from fastneg.training.measured import measure, measures, seed_of
 from fastneg.training.meter import Clock
 from fastneg.training.nonfinite import NotFinite, dump
 from fastneg.training.optim import learning_rate
@@ -88,7 +89,8 @@ class Trainer:
         self.batch_norms, self.autocast = parts.batch_norms, parts.autocast
         self.meter, self.clock, self.step = parts.meter, Clock(), parts.step
         self.iterations = len(self.loader)
-        self.total_steps = config.epochs * self.iterations
+        self.total_steps = config.total_steps(self.iterations)
+        self.epochs = config.total_epochs(self.iterations)
         self.draws, self.orders = torch.Generator(self.device), torch.Generator()
 
     # One step
@@ -147,8 +149,8 @@ class Trainer:
         if not finished:
             self._begin()
         # A signal may have come between an epoch's last step and its kNN, or during that.
-        within = self.step % self.iterations
-        if self.step and not within and self._knn_after(self.step // self.iterations - 1):
+        ended = finished or not self.step % self.iterations
+        if self.step and ended and self._knn_after((self.step - 1) // self.iterations):
             return self._leave()
         if finished:
             self.log.say(
@@ -156,14 +158,14 @@ class Trainer:
                 f"{self.total_steps}."
             )
             return self._result()
-        for epoch in range(self.step // self.iterations, config.epochs):
+        for epoch in range(self.step // self.iterations, self.epochs):
             if self._train_epoch(epoch):
                 return self._leave()
             with self.clock.paused():
                 stopped = self._knn_after(epoch)
             if stopped:
                 return self._leave()
-            if (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs:
+            if (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == self.epochs:
                 self._refuse_bad_weights()
                 self.save()
         return self._result()
@@ -193,8 +195,12 @@ class Trainer:
                 logging = self.step % self.config.log_every == 0 or self.step == self.total_steps
                 if logging:
                     self._log(epoch, lr)
+                    if self._last_line(epoch):
+                        self._measure(batch)
                 if self._stopping(logging):
                     return True
+                if self.step == self.total_steps:
+                    break  # --steps may end within an epoch
         return False
 
     def _stopping(self, logging):
@@ -261,8 +267,24 @@ class Trainer:
         figures["bad_samples"] = self.bad_samples.count()
         figures |= {**self.clock.read(), **device_memory(self.device)}
         self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures})
-        if self.step + self.config.log_every > (epoch + 1) * self.iterations:
-            self._log_similarities()  # with the last line of an epoch
+        if self._last_line(epoch):
+            self._log_similarities()
+
+    def _last_line(self, epoch):
+        """Whether the line of this step is the last one of an epoch."""
+        end = min((epoch + 1) * self.iterations, self.total_steps)
+        return self.step + self.config.log_every > end
+
+    def _measure(self, batch):
+        """Log what patch negatives would be to a run without any."""
+        if not measures(self.config, self.method):
+            return
+        seed = seed_of(self.config, self.step, self.world.rank)
+        found = measure(self.method, batch, self.config, seed, self.autocast)
+        names = [name for name, value in found.items() if isinstance(value, torch.Tensor)]
+        values = torch.stack([found[name].float() for name in names])
+        values = distributed.average(values, self.world).tolist()
+        self.log.row("measured", self.step, {**found, **dict(zip(names, values, strict=True))})
 
     def _log_similarities(self):
         counts = distributed.average(histograms(self.similarities), self.world) * self.world.size
@@ -273,7 +295,7 @@ class Trainer:
         """Measure and log the kNN accuracy where it is due after an epoch and not logged yet;
         whether a signal ended that."""
         config = self.config
-        if self.knn is None or ((epoch + 1) % config.knn_every and epoch + 1 != config.epochs):
+        if self.knn is None or ((epoch + 1) % config.knn_every and epoch + 1 != self.epochs):
             return False
         if distributed.any_rank(self.world.first and self.log.has("knn", self.step), self.world):
             return False

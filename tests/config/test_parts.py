@@ -15,6 +15,7 @@ from fastneg.config.run import DataPart, RunPart
 from fastneg.config.views import ViewsPart
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
+from fastneg.recipes.presets import tiny_cpu
 
 
 def test_each_field_stands_in_one_part_in_the_order_of_the_parts():
@@ -82,3 +83,19 @@ print([name for name in ("torch", "numpy", "PIL", "importlib.metadata") if name 
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_run_is_as_long_as_its_epochs_or_its_steps():
+    config = tiny_cpu().replace(steps=7)
+    assert (config.total_steps(5), config.total_epochs(5), config.span(5)) == (7, 2, 1.4)
+    assert PretrainConfig(**config.as_dict()) == config == tiny_cpu().replace(**config.as_dict())
+    back = config.replace(epochs=3)
+    assert back.steps is None and back.total_steps(5) == 15 and back.total_epochs(5) == 3
+    for make in (
+        lambda: tiny_cpu().replace(steps=7, epochs=3),
+        lambda: back.replace(steps=7).replace(epochs=3, steps=7),
+    ):
+        with pytest.raises(ConfigError, match="--epochs is 3 and --steps is 7"):
+            make()
+    with pytest.raises(ConfigError, match="give one of them"):
+        PretrainConfig(steps=7, epochs=3)

@@ -8,6 +8,7 @@ import sys
 
 import torch
 
+from fastneg.data import BetonReader
 from fastneg.data.load.train_loader import TrainLoader
 from fastneg.distributed import World
 from fastneg.recipes.presets import tiny_cpu
@@ -68,6 +69,15 @@ def same_weights(one, other):
     return one.keys() == other.keys() and all(
         torch.equal(one[k], other[k]) for k in one if isinstance(one[k], torch.Tensor)
     )
+
+
+def first_batch(config):
+    """The first `ViewBatch` of a run of this config."""
+    with BetonReader(config.data) as reader:
+        options = {**config.view_options(), "seed": config.seed, "threads": 1}
+        loader = TrainLoader(reader, config.batch_size, config.view_size, **options)
+        with contextlib.closing(loader), contextlib.closing(loader.epoch(0)) as batches:
+            return next(batches)
 
 
 ALONE = World(0, 1, torch.device("cpu"))

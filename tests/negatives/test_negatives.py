@@ -28,11 +28,11 @@ def batch(n=5, size=32):
 
 
 def test_the_config_knows_every_kind():
-    assert list(NEGATIVES) == ["patch", "texture", "blur", "random_image"]
+    assert list(NEGATIVES) == ["patch", "texture", "blur", "random_image", "queue_entry"]
     assert PretrainConfig(negatives="none").negative_kinds() == ()
 
 
-@pytest.mark.parametrize("kind", NEGATIVES)
+@pytest.mark.parametrize("kind", [name for name, one in NEGATIVES.items() if not one.from_queue])
 def test_each_kind_gives_m_views_a_query_and_repeats_itself(kind):
     config = tiny_cpu().replace(
         negatives=kind,
@@ -131,6 +131,33 @@ def test_one_alpha_or_one_for_each_kind():
     )
     assert config.alphas() == (2.5, 2.5, 1.0, 1.0)
     assert PretrainConfig(**config.as_dict()) == config
+
+
+def test_a_dose_is_alpha_over_the_temperature():
+    """It follows the temperature, gives way to an alpha, and is written down beside it."""
+    config = tiny_cpu().replace(dose=12.5, temperature=0.2)
+    assert config.alphas() == (2.5,) and config.replace(temperature=0.1).alphas() == (1.25,)
+    assert config.replace(alpha=3.0).dose is None and config.replace(seed=1).alpha == 2.5
+    each = config.replace(negatives="patch,texture", dose="texture=5,patch=10")
+    assert each.alphas() == (2.0, 1.0)
+    for one in (config, each):
+        assert PretrainConfig(**one.as_dict()) == one == tiny_cpu().replace(**one.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tiny_cpu().replace(dose=5, alpha=2.0), "--alpha is 2.0 and --dose is 5.0"),
+        (lambda: PretrainConfig(dose=5, alpha=3), "give one of them"),
+        (lambda: PretrainConfig(method="byol", dose=5), "--method byol has no temperature"),
+        (lambda: PretrainConfig(dose=-1), "--dose is -1.0: it must be at least 0"),
+        (lambda: PretrainConfig(dose="patch=x"), "--dose is 'patch=x'"),
+        (lambda: PretrainConfig(dose="blur=1"), "each named once"),
+    ],
+)
+def test_a_wrong_dose_is_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
 
 
 def test_the_defaults_of_textures_scale_with_the_view():

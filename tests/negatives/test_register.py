@@ -113,7 +113,7 @@ def test_what_cannot_be_registered_leaves_no_trace():
     ):
         with pytest.raises(ValueError, match=said):
             register(type("Own", (Negative,), {"__module__": __name__, **members}))
-    assert list(NEGATIVES) == ["patch", "texture", "blur", "random_image"]
+    assert list(NEGATIVES) == ["patch", "texture", "blur", "random_image", "queue_entry"]
     assert PretrainConfig().patch_min == 16
 
 

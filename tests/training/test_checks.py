@@ -9,7 +9,7 @@ from fastneg.distributed import World
 from fastneg.errors import TrainingError
 from fastneg.models.backbones import build_backbone, refuses
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training.checks import check_batch, check_place
+from fastneg.training.checks import check_batch, check_length, check_place
 from fastneg.training.trainer import pretrain
 
 NONE = {"bn": "none", "bn_splits": None}
@@ -134,3 +134,10 @@ def test_it_is_told_before_the_data_is_opened(tmp_path, changes, said):
     with pytest.raises((TrainingError, ConfigError), match=said):
         pretrain(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_warm_up_ends_before_the_steps():
+    config = tiny_cpu().replace(steps=10, warmup_epochs=2)
+    check_length(config, 4)
+    with pytest.raises(TrainingError, match="10 steps of this data: it must be less than --steps"):
+        check_length(config, 5)

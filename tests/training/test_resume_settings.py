@@ -110,6 +110,21 @@ def test_another_number_of_epochs_says_what_becomes_of_the_rate(data):
         goes_on(config, config.replace(epochs=1), data, step=STEPS + 1)
 
 
+def test_another_number_of_steps_says_so_too(data):
+    config = settings("x.beton", "run", lr=1.0, lr_schedule="cosine_step")
+    whole = config.replace(epochs=2)
+    assert goes_on(whole, config.replace(steps=2 * STEPS), data) == []  # the same length
+    (more,) = goes_on(whole, config.replace(steps=4 * STEPS), data)
+    assert f"--steps is {4 * STEPS}, it was --epochs 2" in more
+    assert "is 0.854 from here on, not 0.5" in more
+    (fewer,) = goes_on(config.replace(steps=4 * STEPS), config.replace(steps=2 * STEPS), data)
+    assert f"--steps is {2 * STEPS}, it was {4 * STEPS}" in fewer
+    (back,) = goes_on(config.replace(steps=4 * STEPS), whole, data)
+    assert f"--epochs is 2, it was --steps {4 * STEPS}" in back
+    with pytest.raises(TrainingError, match=rf"is from step {STEPS}, beyond --steps 2"):
+        goes_on(whole, config.replace(steps=2), data)
+
+
 def test_another_rate_is_told_by_the_run_itself(beton, tmp_path, capsys):
     pretrain(settings(beton, tmp_path / "run", epochs=1))
     capsys.readouterr()

@@ -3,6 +3,7 @@ must."""
 
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -338,3 +339,27 @@ def test_no_step_waits_for_the_device(beton, tmp_path):
                 run.step += 1
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_run_of_steps_may_end_within_an_epoch(beton, tmp_path):
+    """Its schedules reach over its steps; one that is stopped goes on to the same end."""
+    changes = {"steps": 7, "log_every": 2, "lr_schedule": "cosine_step"}
+    for name in ("whole", "stopped"):
+        config = settings(beton, tmp_path / name).replace(**changes)
+        if name == "stopped":
+            assert not pretrain(config, stop_after=6).finished
+        assert pretrain(config).step == 7
+        assert pretrain(config).finished  # nothing is left to do
+        assert [row["step"] for row in rows(tmp_path / name)] == [2, 4, 6, 7]
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+    last = rows(tmp_path / "whole")[-1]
+    assert last["lr"] == pytest.approx(0.12 * 0.5 * (1 + math.cos(math.pi * 6 / 7)))
+    assert last["epoch"] == 1
+
+
+def test_steps_of_whole_epochs_are_epochs(beton, tmp_path):
+    for name, length in (("epochs", {"epochs": 2}), ("steps", {"steps": 10})):
+        config = settings(beton, tmp_path / name, lr_schedule="cosine_epoch")
+        pretrain(config.replace(**length))
+    assert same_weights(tmp_path / "epochs", tmp_path / "steps")
+    assert rows(tmp_path / "epochs") == rows(tmp_path / "steps")

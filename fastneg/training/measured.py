@@ -1,0 +1,73 @@
+"""What patch negatives would be to a run that trains without any: measured, not trained on.
+
+The run takes the very steps that it would take without: the draws are of a generator of its own, no
+gradient is taken, and the statistics that batch normalisation keeps are put back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fastneg.methods.alpha import Alphas
+from fastneg.models.encoders import at_least_float32
+from fastneg.negatives.patch import PUBLISHED
+from fastneg.negatives.patch_torch import patch_negatives
+
+STREAM = 3
+"""Of the random numbers: no other draws of a run have it in their seed."""
+
+
+def measures(config, method):
+    """Whether a run has its patch negatives measured: it has none of its own, and its method takes
+    some. Not with --compile, for which another kind of pass is another compilation."""
+    return not (config.negative_kinds() or config.compile) and hasattr(method, "alphas")
+
+
+def seed_of(config, step, rank):
+    """Of the negatives that are measured after a step in one of the processes."""
+    words = np.random.SeedSequence([config.seed, STREAM, step, rank])
+    return int(words.generate_state(1, np.uint64)[0] >> 1)
+
+
+def measure(method, batch, config, seed, autocast=False):
+    """One patch negative for each query of a batch, through the whole method, without a trace.
+
+    Args:
+        method: in training mode; several processes must call together.
+        batch: `ViewBatch`.
+        config: `PretrainConfig` of a run without negatives. alpha and the patch sizes are its own,
+            or the published sizes, scaled, where those do not fit the views.
+        seed: of the negatives.
+        autocast: whether the forward pass runs in bfloat16.
+    Returns:
+        {"negatives", "alpha", "negative_similarity", and of methods with a softmax
+        "negative_share"}, the last two 0-d tensors on the device.
+    """
+    device, side = batch.query.device, min(batch.query.shape[2:])
+    sizes = (config.patch_min, config.patch_max)
+    if sizes[1] > side:
+        sizes = tuple(max(1, round(side * each / 224)) for each in PUBLISHED)
+    draws = torch.Generator(device).manual_seed(seed)
+    views = batch.query, batch.key, patch_negatives(batch.query, 1, sizes, draws)
+    alpha, own = float(config.alpha), method.alphas
+    kept = [(buffer, buffer.clone()) for buffer in method.buffers()]
+    orders = torch.Generator().manual_seed(seed)
+    forked = [device] if device.type == "cuda" else []
+    try:
+        method.alphas = Alphas((alpha,))
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(forked),
+            torch.autocast(device.type, torch.bfloat16, enabled=autocast),
+        ):
+            views = (view if autocast else at_least_float32(view) for view in views)
+            output = method(*views, orders)
+    finally:
+        method.alphas = own
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+    names = "negative_similarity", "negative_share"
+    found = {name: output.stats[name] for name in names if name in output.stats}
+    return {"negatives": "patch", "alpha": alpha, **found}
