@@ -63,10 +63,20 @@ def _report(*runs, **options):
     return ReportConfig(runs=tuple(map(str, runs)), **options)
 
 
+def _stencils(out="", **options):
+    return configs.StencilsConfig(out=str(out), **options)
+
+
 COMMANDS = {
     "demo": Command(configs.DemoConfig, "demo:run_demo"),
     "encode": Command(configs.EncodeConfig, "encode:run_encode", ("src", "out")),
     "textures": Command(configs.TexturesConfig, "textures:run_textures", ("src", "out")),
+    "stencils": Command(
+        configs.StencilsConfig,
+        "stencils:run_stencils",
+        ("out",),
+        builder=_stencils,
+    ),
     "verify": Command(configs.VerifyConfig, "verify:run_verify", ("file",)),
     "pretrain": Command(
         PretrainConfig,

@@ -129,6 +129,7 @@ SERVED_BY = {
     "fastneg.negatives.contract": "negatives/test_register.py",
     "fastneg.negatives.batch": "negatives/test_negatives.py",
     "fastneg.config.study": "recipes/test_study.py",
+    "fastneg.config.stencils": "recipes/test_stencils.py",
     "fastneg.config.tools": "config/test_commands.py",
     # one kind of input or fault that several modules meet
     "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",

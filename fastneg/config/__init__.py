@@ -12,6 +12,7 @@ from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
 from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
 from fastneg.config.pretrain import PretrainConfig
+from fastneg.config.stencils import StencilsConfig, StencilsSpec
 from fastneg.config.study import StudyConfig
 from fastneg.config.tools import (
     DemoConfig,
@@ -39,6 +40,8 @@ __all__ = [
     "PresetsConfig",
     "PretrainConfig",
     "ReportConfig",
+    "StencilsConfig",
+    "StencilsSpec",
     "StudyConfig",
     "TexturesConfig",
     "VerifyConfig",

@@ -96,9 +96,7 @@ def build(config, world, stack: ExitStack) -> Parts:
 
     threads = config.threads or distributed.share_of_cores(world)
     knn = OnlineKnn(config, reader, world, threads, stack) if config.knn_every else None
-    loader = _loader(reader, config, world, threads)
-    stack.callback(loader.close)
-    check_length(config, len(loader))
+    loader = _loader(reader, config, world, threads, stack)
     meter, step = Meter(), 0
     if found:
         step, said = resume.restore(found, config, world, reader, loader, method, optimizer, meter)
@@ -172,8 +170,8 @@ def _place(method, config, world):
     return method, optimizer, model
 
 
-def _loader(reader, config, world, threads):
-    return TrainLoader(
+def _loader(reader, config, world, threads, stack):
+    loader = TrainLoader(
         reader,
         config.batch_size,
         config.view_size,
@@ -189,6 +187,9 @@ def _loader(reader, config, world, threads):
         max_bad_share=config.max_bad_share,
         cache=None if config.cache == "none" else config.cache,
     )
+    stack.callback(loader.close)
+    check_length(config, len(loader))
+    return loader
 
 
 def _open_log(run_folder, config, world, last_step, iterations):

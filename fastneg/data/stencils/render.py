@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from fastneg.config import Config, option
+from fastneg.config import StencilsSpec as StencilsSpec
 from fastneg.data.stencils.shapes import SHAPES
 from fastneg.data.stencils.textures import TEXTURES as TEXTURE_FUNCTIONS
 from fastneg.data.stencils.textures import UNSEEN_TEXTURES as UNSEEN_FUNCTIONS
@@ -28,23 +27,6 @@ TEST_SETS = (
 SETS = ("train", *TEST_SETS)
 NO_TEXTURE = -1
 SUPERSAMPLING = 2  # texture samples a pixel, along each axis
-
-
-@dataclass(frozen=True)
-class StencilsSpec(Config):
-    """Which stencils: everything that decides about the pixels beside the set and the index."""
-
-    size: int = option(64, at_least=48, at_most=224)
-    """Side in pixels of the square images."""
-    shapes: int = option(12, at_least=2, at_most=len(CLASSES))
-    """Classes: the first so many of CLASSES, each with the texture at its position in TEXTURES as
-    its own."""
-    rho: float = option(0.9, at_least=0.0, at_most=1.0)
-    """Correlation of shape and texture in train and in_domain: with this probability an object
-    wears its own texture, else one drawn from all `shapes` textures (its own among them). 0:
-    independent; 1: texture always names the shape."""
-    seed: int = option(0, at_least=0)
-    """Seeds every image, together with the set and the index."""
 
 
 def render(spec, set_name, index):
@@ -93,9 +75,10 @@ def _cues(spec, set_name, index, rng):
     """Label and texture of an image."""
     label, turn = index % spec.shapes, index // spec.shapes
     if set_name in ("train", "in_domain"):
-        return label, label if rng.random() < spec.rho else int(rng.integers(spec.shapes))
+        own = rng.random() < spec.rho
+        return label, label if own else int(rng.integers(spec.textures_used()))
     if set_name == "decorrelated":
-        return label, (label + turn) % spec.shapes
+        return label, (label + turn) % spec.textures_used()
     if set_name == "swapped":
         return label, (label + 1 + turn % (spec.shapes - 1)) % spec.shapes
     if set_name == "unseen_texture":
