@@ -187,6 +187,8 @@ def _statistics_op(images, running_mean, running_var, tracked, groups, momentum,
 )
 def _merge_op(statistics, running_mean, running_var, tracked, rows, momentum, backend):
     running = running_mean, running_var, tracked
+    # few values, which the loops for CPUs would gain nothing on
+    backend = "torch" if backend == "numba" else backend
     return _implementation(statistics, backend).merge(statistics, running, rows, momentum)
 
 
@@ -240,4 +242,15 @@ def _implementation(images, backend):
         from . import batch_norm_triton  # not at the top: importing fastneg must not import Triton
 
         return batch_norm_triton
+    if chosen == "numba":
+        from . import batch_norm_cpu  # numba takes time to import
+
+        if batch_norm_cpu.serves(images):
+            return batch_norm_cpu
+        if backend == "numba":
+            raise ValueError(
+                f"images are {tuple(images.shape)} {images.dtype} with strides {images.stride()}: "
+                "the numba backend takes float32 in channels_last, or (N, C); pass "
+                'backend="auto" or "torch".'
+            )
     return batch_norm_torch
