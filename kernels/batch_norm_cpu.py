@@ -2,7 +2,7 @@
 compiles, the blocks spread over torch's number of threads.
 
 The definition is in batch_norm.py, the path for other dtypes and formats in batch_norm_torch.py.
-Blocks do not depend on the number of threads, and are joined in their order: neither do the results.
+Blocks do not depend on the number of threads, and are joined in order: neither do the results.
 Shapes: G groups, R rows (pixels) of a group, C channels, B blocks of a group. `affine` is (weight
 (C,) or None, bias (C,) or None, mean (G, C), var (G, C), eps).
 """
@@ -165,7 +165,7 @@ def _totals(parts, inverse):
 
 @njit(**FAST)
 def _statistics(images, size, first, end, step, means, deviations):
-    _, rows, channels = images.shape
+    rows = images.shape[1]
     blocks = -(-rows // size)
     for number in range(first, end, step):
         group, block = number // blocks, number % blocks
@@ -273,7 +273,7 @@ def _to_images(
     step,
     out,
 ):
-    groups, rows, channels = images.shape
+    _, rows, channels = images.shape
     blocks = -(-rows // size)
     zero, share = np.float32(0), np.float32(1 / count)
     shift, tilt = sums * share, products * inverse * share

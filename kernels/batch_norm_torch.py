@@ -66,7 +66,7 @@ def to_images(gradient, images, affine, sums, rows, relu):
 
 
 def move(running, mean, var, rows, momentum):
-    """Move running (mean, variance, calls) towards the mean over the groups, of `rows` values each."""
+    """Move running (mean, variance, calls) towards the mean over the groups of `rows` values."""
     running_mean, running_var, tracked = running
     if running_mean is not None:
         running_mean.lerp_(mean.mean(0).to(running_mean.dtype), momentum)
