@@ -137,3 +137,152 @@ LAST, PLAIN = torch.channels_last, torch.contiguous_format
 )
 def test_the_kernels_equal_them_too(small_tiles, shape, groups, memory_format, dtype, flags):
     compare("triton", shape, groups, dtype, memory_format, *flags)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto", "triton"])
+def test_a_far_mean_costs_no_digits(small_tiles, backend):
+    """A difference of large squares would leave no digit of the variance."""
+    images, *_ = draw((4, 3, 4, 4), torch.float64, LAST)
+    images = (images - 5 + 3e4).float()
+    mean, var = torch.zeros(3, device=DEVICE), torch.zeros(3, device=DEVICE)
+    batch_norm(images, None, None, mean, var, momentum=1.0, backend=backend)
+    expected = images.double().transpose(0, 1).flatten(1)
+    assert apart(mean, expected.mean(1)) < 1e-6 and apart(var, expected.var(1)) < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # of numpy, in the interpreter
+@pytest.mark.parametrize("backend", ["torch", "auto", "triton"])
+def test_what_is_not_finite_stays_in_its_channel_and_group(small_tiles, backend):
+    images, weight, bias, mean, var, *_ = draw((4, 3, 2, 3), torch.float32, LAST)
+    images[0, 1, 0, 0], images[3, 2, 1, 1] = float("nan"), float("inf")
+    asked = images.clone().requires_grad_()
+    out = batch_norm(asked, weight, bias, mean, var, relu=True, groups=2, backend=backend)
+    out.sum().backward()
+    for bad in (~out.isfinite(), ~asked.grad.isfinite()):
+        assert bad[:2, 1].all() and bad[2:, 2].any()
+        assert not bad[:2, [0, 2]].any() and not bad[2:, :2].any()
+    assert [value.isfinite().item() for value in mean] == [True, False, False]
+
+
+def saved(run):
+    """The shapes of what autograd keeps of a call."""
+    kept = []
+
+    def pack(tensor):
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return kept
+
+
+def test_nothing_is_kept_that_is_not_needed():
+    images, weight, bias, mean, var, residual, _ = draw((4, 3, 2, 3), torch.float32, LAST, True)
+    inputs = asking(images, weight, bias, residual)
+    run = lambda residual=None, **options: batch_norm(
+        *inputs[:3], mean, var, residual=residual, **options
+    )
+    with torch.no_grad():
+        assert saved(lambda: run(inputs[3], relu=True)) == []
+    images_kept = lambda *args, **options: saved(lambda: run(*args, **options)).count((4, 3, 2, 3))
+    assert images_kept(relu=True) == images_kept(inputs[3]) == 1
+    assert images_kept(inputs[3], relu=True) == 2  # the output too, which the next layer keeps
+
+
+def test_second_derivatives_and_forward_mode_are_refused():
+    images = draw((4, 3, 2, 3), torch.float32, LAST)[0].requires_grad_()
+    (first,) = torch.autograd.grad(batch_norm(images, relu=True).sum(), images, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated twice"):
+        first.sum().backward()
+    with (
+        torch.autograd.forward_ad.dual_level(),
+        pytest.raises((RuntimeError, NotImplementedError), match="jvp|forward AD"),
+    ):
+        batch_norm(torch.autograd.forward_ad.make_dual(images, images.detach()))
+
+
+def test_the_number_of_threads_changes_nothing(monkeypatch):
+    from fastneg.kernels import batch_norm_cpu
+
+    monkeypatch.setattr(batch_norm_cpu, "BLOCK", 64)
+    images, weight, bias, _, _, residual, gradient = (
+        tensor.cpu() for tensor in draw((8, 6, 5, 5), torch.float32, LAST, True)
+    )
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        inputs = asking(images, weight, bias, residual)
+        out = batch_norm(*inputs[:3], residual=inputs[3], relu=True, groups=2, backend="numba")
+        found.append((out, *torch.autograd.grad(out, inputs, gradient)))
+    torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_statistics_of_processes_are_joined(small_tiles, backend):
+    """As of one process with all images."""
+    images, _, _, mean, var, *_ = draw((6, 5, 2, 3), torch.float32, LAST)
+    wide, count = images.double(), torch.tensor(0, device=DEVICE)
+    parts = torch.stack(
+        [
+            torch.stack(torch.ops.fastneg.batch_norm_statistics(part, *(None,) * 3, 1, 0.1, "auto"))
+            for part in images.chunk(3)
+        ]
+    )
+    expected = mean.double(), var.double()
+    F.batch_norm(wide, *expected, training=True)
+    joined = torch.ops.fastneg.batch_norm_merge(parts, mean, var, count, 12, 0.1, backend)
+    assert apart(joined[0][0], wide.mean((0, 2, 3))) < 1e-6
+    assert apart(joined[1][0], wide.var((0, 2, 3), correction=0)) < 1e-6
+    assert apart(mean, expected[0]) < 1e-6 and apart(var, expected[1]) < 1e-6 and count == 1
+
+
+def test_other_strides_and_half_precision_weights():
+    images, weight, bias, mean, var, residual, gradient = draw(
+        (4, 6, 3, 5), torch.float32, PLAIN, True
+    )
+    wide = images.repeat_interleave(2, 3)
+    run = lambda images, residual, weight: batch_norm(
+        images, weight, bias, mean.clone(), var.clone(), residual=residual, relu=True
+    )
+    expected = run(images, residual, weight)
+    last = residual.contiguous(memory_format=LAST)
+    assert torch.equal(run(wide[..., ::2], last, weight), expected)
+    half = weight.half().requires_grad_()
+    out = run(images, None, half)
+    out.backward(gradient.contiguous(memory_format=LAST))
+    assert out.dtype == torch.float32 and half.grad.dtype == torch.float16
+
+
+def test_it_is_one_node_of_a_compiled_graph():
+    images, weight, bias, mean, var, residual, gradient = draw(
+        (4, 6, 3, 5), torch.float32, LAST, True
+    )
+    run = lambda *inputs: batch_norm(
+        *inputs[:3], mean, var, residual=inputs[3], relu=True, groups=2
+    )
+    inputs = asking(images, weight, bias, residual)
+    expected = torch.autograd.grad(run(*inputs), inputs, gradient)
+    before = mean.clone()
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    found = torch.autograd.grad(compiled(*inputs), inputs, gradient)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert not torch.equal(mean, before)
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_replays_it():
+    images, weight, bias, mean, var, residual, _ = draw((64, 64, 9, 9), torch.bfloat16, LAST, True)
+    run = lambda: batch_norm(
+        images, weight, bias, mean, var, residual=residual, relu=True, groups=4
+    )
+    run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = run()
+    images.copy_(images.flip(0))
+    moved = mean.clone()
+    graph.replay()
+    assert torch.equal(out, run()) and not torch.equal(mean, moved)
