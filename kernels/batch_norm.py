@@ -7,7 +7,6 @@ channels, H W pixels, R = N / G · H · W values of a channel in a group, P proc
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from . import batch_norm_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
@@ -113,8 +112,16 @@ class _Normalised(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
+        with torch.no_grad():
+            grads = _Normalised._gradients(ctx, gradient)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            sources = gradient, *ctx.saved_tensors[:4]
+            grads = [each if each is None else _Once.apply(each, *sources) for each in grads]
+        return *grads, *(None,) * 7
+
+    @staticmethod
+    def _gradients(ctx, gradient):
         images, shown, weight, bias, mean, var = ctx.saved_tensors
         eps, relu, training, processes, backend = ctx.settings
         gradient = _in_format_of(images, gradient)
@@ -136,8 +143,21 @@ class _Normalised(torch.autograd.Function):
                 gradient, *affine, sums, rows, eps, relu, backend
             )
         to_residual = gradient if ctx.needs_input_grad[1] else None
-        grads = to_images, to_residual, _like(to_weight, weight), _like(to_bias, bias)
-        return *grads, *(None,) * 7
+        return to_images, to_residual, _like(to_weight, weight), _like(to_bias, bias)
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that depends on what it was computed from, and cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx, gradient, *_):
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise RuntimeError(
+            "batch_norm was differentiated twice: only its first derivatives are implemented."
+        )
 
 
 def _like(gradient, parameter):
@@ -187,6 +207,8 @@ def _statistics_op(images, running_mean, running_var, tracked, groups, momentum,
 )
 def _merge_op(statistics, running_mean, running_var, tracked, rows, momentum, backend):
     running = running_mean, running_var, tracked
+    # few values, which the loops for CPUs would gain nothing on
+    backend = "torch" if backend == "numba" else backend
     return _implementation(statistics, backend).merge(statistics, running, rows, momentum)
 
 
@@ -240,4 +262,15 @@ def _implementation(images, backend):
         from . import batch_norm_triton  # not at the top: importing fastneg must not import Triton
 
         return batch_norm_triton
+    if chosen == "numba":
+        from . import batch_norm_cpu  # numba takes time to import
+
+        if batch_norm_cpu.serves(images):
+            return batch_norm_cpu
+        if backend == "numba":
+            raise ValueError(
+                f"images are {tuple(images.shape)} {images.dtype} with strides {images.stride()}: "
+                "the numba backend takes float32 in channels_last, or (N, C); pass "
+                'backend="auto" or "torch".'
+            )
     return batch_norm_torch

@@ -12,7 +12,7 @@ def statistics(images, running, groups, momentum):
     each None or moved in place."""
     grouped = _grouped(images, groups)
     var, mean = torch.var_mean(grouped, (1, 3), correction=0)
-    _move(running, mean, var, grouped.shape[1] * grouped.shape[3], momentum)
+    move(running, mean, var, grouped.shape[1] * grouped.shape[3], momentum)
     return mean, var
 
 
@@ -24,7 +24,7 @@ def merge(statistics, running, rows, momentum):
     # The variance of all is the mean of the variances and the variance of the means: no difference
     # of large squares.
     var = (variances + (means - mean).square()).mean(0)
-    _move(running, mean, var, len(statistics) * rows, momentum)
+    move(running, mean, var, len(statistics) * rows, momentum)
     return mean, var
 
 
@@ -65,7 +65,8 @@ def to_images(gradient, images, affine, sums, rows, relu):
     return _as(images, passed * _spread(_scale(weight, var, eps)))
 
 
-def _move(running, mean, var, rows, momentum):
+def move(running, mean, var, rows, momentum):
+    """Move running (mean, variance, calls) towards the mean over the groups of `rows` values."""
     running_mean, running_var, tracked = running
     if running_mean is not None:
         running_mean.lerp_(mean.mean(0).to(running_mean.dtype), momentum)

@@ -139,7 +139,7 @@ def normalise_kernel(
     centre, inverse, slope, start = _affine(weight, bias, mean, var, group, channel, channels, eps)
     scale = inverse * slope
     inside = channel < channels
-    for number in range(tiles):
+    for number in range(tl.minimum(tiles, tl.cdiv(rows - begin, ROWS))):
         below = begin + number * ROWS
         there = inside & (below + tl.arange(0, ROWS) < rows)[:, None]
         row = group * rows + below
@@ -238,7 +238,7 @@ def input_kernel(
         tilt = _row_of(sums, tl.num_programs(1) + group, channel, channels) * inverse_rows
         tilt *= inverse
     inside = channel < channels
-    for number in range(tiles):
+    for number in range(tl.minimum(tiles, tl.cdiv(rows - begin, ROWS))):
         below = begin + number * ROWS
         there = inside & (below + tl.arange(0, ROWS) < rows)[:, None]
         row = group * rows + below

@@ -1,7 +1,9 @@
 """How the loops that numba compiles are spread over the cores: each thread takes its share of the
 images."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 
@@ -20,3 +22,30 @@ def spread(work, count):
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, [range(first, count, threads) for first in range(threads)]))
+
+
+def spread_evenly(work, count):
+    """Call work(first, count, step) with steps through range(count) that cover it, as many at a
+    time as torch has threads; the threads stay for the next call.
+
+    Args:
+        work: as for `spread`.
+    """
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        work(0, count, 1)
+        return
+    # The first share is this thread's: it would wait for the others anyway.
+    others = [
+        _pool(os.getpid(), threads - 1).submit(work, first, count, threads)
+        for first in range(1, threads)
+    ]
+    work(0, count, threads)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(process, threads):
+    """Threads of this process; a forked one has none of its parent's."""
+    return ThreadPoolExecutor(threads)
