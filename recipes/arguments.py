@@ -126,7 +126,8 @@ def _check_flags(name, command, arguments):
                 "--help lists them."
             )
         alone = word.value is None and (following is None or following.is_flag)
-        if alone and field_types(command.config).get(flag) is not bool:
+        kind = field_types(command.config).get(flag)
+        if alone and bool not in (typing.get_args(kind) or (kind,)):
             raise ConfigError(f"{typed} needs a value: {typed} VALUE.")
 
 

@@ -105,7 +105,8 @@ else."""
 def contenders(device):
     """({name: function}, {name: why it does not run here})."""
     functions, skipped = dict(CONTENDERS), {}
-    functions["torch_compile"] = torch.compile(eager)
+    if device != "cpu":  # where it is not measured, the compiler is not imported either
+        functions["torch_compile"] = _compiled_eager()
     for name, module in MODULES.items():
         if importlib.util.find_spec(module) is None:
             skipped[name] = "not installed: pip install 'fastneg[bench]'"
@@ -113,6 +114,15 @@ def contenders(device):
         skipped.update(dict.fromkeys(NEEDS_CUDA, "needs a CUDA device"))
         skipped["torch_compile"] = "measured on CUDA only: on a CPU it needs a C++ compiler"
     return {name: function for name, function in functions.items() if name not in skipped}, skipped
+
+
+def _compiled_eager():
+    settings = importlib.import_module("torch._functorch.config")
+    if hasattr(settings, "donated_buffer"):
+        # A backward pass alone is measured many times over the same graph, which its buffers must
+        # outlive.
+        settings.donated_buffer = False
+    return torch.compile(eager)
 
 
 class _Attention(torch.autograd.Function):

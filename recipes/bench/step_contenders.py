@@ -45,8 +45,9 @@ def variants(device):
         "with_batched_key_pass": Variant({"key_pass": "batched"}),
     }
     if device == "cpu":
-        variants["with_fused_bn"] = Variant({"fused_bn": "on"})
+        found["with_fused_bn"] = Variant({"fused_bn": "on"})
     if device == "cuda":
+        found["without_fused_bn"] = Variant({"fused_bn": "off"})
         found["without_bf16"] = Variant({"precision": "fp32"})
         found["with_compile"] = Variant({"compile": True})
         found["with_cuda_graphs"] = Variant({"cuda_graphs": True})

@@ -12,7 +12,7 @@ import os
 import time
 from pathlib import Path
 
-import fastneg
+from fastneg import checkout
 from fastneg.recipes.bench.first_hour.rows import Rows
 from fastneg.recipes.bench.first_hour.stages import Job, Missing
 from fastneg.recipes.bench.first_hour.work import FOLDER, Again, spoils_the_process
@@ -26,7 +26,7 @@ def jobs(device):
 
 
 def _tests(device):
-    root = Path(fastneg.__file__).resolve().parents[1]
+    root = Path(checkout.__file__).resolve().parents[1]
     if not (root / "tests" / "conftest.py").is_file():
         raise Missing("the tests lie in a checkout, and this fastneg is installed without one")
     if importlib.util.find_spec("pytest") is None:
@@ -34,13 +34,15 @@ def _tests(device):
     import pytest
 
     os.chdir(root)
+    together = device == "cuda" and importlib.util.find_spec("xdist") is not None
+    watcher, began = _Watcher(alone=not together), time.perf_counter()
+    watcher.tell_unfinished()
     known = _known()
     arguments = ["-m", "gpu", *_files(root)] if device == "cuda" else list(REHEARSED)
     arguments += ["-v", "--continue-on-collection-errors", "-p", "no:cacheprovider"]
     arguments += [f"--deselect={test}" for test in known]
-    if device == "cuda" and importlib.util.find_spec("xdist") is not None:
+    if together:
         arguments += ["-n", str(PROCESSES)]
-    watcher, began = _Watcher(), time.perf_counter()
     code = pytest.main(arguments, plugins=[watcher])
     if watcher.spoiled:
         raise Again
@@ -71,18 +73,33 @@ def _files(root):
 def _known():
     """{test: outcome} of those that have a row."""
     rows = Rows(os.environ[FOLDER]).all()
-    return {row["test"]: row["outcome"] for row in rows if "test" in row}
+    return {row["test"]: row["outcome"] for row in rows if "outcome" in row}
 
 
 class _Watcher:
     """A plugin of pytest that appends a row for each test.
 
     A test for which something is not installed counts as skipped.
+
+    Args:
+        alone: whether the tests run in this process.
     """
 
-    def __init__(self):
-        self.spoiled, self.seen = False, set(_known())
+    def __init__(self, alone):
+        self.alone, self.spoiled, self.seen = alone, False, set(_known())
         self.rows = Rows(os.environ[FOLDER], stage="kernel_tests", job="pytest")
+
+    def tell_unfinished(self):
+        """A row for each test within which an earlier process ended."""
+        begun = {row["test"] for row in self.rows.all() if "test" in row and "outcome" not in row}
+        for test in sorted(begun - self.seen):
+            self.seen.add(test)
+            row = {"contender": "pytest", "test": test, "outcome": "failed"}
+            self.rows.append("measured", **row, failure="the process ended within it")
+
+    def pytest_runtest_logstart(self, nodeid):
+        if self.alone:  # xdist itself says within which test a process of its own ended
+            self.rows.append("begun", test=nodeid)
 
     def pytest_runtest_logreport(self, report):
         self._report(report, over=report.when == "call")

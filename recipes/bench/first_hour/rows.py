@@ -70,13 +70,13 @@ class Rows:
         return {row["stage"] for row in ended if not row.get("missing")}
 
     def running_job(self, stage):
-        """The job of a stage that was begun and has not ended, or None."""
+        """The row with which a job of a stage was begun that has not ended, or None."""
         running = None
         for row in self.all():
             if row.get("stage") == stage and row.get("job"):
-                if row["status"] == "begun":
-                    running = row["job"]
-                elif row["job"] == running and (row["status"] in ENDED or row.get("missing")):
+                if row["status"] == "begun" and "test" not in row:
+                    running = row
+                elif running and row["job"] == running["job"] and _over(row):
                     running = None
         return running
 
@@ -85,7 +85,7 @@ class Rows:
         kept = {}
         for number, row in enumerate(self.all()):
             job = _job_of(row)
-            if row["status"] == "begun" and row.get("job") and not row.get("goes_on"):
+            if row["status"] == "begun" and row.get("goes_on") is False:
                 kept = {at: one for at, one in kept.items() if _job_of(one) != job}
             elif row["status"] in SAID:
                 kept[number] = row
@@ -95,6 +95,10 @@ class Rows:
         """{stage: device_name, cores, commit, versions} of its last process."""
         begun = (row for row in self.all() if row["status"] == "begun" and not row.get("job"))
         return {row["stage"]: {name: row.get(name) for name in ORIGIN} for row in begun}
+
+
+def _over(row):
+    return row["status"] in ENDED or row.get("missing")
 
 
 def _job_of(row):

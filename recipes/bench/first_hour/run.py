@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-import fastneg
+from fastneg import checkout
 from fastneg.recipes.bench.first_hour.options import chosen
 from fastneg.recipes.bench.first_hour.page import write_page
 from fastneg.recipes.bench.first_hour.rows import Rows, write_table
@@ -48,10 +48,10 @@ def bench_first_hour(out, stages=None, budget=None, resume=False, page=False):
         if limit <= 0:
             yield rows.append("left", stage=name, left=f"the budget of {budget:g} s is used up")
             continue
-        with contextlib.closing(_Stage(name, rows, limit, whose).run()) as found:
+        with contextlib.closing(StageRun(name, rows, limit, whose).run()) as found:
             yield from found
         _write(folder)  # each time: whatever ends this program leaves a page behind
-    yield {"bench": "first_hour", "stage": "page", **_write(folder)}
+    yield {"bench": "first_hour", "stage": "page", "status": "ended", **_write(folder)}
 
 
 def _write(folder):
@@ -59,7 +59,7 @@ def _write(folder):
     return {"csv": str(table), **{path.suffix[1:]: str(path) for path in pages}}
 
 
-class _Stage:
+class StageRun:
     """One stage, in as many processes as it takes.
 
     Args:
@@ -71,7 +71,9 @@ class _Stage:
 
     def __init__(self, name, rows, limit, whose):
         self.name, self.rows, self.limit, self.whose = name, rows, limit, whose
-        self.ends, self.seen = time.monotonic() + limit, len(rows.all())
+        self.ends = time.monotonic() + limit
+        """The moment at which it is stopped."""
+        self.seen = len(rows.all())
 
     def run(self):
         """Yield the rows that its processes append, and those about how they ended."""
@@ -91,7 +93,7 @@ class _Stage:
     @contextlib.contextmanager
     def _process(self):
         command = [sys.executable, "-m", f"{__package__}.work", self.name, self.rows.path.parent]
-        root = str(Path(fastneg.__file__).resolve().parents[1])
+        root = str(Path(checkout.__file__).resolve().parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         with open(self.rows.path.parent / f"{self.name}.log", "ab") as log:
             process = subprocess.Popen(
@@ -112,12 +114,12 @@ class _Stage:
     def _new_rows(self):
         rows = self.rows.all()
         new, self.seen = rows[self.seen :], len(rows)
-        return [row for row in new if row["status"] != "begun" or not row.get("job")]
+        return [row for row in new if row["status"] != "begun" or "device" in row]
 
     def _explain(self, code):
         """Append why a process ended; whether another may go on behind its job."""
-        job = self.rows.running_job(self.name)
-        where = {"stage": self.name, **({"job": job} if job else {})}
+        begun = self.rows.running_job(self.name)
+        where = {"stage": self.name, **({"job": begun["job"]} if begun else {})}
         if code is None and self.whose == "budget":
             self.rows.append("left", **where, left="the budget is used up")
         elif code is None:
@@ -127,6 +129,6 @@ class _Stage:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             reason = f"the process ended with {how}: see {self.name}.log"
             self.rows.append("failed", **where, failed=reason)
-            if job is not None:
+            if begun is not None and not begun["goes_on"]:
                 self.rows.append("ended", **where)
-        return code is not None and job is not None
+        return code is not None and begun is not None

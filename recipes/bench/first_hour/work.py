@@ -16,7 +16,9 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 
+from fastneg import plugins
 from fastneg.recipes.bench.first_hour.rows import Rows
 from fastneg.recipes.bench.first_hour.stages import STAGES, Job, Missing
 
@@ -44,6 +46,7 @@ def main(stage, folder):
     _end_with_the_parent()
     folder = os.environ[FOLDER] = os.path.abspath(folder)  # a job may change the current one
     rows = Rows(folder, stage=stage)
+    plugins.load_named()
     import torch
 
     from fastneg.recipes.bench.measuring import bench_device
@@ -57,6 +60,7 @@ def main(stage, folder):
     where = environment(torch.device(device))
     rows.append(
         "begun",
+        pid=os.getpid(),
         device=device,
         device_name=where["device"],
         **{name: where[name] for name in ("cores", "commit", "versions")},
@@ -73,19 +77,17 @@ def main(stage, folder):
 
 
 def _jobs(stage, device):
-    """The jobs of a stage; where its module cannot be imported, one that says why."""
+    """Yield the jobs of a stage; where a module that it needs is missing, one that says so."""
     module, _, function = STAGES[stage].jobs.partition(":")
     try:
         with _others_missing():
-            list_jobs = getattr(importlib.import_module(module), function)
+            yield from getattr(importlib.import_module(module), function)(device)
     except Missing as reason:
-        said = str(reason)
+        yield Job(stage, partial(_say_missing, str(reason)))
 
-        def measure():
-            raise Missing(said)
 
-        return [Job(stage, measure)]
-    return list_jobs(device)
+def _say_missing(reason):
+    raise Missing(reason)
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ def test_a_drift_of_the_machine_cancels_from_ratios():
 
 def test_a_variant_changes_what_it_says(tmp_path, monkeypatch):
     """Each substitute is called by its own contender only."""
-    from fastneg.recipes.bench import step as module
+    from fastneg.recipes.bench import step_contenders as module
 
     called = {"loss": 0, "update": 0}
 

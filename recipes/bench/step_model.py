@@ -1,0 +1,145 @@
+"""A training step on a GPU that need not be there: the longer of the time of its bytes and that of
+its operations, operator by operator.
+
+It is a roofline: nothing waits, no kernel is launched, nothing but large copies and products is
+slower than they are. About 0.7 of it is what good implementations reach.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastneg import checkout
+from fastneg.recipes.bench.gpus import GPUS, gpu_of
+from fastneg.recipes.bench.step_count import Op, count_step
+
+EXPECTED = 0.7
+"""The share of the roofline to expect in practice."""
+VIEW_PASSES_BYTES = 20
+"""Bytes for each value of a view that DALI moves: cut as uint8, colours to float32, blur of half of
+them, normalised to float16, copied. Decoding, by engines of their own, is not in it."""
+FUSED = ("ReLU", "additions", "joining the groups of batch norm")
+"""Terms that a normalisation takes in which adds and applies the ReLU in its own passes."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a GPU reaches."""
+
+    gb_s: float
+    tflop_s: float
+
+    @classmethod
+    def of(cls, gpu):
+        """Of a name in GPUS, by its data sheet."""
+        return cls(GPUS[gpu].reached_gb_s, GPUS[gpu].reached_tflop_s)
+
+    def ms(self, op):
+        return max(op.bytes / self.gb_s / 1e6, op.flops / self.tflop_s / 1e9)
+
+
+def model_rows(config, rates, gpu):
+    """Yield a row for each term of a step, one for the whole, and one for the step with batch
+    normalisation, ReLU and addition in the same passes.
+
+    Args:
+        config: `PretrainConfig`.
+        rates: `Rates`.
+        gpu: what the rows call the device.
+    """
+    ops = [*count_step(config), *made_beside(config)]
+    common = {"bench": "step", "contender": "model", "gpu": gpu, "backbone": config.backbone}
+    common |= {"image_size": config.image_size, "N": config.batch_size}
+    common |= {"bn": config.bn, "gb_s": rates.gb_s, "tflop_s": rates.tflop_s}
+    total = sum(map(rates.ms, ops))
+    for term in dict.fromkeys(op.term for op in ops):
+        yield {**common, "term": term, **_sums([op for op in ops if op.term == term], rates, total)}
+    yield {**common, "term": "all", **_whole(config, _sums(ops, rates, total))}
+    fused = [op for op in ops if op.term not in FUSED]
+    fused.append(_residuals(ops))
+    yield {
+        **common,
+        "term": "all, with ReLU and addition in the passes of batch norm",
+        **_whole(config, _sums(fused, rates, total)),
+    }
+
+
+def _sums(ops, rates, total):
+    ms = sum(map(rates.ms, ops))
+    bytes_ms = sum(op.bytes for op in ops) / rates.gb_s / 1e6
+    return {
+        "operators": sum(op.bytes > 0 for op in ops),
+        "gigabytes": sum(op.bytes for op in ops) / 1e9,
+        "gflop": sum(op.flops for op in ops) / 1e9,
+        "modelled_ms": ms,
+        "share": ms / total,
+        "bound_by": "memory" if bytes_ms > 0.5 * ms else "operations",
+    }
+
+
+def _whole(config, sums):
+    samples = 1000 * config.batch_size / sums["modelled_ms"]
+    return {
+        **sums,
+        "modelled_samples_per_s": samples,
+        "expected_samples_per_s": EXPECTED * samples,
+    }
+
+
+def _residuals(ops):
+    """What is left of the additions in the passes of batch normalisation: the one operand that it
+    does not have already, a third of what an addition moves."""
+    moved = sum(op.bytes for op in ops if op.term == "additions")
+    return Op("add", "forward", "batch norm", moved // 3, 0)
+
+
+def made_beside(config):
+    """What is made for a step outside the network: views by DALI, patches of the negatives."""
+    values = config.batch_size * 3 * config.image_size**2
+    yield Op("views", "beside", "views (DALI, without decoding)", 2 * values * VIEW_PASSES_BYTES, 0)
+    kinds = config.negative_kinds()
+    if "patch" in kinds:
+        # float16, read and written
+        moved = 2 * 2 * values * config.negatives_per_query
+        yield Op("patch_shuffle", "beside", "patch negatives", moved, 0)
+
+
+def step_model(config, gpu):
+    """Yield the rows of `fastneg bench step --model`, with what was measured on such a card beside
+    the whole."""
+    for bn in dict.fromkeys((config.bn, "none")):
+        changed = config.replace(bn=bn)
+        contender = "fastneg" if bn == config.bn else "without_split_bn"
+        for row in model_rows(changed, Rates.of(gpu), gpu):
+            if row["term"] == "all":
+                row |= _measured_beside(row, contender)
+            yield row
+
+
+def _measured_beside(row, contender):
+    """{"measured_samples_per_s", "share_of_model"} of the same step in docs/benchmarks; None where
+    no such card was measured."""
+    rates = [
+        float(each["samples_per_s"])
+        for each in _benchmark_rows()
+        if gpu_of(each.get("device_name")) == row["gpu"]
+        and each.get("contender") == contender
+        and each.get("samples_per_s")
+        and each.get("measured", "step") in ("", "step")
+        and all(each.get(name) == str(row[name]) for name in ("backbone", "image_size", "N"))
+    ]
+    if not rates:
+        return {"measured_samples_per_s": None, "share_of_model": None}
+    return {
+        "measured_samples_per_s": rates[-1],
+        "share_of_model": rates[-1] / row["modelled_samples_per_s"],
+    }
+
+
+def _benchmark_rows():
+    folder = Path(checkout.__file__).resolve().parents[1] / "docs" / "benchmarks"
+    for path in sorted(folder.glob("*.csv")):
+        with open(path, encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
