@@ -54,6 +54,11 @@ class CachedImages:
             self.bad |= _decode_all(reader, field, self._pixels[field], set(self.bad), threads)
         self._main = fields[0]
 
+    def record_stream(self, stream):
+        """Keep the memory until the stream has used it."""
+        for pixels in self._pixels.values():
+            pixels.record_stream(stream)
+
     def views(self, request, dtype, normalisation):
         """The tensors of a batch, as the loaders hand them out: its views, then its patches.
 
