@@ -57,6 +57,11 @@ class CachedImages:
             # Views are cut on another stream, which does not wait for the one that filled these.
             torch.cuda.synchronize(device)
 
+    def record_stream(self, stream):
+        """Keep the memory until the stream has used it."""
+        for pixels in self._pixels.values():
+            pixels.record_stream(stream)
+
     def views(self, request, dtype, normalisation):
         """The tensors of a batch, as the loaders hand them out: its views, then its patches.
 

@@ -118,6 +118,10 @@ class FeedingLoader:
                 reader, self.device, self._checks, textures=textures, threads=threads
             )
             self._quarantine.add(self._cached.bad)
+            if self._stream is not None:
+                # on which they are read, after they were written on this one
+                self._stream.wait_stream(torch.cuda.current_stream(self.device))
+                self._cached.record_stream(self._stream)
             return
         self._build = partial(
             build_pipeline,
@@ -153,13 +157,8 @@ class FeedingLoader:
             )
         if self._running is not None:
             self._running.close()
-        produce = self._produce if self._cached is None else self._produce_cached
-        self._running = Producer(
-            produce(epoch, start),
-            WAIT_S,
-            f"the next batch of {self.reader.path}",
-            BATCHES_AHEAD,
-        )
+        what = f"the next batch of {self.reader.path}"
+        self._running = Producer(self._made(epoch, start), WAIT_S, what, BATCHES_AHEAD)
         for request, tensors, ready in self._running:
             if ready is not None:
                 consumer = torch.cuda.current_stream(self.device)
@@ -184,12 +183,17 @@ class FeedingLoader:
 
     # In the thread
 
-    def _produce(self, epoch, start):
-        # (place, request, encoded, encoded textures) of batches that the pipeline works on
-        pending = deque()
+    def _made(self, epoch, start):
+        """The `Made` batches of an epoch."""
         if self._stream is not None:
             # A thread begins on the first GPU: whatever it did there would take memory of that.
             torch.cuda.set_device(self.device)
+        produce = self._produce if self._cached is None else self._produce_cached
+        yield from produce(epoch, start)
+
+    def _produce(self, epoch, start):
+        # (place, request, encoded, encoded textures) of batches that the pipeline works on
+        pending = deque()
         try:
             for iteration in range(start, len(self)):
                 ahead = self.order.ahead(epoch, iteration, first=iteration == start)
@@ -202,7 +206,7 @@ class FeedingLoader:
             while pending:
                 yield self._take(pending)
         finally:
-            self._held = None
+            self._let_go()
             # an epoch that was left early, or a pipeline that failed: what was begun must not come
             # out in the next
             if pending:
@@ -265,9 +269,7 @@ class FeedingLoader:
         # DALI takes a tensor's memory back when the last reference goes, not when the last kernel
         # has read it: a copy owns itself, and the outputs are held until it is made.
         made = self._ready(request, lambda: self._views(request, outputs))
-        if self._held is not None:
-            # the copy of the batch before: long done, as a batch was decoded since
-            self._held[0].synchronize()
+        self._let_go()
         if made.ready is not None:
             self._held = (made.ready, outputs)
         return made
@@ -283,6 +285,13 @@ class FeedingLoader:
             ready = torch.cuda.Event()
             ready.record(self._stream)
         return Made(request, tensors, ready)
+
+    def _let_go(self):
+        """Give DALI the outputs back that were copied last: long done, if a batch was decoded
+        since."""
+        if self._held is not None:
+            self._held[0].synchronize()
+            self._held = None
 
     def _dtype(self):
         """Of the views."""

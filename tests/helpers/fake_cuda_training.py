@@ -1,0 +1,83 @@
+"""Training and evaluation on the fake GPU."""
+
+from __future__ import annotations
+
+import contextlib
+from unittest import mock
+
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from fastneg.distributed import World
+from fastneg.models import backbones
+from fastneg.training import build, trainer
+from helpers.fake_cuda import HOST, fake_cuda
+from helpers.fake_cuda_loading import fake_dali
+
+STATIC = []
+"""The options of each compilation on the fake GPU."""
+
+
+class OneBlock(nn.Module):
+    """In place of `ResNetTiny`: every kind of layer that a ResNet has, once."""
+
+    features = 16
+
+    def __init__(self):
+        super().__init__()
+        shortcut = nn.Sequential(nn.Conv2d(8, 16, 1, 2, bias=False), nn.BatchNorm2d(16))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+        )
+        self.blocks = BasicBlock(8, 16, 2, shortcut)
+
+    def forward(self, images):
+        return self.blocks(self.stem(images)).mean((2, 3))
+
+
+@contextlib.contextmanager
+def on_fake_gpu():
+    """Within it training runs on the fake GPU; gives the `Device`.
+
+    Dynamo does not trace what the fake watches, so a compiled network runs as it is: that its
+    graphs are static is told by the options, and tested on the CPU.
+    """
+    STATIC.clear()
+    with fake_cuda() as state, fake_dali(state), contextlib.ExitStack() as stack:
+        for target, name, substitute in (
+            (backbones, "ResNetTiny", OneBlock),
+            (nn.Module, "compile", lambda self, **options: STATIC.append(options)),
+            # Facts of this machine, which the fake does not change, take seconds.
+            (build, "environment", lambda device: {}),
+            (trainer, "write_gallery", lambda *_: None),
+        ):
+            stack.enter_context(mock.patch.object(target, name, substitute))
+        yield state
+
+
+def steps(config, state, number=2, rank=0, size=1, world=None):
+    """The statistics of so many steps of a training on GPU `rank`, of which none may wait.
+
+    Its batches come from the loader; a line of the log follows, which may wait.
+    """
+    world = world or World(rank, size, torch.device("cuda", rank))
+    torch.cuda.set_device(world.device)
+    with contextlib.ExitStack() as stack:
+        run = trainer.Trainer(config, world, stack)
+        run._begin()
+        batches, taken = run.loader.epoch(0), []
+        with contextlib.closing(batches):
+            for batch in batches:
+                with HOST.may_wait(False):
+                    taken.append(run.train_step(batch, 0.1))
+                run.meter.add(taken[-1])
+                run.step += 1
+                if len(taken) == number:
+                    break
+        run._log(0, 0.1)
+        assert len(taken) == number
+        assert torch.backends.cudnn.benchmark
+        state.memory.look_for_freed()
+        run.bad_samples.share(run.step)
+    return taken
