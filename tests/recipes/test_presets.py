@@ -2,7 +2,8 @@
 
 import pytest
 
-from fastneg.recipes.presets import PRESETS
+from fastneg.config.method import stem_of
+from fastneg.recipes.presets import PRESETS, preset_config
 
 
 def test_the_published_settings():
@@ -51,6 +52,9 @@ def test_the_published_settings():
             for data in ("in100", "in1k")
         ],
         ("moco_patch_in1k", "moco_in1k"),
+        ("moco_v3_patch_vit_in1k", "moco_v3_vit_in1k"),
+        ("cifar_patch_resnet18", "cifar_resnet18"),
+        ("small_patch_resnet18", "small_resnet18"),
     ],
 )
 def test_a_preset_and_its_baseline_differ_in_the_negatives_alone(with_negatives, baseline):
@@ -77,3 +81,35 @@ def test_the_settings_of_simclr_and_byol():
         4096,
     )
     assert byol.temperature is byol.queue_size is simclr.queue_size is None
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "expected"),
+    [
+        ("tiny_cpu", {"image_size": 64}, (8, 24, 64)),
+        ("tiny_cpu", {"image_size": 64, "patch_min": 3}, (3, 24, 64)),
+        ("tiny_cpu", {"image_size": 64, "eval_resize": 70}, (8, 24, 70)),
+        ("moco_patch_in100", {"image_size": 32}, (2, 10, None)),
+        ("cifar_patch_resnet18", {}, (2, 10, 32)),
+        ("small_patch_resnet18", {"image_size": 96}, (8, 32, 96)),
+    ],
+)
+def test_lengths_follow_the_size_of_the_views_unless_they_are_given(preset, changes, expected):
+    config = preset_config(preset, data="x", out="y", **changes)
+    assert (config.patch_min, config.patch_max, config.eval_resize) == expected
+
+
+def test_every_preset_takes_small_views():
+    for name in PRESETS:
+        config = preset_config(name, data="x", out="y", image_size=32)
+        assert config.image_size == 32 and (config.eval_resize or 32) >= 32
+
+
+def test_the_settings_for_cifar_are_solo_learns():
+    config = PRESETS["cifar_resnet18"]()
+    found = config.batch_size, config.lr, config.weight_decay, config.queue_size, config.epochs
+    assert found == (256, 0.3, 1e-4, 32768, 1000)
+    assert (config.crop_min, config.temperature, config.feature_dim) == (0.08, 0.2, 256)
+    assert stem_of(config.backbone, config.image_size, config.stem) == "small"
+    assert stem_of("resnet50", 64) == stem_of("vit_b_32", 32) == "standard"
+    assert stem_of("timm:resnext50_32x4d", 63) == "small"
