@@ -88,9 +88,7 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     if config.init and not found:
-        weights = read_weights(config.init)
-        taken = load_into(method, weights, config.init_prefix or None)
-        _say([*taken.said, *told_of_init(config, weights.config)], world)
+        _say(_begin_with(method, config), world)
     norms = _set_batch_norm(method, config, world)
     method, optimizer, model = _place(method, config, world)
 
@@ -122,6 +120,13 @@ def build(config, world, stack: ExitStack) -> Parts:
         batch_norms=norms,
         autocast=_autocast(config, world.device),
     )
+
+
+def _begin_with(method, config):
+    """Take the weights of --init; what to say of them."""
+    weights = read_weights(config.init)
+    taken = load_into(method, weights, config.init_prefix or None)
+    return [*taken.said, *told_of_init(config, weights.config)]
 
 
 def _set_batch_norm(method, config, world):

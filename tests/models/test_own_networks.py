@@ -28,6 +28,7 @@ TINY |= {"bn_splits": 2, "epochs": 2, "device": "cpu"}
 
 def test_a_map_is_averaged_and_what_has_no_part_is_not_trained():
     network, width = own_network(HERE + "Small", 32)
+    assert torch.equal(network.body[1].running_mean, torch.zeros(8)), "it was only looked at"
     images = torch.randn(2, 3, 32, 32)
     assert width == 12
     torch.testing.assert_close(network(images), network.body(images).mean((2, 3)))
@@ -36,7 +37,6 @@ def test_a_map_is_averaged_and_what_has_no_part_is_not_trained():
     assert "2 parameters of it (first: unused.weight)" in told
     assert [each.requires_grad for each in network.unused.parameters()] == [False, False]
     assert all(each.requires_grad for each in network.body.parameters()) and network.training
-    assert torch.equal(network.body[1].running_mean, torch.zeros(8)), "it was only looked at"
 
 
 def test_a_factory_may_ask_for_the_size():
