@@ -76,9 +76,8 @@ def build(config, world, stack: ExitStack) -> Parts:
     check_place(config, world)
     torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
     method = METHODS[config.method](config)
-    backbone = method.query_encoder.backbone
-    check_view_sizes(backbone, config)
-    _say(getattr(backbone, "told", []), world)
+    check_view_sizes(method.query_encoder.backbone, config)
+    _say(getattr(method.query_encoder.backbone, "told", []), world)
     reader = stack.enter_context(open_data(config.data))
     check_data(reader, config)
 
