@@ -5,6 +5,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from fastneg.data.beton.overlap import FIELD
 from fastneg.data.known_classes import IMAGENET
 from fastneg.evaluation.linear import load_linear
 from fastneg.models.own_networks import images_of
@@ -54,7 +55,7 @@ def test_a_timm_network_keeps_its_own_normalisation_and_is_evaluated(tmp_path, c
     assert main([*command, "--threads", "1"]) == 0
     assert "was trained elsewhere" in capsys.readouterr().out
     (row,) = [row for row in results_of(run) if row["kind"] == "accuracy"]
-    assert row["images"] == 10 and row["shared_images"] is None
+    assert row["images"] == 10 and row[FIELD] is None
 
 
 def test_a_file_without_a_head_or_with_several_is_refused(tmp_path, capsys):

@@ -110,7 +110,7 @@ def test_timm_reads_the_folder_for_hugging_face(tmp_path, name, side):
     images = images_of(side, 2)
     torch.testing.assert_close(model(images), ours.query_encoder.backbone(images))
     settings = timm.data.resolve_model_data_config(model)
-    assert (settings["mean"], settings["std"]) == (config.mean, config.std)
+    assert (tuple(settings["mean"]), tuple(settings["std"])) == (config.mean, config.std)
     assert settings["input_size"] == (3, side, side) and settings["crop_pct"] == side / 100
     content = json.loads((tmp_path / "out/config.json").read_text())
     assert content["num_classes"] == 0 and content["architecture"] == name.removeprefix("timm:")
@@ -142,7 +142,7 @@ def test_own_networks_and_small_stems_go_out_as_safetensors_alone(tmp_path):
                 export_weights(state, config, kind, tmp_path / "no")
         out = tmp_path / "out.safetensors"
         export_weights(state, config, "safetensors", out)  # of tied weights too
-        again = MoCo(config)
+        again = MoCo(config).eval()
         load_into(again, read_weights(out))
         images = images_of(32, 2)
         expected = {name: value for name, value in state.items() if "backbone" in name}
