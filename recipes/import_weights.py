@@ -6,7 +6,7 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.errors import WeightsError
-from fastneg.evaluation.imported import keep_classifier
+from fastneg.evaluation.imported import classifier_of, keep_classifier
 from fastneg.methods import METHODS
 from fastneg.models.preprocessing import FIELDS, config_of_file, preprocessing_for, told
 from fastneg.models.weights import load_into, read_weights
@@ -28,7 +28,11 @@ def run_import(config):
     method = METHODS[settings.method](settings)
     backbone = method.query_encoder.backbone
     taken = load_into(method, weights, config.prefix or None, config.by_order)
-    print("\n".join([*backbone.told, *taken.said, *told(made)]))
+    said, head = [*backbone.told, *taken.said], None
+    if config.classifier == "on":
+        head, line = classifier_of(taken, backbone, settings)
+        said.append(line)
+    print("\n".join([*said, *told(made)]))
     write_settings(run, settings.as_dict(), environment(torch.device("cpu")))
     state = {
         "step": 0,
@@ -40,8 +44,8 @@ def run_import(config):
     }
     path = checkpoint.save(run, 0, state, keep=1)
     ready = "linear, knn and evaluate"
-    if config.classifier == "on":
-        print("\n".join(keep_classifier(run, taken, settings, config.weights)))
+    if head is not None:
+        keep_classifier(run, head, config.weights)
         ready = "evaluate, and for linear, knn and finetune"
     print(f"{path}: ready for fastneg {ready}.")
     return 0

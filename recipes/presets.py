@@ -9,54 +9,7 @@ here.
 
 from __future__ import annotations
 
-import difflib
-from typing import Any
-
-from fastneg.config import ConfigError, PretrainConfig
-
-LENGTHS = ("eval_resize", "patch_min", "patch_max", "texture_patch", "texture_block")
-"""Settings in pixels of the view: those of a preset are scaled with it where --image_size is
-given."""
-
-
-def preset_config(preset: str, **overrides: Any) -> PretrainConfig:
-    """The settings of a preset with others in the place of some.
-
-    Lengths that a preset gives follow the size of the views, unless they are given.
-
-    Raises:
-        ConfigError: there is no such preset, a setting cannot be or would have no effect, or data
-            or out is missing.
-    """
-    near = difflib.get_close_matches(str(preset), PRESETS, 1)
-    if preset not in PRESETS:
-        raise ConfigError(
-            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected"
-            + (f"; did you mean {near[0]}?" if near else ".")
-        )
-    base = PRESETS[preset]()
-    config = base.replace(**{**_lengths(base, overrides.get("image_size")), **overrides})
-    for name in sorted(overrides.keys() & config.without_effect()):
-        raise ConfigError(
-            f"--{name} is {overrides[name]!r}, which has no effect with --negatives "
-            f"{config.negatives}: leave it out."
-        )
-    for name, meaning in (
-        ("data", "the .beton file to train on"),
-        ("out", "the folder of the run"),
-    ):
-        if not getattr(config, name):
-            raise ConfigError(f"--{name} is missing: {meaning}.")
-    return config
-
-
-def _lengths(base, image_size):
-    """The lengths that a preset gives, for views of another size."""
-    if isinstance(image_size, bool) or not isinstance(image_size, (int, float)):
-        return {}  # none is given, or what will be refused
-    share = image_size / base.image_size
-    given = {name: getattr(base, name) for name in LENGTHS}
-    return {name: max(1, round(share * side)) for name, side in given.items() if side}
+from fastneg.config import PretrainConfig
 
 
 def moco_in100():
@@ -193,8 +146,81 @@ def byol_patch_in100():
     return byol_in100().replace(negatives="patch", alpha=0.5)
 
 
-def _resnet18_small(**settings):
-    return PretrainConfig(backbone="resnet18", lr_schedule="cosine_step", **settings)
+def moco_v3_vit_in1k():
+    """MoCo v3 of a ViT-S/16 (timm) on ImageNet-1k: batch 4096, AdamW, lr 2.4e-3 (1.5e-4 for each
+    256), weight decay 0.1, 40 epochs of warm-up, 300 epochs, T 0.2, key momentum from 0.99.
+
+    Source of these: Chen et al. 2021, arXiv:2104.02057, section 4.3. The views are MoCo v2's with
+    crops from 8% of the image, alike for both, without solarisation; the position embedding is
+    timm's, which is learned.
+    """
+    return PretrainConfig(
+        method="moco_v3",
+        backbone="timm:vit_small_patch16_224",
+        negatives="none",
+        crop_min=0.08,
+        epochs=300,
+        batch_size=4096,
+        optimizer="adamw",
+        lr=2.4e-3,
+        lr_schedule="cosine_step",
+        warmup_epochs=40,
+        weight_decay=0.1,
+    )
+
+
+def moco_v3_patch_vit_in1k():
+    """The same with one patch negative per image, alpha 2. Ours, not run here."""
+    return moco_v3_vit_in1k().replace(negatives="patch")
+
+
+def _small_images(side, **settings):
+    return PretrainConfig(
+        backbone="resnet18",
+        stem="small",
+        image_size=side,
+        eval_resize=side,
+        negatives="none",
+        feature_dim=256,
+        temperature=0.2,
+        queue_size=32768,
+        key_momentum=0.99,
+        bn="none",
+        batch_size=256,
+        lr=0.3,
+        lr_schedule="cosine_step",
+        warmup_epochs=10,
+        **settings,
+    )
+
+
+def cifar_resnet18():
+    """MoCo v2 of a ResNet-18 with the small stem on CIFAR-10, 32 px: 11 M parameters.
+
+    Source: solo-learn's mocov2plus on CIFAR-10 (scripts/pretrain/cifar/mocov2plus.yaml): batch 256,
+    SGD, lr 0.3, weight decay 1e-4, 10 epochs of warm-up, 1,000 epochs, crops from 8% of the image,
+    T 0.2, queue 32768, key momentum 0.99; da Costa et al. 2022 publish 92.94% for the linear probe.
+    There the loss is symmetric, the hidden layer of the head has 2048 units and the momentum rises
+    to 0.999. Not trained to the end here.
+    """
+    return _small_images(32, crop_min=0.08, epochs=1000)
+
+
+def cifar_patch_resnet18():
+    """The same with one patch negative per query, alpha 2, patches of 2 to 10 px. Ours."""
+    return cifar_resnet18().replace(negatives="patch")
+
+
+def small_resnet18():
+    """MoCo v2 of a ResNet-18 with the small stem on images of 64 to 96 px, such as Tiny-ImageNet or
+    STL-10: the CIFAR-10 settings with 64 px, 400 epochs and crops from 20% of the image. Ours, not
+    run here."""
+    return _small_images(64, epochs=400)
+
+
+def small_patch_resnet18():
+    """The same with one patch negative per query, alpha 2, patches of 5 to 21 px. Ours."""
+    return small_resnet18().replace(negatives="patch")
 
 
 def tiny_cpu():
@@ -225,6 +251,23 @@ def tiny_cpu():
 def tiny_cpu_moco():
     """The same without non-semantic negatives: the baseline of `tiny_cpu`."""
     return tiny_cpu().replace(negatives="none")
+
+
+def tiny_cpu_moco_v3():
+    """MoCo v3 on the network and views of `tiny_cpu`, with a small head and alpha 1; not tuned."""
+    return tiny_cpu().replace(
+        method="moco_v3",
+        feature_dim=64,
+        hidden_dim=256,
+        projector_layers=2,
+        temperature=0.2,
+        key_momentum=0.99,
+    )
+
+
+def tiny_cpu_supcon():
+    """SupCon, which learns from the labels, on the network and views of `tiny_cpu`; not tuned."""
+    return tiny_cpu().replace(method="supcon")
 
 
 def tiny_cpu_simclr():
@@ -261,9 +304,17 @@ PRESETS = {
         byol_patch_in1k,
         byol_in100,
         byol_patch_in100,
+        moco_v3_vit_in1k,
+        moco_v3_patch_vit_in1k,
+        cifar_resnet18,
+        cifar_patch_resnet18,
+        small_resnet18,
+        small_patch_resnet18,
         tiny_cpu,
         tiny_cpu_moco,
         tiny_cpu_simclr,
         tiny_cpu_byol,
+        tiny_cpu_moco_v3,
+        tiny_cpu_supcon,
     )
 }

@@ -11,7 +11,7 @@ from torch import nn
 
 from fastneg.counts import counted
 from fastneg.models.own_networks import named
-from fastneg.recipes.presets import preset_config
+from fastneg.recipes.preset_config import preset_config
 from fastneg.runs.load import load_into_module
 from fastneg.training import trainer
 

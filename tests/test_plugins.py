@@ -47,3 +47,16 @@ def test_a_plugin_that_cannot_be_imported_is_named(here, monkeypatch, capsys):
             plugins.load()
     assert main(["presets"]) == 2
     assert "bad_plugin" in capsys.readouterr().err
+
+
+def test_a_file_is_run_once_and_takes_no_other_modules_name(here):
+    path = here / "decimal.py"
+    path.write_text("print('here')\nvalue = 3")
+    decimal = sys.modules.setdefault("decimal", importlib.import_module("decimal"))
+    found = plugins.module_of_file(path)
+    assert found is plugins.module_of_file(path) and found.value == 3
+    assert sys.modules["decimal"] is decimal
+    (here / "broken_file.py").write_text("1 / 0")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            plugins.module_of_file(here / "broken_file.py")

@@ -21,8 +21,9 @@ class OptimisationPart(Config):
     """Steps of the run, in place of epochs: it may end within one."""
     batch_size: int = option(128, at_least=1)
     """Images a step over all processes."""
-    optimizer: str = option("sgd", choices=("sgd", "lars"))
-    """sgd, or lars: SGD with a rate for each layer, for batches of thousands."""
+    optimizer: str = option("sgd", choices=("sgd", "lars", "adamw"))
+    """sgd; lars: SGD with a rate for each layer, for batches of thousands; or adamw, for vision
+    transformers."""
     lr: float = option(0.03, above=0.0)
     """Learning rate at its highest, for this batch size (no scaling is applied)."""
     lr_schedule: str = option("cosine_epoch", choices=("cosine_epoch", "cosine_step"))
@@ -31,9 +32,14 @@ class OptimisationPart(Config):
     """Epochs at the start in which the learning rate rises linearly, step by step; the cosine takes
     the epochs after them."""
     sgd_momentum: float = option(0.9, at_least=0.0, below=1.0)
-    """Momentum of the optimizer."""
+    """Momentum of sgd and lars; of adamw the decay of the mean gradient (its first beta)."""
     weight_decay: float = option(1e-4, at_least=0.0)
-    """L2 penalty: of SGD on all parameters, of LARS on all but biases and normalisation."""
+    """L2 penalty of sgd, on all parameters; of lars, and adamw's weight decay, on all but biases
+    and normalisation."""
+    adam_beta2: float | None = option(
+        None, above=0.0, below=1.0, by=("optimizer", {"adamw": 0.999})
+    )
+    """Decay of adamw's mean squared gradient."""
     lars_trust: float | None = option(None, above=0.0, by=("optimizer", {"lars": 0.001}))
     """Trust coefficient of LARS: the length of a layer's step, as a share of its weights' length,
     at learning rate 1."""

@@ -21,29 +21,32 @@ MODE = "imported"
 CLOSE = 1e-3
 
 
-def keep_classifier(run, taken, config, weights):
-    """Write RUN/linear.pt of the linear layer that stands beside a backbone in a file.
+def classifier_of(taken, backbone, config):
+    """(LinearClassifier, a line for a person) of the linear layer beside a backbone in a file.
 
     Args:
-        run: the run folder, whose checkpoint holds the backbone.
         taken: `Taken` of `load_into`.
-        config: the folder's `PretrainConfig`.
-        weights: the file.
-    Returns:
-        lines for a person.
+        backbone: the network that was loaded.
+        config: `PretrainConfig` that names it.
     Raises:
         WeightsError: there is none, several fit, or the network does more than to apply it to its
             features.
     """
-    loaded = load_run(run)
-    name, weight, bias = _layer(taken, loaded.feature_dim, config)
-    head = LinearClassifier(loaded.feature_dim, len(weight), _classes(len(weight)))
+    backbone.eval()
+    with torch.no_grad():
+        width = backbone(images_of(config.image_size)).shape[1]
+    name, weight, bias = _layer(taken, width, config)
+    head = LinearClassifier(width, len(weight), _classes(len(weight)))
     head.load_state_dict({"weight": weight, "bias": bias})
-    _compare(loaded, head, config)
-    save_linear(run, head, loaded, mode=MODE, train=None, imported=str(weights))
+    _compare(backbone, head, config)
     known = "ImageNet's 1000" if head.classes else counted(len(weight), "class")
     unnamed = "" if head.classes else ", of which the names are not known: sets join by number"
-    return [f"  classifier: taken from {name} ({known}{unnamed})"]
+    return head, f"  classifier: taken from {name} ({known}{unnamed})"
+
+
+def keep_classifier(run, head, weights):
+    """Write RUN/linear.pt of a classifier that came with the run's network in a file."""
+    save_linear(run, head, load_run(run), mode=MODE, train=None, imported=str(weights))
 
 
 def _layer(taken, width, config):
@@ -73,18 +76,18 @@ def _classes(count):
 
 
 @torch.no_grad()
-def _compare(loaded, head, config):
+def _compare(backbone, head, config):
     """WeightsError unless the whole network gives what the classifier makes of the features."""
     whole = whole_network(config, head.out_features)
     if whole is None:
         return
     network, layer = whole
-    network.load_state_dict(loaded.backbone.state_dict(), strict=False)
+    network.load_state_dict(backbone.state_dict(), strict=False)
     layer.weight.copy_(head.weight.view_as(layer.weight))
     if layer.bias is not None:
         layer.bias.copy_(head.bias)
     images = images_of(config.image_size, 2)
-    expected, found = network.eval()(images), head(loaded.backbone(images))
+    expected, found = network.eval()(images), head(backbone(images))
     if not torch.allclose(found, expected, atol=CLOSE * expected.abs().max().item(), rtol=0):
         raise WeightsError(
             f"--classifier is on, but {config.backbone.removeprefix(TIMM)} does more than to apply "

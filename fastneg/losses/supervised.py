@@ -14,8 +14,11 @@ from fastneg.kernels.info_nce_checks import check_temperature
 def supervised_contrastive(
     features: torch.Tensor,
     labels: torch.Tensor | None = None,
+    everyone: tuple[torch.Tensor, torch.Tensor | None] | None = None,
     *,
     temperature: float | torch.Tensor = 0.1,
+    extra_negatives: torch.Tensor | None = None,
+    extra_scale: float = 1.0,
 ) -> torch.Tensor:
     """Each row against all others: rows of its label, or other views of its image, are positives.
 
@@ -23,12 +26,18 @@ def supervised_contrastive(
 
     The mean over positives stands outside the logarithm. The mean is taken over the rows that have
     a positive: one that has none (a class with one view in the batch) counts only as a negative of
-    others. No (R, R) matrix is stored. Gradients reach `features` and a tensor `temperature`.
+    others. No (R, R) matrix is stored. Gradients reach `features`, those of `everyone`, the extra
+    negatives and a tensor `temperature`.
 
     Args:
         features: (N, V, D) L2-normalised, V ≥ 1; dtypes as in `info_nce`.
         labels: (N,) whole numbers; None: each image is a class of its own, which takes V ≥ 2.
+        everyone: (features, labels) of all processes, (N', V, D) and (N',) or None, this process's
+            images before the others'; None where there is one process. The mean is over the rows
+            of this process.
         temperature: T, a float above 0 or a 0-d tensor on the same device.
+        extra_negatives: (N, M, D) of each image alone: all its views are compared with them.
+        extra_scale: factor on the similarity to the extra negatives, inside the exponent.
     Returns:
         (), float32 (float64 for float64 features); 0 where no row has a positive.
     Raises:
@@ -38,31 +47,45 @@ def supervised_contrastive(
     check_temperature(temperature, getattr(features, "device", None))
     _check(features, labels)
     images, views, _ = features.shape
-    rows = features.transpose(0, 1).flatten(0, 1)  # the views of an image stand `images` apart
-    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
-    if labels is None:
-        labels = torch.arange(images, device=rows.device)
+    rows = _rows(features)
+    everything, numbers = rows, labels
+    if everyone is not None:
+        others = everyone[0][images:]
+        everything, numbers = torch.cat([rows, _rows(others)]), everyone[1]
+    if numbers is None:
+        numbers = torch.arange(len(everything) // views, device=rows.device)
     # Numbered from 0: labels may be any whole numbers.
-    classes, label = labels.unique(return_inverse=True)
-    label = label.repeat(views)
+    classes, label = numbers.unique(return_inverse=True)
+    label = torch.cat([label[:images].repeat(views), label[images:].repeat(views)])
+    wide = everything.to(torch.promote_types(rows.dtype, torch.float32))
     sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, label, wide)
-    count = torch.bincount(label, minlength=len(classes))[label] - 1
-    positives = (wide * (sums[label] - wide)).sum(1) / count.clamp_min(1) / temperature
+    own, mine = wide[: len(rows)], label[: len(rows)]
+    count = torch.bincount(label, minlength=len(classes))[mine] - 1
+    positives = (own * (sums[mine] - own)).sum(1) / count.clamp_min(1) / temperature
     has = count > 0
-    losses = torch.where(has, _lse_of_others(rows, temperature) - positives, 0.0)
+    extra = {}
+    if extra_negatives is not None:
+        extra = {"extra_negatives": extra_negatives.repeat(views, 1, 1), "extra_scale": extra_scale}
+    losses = torch.where(has, _lse_of_others(rows, everything, temperature, extra) - positives, 0.0)
     return losses.sum() / has.sum().clamp_min(1)
 
 
-def _lse_of_others(rows, temperature):
-    """(R,) the log-sum-exp over all other rows of z_r·z_a / T, differentiable.
+def _rows(features):
+    """(N, V, D) → (N V, D): the views of an image stand N apart."""
+    return features.transpose(0, 1).flatten(0, 1)
+
+
+def _lse_of_others(rows, everything, temperature, extra):
+    """(R,) the log-sum-exp over all other rows, and over its extra negatives, of z_r·z_a / T,
+    differentiable.
 
     `info_nce` with a row's neighbour as its positive gives log(1 + S / e^p), where S is the sum
     over all others, the neighbour among them once more, and p is the neighbour's logit. So S / e^p
     is at least 1 and expm1 of the loss keeps its digits.
     """
-    neighbour = rows.roll(-1, 0)
-    options = {"temperature": temperature, "reduction": "none", "exclude_diagonal": True}
-    loss = info_nce(rows, neighbour, rows, **options)
+    neighbour = everything.roll(-1, 0)[: len(rows)]
+    options = {"temperature": temperature, "reduction": "none", "exclude_diagonal": True, **extra}
+    loss = info_nce(rows, neighbour, everything, **options)
     wide = torch.promote_types(rows.dtype, torch.float32)
     logit = (rows.to(wide) * neighbour.to(wide)).sum(1) / temperature
     # log(e^loss - 1), without overflow where the loss is large.

@@ -14,7 +14,7 @@ from importlib import import_module
 
 from fastneg.methods.contract import METHODS, Method, register, unregister
 
-BUILT_IN = ("moco", "byol", "simclr")
+BUILT_IN = ("moco", "byol", "simclr", "moco_v3", "supcon")
 """Files of this folder that register a method."""
 for _name in BUILT_IN:
     import_module(f"{__name__}.{_name}")

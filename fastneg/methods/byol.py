@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastneg.methods.contract import Method, register
-from fastneg.options import option
 
 
 @register
@@ -14,8 +13,7 @@ class BYOL(Method):
     key_encoder = True
 
     feature_dim: int = 256
-    hidden_dim: int = option(4096, at_least=1)
-    """Width of the hidden layer of projector and predictor."""
+    hidden_dim: int = 4096
     key_momentum: float = 0.996
     momentum_schedule: str = "cosine"
     negatives_bn: str = "apart"

@@ -19,7 +19,7 @@ class Method:
     alone. An own one has bounds (`fastneg.options.option`) and a docstring under it.
 
     What a method can do is told by the options that it takes (key_pass, accumulate, temperature)
-    and by the three facts below.
+    and by the facts below.
     """
 
     name: ClassVar[str] = ""
@@ -33,6 +33,9 @@ class Method:
     """It has a second encoder without gradients, whose passes --cuda_graphs replays."""
     queue: ClassVar[bool] = False
     """It keeps past keys: a query can be told from others without another image in its batch."""
+    labels: ClassVar[bool] = False
+    """It learns from the labels of the data, which `forward` gets after the generator: (N,) int64
+    on the device."""
     shuffles_keys: ClassVar[bool] = False
     """It encodes keys in another order, or in another process, than queries: --bn split, shuffle.
     """
@@ -54,6 +57,8 @@ class SharedOptions:
 
     feature_dim: int = option(None, at_least=2)
     """Dimension of the normalised features that the loss compares."""
+    hidden_dim: int = option(None, at_least=1)
+    """Width of the hidden layers of projector and predictor."""
     temperature: float = option(None, above=0.0)
     """Softmax temperature T."""
     key_momentum: float = option(None, at_least=0.0, below=1.0)

@@ -5,6 +5,7 @@ Legend: N batch, F backbone features, D feature dimension, H W pixels.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -21,7 +22,8 @@ class Encoder(nn.Module):
     float64 where weights and images are.
 
     The head is MoCo v2's: one hidden layer as wide as the backbone's features, no batch
-    normalisation. With `hidden_dim` it is BYOL's: one of that width, normalised.
+    normalisation. With `hidden_dim` it is BYOL's: one of that width, normalised. `head` makes
+    another one of the width of the features.
     Source: Chen et al. 2020, arXiv:2003.04297; Grill et al. 2020, arXiv:2006.07733.
     """
 
@@ -33,11 +35,16 @@ class Encoder(nn.Module):
         *,
         stem="auto",
         hidden_dim=None,
+        head=None,
         unit_length=True,
     ):
         super().__init__()
         self.backbone, width = build_backbone(backbone, image_size, stem)
-        self.projector = mlp(width, hidden_dim or width, feature_dim, norm=hidden_dim is not None)
+        if head is None:
+            norm = hidden_dim is not None
+            self.projector = mlp(width, hidden_dim or width, feature_dim, norm=norm)
+        else:
+            self.projector = head(width)
         self.unit_length = unit_length
 
     @classmethod
@@ -45,7 +52,7 @@ class Encoder(nn.Module):
         """The encoder that a `PretrainConfig` asks for.
 
         Args:
-            options: hidden_dim, unit_length.
+            options: hidden_dim, head, unit_length.
         """
         sizes = config.feature_dim, config.image_size
         return cls(config.backbone, *sizes, stem=config.stem, **options)
@@ -66,6 +73,20 @@ def mlp(width, hidden, out, norm=False):
     return nn.Sequential(
         nn.Linear(width, hidden), *normalised, nn.ReLU(inplace=True), nn.Linear(hidden, out)
     )
+
+
+def normalised_mlp(widths):
+    """Linear layers without bias from each width to the next, each batch-normalised, with ReLU
+    between them; the last normalisation has no weights.
+
+    Source: MoCo v3's heads, Chen et al. 2021, arXiv:2104.02057, section 4.1.
+    """
+    layers, last = [], len(widths) - 2
+    for number, (before, after) in enumerate(itertools.pairwise(widths)):
+        norm = nn.BatchNorm1d(after, affine=number < last)
+        layers += [nn.Linear(before, after, bias=False), norm]
+        layers += [nn.ReLU(inplace=True)] if number < last else []
+    return nn.Sequential(*layers)
 
 
 @torch.no_grad()

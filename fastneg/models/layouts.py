@@ -21,7 +21,8 @@ Spelling = Callable[[str], str]
 
 BESIDE = re.compile(
     r"fc|head|classif|linear|proj|pred|proto|queue|mlp|bank|cent|loss|criterion|momentum|teacher|"
-    r"student|target|online|ema|logit|temperature|metric|acc|knn|probe|last_layer|decoder|mask_token"
+    r"student|target|online|ema|logit|temperature|metric|acc|knn|probe|last_layer|decoder|"
+    r"mask_token"
 )
 """What stands beside a backbone and is no part of one, by the first part of its name."""
 EVALUATED = re.compile(r"teacher|(^|[._])ema([._]|$)")

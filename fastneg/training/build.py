@@ -76,9 +76,8 @@ def build(config, world, stack: ExitStack) -> Parts:
     check_place(config, world)
     torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
     method = METHODS[config.method](config)
-    backbone = method.query_encoder.backbone
-    check_view_sizes(backbone, config)
-    _say(getattr(backbone, "told", []), world)
+    check_view_sizes(method.query_encoder.backbone, config)
+    _say(getattr(method.query_encoder.backbone, "told", []), world)
     reader = stack.enter_context(open_data(config.data))
     check_data(reader, config)
 
@@ -88,9 +87,7 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     if config.init and not found:
-        weights = read_weights(config.init)
-        taken = load_into(method, weights, config.init_prefix or None)
-        _say([*taken.said, *told_of_init(config, weights.config)], world)
+        _say(_begin_with(method, config), world)
     norms = _set_batch_norm(method, config, world)
     method, optimizer, model = _place(method, config, world)
 
@@ -121,6 +118,13 @@ def build(config, world, stack: ExitStack) -> Parts:
         batch_norms=norms,
         autocast=_autocast(config, world.device),
     )
+
+
+def _begin_with(method, config):
+    """Take the weights of --init; what to say of them."""
+    weights = read_weights(config.init)
+    taken = load_into(method, weights, config.init_prefix or None)
+    return [*taken.said, *told_of_init(config, weights.config)]
 
 
 def _set_batch_norm(method, config, world):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastneg.counts import counted
 from fastneg.errors import TrainingError
+from fastneg.methods import METHODS
 
 
 def check_batch(config, world):
@@ -71,7 +72,13 @@ def check_place(config, world):
 
 
 def check_data(reader, config):
-    """TrainingError unless the data holds a whole batch."""
+    """TrainingError unless the data holds a whole batch, and labels where the method learns from
+    them."""
+    if METHODS[config.method].labels and reader.labels is None:
+        raise TrainingError(
+            f"--method {config.method} learns from labels, and {config.data} has none: encode a "
+            "folder of classes or a list with labels, or take a method without."
+        )
     if len(reader) < config.batch_size:
         raise TrainingError(
             f"{config.data} holds {counted(len(reader), 'image')}: at least one batch of "

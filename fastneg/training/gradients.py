@@ -22,7 +22,8 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
     Args:
         model: a method, or one in `DistributedDataParallel`, which sends the gradients once, with
             the last part.
-        inputs: query view (N, 3, H, W), key view, negatives (N, M, 3, H, W) or None.
+        inputs: query view (N, 3, H, W), key view, negatives (N, M, 3, H, W) or None, and labels
+            (N,) for a method that learns from them.
         generator: CPU torch.Generator for the orders of the key batches.
         parts: how many; it divides N.
         autocast: whether the forward pass runs in bfloat16.
@@ -34,13 +35,13 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
         inputs = [None if images is None else at_least_float32(images) for images in inputs]
     outputs = []
     for part in range(parts):
-        query, key, negatives = (
+        query, key, negatives, *labels = (
             None if images is None else images.chunk(parts)[part] for images in inputs
         )
         waits = part < parts - 1 and hasattr(model, "no_sync")
         with model.no_sync() if waits else contextlib.nullcontext():
             with torch.autocast(query.device.type, torch.bfloat16, enabled=autocast):
-                output = model(query, key, negatives, generator)
+                output = model(query, key, negatives, generator, *labels)
             (output.loss / parts).backward()
         outputs.append(output._replace(loss=output.loss.detach()))
     return outputs[0] if parts == 1 else _joined(outputs)

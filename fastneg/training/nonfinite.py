@@ -17,6 +17,7 @@ from fastneg.training.optim import learning_rate
 from fastneg.training.resume import plain
 
 FORMAT = 1
+INPUTS = ("query view", "key view", "negatives", "labels")
 
 
 class NotFinite(Exception):
@@ -44,7 +45,7 @@ def dump(trainer):
         "autocast": trainer.autocast,
         "config": plain(trainer.config),
         "index": batch.index,
-        "inputs": (batch.query, batch.key, negatives),
+        "inputs": trainer.inputs(batch, negatives),
         "method": trainer.method.state_dict(),
     }
     path = paths.dump_path(trainer.run_folder, trainer.step + 1, trainer.world.rank)
@@ -89,7 +90,7 @@ def replay(path, device="cpu"):
     output = accumulate(
         method.train(), dump["inputs"], generator, config.accumulate or 1, dump["autocast"]
     )
-    named = dict(zip(("query view", "key view", "negatives"), dump["inputs"], strict=True))
+    named = dict(zip(INPUTS, dump["inputs"], strict=False))
     named |= {
         name: value for name, value in dump["method"].items() if isinstance(value, torch.Tensor)
     }

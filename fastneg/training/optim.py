@@ -39,16 +39,20 @@ class GuardedSGD:
 
     def __init__(self, parameters, config):
         self.parameters = list(parameters)
-        self.sgd = torch.optim.SGD(
+        self.sgd = self.made(config)
+        # 1.0 from the first bad gradient on. SGD skips its step where this `found_inf` is 1.
+        self.bad = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)
+        self.skipped = torch.zeros_like(self.bad)
+
+    def made(self, config):
+        """torch's optimizer, whose fused step skips where its `found_inf` is 1."""
+        return torch.optim.SGD(
             self.parameters,
             lr=config.lr,
             momentum=config.sgd_momentum,
             weight_decay=self.penalty(config),
             fused=True,
         )
-        # 1.0 from the first bad gradient on. SGD skips its step where this `found_inf` is 1.
-        self.bad = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)
-        self.skipped = torch.zeros_like(self.bad)
 
     def penalty(self, config):
         """The L2 penalty that SGD itself adds to every gradient."""
@@ -114,4 +118,25 @@ class GuardedLARS(GuardedSGD):
         torch._foreach_mul_(gradients, list(scales.unbind()))
 
 
-OPTIMIZERS = {"sgd": GuardedSGD, "lars": GuardedLARS}
+class GuardedAdamW(GuardedSGD):
+    """AdamW, guarded likewise: its weight decay is no part of the gradient, and acts on all
+    parameters but biases and normalisation.
+
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101.
+    """
+
+    def made(self, config):
+        kinds = [
+            [parameter for parameter in self.parameters if (parameter.ndim > 1) == wide]
+            for wide in (True, False)
+        ]
+        decays = config.weight_decay, 0.0
+        groups = [
+            {"params": parameters, "weight_decay": decay}
+            for parameters, decay in zip(kinds, decays, strict=True)
+        ]
+        betas = config.sgd_momentum, config.adam_beta2
+        return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+
+
+OPTIMIZERS = {"sgd": GuardedSGD, "lars": GuardedLARS, "adamw": GuardedAdamW}

@@ -17,6 +17,8 @@ import torch
 from fastneg import distributed
 from fastneg.counts import counted
 from fastneg.errors import TrainingError
+from fastneg.kernels.host_copy import to_device
+from fastneg.methods import METHODS
 from fastneg.negatives.batch import make_negatives
 from fastneg.runs import checkpoint
 from fastneg.runs.environment import device_memory
@@ -101,13 +103,19 @@ class Trainer:
         if self.step == 0 and self.world.first:
             normalisation = self.config.normalisation()
             write_gallery(self.run_folder, self.reader, batch, negatives, normalisation)
-        inputs, parts = (batch.query, batch.key, negatives), self.config.accumulate or 1
+        inputs, parts = self.inputs(batch, negatives), self.config.accumulate or 1
         output = accumulate(self.model, inputs, self.orders, parts, self.autocast)
         norm = self.optimizer.step(lr)
         keys = None if output.keys is None else distributed.gather(output.keys, self.world)
         self.method.after_step(keys, self.step / self.total_steps)
         self.similarities = output.similarities
         return {**output.stats, "gradient_norm": norm}
+
+    def inputs(self, batch, negatives):
+        """What the method takes of a batch."""
+        views = batch.query, batch.key, negatives
+        labelled = METHODS[self.config.method].labels
+        return (*views, to_device(batch.label, self.device)) if labelled else views
 
     def draw(self, batch):
         """Seed all random draws of this step, torch's own for the network's dropout included;

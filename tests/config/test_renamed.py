@@ -7,8 +7,8 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.config.renamed import RENAMED, todays_names
-from fastneg.models.preprocessing import of_file
 from fastneg.models.export import export_weights
+from fastneg.models.preprocessing import of_file
 from fastneg.recipes.cli import main
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report.entries import group_runs

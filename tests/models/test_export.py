@@ -1,5 +1,7 @@
 """A run's weights for other projects give the same outputs there, and come back."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,12 @@ from torchvision.models import resnet18
 from fastneg.errors import WeightsError
 from fastneg.methods.moco_torch import MoCo
 from fastneg.models.export import export_weights
+from fastneg.models.own_networks import images_of
 from fastneg.models.weights import load_into, read_weights
+from fastneg.recipes.cli import main
+from fastneg.runs.load import load_run
+from helpers import own_nets
+from helpers.encoder_runs import make_run
 from helpers.weight_files import CONFIG, method
 
 
@@ -90,3 +97,63 @@ def test_a_format_without_a_counterpart_is_refused(tmp_path):
                 tmp_path / "x.pth",
             )
     assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize(("name", "side"), [("resnet18", 64), ("timm:test_vit", 96)])
+def test_timm_reads_the_folder_for_hugging_face(tmp_path, name, side):
+    timm = pytest.importorskip("timm")
+    normalisation = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "eval_resize": 100}
+    config = CONFIG.replace(backbone=name, image_size=side, **normalisation)
+    ours = MoCo(config).eval()
+    export_weights(ours.state_dict(), config, "huggingface", tmp_path / "out")
+    model = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    images = images_of(side, 2)
+    torch.testing.assert_close(model(images), ours.query_encoder.backbone(images))
+    settings = timm.data.resolve_model_data_config(model)
+    assert (tuple(settings["mean"]), tuple(settings["std"])) == (config.mean, config.std)
+    assert settings["input_size"] == (3, side, side) and settings["crop_pct"] == side / 100
+    content = json.loads((tmp_path / "out/config.json").read_text())
+    assert content["num_classes"] == 0 and content["architecture"] == name.removeprefix("timm:")
+
+
+def test_onnx_gives_the_same_features_for_any_number_of_images(tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    run, out = make_run(tmp_path / "run"), tmp_path / "out.onnx"
+    assert main(["export", "--run", str(run), "--format", "onnx", str(out)]) == 0
+    assert "checked: ONNX Runtime's features are within" in capsys.readouterr().out
+    backbone = load_run(run).backbone
+    session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    for count in (1, 5):
+        images = torch.randn(count, *session.get_inputs()[0].shape[1:])
+        found = session.run(None, {"images": images.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(found), backbone(images), rtol=1e-3, atol=1e-4)
+    told = session.get_modelmeta().custom_metadata_map
+    assert told["backbone"] == "resnet_tiny" and json.loads(told["mean"])[0] == 0.485
+
+
+def test_own_networks_and_small_stems_go_out_as_safetensors_alone(tmp_path):
+    small = CONFIG.replace(image_size=32, patch_min=2, patch_max=8)
+    own = CONFIG.replace(backbone=f"{own_nets.__file__}:Tied")
+    for config in (small, own):
+        state = MoCo(config).state_dict()
+        for kind in ("torchvision", "timm", "huggingface", "moco"):
+            with pytest.raises(WeightsError, match="safetensors"):
+                export_weights(state, config, kind, tmp_path / "no")
+        out = tmp_path / "out.safetensors"
+        export_weights(state, config, "safetensors", out)  # of tied weights too
+        again = MoCo(config).eval()
+        load_into(again, read_weights(out))
+        images = images_of(32, 2)
+        expected = {name: value for name, value in state.items() if "backbone" in name}
+        assert all(torch.equal(again.state_dict()[name], each) for name, each in expected.items())
+        assert again.query_encoder.backbone(images).isfinite().all()
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_folder_that_is_the_runs_own_is_refused(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    command = ["export", "--run", str(run), "--format", "huggingface"]
+    for out in (run, run / "inside"):
+        assert main([*command, str(out)]) == 2
+    assert "OUT is" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fastneg.config.method import stem_of
 from fastneg.recipes.presets import PRESETS
 
 
@@ -51,6 +52,9 @@ def test_the_published_settings():
             for data in ("in100", "in1k")
         ],
         ("moco_patch_in1k", "moco_in1k"),
+        ("moco_v3_patch_vit_in1k", "moco_v3_vit_in1k"),
+        ("cifar_patch_resnet18", "cifar_resnet18"),
+        ("small_patch_resnet18", "small_resnet18"),
     ],
 )
 def test_a_preset_and_its_baseline_differ_in_the_negatives_alone(with_negatives, baseline):
@@ -77,3 +81,13 @@ def test_the_settings_of_simclr_and_byol():
         4096,
     )
     assert byol.temperature is byol.queue_size is simclr.queue_size is None
+
+
+def test_the_settings_for_cifar_are_solo_learns():
+    config = PRESETS["cifar_resnet18"]()
+    found = config.batch_size, config.lr, config.weight_decay, config.queue_size, config.epochs
+    assert found == (256, 0.3, 1e-4, 32768, 1000)
+    assert (config.crop_min, config.temperature, config.feature_dim) == (0.08, 0.2, 256)
+    assert stem_of(config.backbone, config.image_size, config.stem) == "small"
+    assert stem_of("resnet50", 64) == stem_of("vit_b_32", 32) == "standard"
+    assert stem_of("timm:resnext50_32x4d", 63) == "small"

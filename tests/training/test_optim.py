@@ -134,3 +134,29 @@ def test_warm_up_rises_step_by_step_and_the_cosine_takes_the_rest(schedule):
         for step in range(10, 60)
     ]
     assert rates[10:] == pytest.approx([1 + math.cos(math.pi * place) for place in places])
+
+
+def test_steps_are_those_of_plain_adamw_without_decay_of_biases_and_norms():
+    config = moco_patch_in100().replace(optimizer="adamw", weight_decay=0.1, adam_beta2=0.95)
+    ours = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    theirs = copy.deepcopy(ours)
+    guarded = OPTIMIZERS["adamw"](ours.parameters(), config)
+    wide = [each for each in theirs.parameters() if each.ndim > 1]
+    thin = [each for each in theirs.parameters() if each.ndim == 1]
+    groups = [{"params": wide, "weight_decay": 0.1}, {"params": thin, "weight_decay": 0.0}]
+    plain = torch.optim.AdamW(groups, lr=0.1, betas=(0.9, 0.95), fused=False)
+    for lr in (0.1, 0.05, 0.02):
+        inputs = torch.randn(6, 5)
+        for model in (ours, theirs):
+            model(inputs).square().sum().backward()
+        for group in plain.param_groups:
+            group["lr"] = lr
+        plain.step()
+        plain.zero_grad()
+        guarded.step(lr)
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    before = copy.deepcopy(list(ours.parameters()))
+    ours(torch.full((2, 5), float("nan"))).sum().backward()
+    guarded.step(0.1)
+    assert guarded.bad and all(map(torch.equal, before, ours.parameters()))

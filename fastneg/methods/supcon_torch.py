@@ -1,0 +1,82 @@
+"""Supervised contrastive learning with non-semantic negatives.
+
+Legend: n images of this process, N of all processes, M non-semantic negatives per image, D feature
+dimension.
+Source: Khosla et al. 2020, arXiv:2004.11362; the negatives of Ge et al. 2021, arXiv:2110.14189,
+joined to it as written below.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fastneg.distributed import gather_own_first
+from fastneg.kernels.info_nce import info_nce
+from fastneg.losses import supervised_contrastive
+from fastneg.methods.alpha import Alphas
+from fastneg.methods.output import MethodOutput
+from fastneg.models.encoders import Encoder
+
+
+class SupCon(nn.Module):
+    """One encoder; every other view of an image's label in the global batch is a positive.
+
+    The loss is equation 2 of the paper: the mean over a view's positives stands outside the
+    logarithm. Non-semantic negatives t join the denominator of both views of their image as
+    exp(alpha z·t/T), with a gradient to t, as in our SimCLR; that joining is ours. The head is
+    SimCLR's.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
+        self.query_encoder = Encoder.of(config)
+
+    def forward(self, query_view, key_view, negatives=None, generator=None, labels=None):
+        """Loss and statistics of one step.
+
+        Args:
+            query_view, key_view: (n, 3, H, W), as many in each process.
+            negatives: (n, M, 3, H, W) non-semantic negatives, or None.
+            generator: not used.
+            labels: (n,) int64; None: each image is a class of its own.
+        Returns:
+            `MethodOutput` without keys; the accuracies tell how often a view is nearest to the
+            other view of its own image.
+        """
+        # one batch: its statistics are those of all views
+        first, second = self.query_encoder(torch.cat([query_view, key_view])).chunk(2)
+        weighted = {}
+        if negatives is not None:
+            extra = torch.stack([self.query_encoder(images) for images in negatives.unbind(1)], 1)
+            weighted = self.alphas.extra(extra)
+        views = torch.stack([first, second], 1)
+        everyone = None if labels is None else gather_own_first(labels)
+        everyone = gather_own_first(views), everyone
+        options = {"temperature": self.temperature, **weighted}
+        loss = supervised_contrastive(views, labels, everyone, **options)
+        with torch.no_grad():
+            positive, count = (first * second).sum(1), len(first)
+            others = everyone[0][:, 1].detach()
+            options |= {"exclude_diagonal": True, "return_stats": True}
+            ranks = info_nce(first, second, others, **options)
+            similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
+            stats = {
+                "loss": loss.detach(),
+                "acc1": 100 * ranks.acc1,
+                "acc5": 100 * ranks.acc5,
+                "positive_similarity": positive.mean(),
+                "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum())
+                / max(1, count * (count - 1)),
+            }
+            if negatives is not None:
+                similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)
+                stats["negative_similarity"] = similarities["negative"].mean()
+                stats["negative_share"] = self.alphas.share(
+                    similarities["negative"], self.temperature, ranks.lse
+                )
+        return MethodOutput(loss, None, stats, similarities)
+
+    def after_step(self, keys, progress):
+        """Nothing follows the optimizer's step."""

@@ -1,0 +1,53 @@
+"""A preset with some settings in the place of its own: what a command line, or a call, asks for."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from fastneg.config import ConfigError, PretrainConfig
+from fastneg.recipes.presets import PRESETS
+
+LENGTHS = ("eval_resize", "patch_min", "patch_max", "texture_patch", "texture_block")
+"""Settings in pixels of the view: those of a preset are scaled with it where --image_size is
+given."""
+
+
+def preset_config(preset: str, **overrides: Any) -> PretrainConfig:
+    """The settings of a preset with others in the place of some.
+
+    Lengths that a preset gives follow the size of the views, unless they are given.
+
+    Raises:
+        ConfigError: there is no such preset, a setting cannot be or would have no effect, or data
+            or out is missing.
+    """
+    near = difflib.get_close_matches(str(preset), PRESETS, 1)
+    if preset not in PRESETS:
+        raise ConfigError(
+            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected"
+            + (f"; did you mean {near[0]}?" if near else ".")
+        )
+    base = PRESETS[preset]()
+    config = base.replace(**{**_lengths(base, overrides.get("image_size")), **overrides})
+    for name in sorted(overrides.keys() & config.without_effect()):
+        raise ConfigError(
+            f"--{name} is {overrides[name]!r}, which has no effect with --negatives "
+            f"{config.negatives}: leave it out."
+        )
+    for name, meaning in (
+        ("data", "the .beton file to train on"),
+        ("out", "the folder of the run"),
+    ):
+        if not getattr(config, name):
+            raise ConfigError(f"--{name} is missing: {meaning}.")
+    return config
+
+
+def _lengths(base, image_size):
+    """The lengths that a preset gives, for views of another size."""
+    if isinstance(image_size, bool) or not isinstance(image_size, (int, float)):
+        return {}  # none is given, or what will be refused
+    share = image_size / base.image_size
+    given = {name: getattr(base, name) for name in LENGTHS}
+    return {name: max(1, round(share * side)) for name, side in given.items() if side}

@@ -1,0 +1,28 @@
+"""What a preset says in pixels follows the size of the views (fastneg.recipes.preset_config)."""
+
+import pytest
+
+from fastneg.recipes.preset_config import preset_config
+from fastneg.recipes.presets import PRESETS
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "expected"),
+    [
+        ("tiny_cpu", {"image_size": 64}, (8, 24, 64)),
+        ("tiny_cpu", {"image_size": 64, "patch_min": 3}, (3, 24, 64)),
+        ("tiny_cpu", {"image_size": 64, "eval_resize": 70}, (8, 24, 70)),
+        ("moco_patch_in100", {"image_size": 32}, (2, 10, None)),
+        ("cifar_patch_resnet18", {}, (2, 10, 32)),
+        ("small_patch_resnet18", {"image_size": 96}, (8, 32, 96)),
+    ],
+)
+def test_lengths_follow_the_size_of_the_views_unless_they_are_given(preset, changes, expected):
+    config = preset_config(preset, data="x", out="y", **changes)
+    assert (config.patch_min, config.patch_max, config.eval_resize) == expected
+
+
+def test_every_preset_takes_small_views():
+    for name in PRESETS:
+        config = preset_config(name, data="x", out="y", image_size=32)
+        assert config.image_size == 32 and (config.eval_resize or 32) >= 32
