@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from fastneg.recipes.bench.info_nce_contenders import contenders
+from fastneg.recipes.bench.info_nce_options import parse_shapes, parse_tiles
 from fastneg.recipes.bench.measuring import (
     bench_device,
     dtype_name,
@@ -34,15 +35,22 @@ SHAPES = {
 PASSES = ("forward", "backward", "forward_backward")
 
 
-def bench_info_nce(shapes=None, rounds=None):
+def bench_info_nce(shapes=None, rounds=None, tiles=None):
     """Yield a row per shape, contender and pass; the gradient goes to the query, as in MoCo.
 
     share_of_floor compares with the time of the pass's matrix products alone (2NKD operations
     forward, 4NKD with the gradient; a backward pass has no floor, it may be one multiplication) at
     the rate that one large product reaches in this run. peak_mib is what the call needs beyond its
     inputs. On CUDA every pass is measured a second time, replayed from a CUDA graph.
+
+    Args:
+        shapes: ((N, K, D), …), or as text "512x65536x128,…"; None: those of the device.
+        rounds: how often each is timed; None: 7 on a CPU, 50 on a GPU.
+        tiles: which tile sizes of our sweep take part beside the table's, see `InfoNCEOptions`.
     """
     device = bench_device()
+    shapes = parse_shapes(shapes) if isinstance(shapes, str) else shapes
+    tiles = parse_tiles(tiles) if device == "cuda" else ()
     rounds = rounds or (7 if device == "cpu" else 50)
     for shape in shapes or SHAPES[device]:
         rate = flops_per_ms(device)
@@ -54,7 +62,7 @@ def bench_info_nce(shapes=None, rounds=None):
             "D": shape[2],
             "dtype": dtype_name(device),
         }
-        functions, skipped = contenders(device)
+        functions, skipped = contenders(device, tiles)
         for which in PASSES:
             runners = {
                 name: _runner(function, device, shape, which)
