@@ -81,4 +81,14 @@ def has_numba():
 def interpreting():
     """Whether the environment asks Triton to interpret kernels on the CPU instead of compiling
     them."""
-    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
+    return _switched_on("TRITON_INTERPRET")
+
+
+def debugging():
+    """Whether the environment asks for checks of values, which wait for the device:
+    FASTNEG_DEBUG=1."""
+    return _switched_on("FASTNEG_DEBUG")
+
+
+def _switched_on(name):
+    return os.environ.get(name, "0").lower() in ("1", "true", "on", "yes")

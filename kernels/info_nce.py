@@ -1,8 +1,9 @@
-"""InfoNCE in one pass over the negatives: the contract, the operators and the choice of backend.
+"""InfoNCE in one pass over the negatives: the contract.
 
 Shapes: N batch, K shared negatives (the queue), M extra negatives per query, D feature dimension.
 The derivation is in docs/kernels.md. The two implementations are info_nce_torch.py and
-info_nce_triton.py; the gradients are in info_nce_grad.py, what is refused in info_nce_checks.py.
+info_nce_triton.py; the operator that chooses one is in info_nce_operator.py, the gradients are in
+info_nce_grad.py, what is refused in info_nce_checks.py.
 """
 
 from typing import Literal, NamedTuple, overload
@@ -11,19 +12,22 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import info_nce_grad, info_nce_torch
-from .backend import resolve_backend
+from . import info_nce_operator  # noqa: F401, registers torch.ops.fastneg.info_nce
+from .backend import debugging
+from .info_nce_call import LeftOut, Wanted
 from .info_nce_checks import (
     check_dim,
     check_negatives,
     check_options,
     check_temperature,
     check_tensors,
+    check_unit_rows,
 )
 
 
 class InfoNCEOutput(NamedTuple):
-    """The loss and what the same pass knows about it; everything but the loss is detached."""
+    """The loss and what the same pass knows about it; gradients flow through the loss, the
+    log-sum-exp and the positive logit."""
 
     loss: torch.Tensor
     """float32 (float64 for float64 inputs), () or (N,) by `reduction`."""
@@ -46,7 +50,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[False] = ..., precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ...,
 ) -> Tensor: ...  # fmt: skip
 
 
@@ -56,7 +60,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[True], precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ...,
 ) -> InfoNCEOutput: ...  # fmt: skip
 
 
@@ -66,7 +70,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: bool, precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ...,
 ) -> Tensor | InfoNCEOutput: ...  # fmt: skip
 
 
@@ -75,7 +79,7 @@ def info_nce(
     temperature: float | Tensor = 0.07, extra_negatives: Tensor | None = None,
     extra_scale: float = 1.0, reduction: str = "mean", negatives_layout: str = "kd",
     return_stats: bool = False, precision: str | None = None, backend: str = "auto",
-    exclude_diagonal: bool = False,
+    exclude_diagonal: bool = False, normalised: bool = False,
 ) -> Tensor | InfoNCEOutput:  # fmt: skip
     """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
@@ -103,6 +107,10 @@ def info_nce(
         exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin
             with the queries or their positives. Without `negatives` it is always so. One row alone
             then has only `extra_negatives`, and is refused without them.
+        normalised: a promise that no row of query and negatives is longer than 1, which makes the
+            pass faster: 1/T bounds the logits, and no maximum has to be found. It is kept to for a
+            float T of 0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or
+            infinite loss; with FASTNEG_DEBUG=1 in the environment it is refused.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
@@ -118,7 +126,10 @@ def info_nce(
     check_tensors(*tensors, extra_scale)
     check_negatives(query, shared, extra_negatives, alone)
     check_temperature(temperature, query.device)
-    outputs = _rows(*tensors, temperature, extra_scale, alone, precision, backend)
+    if normalised and debugging():
+        check_unit_rows(query=query, negatives=shared)
+    left_out, wanted = LeftOut(alone), Wanted(rank=return_stats, normalised=normalised)
+    outputs = _rows(*tensors, temperature, extra_scale, left_out, wanted, precision, backend)
     return _reduced(outputs, reduction, return_stats)
 
 
@@ -133,8 +144,8 @@ def _shared(positive, negatives, layout):
 
 
 def _rows(
-    query, positive, negatives, extra, temperature, extra_scale,
-    exclude_diagonal, precision, backend,
+    query, positive, negatives, extra, temperature, extra_scale, left_out, wanted,
+    precision, backend,
 ):  # fmt: skip
     """The operator's outputs for checked inputs."""
     learned = isinstance(temperature, torch.Tensor)
@@ -148,11 +159,14 @@ def _rows(
         negatives,
         extra,
         temperature if learned else None,
+        *left_out[1:],
         1.0 if learned else float(temperature),
         float(extra_scale),
-        exclude_diagonal,
+        left_out.diagonal,
+        wanted.normalised,
         _operand(query, positive, negatives, extra, precision),
         wants_grad,
+        wanted.rank,
         backend,
     )
 
@@ -163,7 +177,7 @@ def _reduced(outputs, reduction, return_stats):
     if not return_stats:
         return loss
     acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()
-    return InfoNCEOutput(loss, rank, acc1, acc5, lse.detach(), positive_logit.detach())
+    return InfoNCEOutput(loss, rank, acc1, acc5, lse, positive_logit)
 
 
 def _refuse_tangents(*inputs):
@@ -196,99 +210,3 @@ def _operand(query, positive, negatives, extra, precision):
     if dtype == torch.float32 and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     return str(dtype).removeprefix("torch.")
-
-
-# --- the operators --------------------------------------------------------------------------------
-# Opaque to torch.compile, which sees shapes and gradient formulas only. The backend is chosen
-# inside, at run time.
-
-
-@torch.library.custom_op(
-    "fastneg::info_nce",
-    mutates_args=(),
-    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extra, Tensor? "
-    "temperature, float temperature_value, float extra_scale, bool exclude_diagonal, str "
-    "operand, bool with_grad, str backend) -> (Tensor loss, Tensor lse, Tensor rank, "
-    "Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, Tensor dq)",
-)
-def _forward(
-    query, positive, negatives, extra, temperature, temperature_value, extra_scale,
-    exclude_diagonal, operand, with_grad, backend,
-):  # fmt: skip
-    implementation, kind = _implementation(query, operand, backend)
-    temperature = temperature_value if temperature is None else temperature
-    with torch.autocast(query.device.type, enabled=False):
-        return implementation.forward(
-            query,
-            positive,
-            negatives,
-            extra,
-            temperature,
-            extra_scale,
-            exclude_diagonal,
-            kind,
-            with_grad,
-        )
-
-
-@_forward.register_fake
-def _(
-    query, positive, negatives, extra, temperature, temperature_value, extra_scale,
-    exclude_diagonal, operand, with_grad, backend,
-):  # fmt: skip
-    rows, dim = query.shape
-    wide = torch.float64 if operand == "float64" else torch.float32
-    row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
-    extra_weights = query.new_empty(rows, 0 if extra is None else extra.shape[1], dtype=wide)
-    dq = query.new_empty(rows if with_grad else 0, dim, dtype=wide)
-    return row(), row(), row(torch.int64), row(), row(), row(), extra_weights, dq
-
-
-@torch.library.custom_op(
-    "fastneg::info_nce_negatives_grad",
-    mutates_args=(),
-    schema="(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, "
-    "float temperature_value, bool exclude_diagonal, str operand, str backend) -> Tensor",
-)
-def _negatives_grad(
-    query, negatives, top, weight, temperature, temperature_value,
-    exclude_diagonal, operand, backend,
-):  # fmt: skip
-    implementation, kind = _implementation(query, operand, backend)
-    temperature = temperature_value if temperature is None else temperature
-    with torch.autocast(query.device.type, enabled=False):
-        return implementation.negatives_grad(
-            query, negatives, top, weight, temperature, exclude_diagonal, kind
-        )
-
-
-@_negatives_grad.register_fake
-def _(
-    query, negatives, top, weight, temperature, temperature_value,
-    exclude_diagonal, operand, backend,
-):  # fmt: skip
-    return negatives.new_empty(negatives.shape)
-
-
-def _implementation(query, operand, backend):
-    """The module that runs this call, and `operand` as that module takes it."""
-    if operand == "float64":
-        if backend == "triton":
-            raise ValueError(
-                'backend is "triton" but only the torch backend takes float64: convert the '
-                'inputs, or pass "auto".'
-            )
-        backend = "torch"
-    if resolve_backend(query, backend) == "triton":
-        from . import info_nce_triton  # not at the top: importing fastneg must not import Triton
-
-        return info_nce_triton, operand
-    if operand == "tf32":
-        raise ValueError(
-            f'precision is "tf32", which the torch backend (chosen for {query.device}) does not '
-            'offer: pass "ieee" or "bf16".'
-        )
-    return info_nce_torch, getattr(torch, operand)
-
-
-_forward.register_autograd(info_nce_grad.backward, setup_context=info_nce_grad.setup_context)

@@ -11,6 +11,9 @@ import torch
 REDUCTIONS = ("mean", "sum", "none")
 LAYOUTS = ("kd", "dk")
 PRECISIONS = ("ieee", "tf32", "bf16")
+LONGEST = 1.01
+"""Up to this length a row counts as one of length 1: features rounded to bfloat16 are off by
+0.004."""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -141,3 +144,15 @@ def check_negatives(query, negatives, extra, itself_excluded):
             "query has one row, and in-batch negatives are the other rows: there is none, and the "
             "loss would be 0 whatever the features. Give two rows or more, or negatives."
         )
+
+
+def check_unit_rows(**matrices):
+    """ValueError where a row is longer than 1, but for rounding; waits for the device."""
+    for name, matrix in matrices.items():
+        lengths = torch.linalg.vector_norm(matrix.detach().double(), dim=-1)
+        longest = lengths.max().item() if len(lengths) else 0.0
+        if not longest <= LONGEST:
+            raise ValueError(
+                f"normalised is True but a row of {name} has length {longest:.6g}: divide rows by "
+                "their lengths, or leave it at False."
+            )

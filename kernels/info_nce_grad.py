@@ -13,58 +13,73 @@ import torch
 # With `top` the greatest logit of the negatives and `total` the sum of their exp(l - top), p_j is
 # exp(l_j - top) times -expm1(-loss) / total. As exp(l_j - lse) it would lose the digits that lse
 # has not: a float32 near 1e5 is known to 4e-3.
+# The other two outputs with a gradient are lse = loss + l_pos and l_pos = q·k / T:
+#   dlse/dq = dloss/dq + k / T        dlse/dpositive = exp(-loss) / T * q
+# and the gradients of the negatives of lse are those of the loss.
+INPUTS = 16
 
 
 def setup_context(ctx, inputs, output):
-    (
-        query,
-        _,
-        negatives,
-        _,
-        temperature,
-        value,
-        extra_scale,
-        exclude_diagonal,
-        operand,
-        _,
-        backend,
-    ) = inputs
+    query, positive, negatives, _, temperature, *left_out = inputs[:8]
+    value, extra_scale, exclude_diagonal, _, operand, _, _, backend = inputs[8:]
     loss, _, rank, _, top, total, extra_weights, dq = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(rank)
     kept = negatives if ctx.needs_input_grad[2] else None
-    ctx.save_for_backward(query, kept, temperature, loss, top, total, extra_weights, dq)
+    ctx.save_for_backward(
+        query, positive, kept, temperature, *left_out, loss, top, total, extra_weights, dq
+    )
     ctx.settings = value, extra_scale, exclude_diagonal, operand, backend
     ctx.dtypes = tuple(None if tensor is None else tensor.dtype for tensor in inputs[:5])
 
 
-def backward(ctx, g_loss, *g_others):
+def backward(ctx, g_loss, g_lse, _rank, g_positive, *g_others):
     if any(g is not None for g in g_others):
         raise RuntimeError(
             "info_nce was differentiated twice: only first derivatives of its loss are implemented."
         )
-    if g_loss is None:
-        return (None,) * 11
-    query, negatives, temperature, loss, top, total, extra_weights, dq = ctx.saved_tensors
+    if g_loss is None and g_lse is None and g_positive is None:
+        return (None,) * INPUTS
+    query, positive, negatives, temperature, *left_out = ctx.saved_tensors[:7]
+    loss, top, total, extra_weights, dq = ctx.saved_tensors[7:]
     value, extra_scale, exclude_diagonal, operand, backend = ctx.settings
     to_query, to_positive, to_negatives, to_extra, to_temperature = ctx.needs_input_grad[:5]
     heat = value if temperature is None else temperature
-    wide = query.to(torch.float32 if operand == "tf32" else getattr(torch, operand)).to(loss.dtype)
-    weight = g_loss / heat
-    grads = [None] * 11
+    dtype = torch.float32 if operand == "tf32" else getattr(torch, operand)
+    wide = query.to(dtype).to(loss.dtype)
+    softmax = _sum(g_loss, g_lse)  # what reaches the logits by way of the softmax,
+    direct = _sum(g_lse, g_positive)  # and the positive logit besides
+    grads = [None] * INPUTS
+    to_q = None  # gradient of the query
+    if to_query or to_temperature:
+        to_q = 0 if softmax is None else dq * softmax[:, None]
+        if direct is not None:
+            to_q = to_q + positive.to(dtype).to(loss.dtype) * (direct / heat)[:, None]
     if to_query:
-        grads[0] = (dq * g_loss[:, None]).to(ctx.dtypes[0])
+        grads[0] = to_q.to(ctx.dtypes[0])
     if to_positive:
-        grads[1] = ((torch.expm1(-loss) * weight)[:, None] * wide).to(ctx.dtypes[1])
+        parts = (g_loss, torch.expm1(-loss)), (g_lse, torch.exp(-loss)), (g_positive, 1)
+        weight = sum(g * factor for g, factor in parts if g is not None) / heat
+        grads[1] = (weight[:, None] * wide).to(ctx.dtypes[1])
+    if to_temperature:
+        grads[4] = -((wide * to_q).sum() / heat).to(ctx.dtypes[4])
+    if softmax is None:
+        return tuple(grads)
     # What exp(l - top) is multiplied by; 0 for a row without negatives, whose total is 0.
-    share = torch.where(total == 0, total, -torch.expm1(-loss) / total) * weight
+    share = torch.where(total == 0, total, -torch.expm1(-loss) / total) * (softmax / heat)
     if to_negatives:
         grads[2] = torch.ops.fastneg.info_nce_negatives_grad(
-            query, negatives, top, share, temperature, value, exclude_diagonal, operand, backend
-        )
+            query, negatives, top, share, temperature, *left_out,
+            value, exclude_diagonal, operand, backend,
+        )  # fmt: skip
     if to_extra:
         share = extra_weights * (share * extra_scale)[:, None]
         grads[3] = (share[:, :, None] * wide[:, None, :]).to(ctx.dtypes[3])
-    if to_temperature:
-        grads[4] = -((wide * dq).sum(1) * weight).sum().to(ctx.dtypes[4])
     return tuple(grads)
+
+
+def _sum(one, other):
+    """one + other, where None is 0; None of two of them."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

@@ -1,7 +1,9 @@
 """The tile sizes of info_nce's kernels, by feature dimension and by the dtype of the products."""
 
+import contextlib
 from typing import NamedTuple
 
+import torch
 import triton.language as tl
 
 OPERANDS = {
@@ -19,6 +21,18 @@ class Tiles(NamedTuple):
     keys: int
     warps: int
     stages: int
+    registers: int | None = None
+    """At most so many a thread, by the assembler's order; None: as many as it likes."""
+    resident: int = 1
+    """Programs of the sweep that one multiprocessor holds at a time: while one takes exponentials,
+    the tensor cores work for another."""
+
+    def __str__(self):
+        limit = "" if self.registers is None else f" registers={self.registers}"
+        return (
+            f"{self.rows}x{self.keys} warps={self.warps} stages={self.stages}{limit} "
+            f"resident={self.resident}"
+        )
 
 
 # By padded feature dimension: the largest tiles that compile for sm_90 without a spilled register
@@ -48,6 +62,13 @@ SINGLE_TILES = {
     512: (Tiles(16, 32, 8, 2),) * 2,
     1024: (Tiles(16, 16, 8, 2),) * 2,
 }
+LEAN_TILES = {
+    32: Tiles(128, 64, 8, 3, registers=128, resident=2),
+    64: Tiles(128, 64, 8, 3, registers=128, resident=2),
+    128: Tiles(128, 64, 8, 3, registers=128, resident=2),
+}
+"""Of sweeps of many rows in half precision that need so few registers that two programs share a
+multiprocessor: see `sweep_tiles`."""
 LARGEST_DIM = 1024
 
 
@@ -66,6 +87,46 @@ def tiles_for(rows, dim_padded, operand, *matrices):
     dim_padded = min(dim_padded, LARGEST_DIM)
     few, many = {"float32": SINGLE_TILES, "tf32": TF32_TILES}.get(operand, HALF_TILES)[dim_padded]
     return few if rows <= few.rows else many
+
+
+def sweep_tiles(rows, dim_padded, operand, query, negatives, lean=False):
+    """The tile sizes of the sweep; those of `use_tiles` go before the tables'.
+
+    lean: no pair is left out, and either the maximum is known (unit rows) or ranks
+        are not counted: what is live at a time fits into 128 registers.
+    """
+    if _forced:
+        return _forced[-1]
+    tiles, narrow = (
+        tiles_for(rows, dim_padded, operand, query, negatives),
+        LEAN_TILES.get(dim_padded),
+    )
+    if not lean or narrow is None or tiles.rows < narrow.rows:
+        return tiles
+    half = operand in ("bfloat16", "float16") and negatives.element_size() == 2
+    whole = len(negatives) % narrow.keys == 0
+    return narrow if half and whole and _aligned(query) and _aligned(negatives) else tiles
+
+
+def options_of(tiles):
+    """The launch options of some tile sizes."""
+    options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
+    if tiles.registers is not None and torch.version.hip is None:  # an option for NVIDIA's GPUs
+        options["maxnreg"] = tiles.registers
+    return options
+
+
+@contextlib.contextmanager
+def use_tiles(tiles):
+    """Within it every sweep has these tile sizes: for benchmarks that compare them."""
+    _forced.append(tiles)
+    try:
+        yield
+    finally:
+        _forced.remove(tiles)
+
+
+_forced = []
 
 
 def _aligned(matrix):

@@ -5,7 +5,11 @@ Shapes: N batch, K shared negatives, M extra negatives per query, D feature dime
 mathematics is in docs/kernels.md.
 """
 
+import math
+
 import torch
+
+from .info_nce_call import bounded
 
 # Elements of one (N, chunk) buffer. Smaller ones would stay in a CPU's cache, but where other
 # threads want the cores too (a loader's), the many short parallel regions of small chunks wait for
@@ -20,35 +24,36 @@ LOWEST = -1e30
 
 
 def forward(
-    query, positive, negatives, extra, temperature, extra_scale,
-    exclude_diagonal, operand, with_grad,
+    query, positive, negatives, extra, temperature, extra_scale, left_out, operand, wanted,
 ):  # fmt: skip
     """The outputs of `fastneg::info_nce`, in one pass.
 
     They are (loss, lse, rank, positive_logit, top, total, extra_weights, dq). Of each row, `top` is
-    the greatest logit of its negatives, `total` the sum of their exp(logit - top), and
-    `extra_weights` (N, M) the exp(logit - top) of each extra one.
+    a number near the greatest logit of its negatives, `total` the sum of their exp(logit - top),
+    and `extra_weights` (N, M) the exp(logit - top) of each extra one.
 
     Args:
         query, positive: (N, D). negatives: (K, D), any strides. extra: (N, M, D) or None.
         temperature: float or 0-d tensor.
+        left_out: `LeftOut`. wanted: `Wanted`; what is not wanted, dq or rank, has no rows.
         operand: the dtype that every input is rounded to; products accumulate in float32 (float64
             for float64).
-        with_grad: whether dq, dloss/dquery of each row, is accumulated too; else dq is (0, D).
     """
     wide = torch.promote_types(operand, torch.float32)
     scaled = _rounded(query, operand, wide) / temperature
     key = _rounded(positive, operand, wide)
     positive_logit = (scaled * key).sum(1)
+    fixed = wanted.normalised and bounded(temperature)
     top, total, rank, mean = _sweep(
-        scaled, positive_logit, negatives, exclude_diagonal, operand, with_grad
+        scaled, positive_logit, negatives, left_out, operand, wanted, fixed
     )
     extra_weights = scaled.new_empty(len(query), 0)
     # The extra negatives come last: their logits become weights by the final maximum, in place.
     if extra is not None and extra.shape[1]:
         own = _rounded(extra, operand, wide)
         extra_weights = torch.einsum("nd,nmd->nm", scaled, own).mul_(extra_scale)
-        rank += (extra_weights > positive_logit[:, None]).sum(1)
+        if wanted.rank:
+            rank += (extra_weights > positive_logit[:, None]).sum(1)
         top, total, mean = _accumulate(extra_weights, own, top, total, mean, extra_scale)
 
     # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T
@@ -57,39 +62,54 @@ def forward(
     margin = (top - positive_logit) + sums.log()
     # An infinite logit is a NaN loss, and a NaN has the worst rank: comparisons with it are false.
     loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit
-    rank = torch.where(loss.isnan(), _worst_rank(len(negatives), extra, exclude_diagonal), rank)
+    if wanted.rank:
+        worst = len(negatives) - int(left_out.diagonal) + (0 if extra is None else extra.shape[1])
+        rank = torch.where(loss.isnan(), worst, rank)
     dq = scaled.new_empty(0, query.shape[1])
-    if with_grad:
+    if wanted.grad:
         mean = torch.where(total == 0, total, mean / total)
         dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
     return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
 
 
-def _sweep(scaled, positive_logit, negatives, exclude_diagonal, operand, with_grad):
+def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
     """(top (N, 1), total (N, 1), rank (N,), weighted sum of keys (N, D) or None) over the shared
     negatives, a chunk at a time."""
     (rows, dim), count, device = scaled.shape, len(negatives), scaled.device
     top, total = scaled.new_full((rows, 1), LOWEST), scaled.new_zeros(rows, 1)
-    rank = torch.zeros(rows, dtype=torch.int64, device=device)
-    mean = scaled.new_zeros(rows, dim) if with_grad else None
+    rank = torch.zeros(rows if wanted.rank else 0, dtype=torch.int64, device=device)
+    mean = scaled.new_zeros(rows, dim) if wanted.grad else None
     chunk = _chunk(rows, count, scaled)
-    logits_buffer, compare_buffer = scaled.new_empty(rows, chunk), scaled.new_empty(rows, chunk)
+    logits_buffer = scaled.new_empty(rows, chunk)
+    compare_buffer = torch.empty_like(logits_buffer) if wanted.rank else None
     for start in range(0, count, chunk):
         keys = _rounded(negatives[start : start + chunk], operand, scaled.dtype)
         whole = keys.shape[0] == chunk
         logits = logits_buffer if whole else scaled.new_empty(rows, keys.shape[0])
-        above = compare_buffer if whole else torch.empty_like(logits)
         torch.mm(scaled, keys.t(), out=logits)
-        if exclude_diagonal:
-            _mask_diagonal(logits, start, float("-inf"))
-        # Comparing into floats keeps the count in vector registers: the sum of a bool tensor is
-        # many times slower on a CPU.
-        rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
-        top, total, mean = _accumulate(logits, keys, top, total, mean)
+        _leave_out(logits, start, left_out)
+        if wanted.rank:
+            above = compare_buffer if whole else torch.empty_like(logits)
+            # Comparing into floats keeps the count in vector registers: the sum of a bool tensor is
+            # many times slower on a CPU.
+            rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
+        if fixed:
+            # No logit is beyond 1/T, so every exponential and every sum of them is a number.
+            weights = logits.exp_()
+            total += weights.sum(1, keepdim=True)
+            if mean is not None:
+                mean.addmm_(weights, keys)
+        else:
+            top, total, mean = _accumulate(logits, keys, top, total, mean)
+    if fixed:
+        # The sum's logarithm for the maximum: then weights are as if by a maximum.
+        top = torch.where(total == 0, LOWEST, total.log())
+        mean = None if mean is None else torch.where(total == 0, total, mean / total)
+        total = (total != 0).to(total.dtype) + 0 * total  # a NaN stays one
     return top, total, rank, mean
 
 
-def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal, operand):
+def negatives_grad(query, negatives, top, weight, temperature, left_out, operand):
     """sum_i weight_i exp(l_ij - top_i) q_i: (K, D) in the dtype of `negatives`.
 
     The logits are recomputed chunk by chunk, as `forward` did.
@@ -102,9 +122,9 @@ def negatives_grad(query, negatives, top, weight, temperature, exclude_diagonal,
     chunk = _chunk(query.shape[0], count, query)
     for start in range(0, count, chunk):
         keys = _rounded(negatives[start : start + chunk], operand, wide)
-        share = torch.mm(scaled, keys.t()).sub_(top[:, None]).exp_()
-        if exclude_diagonal:
-            _mask_diagonal(share, start, 0.0)
+        logits = torch.mm(scaled, keys.t())
+        _leave_out(logits, start, left_out)
+        share = logits.sub_(top[:, None]).exp_()
         grad[start : start + chunk] = torch.mm(share.t(), weighted)
     return grad
 
@@ -118,11 +138,18 @@ def _chunk(rows, count, like):
     return max(1, min(count, max(SMALLEST_CHUNK, elements // rows)))
 
 
-def _mask_diagonal(matrix, start, value):
-    """Row i is not compared with key i; column j of `matrix` is key start + j."""
-    rows = matrix[start : start + matrix.shape[1]]
-    if rows.shape[0]:
-        rows.diagonal().fill_(value)
+def _leave_out(logits, start, left_out):
+    """-inf for the keys that a row is not compared with, in place; column j is key start + j."""
+    stop = start + logits.shape[1]
+    if left_out.diagonal:
+        rows = logits[start:stop]
+        if rows.shape[0]:
+            rows.diagonal().fill_(-math.inf)
+    if left_out.mask is not None:
+        logits.masked_fill_(left_out.mask[:, start:stop], -math.inf)
+    if left_out.query_labels is not None:
+        same = left_out.query_labels[:, None] == left_out.negative_labels[start:stop]
+        logits.masked_fill_(same, -math.inf)
 
 
 def _accumulate(logits, keys, top, total, mean, key_scale=1.0):
@@ -139,7 +166,3 @@ def _accumulate(logits, keys, top, total, mean, key_scale=1.0):
         else:
             mean.add_(torch.einsum("nm,nmd->nd", weights, keys), alpha=key_scale)
     return new_top, total, mean
-
-
-def _worst_rank(count, extra, exclude_diagonal):
-    return count - int(exclude_diagonal) + (0 if extra is None else extra.shape[1])

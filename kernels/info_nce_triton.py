@@ -1,8 +1,8 @@
 """InfoNCE on the GPU: one sweep over the shared negatives, split over programs and merged in a
 fixed order.
 
-Here are the launches; the kernels are in info_nce_triton_kernels.py, their tile sizes in
-info_nce_tiles.py.
+Here are the launches; the kernels are in info_nce_sweep_kernel.py and info_nce_triton_kernels.py,
+their tile sizes in info_nce_tiles.py.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,11 @@ import torch
 import triton
 
 from .backend import interpreting
-from .info_nce_tiles import HALF_TILES, LARGEST_DIM, OPERANDS, tiles_for
-from .info_nce_triton_kernels import merge_kernel, negatives_grad_kernel, sweep_kernel
-from .launch import Recorder
+from .info_nce_call import LARGEST_BOUND, bounded
+from .info_nce_sweep_kernel import sweep_kernel
+from .info_nce_tiles import LARGEST_DIM, OPERANDS, options_of, sweep_tiles, tiles_for
+from .info_nce_triton_kernels import merge_kernel, negatives_grad_kernel
 from .launch import launch as launch_now
-from .registry import Budget, Shipped
 
 # Read when @triton.jit decorates, so it must be read once, here, and nowhere else.
 INTERPRETED = interpreting()
@@ -23,6 +23,16 @@ INTERPRETED = interpreting()
 # Streaming multiprocessors to fill: of the interpreter (enough to exercise the merge), and of the
 # H200 that launches are recorded for.
 PROCESSORS = {"cpu": 4, "meta": 132}
+
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# Keys that one program may count in float32, which adds ones exactly up to here.
+COUNTED = 2**24
+
+# The greatest 1/T for which a bound may stand for the maximum in float16. Weights are 2^15 at the
+# bound (HEADROOM) and 2^(15 - 2 log2(e) / T) at the other end, 2^-10 here, where float16, whose
+# numbers end at 2^-24, has fourteen bits left.
+HALF_BOUND = 8.6
 
 
 class Parts(NamedTuple):
@@ -39,57 +49,90 @@ class Parts(NamedTuple):
 
 
 def forward(
-    query, positive, negatives, extra, temperature, extra_scale, exclude_diagonal, operand,
-    with_grad, launch=launch_now,
+    query, positive, negatives, extra, temperature, extra_scale, left_out, operand, wanted,
+    launch=launch_now,
 ):  # fmt: skip
     """The outputs of `fastneg::info_nce` in two launches; arguments as in info_nce_torch.forward,
     `operand` by name."""
-    count = len(negatives)
-    common = {**_common(query.shape[1], temperature, operand), "WITH_GRAD": with_grad}
+    count, query = len(negatives), _narrow(query, operand)
+    common = {
+        **_common(query.shape[1], temperature, operand),
+        "WITH_GRAD": wanted.grad,
+        "WITH_RANK": wanted.rank,
+        "FIXED": wanted.normalised
+        and bounded(temperature, HALF_BOUND if operand == "float16" else LARGEST_BOUND),
+    }
     own = 0 if extra is None else extra.shape[1]
-    parts = _sweep(
-        query, positive, negatives, temperature, exclude_diagonal, operand, common, launch
-    )
+    parts = _sweep(query, positive, negatives, temperature, left_out, operand, common, launch)
     extra = query[:, None] if extra is None else extra  # never read where M = 0
-    worst_rank = count - int(exclude_diagonal) + own
+    worst_rank = count - int(left_out.diagonal) + own
     sizes = own, float(extra_scale), worst_rank
     return _merge(query, positive, extra, temperature, parts, sizes, common, launch)
 
 
-def _sweep(query, positive, negatives, temperature, exclude_diagonal, operand, common, launch):
+def _sweep(query, positive, negatives, temperature, left_out, operand, common, launch):
     (rows, dim), count = query.shape, len(negatives)
-    tiles = tiles_for(rows, common["DIM_PAD"], operand, query, negatives)
+    hidden, mask_strides, constants = _left_out(left_out)
+    plain = not any(constants.values()) and negatives.stride(1) == 1
+    lean = plain and (common["FIXED"] or not common["WITH_RANK"])
+    tiles = sweep_tiles(rows, common["DIM_PAD"], operand, query, negatives, lean)
     row_blocks, key_tiles = triton.cdiv(rows, tiles.rows), triton.cdiv(count, tiles.keys)
-    # As many programs as there are processors, if the rows alone do not fill them.
-    tiles_per_split = max(1, triton.cdiv(key_tiles, max(1, _processors(query) // row_blocks)))
+    # As many programs as the processors hold at a time, if the rows alone do not fill them.
+    programs = _processors(query) * tiles.resident
+    tiles_per_split = max(1, triton.cdiv(key_tiles, max(1, programs // row_blocks)))
+    tiles_per_split = min(tiles_per_split, COUNTED // tiles.keys)
     splits = max(1, triton.cdiv(key_tiles, tiles_per_split))
     empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
     parts = Parts(
         empty(splits, rows),
         empty(splits, rows),
-        empty(splits, rows, dtype=torch.int64),
+        empty(splits, rows if common["WITH_RANK"] else 0, dtype=torch.int32),
         empty(splits, rows if common["WITH_GRAD"] else 0, dim),
         empty(rows),
     )
+    # Beyond this a place within a tile is no 32-bit number.
+    reach = (tiles.keys - 1) * negatives.stride(0) + (common["DIM_PAD"] - 1) * negatives.stride(1)
     launch(
         sweep_kernel,
         (row_blocks, splits),
         (
-            *(query, positive, negatives, temperature, *parts, rows, count, tiles_per_split),
-            *(*query.stride(), *positive.stride(), *negatives.stride()),
+            *(query, positive, negatives, temperature, *hidden, *parts),
+            *(rows, count, tiles_per_split),
+            *(*query.stride(), *positive.stride(), *negatives.stride(), *mask_strides),
         ),
         {
             **common,
             "BLOCK_N": tiles.rows,
             "BLOCK_K": tiles.keys,
             "WHOLE_TILES": count % tiles.keys == 0,
-            "EXCLUDE_DIAGONAL": exclude_diagonal,
+            "NARROW": reach < 2**31,
+            # Products in float32 are not left by a tensor core: their layout is another.
+            "BY_LANES": operand != "float32",
+            **constants,
             **_product(operand),
         },
-        num_warps=tiles.warps,
-        num_stages=tiles.stages,
+        **options_of(tiles),
     )
     return parts
+
+
+def _narrow(query, operand):
+    """The query in the dtype of its products: rounded within the kernel it would fill registers."""
+    dtype = HALVES.get(operand)
+    return query if dtype is None or query.element_size() == dtype.itemsize else query.to(dtype)
+
+
+def _left_out(left_out):
+    """(tensors, strides of the mask, constants) of a launch."""
+    mask, query_labels, negative_labels = left_out[1:]
+    strides = (0, 0) if mask is None else mask.stride()
+    constants = {
+        "EXCLUDE_DIAGONAL": left_out.diagonal,
+        "MASKED": mask is not None,
+        "LABELLED": query_labels is not None,
+    }
+    mask = None if mask is None else mask.view(torch.uint8)
+    return (mask, query_labels, negative_labels), strides, constants
 
 
 def _merge(query, positive, extra, temperature, parts, sizes, common, launch):
@@ -97,7 +140,7 @@ def _merge(query, positive, extra, temperature, parts, sizes, common, launch):
     (rows, dim), splits, own = query.shape, len(parts.tops), sizes[0]
     empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
     loss, lse, positive_logit = empty(rows), empty(rows), empty(rows)
-    rank = empty(rows, dtype=torch.int64)
+    rank = empty(rows if common["WITH_RANK"] else 0, dtype=torch.int64)
     top, total, extra_weights = empty(rows), empty(rows), empty(rows, own)
     dq = empty(rows if common["WITH_GRAD"] else 0, dim)
     splits_pad, own_pad = (triton.next_power_of_2(max(1, number)) for number in (splits, own))
@@ -123,7 +166,7 @@ def _merge(query, positive, extra, temperature, parts, sizes, common, launch):
 
 
 def negatives_grad(
-    query, negatives, top, weight, temperature, exclude_diagonal, operand, launch=launch_now
+    query, negatives, top, weight, temperature, left_out, operand, launch=launch_now
 ):
     """The output of `fastneg::info_nce_negatives_grad`; arguments as in
     info_nce_torch.negatives_grad, `operand` by name.
@@ -134,24 +177,25 @@ def negatives_grad(
     grad = torch.empty(negatives.shape, dtype=negatives.dtype, device=negatives.device)
     if count == 0:
         return grad
-    common = _common(dim, temperature, operand)
+    common, query = _common(dim, temperature, operand), _narrow(query, operand)
     tiles = tiles_for(count, common["DIM_PAD"], operand, query, negatives)
     # Weights of any magnitude (a gradient scaler's) become at most 1 in the half-precision product,
     # and return in float32 after it.
     unit = weight.abs().amax()
     scaled = weight / unit.clamp_min(torch.finfo(weight.dtype).tiny)
+    hidden, mask_strides, constants = _left_out(left_out)
     launch(
         negatives_grad_kernel,
         (triton.cdiv(count, tiles.rows),),
         (
-            *(query, negatives, top, scaled, unit, temperature, grad, rows, count),
-            *(*query.stride(), *negatives.stride(), *grad.stride()),
+            *(query, negatives, top, scaled, unit, temperature, *hidden, grad, rows, count),
+            *(*query.stride(), *negatives.stride(), *grad.stride(), *mask_strides),
         ),
         {
             **common,
             "BLOCK_K": tiles.rows,
             "BLOCK_N": tiles.keys,
-            "EXCLUDE_DIAGONAL": exclude_diagonal,
+            **constants,
             **_product(operand),
         },
         num_warps=tiles.warps,
@@ -182,55 +226,3 @@ def _processors(tensor):
     if tensor.device.type in PROCESSORS:
         return PROCESSORS[tensor.device.type]
     return torch.cuda.get_device_properties(tensor.device).multi_processor_count
-
-
-# --- what ships -----------------------------------------------------------------------------------
-
-
-def shipped():
-    """Every tile size that is chosen for some input, and the variants of the kernels at D 128."""
-    for operand in ("bfloat16", "tf32", "float32"):
-        for dim in HALF_TILES:
-            few, many = (tiles_for(rows, dim, operand) for rows in (1, 4096))
-            for rows, tiles in [(4096, many)] + ([(few.rows, few)] if few != many else []):
-                name = (
-                    f"{operand} D={dim} {tiles.rows}x{tiles.keys} warps={tiles.warps} "
-                    f"stages={tiles.stages}"
-                )
-                yield from _launches(name, operand, rows, 65536, dim)
-    for name, count, dim in (
-        ("ragged", 65000, 128),
-        ("in-batch", None, 128),
-        ("forward", 65536, 128),
-        ("unaligned", 65000, 125),
-        ("unaligned", 65000, 1023),
-    ):
-        config, with_grad = f"bfloat16 D={dim} {name}", name != "forward"
-        yield from _launches(config, "bfloat16", 4096, count, dim, with_grad=with_grad)
-    yield from _launches("float16 D=128", "float16", 4096, 65536, 128)
-    for dim in (128, 256, 512, 1024):
-        yield from _launches(f"bfloat16 D={dim} dk", "bfloat16", 4096, 65536, dim, layout="dk")
-    yield from _launches("bfloat16 D=128 M=64", "bfloat16", 4096, 65536, 128, own=64)
-    yield from _launches("bfloat16 D=128 tensor T", "bfloat16", 4096, 65536, 128, learned=True)
-    yield from _launches("bfloat16 D=1 one of each", "bfloat16", 1, 1, 1, learned=True)
-
-
-def _launches(config, operand, rows, count, dim, with_grad=True, layout="kd", own=1, learned=False):
-    """count: K, None for in-batch negatives; own: M; learned: the temperature is a tensor."""
-    dtype = getattr(torch, operand.replace("tf32", "float32"))
-    empty = lambda *shape, dtype=dtype: torch.empty(shape, dtype=dtype, device="meta")
-    query, extra, alone = empty(rows, dim), empty(rows, own, dim), count is None
-    if alone:
-        keys = query
-    else:
-        keys = empty(count, dim) if layout == "kd" else empty(dim, count).t()
-    recorder = Recorder()
-    temperature = torch.empty((), device="meta") if learned else 0.2
-    settings = temperature, 2.0, alone, operand, with_grad  # extra_scale, …
-    forward(query, query, keys, extra, *settings, launch=recorder)
-    if with_grad:
-        row, some = empty(rows, dtype=torch.float32), keys[:rows]
-        negatives_grad(query, some, row, row, temperature, alone, operand, launch=recorder)
-    for launch in recorder.launches:
-        products = launch[0] is not merge_kernel and config.startswith("bfloat16 D=128 ")
-        yield Shipped(config, launch, Budget(wgmma=products))

@@ -8,7 +8,7 @@ import importlib
 from typing import NamedTuple
 
 KERNELS = {
-    "info_nce": "fastneg.kernels.info_nce_triton",
+    "info_nce": "fastneg.kernels.info_nce_shipped",
     "patch_shuffle": "fastneg.kernels.patch_shuffle_triton",
     "augment": "fastneg.kernels.augment_triton",
     "texture": "fastneg.kernels.texture_triton",
@@ -27,12 +27,14 @@ class Budget(NamedTuple):
     """All that a block may take of an H100's or H200's shared memory."""
     wgmma: bool = False
     """Whether its products must run on the tensor cores as wgmma."""
+    registers: int = 255
+    """Of a thread: what lets as many programs as it counts on share a multiprocessor."""
 
     def exceeded_by(self, row):
         """{field: value} of what a row of `fastneg bench compile` has beyond this; {} if none."""
         over = {
             name: row[name]
-            for name in ("spill_bytes", "shared_bytes")
+            for name in ("spill_bytes", "shared_bytes", "registers")
             if row[name] > getattr(self, name)
         }
         return {**over, "wgmma": 0} if self.wgmma and not row["wgmma"] else over

@@ -18,6 +18,7 @@ from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import Permuted, Same, Shuffled, in_one_batch
 from fastneg.methods.output import MethodOutput, sample_rows
+from fastneg.methods.queue_torch import HalfQueue, half_of_autocast
 from fastneg.models.batch_norm import split_batch_norm
 from fastneg.models.encoders import Encoder, momentum_update, scheduled_momentum
 from fastneg.models.graphs import GraphedPass
@@ -56,7 +57,7 @@ class MoCo(nn.Module):
             generator=torch.Generator().manual_seed(config.seed),
         )
         self.register_buffer("queue", F.normalize(queue, dim=1))
-        self.pointer = 0
+        self.pointer, self.half_queue = 0, HalfQueue()
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
         """Loss and statistics of one step.
@@ -76,9 +77,12 @@ class MoCo(nn.Module):
             draw = lambda: queue_entries(self.queue, len(query), self.per_query, generator)
             extra = with_entries(self.from_queue, others, draw, self.per_query)
         weighted = {} if extra is None else self.alphas.extra(extra)
+        half = half_of_autocast(self.queue.device)
+        queue = self.queue if half is None else self.half_queue.of(self.queue, half)
         result = info_nce(
-            query, keys, self.queue, temperature=self.temperature, return_stats=True, **weighted
-        )
+            query, keys, queue,
+            temperature=self.temperature, return_stats=True, normalised=True, **weighted,
+        )  # fmt: skip
         with torch.no_grad():
             similarities = {
                 "positive": (query * keys).sum(1),
@@ -140,25 +144,10 @@ class MoCo(nn.Module):
             self.query_encoder,
             scheduled_momentum(self.momentum, self.schedule, progress),
         )
-        self.pointer = enqueue(self.queue, keys, self.pointer)
+        self.pointer = self.half_queue.enqueue(self.queue, keys, self.pointer)
 
     def get_extra_state(self):
         return {"pointer": self.pointer}
 
     def set_extra_state(self, state):
         self.pointer = int(state["pointer"])
-
-
-def enqueue(queue, keys, pointer):
-    """Write keys (B, D) into the queue (K, D) from row `pointer` on, wrapping around; returns the
-    next pointer.
-
-    Of more than K keys the last K stay, where they would have landed one by one.
-    """
-    size = len(queue)
-    surplus = max(0, len(keys) - size)
-    keys, pointer = keys[surplus:], (pointer + surplus) % size
-    room = min(len(keys), size - pointer)
-    queue[pointer : pointer + room] = keys[:room]
-    queue[: len(keys) - room] = keys[room:]
-    return (pointer + len(keys)) % size

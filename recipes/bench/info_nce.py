@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from fastneg.recipes.bench.info_nce_contenders import contenders
+from fastneg.recipes.bench.info_nce_options import parse_shapes, parse_tiles
 from fastneg.recipes.bench.measuring import (
     bench_device,
     dtype_name,
@@ -36,7 +37,7 @@ IN_A_GRAPH = 10
 PASSES = ("forward", "backward", "forward_backward")
 
 
-def bench_info_nce(shapes=None, rounds=None, peaks=True):
+def bench_info_nce(shapes=None, rounds=None, tiles=None, peaks=True):
     """Yield a row per shape, contender and pass; the gradient goes to the query, as in MoCo.
 
     share_of_floor compares with the time of the pass's matrix products alone (2NKD operations
@@ -46,11 +47,14 @@ def bench_info_nce(shapes=None, rounds=None, peaks=True):
     `IN_A_GRAPH` calls: without the host's time to launch.
 
     Args:
-        shapes: of (N, K, D); None: those of this device.
-        rounds: calls measured of each contender; None: by the device.
+        shapes: ((N, K, D), …), or as text "512x65536x128,…"; None: those of the device.
+        rounds: how often each is timed; None: 7 on a CPU, 50 on a GPU.
+        tiles: which tile sizes of our sweep take part beside the table's, see `InfoNCEOptions`.
         peaks: whether to measure memory, on a CPU in a process for each contender and pass.
     """
     device = bench_device()
+    shapes = parse_shapes(shapes) if isinstance(shapes, str) else shapes
+    tiles = parse_tiles(tiles) if device == "cuda" else ()
     rounds = rounds or (7 if device == "cpu" else 50)
     for shape in shapes or SHAPES[device]:
         rate = flops_per_ms(device)
@@ -62,7 +66,7 @@ def bench_info_nce(shapes=None, rounds=None, peaks=True):
             "D": shape[2],
             "dtype": dtype_name(device),
         }
-        functions, skipped = contenders(device)
+        functions, skipped = contenders(device, tiles)
         for which in PASSES:
             runners, memory, broken = _ready(functions, device, shape, which, peaks)
             floor = {"forward": 2, "backward": None, "forward_backward": 4}[which]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+from functools import partial
 
 import torch
 from torch.nn.functional import cross_entropy, softplus
@@ -19,8 +20,27 @@ from fastneg.kernels.info_nce import info_nce
 
 
 def fastneg(query, positive, queue, temperature):
-    """Ours, with the accuracies."""
-    return info_nce(query, positive, queue, temperature=temperature, return_stats=True).loss
+    """Ours as MoCo calls it: unit rows, with the accuracies."""
+    return _ours(query, positive, queue, temperature, normalised=True, return_stats=True).loss
+
+
+def fastneg_no_ranks(query, positive, queue, temperature):
+    """Ours without the accuracies."""
+    return _ours(query, positive, queue, temperature, normalised=True)
+
+
+def fastneg_any_length(query, positive, queue, temperature):
+    """Ours for rows of any length, with the accuracies: the maximum runs along."""
+    return _ours(query, positive, queue, temperature, return_stats=True).loss
+
+
+def fastneg_any_length_no_ranks(query, positive, queue, temperature):
+    """Ours for rows of any length, without the accuracies."""
+    return _ours(query, positive, queue, temperature)
+
+
+def _ours(query, positive, queue, temperature, **options):
+    return info_nce(query, positive, queue, temperature=temperature, **options)
 
 
 def eager(query, positive, queue, temperature):
@@ -84,6 +104,9 @@ CONTENDERS = {
     function.__name__: function
     for function in (
         fastneg,
+        fastneg_no_ranks,
+        fastneg_any_length,
+        fastneg_any_length_no_ranks,
         eager,
         info_nce_pytorch,
         scaled_dot_product_attention,
@@ -102,9 +125,15 @@ NEEDS_CUDA = ("cut_cross_entropy", "liger_kernel", "inf_cl")
 else."""
 
 
-def contenders(device):
-    """({name: function}, {name: why it does not run here})."""
+def contenders(device, tiles=()):
+    """({name: function}, {name: why it does not run here}).
+
+    tiles: `Tiles` of the sweep, each of which makes one contender more of each of our variants.
+    """
     functions, skipped = dict(CONTENDERS), {}
+    for each in tiles:
+        for ours in (fastneg, fastneg_no_ranks, fastneg_any_length_no_ranks):
+            functions[f"{ours.__name__} {each}"] = partial(_with_tiles, ours, each)
     if device != "cpu":  # where it is not measured, the compiler is not imported either
         functions["torch_compile"] = _compiled_eager()
     for name, module in MODULES.items():
@@ -123,6 +152,13 @@ def _compiled_eager():
         # outlive.
         settings.donated_buffer = False
     return torch.compile(eager)
+
+
+def _with_tiles(function, tiles, *args):
+    from fastneg.kernels.info_nce_tiles import use_tiles
+
+    with use_tiles(tiles):
+        return function(*args)
 
 
 class _Attention(torch.autograd.Function):

@@ -65,7 +65,7 @@ HERE = "fastneg.recipes.bench"
 BENCHES = {
     bench.name: bench
     for bench in (
-        Bench("info_nce", f"{HERE}.info_nce"),
+        Bench("info_nce", f"{HERE}.info_nce", options=f"{HERE}.info_nce_options:InfoNCEOptions"),
         Bench("patch_shuffle", f"{HERE}.patch_shuffle"),
         Bench("augment", f"{HERE}.augment"),
         Bench("batch_norm", f"{HERE}.batch_norm"),

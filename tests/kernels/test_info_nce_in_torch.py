@@ -97,9 +97,12 @@ def test_the_operators_are_registered_well():
     query, positive, negatives, extras = (tensor.requires_grad_() for tensor in draw(12, 40, 16, 2))
     heat = torch.tensor(0.2, device=DEVICE, requires_grad=True)
     utils = ("test_schema", "test_autograd_registration", "test_faketensor")
-    args = (query, positive, negatives, extras, heat, 1.0, 2.0, False, "float32", True, "auto")
+    labels, left = torch.arange(40, device=DEVICE) % 12, torch.ones(12, 40, device=DEVICE) < 0
+    hidden, rest = (left, labels[:12], labels), (False, "float32", True, True, "auto")
+    args = (query, positive, negatives, extras, heat, *hidden, 1.0, 2.0, False, *rest)
     torch.library.opcheck(torch.ops.fastneg.info_nce, args, test_utils=utils)
-    args = (query, positive, negatives, None, None, 0.5, 1.0, False, "bfloat16", False, "auto")
+    rest = (True, "bfloat16", False, False, "auto")
+    args = (query, positive, negatives, *[None] * 5, 0.5, 1.0, False, *rest)
     torch.library.opcheck(torch.ops.fastneg.info_nce, args, test_utils=utils)
     row = torch.ones(12, device=DEVICE)
     args = (
@@ -108,6 +111,7 @@ def test_the_operators_are_registered_well():
         row,
         row,
         heat.detach(),
+        *hidden,
         1.0,
         False,
         "float32",

@@ -48,11 +48,12 @@ def test_statistics(backend, count, private):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_statistics_are_detached_and_the_loss_is_the_plain_one(backend):
+def test_ranks_are_detached_and_the_loss_is_the_plain_one(backend):
     query, positive, negatives, _ = draw(9, 40, 16)
     query.requires_grad_()
     out = info_nce(query, positive, negatives, return_stats=True, backend=backend)
-    assert out.loss.requires_grad and not any(tensor.requires_grad for tensor in out[1:])
+    assert not any(tensor.requires_grad for tensor in (out.rank, out.acc1, out.acc5))
+    assert all(tensor.requires_grad for tensor in (out.loss, out.lse, out.positive_logit))
     assert torch.equal(out.loss, info_nce(query, positive, negatives, backend=backend))
     assert torch.equal(out.loss, info_nce(query.detach(), positive, negatives, backend=backend))
 

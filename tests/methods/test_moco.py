@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.config import PretrainConfig
-from fastneg.methods.moco_torch import MoCo, enqueue
+from fastneg.methods.moco_torch import MoCo
 from fastneg.methods.output import MethodOutput
+from fastneg.methods.queue_torch import enqueue
 from helpers.moco_method import build, views
 
 

@@ -1,0 +1,108 @@
+"""The operators behind info_nce: opaque to torch.compile, which sees shapes and gradient formulas
+only. The backend is chosen inside, at run time.
+
+Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
+"""
+
+import torch
+
+from . import info_nce_grad, info_nce_torch
+from .backend import resolve_backend
+from .info_nce_call import LeftOut, Wanted
+
+
+@torch.library.custom_op(
+    "fastneg::info_nce",
+    mutates_args=(),
+    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extra, Tensor? "
+    "temperature, Tensor? mask, Tensor? query_labels, Tensor? negative_labels, "
+    "float temperature_value, float extra_scale, bool exclude_diagonal, bool normalised, str "
+    "operand, bool with_grad, bool with_rank, str backend) -> (Tensor loss, Tensor lse, "
+    "Tensor rank, Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, Tensor dq)",
+)
+def forward(
+    query, positive, negatives, extra, temperature, mask, query_labels, negative_labels,
+    temperature_value, extra_scale, exclude_diagonal, normalised, operand, with_grad, with_rank,
+    backend,
+):  # fmt: skip
+    implementation, kind = _implementation(query, operand, backend)
+    temperature = temperature_value if temperature is None else temperature
+    with torch.autocast(query.device.type, enabled=False):
+        return implementation.forward(
+            query,
+            positive,
+            negatives,
+            extra,
+            temperature,
+            extra_scale,
+            LeftOut(exclude_diagonal, mask, query_labels, negative_labels),
+            kind,
+            Wanted(with_grad, with_rank, normalised),
+        )
+
+
+@forward.register_fake
+def _(
+    query, positive, negatives, extra, temperature, mask, query_labels, negative_labels,
+    temperature_value, extra_scale, exclude_diagonal, normalised, operand, with_grad, with_rank,
+    backend,
+):  # fmt: skip
+    rows, dim = query.shape
+    wide = torch.float64 if operand == "float64" else torch.float32
+    row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
+    rank = query.new_empty(rows if with_rank else 0, dtype=torch.int64)
+    extra_weights = query.new_empty(rows, 0 if extra is None else extra.shape[1], dtype=wide)
+    dq = query.new_empty(rows if with_grad else 0, dim, dtype=wide)
+    return row(), row(), rank, row(), row(), row(), extra_weights, dq
+
+
+@torch.library.custom_op(
+    "fastneg::info_nce_negatives_grad",
+    mutates_args=(),
+    schema="(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, "
+    "Tensor? mask, Tensor? query_labels, Tensor? negative_labels, float temperature_value, "
+    "bool exclude_diagonal, str operand, str backend) -> Tensor",
+)
+def negatives_grad(
+    query, negatives, top, weight, temperature, mask, query_labels, negative_labels,
+    temperature_value, exclude_diagonal, operand, backend,
+):  # fmt: skip
+    implementation, kind = _implementation(query, operand, backend)
+    temperature = temperature_value if temperature is None else temperature
+    left_out = LeftOut(exclude_diagonal, mask, query_labels, negative_labels)
+    with torch.autocast(query.device.type, enabled=False):
+        return implementation.negatives_grad(
+            query, negatives, top, weight, temperature, left_out, kind
+        )
+
+
+@negatives_grad.register_fake
+def _(
+    query, negatives, top, weight, temperature, mask, query_labels, negative_labels,
+    temperature_value, exclude_diagonal, operand, backend,
+):  # fmt: skip
+    return negatives.new_empty(negatives.shape)
+
+
+def _implementation(query, operand, backend):
+    """The module that runs this call, and `operand` as that module takes it."""
+    if operand == "float64":
+        if backend == "triton":
+            raise ValueError(
+                'backend is "triton" but only the torch backend takes float64: convert the '
+                'inputs, or pass "auto".'
+            )
+        backend = "torch"
+    if resolve_backend(query, backend) == "triton":
+        from . import info_nce_triton  # not at the top: importing fastneg must not import Triton
+
+        return info_nce_triton, operand
+    if operand == "tf32":
+        raise ValueError(
+            f'precision is "tf32", which the torch backend (chosen for {query.device}) does not '
+            'offer: pass "ieee" or "bf16".'
+        )
+    return info_nce_torch, getattr(torch, operand)
+
+
+forward.register_autograd(info_nce_grad.backward, setup_context=info_nce_grad.setup_context)

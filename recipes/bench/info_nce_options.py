@@ -1,0 +1,70 @@
+"""What `fastneg bench info_nce` is told: shapes, and tile sizes to try.
+
+Legend: N batch, K shared negatives, D feature dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastneg.config import Config, ConfigError
+from fastneg.recipes.bench.registry import bench_option
+
+SWEEP = (
+    "128x64x8x3x128x2", "128x64x8x2x128x2", "128x64x8x3x0x1", "128x64x8x4x0x1",
+    "128x128x8x2x0x1", "128x128x8x3x0x1", "128x32x8x4x128x2", "64x64x4x3x168x3",
+    "64x64x4x3x128x4", "64x64x4x4x0x2", "64x128x4x2x0x2", "64x32x4x4x128x4",
+)  # fmt: skip
+"""Tile sizes that compile for sm_90 at D 128; which is fastest only a GPU can tell."""
+
+
+@dataclass(frozen=True)
+class InfoNCEOptions(Config):
+    """What is measured of the loss."""
+
+    shapes: str | None = bench_option("info_nce", None)
+    """Batch, queue and feature dimension of each measurement of the loss, as
+    512x65536x128,4096x65536x128; default some of each, by device."""
+    tiles: str | None = bench_option("info_nce", None)
+    """Tile sizes of the loss's kernel to measure beside the shipped ones, on a GPU: sweep for a
+    list of them, or rows x keys x warps x stages x registers x resident programs, as
+    128x64x8x3x128x2 (registers 0: as many as the compiler likes), several with commas."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for parse, text in ((parse_shapes, self.shapes), (parse_tiles_text, self.tiles)):
+            if text is not None:
+                parse(text)
+
+
+def parse_shapes(text):
+    """((N, K, D), …) of "512x65536x128,…"; ConfigError if it is none."""
+    return _numbers("shapes", text, 3)
+
+
+def parse_tiles_text(text):
+    """((rows, keys, warps, stages, registers, resident), …) of "sweep" or "128x64x8x3x128x2,…"."""
+    return _numbers("tiles", ",".join(SWEEP) if text == "sweep" else text, 6)
+
+
+def parse_tiles(text):
+    """The `Tiles` of a text as in `InfoNCEOptions`; () of None."""
+    if text is None:
+        return ()
+    from fastneg.kernels.info_nce_tiles import Tiles
+
+    return tuple(
+        Tiles(*sizes[:4], registers or None, resident)
+        for *sizes, registers, resident in parse_tiles_text(text)
+    )
+
+
+def _numbers(flag, text, count):
+    found = [part.split("x") for part in text.split(",")]
+    if any(len(part) != count or not all(map(str.isdecimal, part)) for part in found):
+        example = "512x65536x128" if count == 3 else "128x64x8x3x128x2"
+        raise ConfigError(
+            f"--{flag} is {text}: {count} whole numbers with x between them, as {example}, were "
+            "expected; several of them with commas."
+        )
+    return tuple(tuple(map(int, part)) for part in found)
