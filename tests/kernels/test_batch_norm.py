@@ -1,4 +1,4 @@
-"""Batch normalisation with residual and ReLU against torch's layers in float64, on every backend."""
+"""Batch normalisation with residual and ReLU against torch's layers in float64."""
 
 import itertools
 
@@ -25,7 +25,8 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 2e-2, to
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles of a few rows, so that small images have several, and ragged ones. A GPU has its own."""
+    """In the interpreter tiles of a few rows, so that small images have several, and ragged
+    ones."""
     if INTERPRETED:
         monkeypatch.setattr(batch_norm_triton, "TILE", 128)
         monkeypatch.setattr(batch_norm_triton, "MOST_CHANNELS", {True: 16, False: 4})
@@ -197,7 +198,7 @@ def test_second_derivatives_and_forward_mode_are_refused():
         first.sum().backward()
     with (
         torch.autograd.forward_ad.dual_level(),
-        pytest.raises((RuntimeError, NotImplementedError), match="jvp|forward AD"),
+        pytest.raises((RuntimeError, NotImplementedError), match=r"jvp|forward AD"),
     ):
         batch_norm(torch.autograd.forward_ad.make_dual(images, images.detach()))
 
