@@ -83,8 +83,12 @@ class SyncBatchNorm(_Fusable):
     """Batch normalisation over the batches of all processes, which are equally large, on any
     device: what one process with all of them does.
 
-    One exchange in the forward and one in the backward pass.
+    One exchange in the forward and one in the backward pass; `torch.compile` leaves it as it is.
     """
+
+    @torch.compiler.disable
+    def forward(self, images, residual=None):
+        return super().forward(images, residual)
 
     @property
     def processes(self):

@@ -31,6 +31,7 @@ MAY_CHANGE = {
     "max_bad_share",
     "compile",
     "cuda_graphs",
+    "fused_bn",
     "key_pass",
     "log_every",
     "checkpoint_every",

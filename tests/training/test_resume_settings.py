@@ -44,6 +44,7 @@ def goes_on(before, after, reader, step=STEPS, fingerprint=None):
     [
         {"compile": True},
         {"cuda_graphs": True},
+        {"fused_bn": "on"},
         {"key_pass": "batched"},
         {
             "threads": 3,
