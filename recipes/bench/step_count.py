@@ -158,7 +158,7 @@ def _moved(func, name, args, kwargs, out):
         sources = (weight, images) if len(made) == 2 else (images,)
         return sum(_bytes(gradient) + _bytes(each) for each in sources) + sum(made)
     read = sum(map(_bytes, _tensors((args, kwargs))))
-    if "batch_norm" in name:
+    if "batch_norm" in name and func.namespace == "aten":  # ours are two operators
         # Once for the sums, once for the result: statistics are of the whole.
         large = [_bytes(each) for each in _tensors((args, kwargs)) if each.dim() >= 2]
         read += sum(large) if _in_training(name, args) else 0
