@@ -69,8 +69,8 @@ def inside_of(inside_gb_s, model):
 
 
 ASSUMPTIONS = (
-    "every process does the measured step on its own part of the batch (weak scaling), and none "
-    "is slower than another",
+    "every process does the same step, measured or modelled, on its own part of the batch (weak "
+    "scaling), and none is slower than another",
     "gradients: all-reduce as a ring or as trees, each process sends 2 (G - 1) / G of the bytes at "
     "the slowest link, over 2 (G - 1) or 2 log2 G hops, whichever are fewer",
     "the reduction hides behind all of the backward pass but its last bucket (25 MiB)",
