@@ -33,6 +33,7 @@ MAY_CHANGE = {
     "cuda_graphs",
     "key_pass",
     "log_every",
+    "profile",
     "checkpoint_every",
     "keep_checkpoints",
     "keep_every",
