@@ -190,6 +190,7 @@ SERVED_BY = {
     "fastneg.recipes.bench.first_hour.stages": "recipes/bench/first_hour/test_work.py",
     "fastneg.recipes.bench.first_hour.step_pairs": "recipes/bench/first_hour/test_run.py",
     "fastneg.recipes.bench.first_hour.steps": "recipes/bench/first_hour/test_run.py",
+    "fastneg.recipes.bench.gpus": "recipes/bench/test_step_model.py",
     "fastneg.recipes.bench.loader_contenders": "recipes/bench/test_loader.py",
     "fastneg.recipes.bench.loader_contenders.common": "recipes/bench/test_loader.py",
     "fastneg.recipes.bench.loader_contenders.dali_reader": "recipes/bench/test_loader.py",

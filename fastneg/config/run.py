@@ -60,6 +60,9 @@ class RunPart(Config):
     """Batches that DALI works on at a time, each with memory of its own."""
     log_every: int = option(10, at_least=1)
     """Steps between lines of metrics.jsonl."""
+    profile: int = option(0, at_least=0)
+    """Steps to profile, from the 11th of this call on, into RUN/profile/: a trace for
+    chrome://tracing and a table by part; 0: none."""
     checkpoint_every: int = option(1, at_least=1)
     """Epochs between checkpoints; the end of the run and a stop by signal always write one."""
     keep_checkpoints: int = option(3, at_least=1)

@@ -109,6 +109,11 @@ class RunLog:
         rates = (
             f"{figures['images_per_s']:.0f} images/s · data wait {figures['data_wait_share']:.0%}"
         )
+        for name in ("host", "device"):
+            if f"{name}_ms" in figures:
+                rates += f" · {name} {figures[f'{name}_ms']:.0f} ms"
+        if figures.get("eta_s"):
+            rates += f" · {_time_left(figures['eta_s'])} left"
         # A method without ranks has no accuracy.
         accuracy = f" · acc1 {figures['acc1']:.1f}%" if "acc1" in figures else ""
         text = f"loss {figures['loss']:.3f}{accuracy} · {rates}"
@@ -149,3 +154,12 @@ def drop_rows_after(run, step):
         except json.JSONDecodeError:
             continue
     write_atomically(path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
+
+
+def _time_left(seconds):
+    """Seconds in the two largest units, such as 2 h 05 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

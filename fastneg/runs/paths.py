@@ -26,12 +26,14 @@ GALLERY = "gallery"
 NONFINITE = "nonfinite"
 """Steps whose loss or gradient was not finite."""
 PREDICTIONS = "predictions"
+PROFILE = "profile"
+"""Traces of steps, and tables of their parts."""
 SETS = "sets"
 """Test sets that were folders, as .beton files."""
 TENSORBOARD = "tensorboard"
 WANDB = "wandb"
 FOLDERS = (
-    CHECKPOINTS, FEATURES, GALLERY, NONFINITE, PREDICTIONS, SETS, TENSORBOARD, WANDB,
+    CHECKPOINTS, FEATURES, GALLERY, NONFINITE, PREDICTIONS, PROFILE, SETS, TENSORBOARD, WANDB,
 )  # fmt: skip
 
 
@@ -48,6 +50,11 @@ def checkpoint_path(run, step):
 def dump_path(run, step, rank):
     """RUN/nonfinite/step-<step>-rank<rank>.pt: the step that a process could not take."""
     return Path(run) / NONFINITE / f"step-{step:09d}-rank{rank}.pt"
+
+
+def profile_path(run, name):
+    """RUN/profile/<name>."""
+    return Path(run) / PROFILE / name
 
 
 def predictions_path(run, test_set):

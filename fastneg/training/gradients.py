@@ -11,6 +11,7 @@ import torch
 
 from fastneg.methods.output import MethodOutput
 from fastneg.models.encoders import at_least_float32
+from fastneg.training.profile import part as part_of_step
 
 
 def accumulate(model, inputs, generator, parts=1, autocast=False):
@@ -40,9 +41,11 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
         )
         waits = part < parts - 1 and hasattr(model, "no_sync")
         with model.no_sync() if waits else contextlib.nullcontext():
-            with torch.autocast(query.device.type, torch.bfloat16, enabled=autocast):
+            autocasting = torch.autocast(query.device.type, torch.bfloat16, enabled=autocast)
+            with part_of_step("forward"), autocasting:
                 output = model(query, key, negatives, generator, *labels)
-            (output.loss / parts).backward()
+            with part_of_step("backward"):
+                (output.loss / parts).backward()
         outputs.append(output._replace(loss=output.loss.detach()))
     return outputs[0] if parts == 1 else _joined(outputs)
 

@@ -7,6 +7,8 @@ import time
 
 import torch
 
+from fastneg.training.profile import part, timed_event
+
 
 class Meter:
     """Collects 0-d device tensors. Only reading them waits for the device."""
@@ -52,14 +54,29 @@ class Meter:
             self._rows += [dict(zip(state["names"], row.unbind(), strict=True)) for row in rows]
 
 
-class Clock:
-    """Wall time of a stretch of steps, and the host's share of it spent waiting for data."""
+TIMES = (
+    *("images_per_s", "data_wait_share", "step_ms", "data_wait_ms", "host_ms", "device_ms"),
+    "eta_s",
+)
+"""The figures of `Clock`: no two runs have them alike."""
 
-    def __init__(self):
+
+class Clock:
+    """Wall time of a stretch of steps: what of it the host waited for data and took to start the
+    steps, and what the device took for them.
+
+    Args:
+        device: torch device of the steps; on CUDA their time there is measured by events, which
+            nothing waits for.
+    """
+
+    def __init__(self, device=None):
+        self._cuda = device is not None and device.type == "cuda"
         self.start()
 
     def start(self):
         self._begin, self._waited, self._images = time.perf_counter(), 0.0, 0
+        self._host, self._steps, self._events = 0.0, 0, []
 
     def wait(self, batches):
         """Yield from an iterator, counting the time until each item is there."""
@@ -67,11 +84,22 @@ class Clock:
         while True:
             began = time.perf_counter()
             try:
-                batch = next(batches)
+                with part("data wait"):
+                    batch = next(batches)
             except StopIteration:
                 return
             self._waited += time.perf_counter() - began
             yield batch
+
+    @contextlib.contextmanager
+    def step(self):
+        """What is done inside is one step."""
+        began, begin = time.perf_counter(), timed_event(self._cuda)
+        yield
+        if begin is not None:
+            self._events.append((begin, timed_event(self._cuda)))
+        self._host += time.perf_counter() - began
+        self._steps += 1
 
     def count(self, images):
         self._images += images
@@ -83,8 +111,27 @@ class Clock:
         yield
         self._begin += time.perf_counter() - began
 
-    def read(self):
+    def read(self, steps_left=0):
+        """Figures since the last reading; on CUDA, call it after the host has waited for the steps.
+
+        Args:
+            steps_left: of the run, for which the time is told.
+        Returns:
+            {"images_per_s", "data_wait_share" of the wall time} and, if there were steps, means of
+            a step: "step_ms" of wall time, of which "data_wait_ms" went by before its batch was
+            there and "host_ms" in starting it; on CUDA "device_ms", from its first kernel to its
+            last; "eta_s", seconds until the end at this pace.
+        """
         elapsed = time.perf_counter() - self._begin
         rates = {"images_per_s": self._images / elapsed, "data_wait_share": self._waited / elapsed}
+        if self._steps:
+            each = 1000 / self._steps
+            rates |= {"step_ms": each * elapsed, "data_wait_ms": each * self._waited}
+            rates["host_ms"] = each * self._host
+            if self._events:
+                self._events[-1][1].synchronize()
+                spent = sum(begin.elapsed_time(end) for begin, end in self._events)
+                rates["device_ms"] = spent / self._steps
+            rates["eta_s"] = steps_left * elapsed / self._steps
         self.start()
         return rates

@@ -34,6 +34,7 @@ MAY_CHANGE = {
     "fused_bn",
     "key_pass",
     "log_every",
+    "profile",
     "checkpoint_every",
     "keep_checkpoints",
     "keep_every",

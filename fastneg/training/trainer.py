@@ -30,6 +30,7 @@ from fastneg.training.measured import measure, measures, seed_of
 from fastneg.training.meter import Clock
 from fastneg.training.nonfinite import NotFinite, dump
 from fastneg.training.optim import learning_rate
+from fastneg.training.profile import Profile, part
 from fastneg.training.resume import state_of
 from fastneg.training.signals import Signals
 from fastneg.training.similarities import edges, histograms
@@ -89,7 +90,9 @@ class Trainer:
         self.reader, self.loader, self.knn = parts.reader, parts.loader, parts.knn
         self.method, self.model, self.optimizer = parts.method, parts.model, parts.optimizer
         self.batch_norms, self.autocast = parts.batch_norms, parts.autocast
-        self.meter, self.clock, self.step = parts.meter, Clock(), parts.step
+        self.meter, self.clock, self.step = parts.meter, Clock(self.device), parts.step
+        profiled = config.profile if world.first else 0
+        self.profile = Profile(self.run_folder, profiled, self.device, self.log.say)
         self.iterations = len(self.loader)
         self.total_steps = config.total_steps(self.iterations)
         self.epochs = config.total_epochs(self.iterations)
@@ -99,15 +102,18 @@ class Trainer:
 
     def train_step(self, batch, lr):
         """One step on a `ViewBatch`; returns its statistics, still on the device."""
-        _, negatives = self.draw(batch)
+        with part("negatives"):
+            _, negatives = self.draw(batch)
         if self.step == 0 and self.world.first:
             normalisation = self.config.normalisation()
             write_gallery(self.run_folder, self.reader, batch, negatives, normalisation)
         inputs, parts = self.inputs(batch, negatives), self.config.accumulate or 1
         output = accumulate(self.model, inputs, self.orders, parts, self.autocast)
-        norm = self.optimizer.step(lr)
-        keys = None if output.keys is None else distributed.gather(output.keys, self.world)
-        self.method.after_step(keys, self.step / self.total_steps)
+        with part("optimizer"):
+            norm = self.optimizer.step(lr)
+        with part("keys and momentum update"):
+            keys = None if output.keys is None else distributed.gather(output.keys, self.world)
+            self.method.after_step(keys, self.step / self.total_steps)
         self.similarities = output.similarities
         return {**output.stats, "gradient_norm": norm}
 
@@ -144,6 +150,8 @@ class Trainer:
             return self._run()
         except NotFinite:
             path = dump(self)
+        finally:
+            self.profile.close(self.step)
         raise TrainingError(
             f"The loss or its gradient was not finite in step {self.step + 1}: no step was "
             f"applied from there on, and the checkpoints in {self.run_folder} are from before. "
@@ -196,8 +204,11 @@ class Trainer:
         with contextlib.closing(batches):
             for batch in self.clock.wait(batches):
                 lr = learning_rate(self.config, epoch, self.step % self.iterations, self.iterations)
-                self.meter.add(self.train_step(batch, lr))
+                with self.clock.step():
+                    stats = self.train_step(batch, lr)
+                self.meter.add(stats)
                 self.step += 1
+                self.profile.tick(self.step)
                 self.bad_samples.tell(self.step)
                 self.clock.count(self.config.batch_size)
                 logging = self.step % self.config.log_every == 0 or self.step == self.total_steps
@@ -273,7 +284,7 @@ class Trainer:
             age = min(self.step, self.config.queue_size / self.config.batch_size)
             figures["queue_age_steps"] = age
         figures["bad_samples"] = self.bad_samples.count()
-        figures |= {**self.clock.read(), **device_memory(self.device)}
+        figures |= {**self.clock.read(self.total_steps - self.step), **device_memory(self.device)}
         self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures})
         if self._last_line(epoch):
             self._log_similarities()

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastneg.config import Config
+from fastneg.options import option
+
 REACHED_BANDWIDTH, REACHED_RATE = 0.9, 0.8
 """Shares of the data sheet's figures that a large copy and a large matrix product reach."""
 
@@ -46,3 +49,14 @@ def gpu_of(device_name: str | None) -> str | None:
     """The name in GPUS that a device's full name holds, or None."""
     whole = (device_name or "").replace(" ", "")
     return next((name for name in GPUS if name in whole), None)
+
+
+@dataclass(frozen=True)
+class ModelOption(Config):
+    """A GPU in place of the one that is measured."""
+
+    model: str | None = option(
+        None, choices=tuple(GPUS), by=("name", dict.fromkeys(("step", "scaling", "all")))
+    )
+    """With step: measure nothing, and model ResNet-50 at 224 px on this GPU, term by term, from
+    counted bytes and operations; with scaling: the step of the model, for 1 to 1,024 of them."""

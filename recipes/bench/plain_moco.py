@@ -111,8 +111,10 @@ def eager_info_nce(
     extra_negatives=None,
     extra_scale=1.0,
     return_stats=True,
+    normalised=False,
 ):
-    """The calls that MoCo makes of `info_nce`, in eager PyTorch over the matrix of all logits."""
+    """The calls that MoCo makes of `info_nce`, in eager PyTorch over the matrix of all logits; that
+    rows have unit length is of no use to it."""
     logits = all_logits(query, positive, negatives, temperature, extra_negatives, extra_scale)
     rows = F.cross_entropy(
         logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device), reduction="none"

@@ -82,7 +82,7 @@ BENCHES = {
             options=f"{HERE}.first_hour.options:FirstHourOptions",
             alone=True,
         ),
-        Bench("step", f"{HERE}.step"),
+        Bench("step", f"{HERE}.step", options=f"{HERE}.gpus:ModelOption"),
         Bench("scaling", f"{HERE}.scaling", options=f"{HERE}.scaling_model:ScalingOptions"),
     )
 }
@@ -136,6 +136,12 @@ def bench_help() -> dict[str, str]:
 @cache
 def _config_of(benches):
     options = [found for bench in benches if (found := bench.options_class())]
+    # A class whose options another takes over comes with that one.
+    options = [
+        one
+        for one in options
+        if not any(one is not each and issubclass(each, one) for each in options)
+    ]
 
     @dataclass(frozen=True)
     class WithOptions(*options, BenchConfig):

@@ -20,48 +20,87 @@ import torch.distributed as dist
 from fastneg import distributed
 from fastneg.config import default_workers
 from fastneg.recipes.bench.measuring import bench_device, milliseconds, times_of
-from fastneg.recipes.bench.scaling_model import ASSUMPTIONS, Links, Step, predict
-from fastneg.recipes.bench.step import backward_ms, bench_data
+from fastneg.recipes.bench.scaling_model import (
+    ASSUMPTIONS,
+    Links,
+    Step,
+    data_needs,
+    inside_of,
+    predict,
+    where_it_stops,
+)
+from fastneg.recipes.bench.step import backward_ms, bench_data, modelled_config
 from fastneg.recipes.bench.step_contenders import Contender, Variant
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
 
 GPUS_PER_MACHINE = 8
-MODELLED = (1, 2, 4, 8, 16, 32, 64)
+MODELLED = tuple(2**power for power in range(11))
 TIMEOUT_S = 600
 
 
 def bench_scaling(
-    inside_gb_s, between_gb_s, latency_us, config=None, processes=None, rounds=9, turns=3
+    inside_gb_s,
+    between_gb_s,
+    latency_us,
+    loader_cpu_ms,
+    image_kb,
+    model=None,
+    config=None,
+    processes=None,
+    rounds=9,
+    turns=3,
 ):
     """Yield measured rows (gloo processes of one thread each, weak scaling), then modelled ones up
-    to 64 processes, 8 a machine.
+    to 1,024 processes, 8 a machine.
 
     The model is put beside the measured rows too, with the bandwidth that gloo reached in the same
     run.
 
     Args:
         inside_gb_s, between_gb_s, latency_us: of the links that the model assumes, as in `Links`.
+        loader_cpu_ms, image_kb: of the data, as in `ScalingOptions`.
+        model: a name in GPUS: nothing is measured, the step is the modelled one.
         config: what is trained; its batch_size is that of one process.
         processes: how many to measure; None: 1, 2, 4 … up to the cores of this machine.
         rounds, turns: steps measured of each number of processes in a turn, and turns: in each, all
             numbers come one after the other.
     """
-    device = bench_device()
-    config = config or _config(device)
-    yield from _measured_rows(config, processes or _powers_of_two(default_workers()), rounds, turns)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        data = bench_data(Path(folder), 2 * config.batch_size, config.image_size, device)
-        step = measure_step(Contender(config, Variant(), Path(folder) / "run", data, stack), rounds)
+    device = model or bench_device()
+    config = config or (_config(device) if model is None else modelled_config())
+    inside_gb_s = inside_of(inside_gb_s, model)
+    if model is None:
+        counts = processes or _powers_of_two(default_workers())
+        yield from _measured_rows(config, counts, rounds, turns)
+        step = _measured_step(config, device, rounds)
+    else:
+        step = _modelled_step(config, model)
     links = Links(inside_gb_s, between_gb_s, latency_us)
+    given = {"inside_gb_s": inside_gb_s, "between_gb_s": between_gb_s, "latency_us": latency_us}
+    rows = []
     for gpus in MODELLED:
         machines = -(-gpus // GPUS_PER_MACHINE)
-        given = {"inside_gb_s": inside_gb_s, "between_gb_s": between_gb_s, "latency_us": latency_us}
-        yield (
-            _row(config, device, "modelled", gpus, machines, predict(step, links, gpus, machines))
-            | given
-        )
+        figures = predict(step, links, gpus, machines)
+        row = _row(config, device, "modelled", gpus, machines, figures)
+        row |= data_needs(row["samples_per_s"], machines, loader_cpu_ms, image_kb)
+        rows.append({**row, "batch": gpus * config.batch_size, **given})
+    yield from rows
+    for sentence in where_it_stops(rows, config.batch_size, config.queue_size):
+        yield {"bench": "scaling", "contender": "limit", "note": sentence}
     for number, assumption in enumerate(ASSUMPTIONS, 1):
         yield {"bench": "scaling", "contender": f"assumption {number}", "note": assumption}
+
+
+def _measured_step(config, device, rounds):
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        data = bench_data(Path(folder), 2 * config.batch_size, config.image_size, device)
+        contender = Contender(config, Variant(), Path(folder) / "run", data, stack)
+        return measure_step(contender, rounds)
+
+
+def _modelled_step(config, model):
+    from fastneg.recipes.bench.step_model import step_on  # which takes torch's private parts
+
+    return Step(*step_on(config, model), 4 * config.batch_size * config.feature_dim)
 
 
 def _config(device):

@@ -5,10 +5,11 @@ Legend: G processes (GPUs), H machines, D feature dimension.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from fastneg.config import Config
 from fastneg.counts import counted
+from fastneg.recipes.bench.gpus import GPUS, ModelOption
 from fastneg.recipes.bench.registry import bench_option
 
 
@@ -42,29 +43,42 @@ class Links:
 
 
 @dataclass(frozen=True)
-class ScalingOptions(Config):
-    """What the model assumes of the links that are not there to be measured."""
+class ScalingOptions(ModelOption):
+    """What the model assumes of the links and the data, which are not there to be measured."""
 
-    inside_gb_s: float | None = bench_option("scaling", 450.0, above=0.0)
+    inside_gb_s: float | None = bench_option("scaling", None, above=0.0)
     """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one
-    direction; default that of NVLink 4."""
+    direction; default that of the GPU of --model, else 450, of NVLink 4."""
     between_gb_s: float | None = bench_option("scaling", 50.0, above=0.0)
     """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter
     for each GPU."""
     latency_us: float | None = bench_option("scaling", 5.0, at_least=0.0)
     """Latency of one hop of a collective that the model assumes, in microseconds."""
+    loader_cpu_ms: float | None = bench_option("scaling", 1.7, at_least=0.0)
+    """Milliseconds of one CPU core for the data of an image that the model assumes; default what
+    decoding one took on a CPU in docs/benchmarks/loader-cpu.csv: a GPU's engines need less, which
+    is not measured yet."""
+    image_kb: float | None = bench_option("scaling", 110.0, above=0.0)
+    """Size of an image in the .beton file that the model assumes, in 1,000 bytes; default
+    ImageNet's mean."""
+
+
+def inside_of(inside_gb_s, model):
+    """The bandwidth within a machine: what was given, else that of the GPU, else NVLink 4's."""
+    return inside_gb_s or (450.0 if model is None else GPUS[model].inside_gb_s)
 
 
 ASSUMPTIONS = (
-    "every process does the measured step on its own part of the batch (weak scaling), and none "
-    "is slower than another",
-    "gradients: ring all-reduce, each process sends 2 (G - 1) / G of the bytes, at the slowest "
-    "link of the ring",
+    "every process does the same step, measured or modelled, on its own part of the batch (weak "
+    "scaling), and none is slower than another",
+    "gradients: all-reduce as a ring or as trees, each process sends 2 (G - 1) / G of the bytes at "
+    "the slowest link, over 2 (G - 1) or 2 log2 G hops, whichever are fewer",
     "the reduction hides behind all of the backward pass but its last bucket (25 MiB)",
     "keys: all-gather, each process receives G - 1 parts; images of shuffled batch normalisation: "
     "all-to-all, (G - 1) / G of them leave",
     "neither of these two hides behind anything",
-    "a loader that keeps up on every process",
+    "a loader that keeps up on every process; loader_cores and disk_gb_s say what it takes of each "
+    "machine, with every image read once an epoch and none kept in memory",
 )
 BUCKET_BYTES = 25 * 2**20
 
@@ -95,8 +109,9 @@ def predict(step, links, gpus, machines=1):
         links.inside_gb_s if machines == 1 else min(links.inside_gb_s, links.between_gb_s)
     )
     hop_ms, share = links.latency_us / 1000, (gpus - 1) / gpus
-    reduce_ms = 2 * share * step.gradient_bytes / per_ms + 2 * (gpus - 1) * hop_ms
-    last_ms = 2 * share * min(BUCKET_BYTES, step.gradient_bytes) / per_ms + 2 * (gpus - 1) * hop_ms
+    hops_ms = 2 * min(gpus - 1, math.ceil(math.log2(gpus))) * hop_ms
+    reduce_ms = 2 * share * step.gradient_bytes / per_ms + hops_ms
+    last_ms = 2 * share * min(BUCKET_BYTES, step.gradient_bytes) / per_ms + hops_ms
     exposed_ms = max(last_ms, reduce_ms - step.backward_ms)
     gather_ms = (gpus - 1) * (step.gathered_bytes / per_ms + hop_ms)
     exchange_ms = (
@@ -111,3 +126,47 @@ def predict(step, links, gpus, machines=1):
         "exchange_ms": exchange_ms,
         "efficiency": step.step_ms / total,
     }
+
+
+GOOD = 0.9
+"""The efficiency below which training no longer scales, by the rule of `where_it_stops`."""
+
+
+def data_needs(samples_per_s, machines, loader_cpu_ms, image_kb):
+    """What the loader takes of each machine: {"loader_cores", "disk_gb_s"}."""
+    each = samples_per_s / machines
+    return {"loader_cores": each * loader_cpu_ms / 1000, "disk_gb_s": each * image_kb / 1e6}
+
+
+def where_it_stops(rows, batch_size, queue_size):
+    """Sentences about the end of scaling.
+
+    Args:
+        rows: modelled ones, by processes.
+        batch_size: of one process.
+        queue_size: keys in the queue; 0 or None: there is none.
+    """
+    poor = next((row for row in rows if row["efficiency"] < GOOD), None)
+    if poor is None:
+        last = rows[-1]
+        yield (
+            f"At {last['processes']:,} processes a step still has {last['efficiency']:.0%} of the "
+            "speed of one alone."
+        )
+    else:
+        parts = {
+            "the gradients that nothing hides": poor["exposed_ms"],
+            "the gather of the keys": poor["gather_ms"],
+            "the exchange of images": poor["exchange_ms"],
+        }
+        longest = max(parts, key=parts.get)
+        yield (
+            f"From {poor['processes']:,} processes on a step has less than {GOOD:.0%} of the speed "
+            f"of one alone; most of what is lost is {longest}, {parts[longest]:.1f} ms."
+        )
+    if queue_size:
+        most = queue_size // batch_size
+        yield (
+            f"A queue of {queue_size:,} keys holds one whole batch of at most {most:,} processes: "
+            "beyond, a smaller batch for each or a longer queue."
+        )

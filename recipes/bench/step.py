@@ -49,7 +49,7 @@ def _settings(device):
             )
 
 
-def bench_step(settings=None, rounds=15, images=None, only=None):
+def bench_step(settings=None, rounds=15, images=None, only=None, model=None):
     """Yield a row per config and contender.
 
     step: ready tensors; epoch: the same step fed by the loader, with the share of time in which the
@@ -61,7 +61,11 @@ def bench_step(settings=None, rounds=15, images=None, only=None):
         rounds: steps measured of each contender, after one that warms up.
         images: of the data set; None: eight batches.
         only: names of contenders; None: all.
+        model: a name in GPUS: model the step there, and measure nothing.
     """
+    if model is not None:
+        yield from _modelled(settings or [modelled_config()], model)
+        return
     device = bench_device()
     for config in settings or _settings(device):
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -78,6 +82,18 @@ def bench_step(settings=None, rounds=15, images=None, only=None):
                 for name, variant in wanted.items()
             }
             yield from _rows(device, config, contenders, rounds, only)
+
+
+def modelled_config():
+    """What is modelled: ResNet-50 at 224 px, batch 256, queue 65,536, one patch negative."""
+    return moco_patch_in100().replace(batch_size=256, queue_size=65536, lr_schedule="cosine_step")
+
+
+def _modelled(settings, model):
+    from fastneg.recipes.bench.step_model import step_model  # which takes torch's private parts
+
+    for config in settings:
+        yield from step_model(config, model)
 
 
 def _rows(device, config, contenders, rounds, only):

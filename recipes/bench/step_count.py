@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from fastneg import distributed
 from fastneg.data.encode.samples import encode_samples
+from fastneg.methods import METHODS
 from fastneg.recipes.bench.loader import photos
 from fastneg.recipes.bench.step_contenders import Contender, Variant
 from fastneg.training.gradients import accumulate
@@ -26,7 +27,7 @@ from fastneg.training.optim import OPTIMIZERS
 
 TERMS = {  # the first whose words the operator's name holds
     "convolutions": ("convolution",),
-    "batch norm": ("batch_norm", "grouped_norm"),
+    "batch norm": ("batch_norm",),
     "joining the groups of batch norm": ("cat",),
     "ReLU": ("relu", "threshold_backward"),
     "loss": ("info_nce",),
@@ -35,6 +36,9 @@ TERMS = {  # the first whose words the operator's name holds
     "heads": ("addmm", "mm"),
     "additions": ("add",),
 }
+OF_IMAGES = ("additions", "joining the groups of batch norm", "casts to bfloat16")
+"""Terms of (N, C, H, W) tensors; the same operators on small ones are of the rest."""
+REST = "the rest"
 OF_PHASE = {"optimizer": "optimizer", "momentum": "momentum update and queue"}
 """Phases of which all is one term."""
 FREE = ("empty", "new_empty", "detach", "alias", "promote_types", "set_", "sym_", "as_strided_")
@@ -66,7 +70,12 @@ def count_step(config):
     n, size = config.batch_size, config.image_size
     groups = config.bn_splits if config.bn == "split" else 1
     small = config.replace(
-        batch_size=2 * groups, device="cpu", precision="bf16", compile=False, cuda_graphs=False
+        batch_size=2 * groups,
+        device="cpu",
+        precision="bf16",
+        compile=False,
+        cuda_graphs=False,
+        fused_bn="off" if config.fused_bn == "off" else "on",  # as on a GPU
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         trainer = _trainer(small, Path(folder), stack)
@@ -89,6 +98,12 @@ def count_step(config):
                 counting.phase = "momentum"
                 method.after_step(output.keys, 0.0)
     return counting.ops
+
+
+def gradient_bytes(config):
+    """Bytes of all gradients of a step, in float32."""
+    method = METHODS[config.method](config)
+    return 4 * sum(value.numel() for value in method.parameters() if value.requires_grad)
 
 
 def _trainer(config, folder, stack):
@@ -141,13 +156,8 @@ def _term(name, phase, out):
     if phase in OF_PHASE:
         return OF_PHASE[phase]
     found = next((term for term, words in TERMS.items() if any(word in name for word in words)), "")
-    large = any(tensor.dim() >= 4 for tensor in _tensors(out))
-    if (
-        found in ("additions", "joining the groups of batch norm", "casts to bfloat16")
-        and not large
-    ):
-        return "the rest"
-    return found or "the rest"
+    small = not any(tensor.dim() >= 4 for tensor in _tensors(out))
+    return REST if not found or (small and found in OF_IMAGES) else found
 
 
 def _moved(func, name, args, kwargs, out):
@@ -158,8 +168,8 @@ def _moved(func, name, args, kwargs, out):
         sources = (weight, images) if len(made) == 2 else (images,)
         return sum(_bytes(gradient) + _bytes(each) for each in sources) + sum(made)
     read = sum(map(_bytes, _tensors((args, kwargs))))
-    if "batch_norm" in name and func.namespace == "aten":  # ours are two operators
-        # Once for the sums, once for the result: statistics are of the whole.
+    if "batch_norm" in name and func.namespace == "aten":
+        # torch's own go over the images twice, for their sums and for the result.
         large = [_bytes(each) for each in _tensors((args, kwargs)) if each.dim() >= 2]
         read += sum(large) if _in_training(name, args) else 0
     # What is changed in place is read above and written here.

@@ -13,15 +13,19 @@ from pathlib import Path
 
 from fastneg import checkout
 from fastneg.recipes.bench.gpus import GPUS, gpu_of
-from fastneg.recipes.bench.step_count import Op, count_step
+from fastneg.recipes.bench.step_count import Op, count_step, gradient_bytes
 
 EXPECTED = 0.7
 """The share of the roofline to expect in practice."""
 VIEW_PASSES_BYTES = 20
 """Bytes for each value of a view that DALI moves: cut as uint8, colours to float32, blur of half of
 them, normalised to float16, copied. Decoding, by engines of their own, is not in it."""
-FUSED = ("ReLU", "additions", "joining the groups of batch norm")
-"""Terms that a normalisation takes in which adds and applies the ReLU in its own passes."""
+CHANGED = {
+    "fastneg": {},
+    "without_fused_bn": {"fused_bn": "off"},
+    "without_split_bn": {"bn": "none"},
+}
+"""{contender of `fastneg bench step`: changes of the config} whose wholes are modelled."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +45,41 @@ class Rates:
 
 
 def model_rows(config, rates, gpu):
-    """Yield a row for each term of a step, one for the whole, and one for the step with batch
-    normalisation, ReLU and addition in the same passes.
+    """Yield a row for each term of a step, and one for the whole of it and of its variants.
 
     Args:
         config: `PretrainConfig`.
         rates: `Rates`.
         gpu: what the rows call the device.
     """
-    ops = [*count_step(config), *made_beside(config)]
-    common = {"bench": "step", "contender": "model", "gpu": gpu, "backbone": config.backbone}
+    common = {"bench": "step", "measured": "model", "gpu": gpu, "backbone": config.backbone}
     common |= {"image_size": config.image_size, "N": config.batch_size}
-    common |= {"bn": config.bn, "gb_s": rates.gb_s, "tflop_s": rates.tflop_s}
-    total = sum(map(rates.ms, ops))
-    for term in dict.fromkeys(op.term for op in ops):
-        yield {**common, "term": term, **_sums([op for op in ops if op.term == term], rates, total)}
-    yield {**common, "term": "all", **_whole(config, _sums(ops, rates, total))}
-    fused = [op for op in ops if op.term not in FUSED]
-    fused.append(_residuals(ops))
-    yield {
-        **common,
-        "term": "all, with ReLU and addition in the passes of batch norm",
-        **_whole(config, _sums(fused, rates, total)),
-    }
+    common |= {"gb_s": rates.gb_s, "tflop_s": rates.tflop_s}
+    for contender, changes in CHANGED.items():
+        changed = config.replace(**changes)
+        ops = [*count_step(changed), *made_beside(changed)]
+        total = sum(map(rates.ms, ops))
+        row = {**common, "contender": contender}
+        for term in dict.fromkeys(op.term for op in ops) if contender == "fastneg" else ():
+            of_term = [op for op in ops if op.term == term]
+            yield {**row, "term": term, **_sums(of_term, rates, total)}
+        samples = 1000 * config.batch_size / total
+        yield {
+            **row,
+            "term": "all",
+            **_sums(ops, rates, total),
+            "modelled_samples_per_s": samples,
+            "expected_samples_per_s": EXPECTED * samples,
+        }
+
+
+def step_on(config, gpu):
+    """(milliseconds of a step, those of its backward pass, bytes of its gradients) to expect on a
+    GPU: the model over `EXPECTED`."""
+    rates, ops = Rates.of(gpu), [*count_step(config), *made_beside(config)]
+    ms = lambda phases: sum(rates.ms(op) for op in ops if op.phase in phases) / EXPECTED
+    backward = ms(("backward",))
+    return ms({op.phase for op in ops}), backward, gradient_bytes(config)
 
 
 def _sums(ops, rates, total):
@@ -79,22 +95,6 @@ def _sums(ops, rates, total):
     }
 
 
-def _whole(config, sums):
-    samples = 1000 * config.batch_size / sums["modelled_ms"]
-    return {
-        **sums,
-        "modelled_samples_per_s": samples,
-        "expected_samples_per_s": EXPECTED * samples,
-    }
-
-
-def _residuals(ops):
-    """What is left of the additions in the passes of batch normalisation: the one operand that it
-    does not have already, a third of what an addition moves."""
-    moved = sum(op.bytes for op in ops if op.term == "additions")
-    return Op("add", "forward", "batch norm", moved // 3, 0)
-
-
 def made_beside(config):
     """What is made for a step outside the network: views by DALI, patches of the negatives."""
     values = config.batch_size * 3 * config.image_size**2
@@ -108,27 +108,22 @@ def made_beside(config):
 
 def step_model(config, gpu):
     """Yield the rows of `fastneg bench step --model`, with what was measured on such a card beside
-    the whole."""
-    for bn in dict.fromkeys((config.bn, "none")):
-        changed = config.replace(bn=bn)
-        contender = "fastneg" if bn == config.bn else "without_split_bn"
-        for row in model_rows(changed, Rates.of(gpu), gpu):
-            if row["term"] == "all":
-                row |= _measured_beside(row, contender)
-            yield row
+    each whole."""
+    for row in model_rows(config, Rates.of(gpu), gpu):
+        yield row | (_measured_beside(row) if row["term"] == "all" else {})
 
 
-def _measured_beside(row, contender):
+def _measured_beside(row):
     """{"measured_samples_per_s", "share_of_model"} of the same step in docs/benchmarks; None where
     no such card was measured."""
+    same = ("contender", "backbone", "image_size", "N")
     rates = [
         float(each["samples_per_s"])
         for each in _benchmark_rows()
         if gpu_of(each.get("device_name")) == row["gpu"]
-        and each.get("contender") == contender
         and each.get("samples_per_s")
         and each.get("measured", "step") in ("", "step")
-        and all(each.get(name) == str(row[name]) for name in ("backbone", "image_size", "N"))
+        and all(each.get(name) == str(row[name]) for name in same)
     ]
     if not rates:
         return {"measured_samples_per_s": None, "share_of_model": None}

@@ -13,6 +13,7 @@ from fastneg.data.load.train_loader import TrainLoader
 from fastneg.distributed import World
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.runs import checkpoint
+from fastneg.training.meter import TIMES
 
 
 def settings(beton, out, **changes):
@@ -39,9 +40,7 @@ def rows(out, kind="train"):
     """The figures of metrics.jsonl, less those that measure time."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [
-        {k: v for k, v in line.items() if k not in ("images_per_s", "data_wait_share")}
-        for line in lines
-        if line["kind"] == kind
+        {k: v for k, v in line.items() if k not in TIMES} for line in lines if line["kind"] == kind
     ]
 
 

@@ -43,6 +43,24 @@ def test_the_log_writes_json_lines_and_tensorboard_events(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0, ""),
+        (42.4, " · 42 s left"),
+        (125.0, " · 2 min 05 s left"),
+        (7500, " · 2 h 05 min left"),
+    ],
+)
+def test_the_line_says_where_the_time_goes_and_how_much_is_left(tmp_path, capsys, seconds, said):
+    log = RunLog(tmp_path, total_steps=10)
+    figures = {"epoch": 0, "loss": 1.5, "images_per_s": 100.0, "data_wait_share": 0.25}
+    log.row("train", 10, {**figures, "host_ms": 12.3, "device_ms": 87.6, "eta_s": seconds})
+    log.close()
+    times = f"data wait 25% · host 12 ms · device 88 ms{said}\n"
+    assert capsys.readouterr().out.endswith(times)
+
+
 def test_histograms_reach_json_lines_and_tensorboard(tmp_path):
     log = RunLog(tmp_path, total_steps=10)
     log.histograms(7, {"positive": [1, 0, 3]}, [-1.0, -0.5, 0.5, 1.0])

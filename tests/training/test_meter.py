@@ -5,7 +5,8 @@ import time
 import pytest
 import torch
 
-from fastneg.training.meter import Clock, Meter
+from fastneg.training import profile
+from fastneg.training.meter import TIMES, Clock, Meter
 
 
 def test_meter_reads_means_and_forgets():
@@ -44,3 +45,52 @@ def test_a_paused_clock_stands_still():
         time.sleep(0.3)
     clock.count(1)
     assert clock.read()["images_per_s"] > 1 / 0.3
+
+
+def test_the_time_of_a_step_is_split():
+    clock = Clock()
+    for _ in clock.wait(iter([1, 2])):
+        with clock.step():
+            time.sleep(0.1)
+        clock.count(5)
+    time.sleep(0.1)  # waiting for the device, say
+    figures = clock.read(steps_left=10)
+    assert set(figures) == set(TIMES) - {"device_ms"}, "there is no other device"
+    assert figures["host_ms"] == pytest.approx(100, rel=0.4)
+    assert figures["step_ms"] == pytest.approx(150, rel=0.4)
+    assert figures["data_wait_ms"] == pytest.approx(0, abs=20)
+    assert figures["eta_s"] == pytest.approx(10 * figures["step_ms"] / 1000)
+    assert "step_ms" not in clock.read(), "without steps there is nothing to tell"
+
+
+class Event:
+    """In place of a CUDA event, recorded where the fake device's clock stands."""
+
+    now = 0.0
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+        self.waited = False
+
+    def record(self):
+        self.at = Event.now
+
+    def elapsed_time(self, other):
+        assert other.waited or Event.read
+        return other.at - self.at
+
+    def synchronize(self):
+        self.waited = Event.read = True
+
+    read = False
+
+
+def test_the_device_is_timed_by_events_that_nothing_waits_for(monkeypatch):
+    monkeypatch.setattr(profile.torch.cuda, "Event", Event)
+    clock = Clock(torch.device("cuda", 0))
+    for spent in (3.0, 5.0):
+        with clock.step():
+            Event.now += spent
+        Event.now += 100.0  # between steps
+        assert not Event.read
+    assert clock.read()["device_ms"] == 4.0

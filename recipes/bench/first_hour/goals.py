@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-GPUS = ("H100", "H200", "B200", "A100", "L40S", "4090")
-
 
 @dataclass(frozen=True)
 class Goal:
@@ -27,9 +25,11 @@ class Goal:
     basis: str
     """Where the goal comes from."""
     gpus: dict = field(default_factory=dict)
-    """{name of a GPU: the goal there}; a goal for every device has the name ""."""
+    """{name in `fastneg.recipes.bench.gpus.GPUS`: the goal there}; "" stands for every device."""
     of_rows: Callable[[list], float | None] | None = None
     """The goal by the figures of the same machine."""
+    model: Callable[[list], float | None] = lambda rows: None
+    """What a count of bytes and operations says, at the rates that the ceilings reached."""
     at_least: bool = True
     """Whether a higher figure is better."""
 
@@ -56,17 +56,24 @@ def measured(rows, stage, figure, **where):
     return found[-1] if found else None
 
 
-def gpu_of(device_name):
-    """The name in GPUS that a device's full name holds, or None."""
-    return next((gpu for gpu in GPUS if gpu in (device_name or "")), None)
-
-
 def _step_rate(share):
     def goal(rows):
         rate = measured(rows, "step", "samples_per_s", contender="fastneg")
         return None if rate is None else share * rate
 
     return goal
+
+
+def _modelled_step(contender):
+    return lambda rows: measured(rows, "step", "modelled_samples_per_s", contender=contender)
+
+
+def _modelled_loss(n):
+    def model(rows):
+        rate = measured(rows, "ceilings", "tflop_s", contender="matmul")
+        return None if rate is None else 4 * n * LOSS["K"] * 128 / rate / 1e9
+
+    return model
 
 
 def _step_ms(rows):
@@ -82,7 +89,7 @@ GOALS = (
         "gb_s",
         "GB/s",
         "0.9 of the data sheet's bandwidth, which large copies reach",
-        {"H100": 3000, "H200": 4300, "A100": 1830, "L40S": 780, "4090": 910, "B200": 7200},
+        {"H100": 3000, "H200": 4300, "A100": 1830, "L40S": 780, "RTX4090": 910, "B200": 7200},
     ),
     Goal(
         "one large matrix product in bfloat16",
@@ -114,6 +121,7 @@ GOALS = (
         "counting; with one block 0.040 to 0.047",
         {"H100": 0.032, "H200": 0.032},
         at_least=False,
+        model=_modelled_loss(512),
     ),
     Goal(
         "the loss with its gradient, N 4,096, K 65,536, D 128",
@@ -125,6 +133,7 @@ GOALS = (
         "multiprocessor and 0.265 to 0.320 with one",
         {"H100": 0.2, "H200": 0.2},
         at_least=False,
+        model=_modelled_loss(4096),
     ),
     Goal(
         "patch negatives beside a copy of as many bytes, N 256",
@@ -141,19 +150,20 @@ GOALS = (
         {"contender": "fastneg"},
         "samples_per_s",
         "samples/s",
-        "0.7 of a roofline in which batch normalisation, ReLU and addition are one pass over NHWC "
-        "memory: 4,380 samples/s by an H100's bandwidth, 5,900 by an H200's; with batch "
-        "normalisation group by group the roofline is 2,615 and 3,565",
+        "0.7 of a roofline in which ReLU and addition are in the passes of batch normalisation: "
+        "4,380 samples/s by an H100's bandwidth, 5,900 by an H200's",
         {"H100": 3070, "H200": 4130},
+        model=_modelled_step("fastneg"),
     ),
     Goal(
-        "the same without split batch normalisation",
+        "the same with torch's own batch normalisation",
         "step",
-        {"contender": "without_split_bn"},
+        {"contender": "without_fused_bn"},
         "samples_per_s",
         "samples/s",
-        "0.7 of the roofline without fusion, 3,220 samples/s on an H100 and 4,391 on an H200",
+        "0.7 of its roofline, 3,220 samples/s on an H100 and 4,391 on an H200",
         {"H100": 2250, "H200": 3070},
+        model=_modelled_step("without_fused_bn"),
     ),
     Goal(
         "the host's time to start a step",

@@ -7,14 +7,16 @@ import html
 from pathlib import Path
 
 from fastneg.files import write_atomically
-from fastneg.recipes.bench.first_hour.goals import GOALS, gpu_of
+from fastneg.recipes.bench.first_hour.goals import GOALS
 from fastneg.recipes.bench.first_hour.rows import Rows
 from fastneg.recipes.bench.first_hour.stages import STAGES
+from fastneg.recipes.bench.gpus import gpu_of
 
 PAGE = "first_hour"
 GOALS_FROM = (
     "A goal comes from counted bytes and operations, or from another figure of the same run; its "
-    "basis stands beside it. A dash: not measured, or no goal for this device."
+    "basis stands beside it. The model is a roofline: counted bytes and operations at the rates of "
+    "this machine's own copy and matrix product. A dash: not measured, or no goal for this device."
 )
 COLUMNS = {
     "ceilings": ("contender", "ms_median", "gb_s", "tflop_s", "us_median"),
@@ -38,7 +40,8 @@ COLUMNS = {
 STEP = (
     *("contender", "backbone", "image_size", "N", "ms_median", "ms_p20", "ms_p80"),
     *("samples_per_s", "times_of_fastneg", "flops_utilisation", "host_ms", "first_step_s"),
-    *("peak_mib", "backend"),
+    *("peak_mib", "backend", "term", "gigabytes", "gflop", "modelled_ms", "share"),
+    "modelled_samples_per_s",
 )
 COLUMNS |= {"step": STEP, "compile_graphs": STEP}
 
@@ -106,8 +109,10 @@ def _goals(rows, origins):
         bound = "≥" if goal.at_least else "≤"
         wanted = "–" if wanted is None else f"{bound} {_text(wanted)} {goal.unit}".strip()
         found = "–" if found is None else f"{_text(found)} {goal.unit}".strip()
-        lines.append((goal.about, found, wanted, verdict, goal.basis))
-    return ("figure", "measured", "goal", "", "basis of the goal"), lines
+        model = goal.model(rows)
+        model = "–" if model is None else f"{_text(model)} {goal.unit}".strip()
+        lines.append((goal.about, found, wanted, verdict, model, goal.basis))
+    return ("figure", "measured", "goal", "", "model", "basis of the goal"), lines
 
 
 def _reached(goal, found, wanted):

@@ -18,9 +18,9 @@ from fastneg.data.encode.samples import encode_samples
 from fastneg.recipes.bench.first_hour.steps import COMPILED
 from fastneg.recipes.bench.loader import photos
 from fastneg.recipes.bench.measuring import figures_of, flops_per_ms, take_turns, times_of
-from fastneg.recipes.bench.step import flops_of, peak_mib, plain_step
+from fastneg.recipes.bench.step import flops_of, modelled_config, peak_mib, plain_step
 from fastneg.recipes.bench.step_contenders import Contender, Variant, synchronize, variants
-from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
+from fastneg.recipes.presets import tiny_cpu
 
 SMALLEST = 32
 """A batch that is not halved any more."""
@@ -150,7 +150,5 @@ def _host_ms(step, rounds=5):
 def _config(device):
     """ResNet-50 at 224 px on a GPU, the demo's network on a CPU."""
     if device == "cuda":
-        return moco_patch_in100().replace(
-            batch_size=256, queue_size=65536, lr_schedule="cosine_step"
-        )
+        return modelled_config()
     return tiny_cpu().replace(batch_size=16, queue_size=64, threads=1)

@@ -7,11 +7,15 @@ Each contender takes turns with fastneg's step, and is a row of its own at once.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from functools import partial
 from unittest import mock
 
+from fastneg.recipes.bench.first_hour.goals import measured
+from fastneg.recipes.bench.first_hour.rows import Rows
 from fastneg.recipes.bench.first_hour.stages import Job, Missing
+from fastneg.recipes.bench.first_hour.work import FOLDER
 
 COMPILED = {
     "with_compile": {"compile": True},
@@ -26,6 +30,19 @@ def jobs(device):
     names = [*(name for name in variants if name not in COMPILED), "plain"]
     for name in names if device == "cuda" else ("fastneg", *REHEARSED):
         yield Job(name, partial(pairs.row, name))
+    yield Job("model", partial(_model, pairs))
+
+
+def _model(pairs):
+    """The same steps by counting, at the rates that the ceilings reached here."""
+    from fastneg.recipes.bench.step_model import Rates, model_rows
+
+    rows = Rows(os.environ[FOLDER]).all()
+    copy = measured(rows, "ceilings", "gb_s", contender="copy")
+    product = measured(rows, "ceilings", "tflop_s", contender="matmul")
+    if copy is None or product is None:
+        raise Missing("needs the rates of the stage ceilings")
+    yield from model_rows(pairs.config, Rates(copy, product), "this machine")
 
 
 def compiled_jobs(device):

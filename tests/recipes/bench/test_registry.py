@@ -94,8 +94,11 @@ def test_each_benchmark_has_what_the_registry_says():
         assert (plot is None) == (bench.name not in ("info_nce", "loader"))
     config = bench_config()("scaling")
     assert BENCHES["scaling"].arguments(config) == {
-        "inside_gb_s": 450.0,
+        "model": None,
+        "inside_gb_s": None,
         "between_gb_s": 50.0,
         "latency_us": 5.0,
+        "loader_cpu_ms": 1.7,
+        "image_kb": 110.0,
     }
     assert BENCHES["loader"].arguments(config) == {}

@@ -3,6 +3,7 @@
 fastneg.recipes.bench.plain_moco is tested here as the independent truth of a whole step that it is.
 """
 
+import contextlib
 import copy
 
 import pytest
@@ -13,7 +14,8 @@ from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.moco_torch import MoCo
 from fastneg.recipes.bench.measuring import times_of
 from fastneg.recipes.bench.plain_moco import PlainMoCo, eager_info_nce
-from fastneg.recipes.bench.step import bench_step
+from fastneg.recipes.bench.step import bench_data, bench_step
+from fastneg.recipes.bench.step_contenders import Contender, Variant
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.training.optim import OPTIMIZERS
 
@@ -84,6 +86,22 @@ def test_the_eager_loss_is_the_fused_one():
         strict=True,
     ):
         torch.testing.assert_close(one, other)
+
+
+def test_a_ready_batch_takes_no_loader(tmp_path, monkeypatch):
+    """Neither DALI nor TensorBoard nor an image of the file is touched."""
+    monkeypatch.setattr("fastneg.data.load.feeding.FeedingLoader.__init__", None)
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", None)
+    config = tiny_cpu().replace(**SMALL)
+    data = bench_data(tmp_path, 8, 32, "cpu")
+    with contextlib.ExitStack() as stack:
+        step = Contender(config, Variant(), tmp_path / "run", data, stack, ready=True)
+        batch, before = step.batch, step.trainer.method.queue.clone()
+        step()
+        assert step.trainer.step == 2 and not torch.equal(step.trainer.method.queue, before)
+        assert step.batch is batch and batch.query.shape == batch.key.shape == (8, 3, 32, 32)
+        assert batch.query.is_contiguous(memory_format=torch.channels_last)
+        assert not torch.equal(batch.query, batch.key)
 
 
 def test_rows_name_every_contender(tmp_path):

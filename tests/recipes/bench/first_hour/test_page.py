@@ -2,10 +2,11 @@
 
 import pytest
 
-from fastneg.recipes.bench.first_hour.goals import GOALS, gpu_of
+from fastneg.recipes.bench.first_hour.goals import GOALS
 from fastneg.recipes.bench.first_hour.page import as_html, as_markdown, page_blocks, write_page
 from fastneg.recipes.bench.first_hour.rows import Rows
 from fastneg.recipes.bench.first_hour.stages import STAGES
+from fastneg.recipes.bench.gpus import gpu_of
 
 CARD = {
     "device": "cuda",
@@ -36,7 +37,7 @@ def measured(folder):
 def goals_of(rows):
     blocks = list(page_blocks(rows))
     (_, lines) = next(content for kind, content in blocks if kind == "table")
-    return {about: (found, wanted, verdict) for about, found, wanted, verdict, _ in lines}
+    return {about: (found, wanted, verdict) for about, found, wanted, verdict, *_ in lines}
 
 
 def test_figures_stand_beside_goals(tmp_path):
@@ -93,7 +94,7 @@ def test_each_goal_is_of_a_stage_and_has_a_basis(goal):
     ("name", "gpu"),
     [
         ("NVIDIA H200", "H200"),
-        ("NVIDIA GeForce RTX 4090", "4090"),
+        ("NVIDIA GeForce RTX 4090", "RTX4090"),
         ("NVIDIA A100-SXM4-80GB", "A100"),
         ("x86_64 CPU", None),
         (None, None),
