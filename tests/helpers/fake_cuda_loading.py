@@ -58,7 +58,7 @@ class FakePipeline:
         )
         views = self.views + bool(self.options.get("textures"))
         patches = 2 * bool(self.options.get("patches"))
-        patch = int(inputs["patch_size"][0]) if patches else 0
+        patch = int(inputs["patch_size"][0, 0]) if patches else 0
         return [
             Shapes(np.array(sizes)),
             *(made(side, dtype) for _ in range(views)),
