@@ -75,7 +75,6 @@ def trained(row, images, folder, ranks=None):
         config, _ = config_of(row, images, folder / str(rank))
         with on_fake_gpu() as state, process(rank, size):
             steps(config, state, rank=rank, size=size)
-            assert all(options == {"dynamic": False} for options in STATIC)
             assert bool(STATIC) == (row["runner"] == "compile")
         devices[rank] = state
     return devices
