@@ -173,7 +173,12 @@ def _operator(name, schema, fake):
     """Register what is decorated as fastneg::`name`, for tensors on any device."""
     torch.library.define(f"fastneg::{name}", schema)
     torch.library.register_fake(f"fastneg::{name}")(fake)
-    return torch.library.impl(f"fastneg::{name}", "default")
+
+    def register(function):
+        torch.library.impl(f"fastneg::{name}", "default", function)
+        return function
+
+    return register
 
 
 def _row(images, *shape):

@@ -10,7 +10,7 @@ import torch
 
 from fastneg.data.jpeg import size_by_header
 from fastneg.data.load import feeding
-from helpers.fake_cuda_streams import HOST, Stream
+from helpers.fake_cuda_streams import HOST, Fault, Stream
 
 
 class Shapes:
@@ -40,6 +40,8 @@ class FakePipeline:
 
     def __init__(self, state, batch_size, *, device, views, augment, **options):
         assert device.type == "cuda" and device.index is not None
+        if options["prefetch_queue_depth"] < 2:
+            raise Fault("prefetch", "DALI decodes no batch while it works on another")
         self.state, self.device, self.views = state, device, views
         self.options, self.augment = options, augment
         self.stream, self.given = Stream(device, name="DALI's stream"), []
@@ -58,7 +60,7 @@ class FakePipeline:
         )
         views = self.views + bool(self.options.get("textures"))
         patches = 2 * bool(self.options.get("patches"))
-        patch = int(inputs["patch_size"][0]) if patches else 0
+        patch = int(inputs["patch_size"][0, 0]) if patches else 0
         return [
             Shapes(np.array(sizes)),
             *(made(side, dtype) for _ in range(views)),

@@ -97,15 +97,15 @@ class Event:
 
 
 class Host:
-    """What each thread of the host holds: its device, its stream, whether it may wait."""
+    """What each thread of the host holds: its device, its stream, whether it may wait; `asks`
+    counts how often one did."""
 
     def __init__(self):
         self.reset()
 
     def reset(self):
         self.clock, self._local, self._default = Clock(), threading.local(), {}
-        self.capturing = None
-        self._local.main = True
+        self.capturing, self.asks = None, 0
 
     @property
     def device(self):
@@ -164,6 +164,7 @@ class Host:
             raise Fault("host waits", what)
         if self.capturing is not None:
             raise Fault("capture", f"{what} within the recording of a CUDA graph")
+        self.asks += 1
         self.clock.merge(self.stream().clock)
 
 

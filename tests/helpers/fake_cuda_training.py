@@ -14,6 +14,7 @@ from fastneg.models import backbones
 from fastneg.training import build, trainer
 from helpers.fake_cuda import HOST, fake_cuda
 from helpers.fake_cuda_loading import fake_dali
+from helpers.fake_cuda_streams import Fault
 
 STATIC = []
 """The options of each compilation on the fake GPU."""
@@ -65,19 +66,27 @@ def steps(config, state, number=2, rank=0, size=1, world=None):
     torch.cuda.set_device(world.device)
     with contextlib.ExitStack() as stack:
         run = trainer.Trainer(config, world, stack)
+        check_settings()
         run._begin()
         batches, taken = run.loader.epoch(0), []
-        with contextlib.closing(batches):
+        with contextlib.closing(batches), HOST.may_wait(False):
             for batch in batches:
-                with HOST.may_wait(False):
-                    taken.append(run.train_step(batch, 0.1))
+                taken.append(run.train_step(batch, 0.1))
                 run.meter.add(taken[-1])
                 run.step += 1
                 if len(taken) == number:
                     break
         run._log(0, 0.1)
-        assert len(taken) == number
-        assert torch.backends.cudnn.benchmark
         state.memory.look_for_freed()
         run.bad_samples.share(run.step)
+    assert len(taken) == number
     return taken
+
+
+def check_settings():
+    """Fault where libraries are told less than is known."""
+    if not torch.backends.cudnn.benchmark:
+        raise Fault("cudnn", "every step has the same shapes, and no algorithm is tried")
+    for options in STATIC:
+        if options.get("dynamic") is not False:
+            raise Fault("compile", f"a network is compiled with {options}: of any shape")

@@ -6,11 +6,11 @@ import itertools
 import random
 
 
-def covering(choices, allowed, seed=0, tries=60):
+def covering(choices, allowed, seed=0, tries=80):
     """Rows that cover all pairs, found greedily; the same each time.
 
     Args:
-        choices: {name: its values}.
+        choices: {name: its values}, the one first that goes with most others.
         allowed: row → whether these values can stand together.
         seed: of the order of the search.
         tries: rows that are tried for a pair before it is taken for impossible.
@@ -35,7 +35,10 @@ def covering(choices, allowed, seed=0, tries=60):
         pair = min(left)
         best, found = None, 0
         for _ in range(tries):
-            places = {name: drawn.randrange(len(choices[name])) for name in names}
+            # Half of the rest at its first value, with which most can stand together.
+            places = {
+                name: drawn.randrange(len(choices[name])) * drawn.randrange(2) for name in names
+            }
             places[pair[0]], places[pair[1]] = pair[2:]
             gain = len(pairs_of(places) & left)
             row = {name: choices[name][place] for name, place in places.items()}

@@ -227,11 +227,8 @@ class FeedingLoader:
             self._quarantine.add(bad)
             request = self._request(place)
         encoded = [self.reader.encoded(int(i)) for i in request.index]
-        textures = (
-            [self.reader.encoded(int(i), TEXTURE_FIELD) for i in request.index]
-            if self._textures
-            else []
-        )
+        paired = request.index if self._textures else ()
+        textures = [self.reader.encoded(int(i), TEXTURE_FIELD) for i in paired]
         size = np.full((len(encoded), 2), request.size, np.float32)
         inputs = {"encoded": encoded, "size": size, **(request.patches or {})}
         if textures:

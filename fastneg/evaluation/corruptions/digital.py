@@ -117,7 +117,8 @@ def _affine(images, moves):
     before = numbers(corners, images.device, torch.float64)
     ones = torch.ones(len(images), 3, 1, dtype=torch.float64, device=images.device)
     # The map back, from a place in the result to its source: before = [after 1] @ back.
-    back = torch.linalg.solve(
+    # Unchecked, for to ask whether three points lie on a line is to wait; they nearly never do.
+    back, _ = torch.linalg.solve_ex(
         torch.cat([before + moves, ones], 2), before.expand(len(images), 3, 2)
     )
     # In the units of grid_sample, where the centres of the outermost pixels lie at -1 and 1.
