@@ -9,18 +9,25 @@ import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
 from fastneg.config import ConfigError, StudyConfig, default_workers
 from fastneg.counts import counted
 from fastneg.data import stencils
-from fastneg.files import json_rows, output_folder, write_json
+from fastneg.files import output_folder, write_json
 from fastneg.recipes.study_jobs import run_all
 from fastneg.recipes.study_runs import Task, train_and_evaluate
+from fastneg.report.study import write_study_report
+from fastneg.study.folder import (
+    FACTS,
+    RESULTS,
+    VERDICT,
+    conditions,
+    facts_of,
+    results_of,
+    rows_of,
+)
 from fastneg.study.plan import PLAIN, SETS, SIZES, arms_of, choose_dose
 from fastneg.study.verdict import IN_DOMAIN, judge, sentence
-
-RESULTS = "results.jsonl"
 
 
 def run_study(config: StudyConfig):
@@ -32,7 +39,7 @@ def run_study(config: StudyConfig):
     seeds = config.seed_numbers() or size.seeds[config.stage]
     _make_data(out, size)
     plan = [(seed, arm) for seed in seeds for arm in arms]
-    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results(out)}
+    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results_of(out)}
     left = [
         (seed, arm) for seed, arm in plan if (config.stage, arm.name, seed, arm.dose) not in done
     ]
@@ -45,14 +52,14 @@ def run_study(config: StudyConfig):
     stopped = _train(out, config, size, left)
     if stopped:
         return 128 + stopped
-    _tell(out, config, arms_of(config.stage, dose))
+    _tell(out, config, dose)
     return 0
 
 
 def _train(out, config, size, left):
     """Train and evaluate [(seed, arm)], writing down each; the signal that stopped it, or None."""
     threads = 0 if config.jobs == 1 else max(1, default_workers() // config.jobs)
-    untrained = {row["seed"]: row["untrained"] for row in results(out)}
+    untrained = {row["seed"]: row["untrained"] for row in results_of(out)}
     # One after the other, for a run knows what those before it have measured.
     tasks = (Task(config, size, arm, seed, untrained.get(seed), threads) for seed, arm in left)
     began, done, signal = time.perf_counter(), 0, None
@@ -77,14 +84,9 @@ def _train(out, config, size, left):
     return signal
 
 
-def results(out):
-    """The rows of OUT/results.jsonl, one a run; a line that a kill cut is left out."""
-    return list(json_rows(Path(out) / RESULTS))
-
-
 def _same_study(out, config):
     """Write down what all runs of a folder share; ConfigError where it is another study's."""
-    path, wanted = out / "study.json", {"size": config.size, "method": config.method}
+    path, wanted = out / FACTS, {"size": config.size, "method": config.method}
     # Views that DALI makes and those of the kernel differ a little.
     wanted["augment_with"] = "kernel" if config.cache == "device" else "dali"
     wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(SIZES[config.size])))
@@ -105,7 +107,7 @@ def _dose(out, config):
     if config.dose is not None:
         return config.dose
     size = SIZES[config.size]
-    rows = [row for row in results(out) if row["stage"] == "dose"]
+    rows = [row for row in results_of(out) if row["stage"] == "dose"]
     complete = {(arm.name, seed) for arm in arms_of("dose") for seed in size.seeds["dose"]}
     if missing := complete - {(row["arm"], row["seed"]) for row in rows}:
         raise ConfigError(
@@ -151,11 +153,9 @@ def _append(out, row):
         os.fsync(file.fileno())
 
 
-def _tell(out, config, arms):
-    """Print the means of the arms; judge the main stage, and write the verdict down."""
-    doses = {arm.name: arm.dose for arm in arms}
-    rows = [row for row in results(out) if row["stage"] == config.stage]
-    rows = [row for row in rows if row["dose"] == doses.get(row["arm"])]  # of another --dose: not
+def _tell(out, config, dose):
+    """Print the means of the arms; judge the main stage, write the verdict down, and the page."""
+    rows = rows_of(results_of(out), config.stage, dose)
     fields = (*SETS, "shape_bias", "coverage", "negative_share")
     print(f"{'arm':<16}{'seeds':>6}" + "".join(f"{name[:12]:>15}" for name in fields))
     for arm in dict.fromkeys(row["arm"] for row in rows):
@@ -166,20 +166,18 @@ def _tell(out, config, arms):
             means.append(f"{statistics.fmean(values):.3g}" if values else "")
         print(f"{arm:<16}{len(own):>6}" + "".join(f"{mean:>15}" for mean in means))
     if config.stage == "dose":
-        dose = choose_dose(rows)
-        print("No dose fits the rules." if dose is None else f"Dose alpha / T: {dose:g}.")
-    if config.stage != "main" or not any(row["arm"] == PLAIN for row in rows):
-        return
-    verdict = judge(rows)
-    steps = max(row["steps"] for row in rows)
-    conditions = f"{config.method}, built-in set, {config.size}, {counted(steps, 'step')} a run"
-    told = sentence(verdict, conditions)
-    write_json(out / "verdict.json", {"sentence": told, **dataclasses.asdict(verdict)})
-    print(told)
-    if config.size == "tiny":
-        print(
-            "The size tiny shows that everything works, and nothing of the method.", file=sys.stderr
-        )
+        chosen = choose_dose(rows)
+        print("No dose fits the rules." if chosen is None else f"Dose alpha / T: {chosen:g}.")
+    if config.stage == "main" and any(row["arm"] == PLAIN for row in rows):
+        verdict = judge(rows)
+        told = sentence(verdict, conditions(facts_of(out), rows))
+        write_json(out / VERDICT, {"sentence": told, **dataclasses.asdict(verdict)})
+        print(told)
+        if config.size == "tiny":
+            said = "The size tiny shows that everything works, and nothing of the method."
+            print(said, file=sys.stderr)
+    if rows:
+        print(f"Report: {write_study_report(out, out / 'report.html')}")
 
 
 def _span(seconds):

@@ -23,6 +23,7 @@ BASES = {
     "moco": lambda size: tiny_cpu().replace(bn="none", lr=0.3, queue_size=size.queue_size),
 }
 """{method: the settings of all its arms}"""
+POINTS = 20
 LAST_SHARE = 0.1
 """The share of training at its end over which what the negatives take of the softmax is averaged.
 """
@@ -109,6 +110,19 @@ def _evaluation(task, made):
     return lambda: run_linear(probe), lambda: run_evaluate(evaluation)
 
 
+def _curve(rows):
+    """What negatives weighed over training, {"step", "negative_share", "negative_similarity"}, at
+    some POINTS of it."""
+    rows = [row for row in rows if "negative_similarity" in row]
+    chosen = rows[:: max(1, round(len(rows) / POINTS))]
+    fields = ("step", "negative_share", "negative_similarity")
+    return {
+        name: [round(row[name], 5) for row in chosen]
+        for name in fields
+        if all(name in row for row in chosen)
+    }
+
+
 def _row(task, made, steps, seconds):
     run = read_run(made.out, made.out)
     found = run.results
@@ -129,6 +143,7 @@ def _row(task, made, steps, seconds):
         "coverage": bias["coverage"],
         "untrained": found["untrained", "val"]["top1"] if untrained is None else untrained,
         "negative_share": statistics.fmean(last) if last else None,
+        "curve": _curve(run.rows if shares else run.measured),
         **{name: round(value, 1) for name, value in seconds.items()},
         "cache": task.config.cache,
         "jobs": task.config.jobs,
