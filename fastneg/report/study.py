@@ -12,8 +12,8 @@ from fastneg.report import exports
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Report, Row, Section, Table, pretty
 from fastneg.report.page import files_folder, render_page
 from fastneg.report.plots import study as plots
-from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of
-from fastneg.study.plan import CONTROL, PLAIN, SETS, TREATMENT
+from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of, size_of
+from fastneg.study.plan import CONTROL, FIGURES, PLAIN, TREATMENT, figures_of
 from fastneg.study.statistics import paired
 from fastneg.study.verdict import IN_DOMAIN, MEANINGFUL, OUTCOMES, judge, sentence
 
@@ -22,8 +22,6 @@ CURVES = {
     "negative_share": "share of the softmax",
     "negative_similarity": "similarity to the query",
 }
-FULL = (*SETS, "shape_bias", "coverage", "untrained", SHARE, "seconds")
-SHORT = (IN_DOMAIN, *OUTCOMES, "coverage", SHARE)
 HINT = (
     "Exploratory: these arms were not named before, their intervals are not corrected for their "
     "number. They are hints for another study."
@@ -67,13 +65,14 @@ def write_study_report(folder, out):
 def make_study_report(folder):
     """(`Report`, what stands in the head of its page) of a study's folder."""
     facts, rows = facts_of(folder), results_of(folder)
+    size = size_of(facts)
     if not rows:
         raise ConfigError(
             f"{folder} holds no results yet: fastneg study --out {folder} makes them."
         )
-    main = rows_of(rows, "main")
+    main = rows_of(rows, "main", size=size)
     arms = _arms(main)
-    sections = _main(arms, main) if main else []
+    sections = _main(arms, main, size.judged) if main else []
     for stage, title, caption in (
         ("explore", "Further arms", HINT),
         ("dose", "The dose", "How strong the negatives may be: on seeds of its own."),
@@ -81,7 +80,8 @@ def make_study_report(folder):
         found = rows_of(rows, stage)
         if found:
             plain = [row for row in found if row["arm"] == PLAIN]
-            table = _table(f"{stage}-arms", "", _arms(found), plain, SHORT)
+            short = (IN_DOMAIN, *_outcomes(found), "coverage", SHARE)
+            table = _table(f"{stage}-arms", "", _arms(found), plain, short)
             sections.append(Section(stage, title, (table,), caption, legend=False))
     sections.append(Section("runs", "The runs", (_runs(rows),), legend=False))
     head = {
@@ -110,33 +110,47 @@ def _told(facts, rows, main):
     if not any(row["arm"] == PLAIN for row in main):
         return "No verdict yet: the main stage has no runs."
     words = conditions(facts, main)
-    dose = dose_of(rows, "main")
+    dose = dose_of(rows, "main", size_of(facts))
+    if not size_of(facts).judged:
+        seeds = counted(len({row["seed"] for row in main}), "seed")
+        return (
+            f"No verdict ({seeds}; {words}): its rules are those of the built-in set. Below are "
+            "the differences with their intervals, which say nothing of other data, networks, "
+            "sizes or lengths of training."
+        )
     return sentence(judge(main), words if dose is None else f"{words}, dose {dose:g}")
 
 
-def _main(arms, rows):
+def _outcomes(rows):
+    """The two figures out of domain that stand first: of photographs others than of stencils."""
+    here = figures_of(rows)
+    return tuple(name for name in (*OUTCOMES, "corrupted") if name in here)[:2]
+
+
+def _main(arms, rows, judged):
+    outcomes = _outcomes(rows)
     named = {arm.name: arm for arm in arms}
     blocks = [
         _with_figures(
             Plot(
                 "per-seed",
-                "Swapped accuracy and shape bias, seed by seed",
-                lambda style: plots.per_seed(style, [arm.drawn for arm in arms], OUTCOMES),
+                f"{' and '.join(map(pretty, outcomes)).capitalize()}, seed by seed",
+                lambda style: plots.per_seed(style, [arm.drawn for arm in arms], outcomes),
                 "A line joins the runs of one seed, which differ in their negatives alone; the bar "
                 "is the mean.",
             ),
-            _by_seed(arms),
+            _by_seed(arms, outcomes),
         ),
         _with_figures(
             Plot(
                 "trade",
-                "In domain against swapped",
+                f"In domain against {pretty(outcomes[0])}",
                 lambda style: plots.trade(
-                    style, [arm.drawn for arm in arms], IN_DOMAIN, OUTCOMES[0]
+                    style, [arm.drawn for arm in arms], IN_DOMAIN, outcomes[0]
                 ),
                 "Small: a seed. Large: the mean, with its 95% interval over seeds.",
             ),
-            _table("trade", "", arms, None, (IN_DOMAIN, OUTCOMES[0])),
+            _table("trade", "", arms, None, (IN_DOMAIN, outcomes[0])),
         ),
     ]
     compared = [
@@ -147,16 +161,16 @@ def _main(arms, rows):
         and (found := _differences(named[TREATMENT], named[other]))
     ]
     if compared:
-        outcomes = [*SETS, "shape_bias", "coverage"]
+        shown = figures_of(rows)
         series = [(arm.number, found) for arm, found in compared]
         plot = Plot(
             "differences",
             f"What {TREATMENT} changes, by test set",
-            lambda style: plots.differences(style, outcomes, series, MEANINGFUL),
+            lambda style: plots.differences(style, shown, series, MEANINGFUL),
             f"Mean paired difference and its 95% interval over seeds, {TREATMENT} against the arm "
             f"of the colour; within the shade of ±{MEANINGFUL:g} point it matters little.",
         )
-        blocks.append(_with_figures(plot, _difference_table(outcomes, compared)))
+        blocks.append(_with_figures(plot, _difference_table(shown, compared)))
     if any(row.get("curve") for row in rows):
         plot = Plot(
             "over-training",
@@ -167,8 +181,9 @@ def _main(arms, rows):
         )
         blocks.append(_with_figures(plot, _curve_table(arms)))
     sections = [Section("figures", "Four figures", tuple(_flat(blocks)))]
-    tables = [] if not compared else [_verdict_table(rows)]
-    tables.append(_table("arms", "All figures, mean over seeds", arms, None))
+    tables = [_verdict_table(rows)] if compared and judged else []
+    full = (*figures_of(rows), "untrained", SHARE, "seconds")
+    tables.append(_table("arms", "All figures, mean over seeds", arms, None, full))
     return [*sections, Section("figures-in-numbers", "In numbers", tuple(tables), legend=False)]
 
 
@@ -195,11 +210,11 @@ def _mean_cell(values):
     return Cell(statistics.fmean(values), std, runs=len(values))
 
 
-def _table(name, title, arms, plain=None, fields=FULL):
+def _table(name, title, arms, plain, fields):
     """Means of arms over seeds; with rows of the plain arm, also paired differences from it."""
     base = {row["seed"]: row for row in plain or ()}
     columns = [Column(pretty(field)) for field in fields]
-    extra = (IN_DOMAIN, *OUTCOMES) if base else ()
+    extra = (IN_DOMAIN, *_outcomes(plain)) if base else ()
     columns += [Column(f"{pretty(field)} − {PLAIN}") for field in extra]
     rows = []
     for arm in arms:
@@ -226,22 +241,20 @@ def _paired(rows, base, field):
 
 def _differences(arm, other):
     """{outcome: `Paired`} of one arm against another."""
-    found = {
-        name: _paired(arm.rows, other.rows, name) for name in (*SETS, "shape_bias", "coverage")
-    }
+    found = {name: _paired(arm.rows, other.rows, name) for name in FIGURES}
     return {name: each for name, each in found.items() if each}
 
 
-def _by_seed(arms):
+def _by_seed(arms, outcomes):
     seeds = sorted(set().union(*(arm.rows for arm in arms)))
     columns = tuple(
-        Column(f"{pretty(outcome)}, {pretty(arm.name)}") for outcome in OUTCOMES for arm in arms
+        Column(f"{pretty(outcome)}, {pretty(arm.name)}") for outcome in outcomes for arm in arms
     )
     rows = tuple(
         Row(
             f"seed {seed}",
             tuple(
-                Cell(arm.rows.get(seed, {}).get(outcome)) for outcome in OUTCOMES for arm in arms
+                Cell(arm.rows.get(seed, {}).get(outcome)) for outcome in outcomes for arm in arms
             ),
         )
         for seed in seeds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastneg.counts import counted
 from fastneg.files import json_rows
-from fastneg.study.plan import arms_of
+from fastneg.study.plan import DATA, SIZES, arms_of
 
 FACTS, RESULTS, VERDICT = "study.json", "results.jsonl", "verdict.json"
 
@@ -29,26 +29,27 @@ def results_of(folder):
     return list(json_rows(Path(folder) / RESULTS))
 
 
-def dose_of(rows, stage):
+def dose_of(rows, stage, size=None):
     """The dose of the newest run of a stage, of which its arms have their multiples; None where
     there is none."""
-    parts = {arm.name: arm.dose for arm in arms_of(stage, 1.0)}
+    parts = {arm.name: arm.dose for arm in arms_of(stage, 1.0, size)}
     for row in reversed(rows):
         if row["stage"] == stage and parts.get(row["arm"]):
             return row["dose"] / parts[row["arm"]]
     return None
 
 
-def rows_of(rows, stage, dose=None):
+def rows_of(rows, stage, dose=None, size=None):
     """The rows of a stage at one dose, the last one of an arm and a seed, in the order of the arms.
 
     Args:
         rows: of `results_of`.
         stage: of them.
         dose: None: that of its newest run. The stage that looks for one has all.
+        size: as of `arms_of`.
     """
-    dose = dose if dose is not None or stage == "dose" else dose_of(rows, stage)
-    arms = arms_of(stage, 1.0 if dose is None else dose)
+    dose = dose if dose is not None or stage == "dose" else dose_of(rows, stage, size)
+    arms = arms_of(stage, 1.0 if dose is None else dose, size)
     found = {}
     for row in rows:
         if row["stage"] == stage:
@@ -64,4 +65,10 @@ def rows_of(rows, stage, dose=None):
 def conditions(facts, rows):
     """Under which conditions figures were made, in words."""
     steps = max((row["steps"] for row in rows), default=0)
-    return f"{facts['method']}, built-in set, {facts['size']}, {counted(steps, 'step')} a run"
+    data = DATA[size_of(facts).data]
+    return f"{facts['method']}, {data}, {facts['size']}, {counted(steps, 'step')} a run"
+
+
+def size_of(facts):
+    """The `Size` of a study, as this version has it."""
+    return SIZES[facts["size"]]
