@@ -9,18 +9,27 @@ import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
 from fastneg.config import ConfigError, StudyConfig, default_workers
 from fastneg.counts import counted
-from fastneg.data import stencils
-from fastneg.files import json_rows, output_folder, write_json
+from fastneg.files import output_folder, write_json
+from fastneg.methods import METHODS
+from fastneg.recipes.study_data import make_data
 from fastneg.recipes.study_jobs import run_all
 from fastneg.recipes.study_runs import Task, train_and_evaluate
-from fastneg.study.plan import PLAIN, SETS, SIZES, arms_of, choose_dose
-from fastneg.study.verdict import IN_DOMAIN, judge, sentence
-
-RESULTS = "results.jsonl"
+from fastneg.report.blocks import pretty
+from fastneg.report.study import write_study_report
+from fastneg.study.folder import (
+    FACTS,
+    RESULTS,
+    VERDICT,
+    conditions,
+    facts_of,
+    results_of,
+    rows_of,
+)
+from fastneg.study.plan import PLAIN, SIZES, arms_of, choose_dose, figures_of
+from fastneg.study.verdict import judge, sentence
 
 
 def run_study(config: StudyConfig):
@@ -28,11 +37,12 @@ def run_study(config: StudyConfig):
     out, size = output_folder(config.out, "--out"), SIZES[config.size]
     _same_study(out, config)
     dose = None if config.stage == "dose" else _dose(out, config)
-    arms = _chosen(arms_of(config.stage, dose), config)
+    queue = METHODS[config.method].queue
+    arms = _chosen(arms_of(config.stage, dose, size, queue), config)
     seeds = config.seed_numbers() or size.seeds[config.stage]
-    _make_data(out, size)
+    make_data(out, size, config.data)
     plan = [(seed, arm) for seed in seeds for arm in arms]
-    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results(out)}
+    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results_of(out)}
     left = [
         (seed, arm) for seed, arm in plan if (config.stage, arm.name, seed, arm.dose) not in done
     ]
@@ -45,14 +55,14 @@ def run_study(config: StudyConfig):
     stopped = _train(out, config, size, left)
     if stopped:
         return 128 + stopped
-    _tell(out, config, arms_of(config.stage, dose))
+    _tell(out, config, dose)
     return 0
 
 
 def _train(out, config, size, left):
     """Train and evaluate [(seed, arm)], writing down each; the signal that stopped it, or None."""
     threads = 0 if config.jobs == 1 else max(1, default_workers() // config.jobs)
-    untrained = {row["seed"]: row["untrained"] for row in results(out)}
+    untrained = {row["seed"]: row["untrained"] for row in results_of(out)}
     # One after the other, for a run knows what those before it have measured.
     tasks = (Task(config, size, arm, seed, untrained.get(seed), threads) for seed, arm in left)
     began, done, signal = time.perf_counter(), 0, None
@@ -69,28 +79,25 @@ def _train(out, config, size, left):
             untrained[task.seed] = row["untrained"]
             done += 1
             rest = (time.perf_counter() - began) / done * (len(left) - done)
+            told = ", ".join(f"{pretty(name)} {row[name]:.1f}" for name in figures_of([row])[:3])
             print(
-                f"{done} of {len(left)}  {who}: in domain {row[IN_DOMAIN]:.1f}, swapped "
-                f"{row['swapped']:.1f}, {row['seconds']:.0f} s; {_span(rest)} left",
+                f"{done} of {len(left)}  {who}: {told}, {row['seconds']:.0f} s; {_span(rest)} left",
                 flush=True,
             )
     return signal
 
 
-def results(out):
-    """The rows of OUT/results.jsonl, one a run; a line that a kill cut is left out."""
-    return list(json_rows(Path(out) / RESULTS))
-
-
 def _same_study(out, config):
     """Write down what all runs of a folder share; ConfigError where it is another study's."""
-    path, wanted = out / "study.json", {"size": config.size, "method": config.method}
+    path, wanted = out / FACTS, {"size": config.size, "method": config.method}
     # Views that DALI makes and those of the kernel differ a little.
     wanted["augment_with"] = "kernel" if config.cache == "device" else "dali"
     wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(SIZES[config.size])))
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
-        if there != wanted:
+        # What an earlier version's plan says must agree: fields that are younger had no effect.
+        old = {**there, "plan": {**wanted["plan"], **there.get("plan", {})}}
+        if {"augment_with": "dali", **old} != wanted:
             raise ConfigError(
                 f"{path} is of another study ({there.get('method')}, size {there.get('size')}, "
                 f"views of {there.get('augment_with')}, or another version's plan): choose another "
@@ -102,10 +109,10 @@ def _same_study(out, config):
 
 
 def _dose(out, config):
-    if config.dose is not None:
-        return config.dose
     size = SIZES[config.size]
-    rows = [row for row in results(out) if row["stage"] == "dose"]
+    if config.dose is not None or size.dose is not None:
+        return config.dose or size.dose
+    rows = [row for row in results_of(out) if row["stage"] == "dose"]
     complete = {(arm.name, seed) for arm in arms_of("dose") for seed in size.seeds["dose"]}
     if missing := complete - {(row["arm"], row["seed"]) for row in rows}:
         raise ConfigError(
@@ -132,16 +139,6 @@ def _chosen(arms, config):
     return [arm for arm in arms if arm.name in names] if names else list(arms)
 
 
-def _make_data(out, size):
-    counts = {"train": size.train_images, **dict.fromkeys(SETS, size.test_images)}
-    counts["swapped"] = size.swapped_images
-    (out / "data").mkdir(parents=True, exist_ok=True)
-    for name, count in counts.items():
-        path = out / "data" / f"{name}.beton"
-        if not path.exists():  # a file that is there is whole
-            stencils.write_beton(stencils.StencilsSpec(), name, count, path, default_workers())
-
-
 def _append(out, row):
     with open(out / RESULTS, "ab") as file:
         if file.tell() and not (out / RESULTS).read_bytes().endswith(b"\n"):
@@ -151,35 +148,32 @@ def _append(out, row):
         os.fsync(file.fileno())
 
 
-def _tell(out, config, arms):
-    """Print the means of the arms; judge the main stage, and write the verdict down."""
-    doses = {arm.name: arm.dose for arm in arms}
-    rows = [row for row in results(out) if row["stage"] == config.stage]
-    rows = [row for row in rows if row["dose"] == doses.get(row["arm"])]  # of another --dose: not
-    fields = (*SETS, "shape_bias", "coverage", "negative_share")
+def _tell(out, config, dose):
+    """Print the means of the arms; judge the main stage, write the verdict down, and the page."""
+    rows = rows_of(results_of(out), config.stage, dose, SIZES[config.size])
+    fields = (*figures_of(rows), "negative_share")
     print(f"{'arm':<16}{'seeds':>6}" + "".join(f"{name[:12]:>15}" for name in fields))
     for arm in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == arm]
         means = []
         for name in fields:
-            values = [row[name] for row in own if row[name] is not None]
+            values = [row[name] for row in own if row.get(name) is not None]
             means.append(f"{statistics.fmean(values):.3g}" if values else "")
         print(f"{arm:<16}{len(own):>6}" + "".join(f"{mean:>15}" for mean in means))
     if config.stage == "dose":
-        dose = choose_dose(rows)
-        print("No dose fits the rules." if dose is None else f"Dose alpha / T: {dose:g}.")
-    if config.stage != "main" or not any(row["arm"] == PLAIN for row in rows):
-        return
-    verdict = judge(rows)
-    steps = max(row["steps"] for row in rows)
-    conditions = f"{config.method}, built-in set, {config.size}, {counted(steps, 'step')} a run"
-    told = sentence(verdict, conditions)
-    write_json(out / "verdict.json", {"sentence": told, **dataclasses.asdict(verdict)})
-    print(told)
-    if config.size == "tiny":
-        print(
-            "The size tiny shows that everything works, and nothing of the method.", file=sys.stderr
-        )
+        chosen = choose_dose(rows)
+        print("No dose fits the rules." if chosen is None else f"Dose alpha / T: {chosen:g}.")
+    judged = config.stage == "main" and SIZES[config.size].judged
+    if judged and any(row["arm"] == PLAIN for row in rows):
+        verdict = judge(rows)
+        told = sentence(verdict, conditions(facts_of(out), rows))
+        write_json(out / VERDICT, {"sentence": told, **dataclasses.asdict(verdict)})
+        print(told)
+        if config.size == "tiny":
+            said = "The size tiny shows that everything works, and nothing of the method."
+            print(said, file=sys.stderr)
+    if rows:
+        print(f"Report: {write_study_report(out, out / 'report.html')}")
 
 
 def _span(seconds):

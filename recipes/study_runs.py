@@ -4,25 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
+from fastneg.data.beton.shards import open_data
+from fastneg.data.labels import class_count, labels_of
 from fastneg.distributed import choose_device
+from fastneg.evaluation.accuracy import accuracy
+from fastneg.evaluation.features import features_of
+from fastneg.evaluation.logistic import fit_on_features
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
-from fastneg.recipes.presets import tiny_cpu, tiny_cpu_simclr
+from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_cpu, tiny_cpu_simclr
+from fastneg.recipes.study_data import file_of
 from fastneg.runs.environment import environment
 from fastneg.runs.folder import read_run
-from fastneg.study.plan import SETS, Arm, Size
+from fastneg.runs.load import load_run
+from fastneg.study.plan import SETS, TRANSFER, Arm, Size
+from fastneg.study.verdict import IN_DOMAIN
 from fastneg.training.trainer import pretrain
 
-BASES = {
-    "simclr": lambda size: tiny_cpu_simclr(),
-    "moco": lambda size: tiny_cpu().replace(bn="none", lr=0.3, queue_size=size.queue_size),
+SMALL_PHOTOGRAPHS = {
+    "backbone": "resnet18",
+    "stem": "small",
+    "image_size": 64,
+    "eval_resize": 64,
+    "patch_min": 5,  # the published 16 to 72 of 224 px
+    "patch_max": 21,
+    "probe": "features",
 }
-"""{method: the settings of all its arms}"""
+BASES = {
+    ("stencils", "simclr"): lambda size: tiny_cpu_simclr(),
+    ("stencils", "moco"): lambda size: tiny_cpu().replace(
+        bn="none", lr=0.3, queue_size=size.queue_size
+    ),
+    ("photographs", "simclr"): lambda size: simclr_in100().replace(
+        temperature=0.2, lr=0.3, **SMALL_PHOTOGRAPHS
+    ),
+    ("photographs", "moco"): lambda size: moco_in100().replace(
+        lr=0.06, lr_schedule="cosine_step", queue_size=size.queue_size, **SMALL_PHOTOGRAPHS
+    ),
+    ("imagenet100", "simclr"): lambda size: simclr_in100().replace(lr=0.15),
+    ("imagenet100", "moco"): lambda size: moco_in100(),
+}
+"""{(data, method): the settings of all its arms}. The rates of the presets for their batches are
+carried over to these in proportion."""
+POINTS = 20
+TIMED = 100
+"""Steps after which a run of days is told how long it will take."""
 LAST_SHARE = 0.1
 """The share of training at its end over which what the negatives take of the softmax is averaged.
 """
@@ -53,27 +85,30 @@ def settings(task):
     paired; negatives are drawn from a stream of their own.
     """
     config, size, arm = task.config, task.size, task.arm
-    base = BASES[config.method](size)
-    steps = size.train_images // size.batch_size * size.epochs
+    base = BASES[size.data, config.method](size)
+    length = {"epochs": size.epochs} if size.steps is None else {"steps": size.steps}
+    steps = size.steps or size.train_images // size.batch_size * size.epochs
+    own = {
+        # on a GPU too: networks this small gain nothing from half of it, nor from fused layers
+        "stencils": {"precision": "fp32", "fused_bn": "off", "log_every": max(1, steps // 50)},
+        "photographs": {"log_every": 50},
+        "imagenet100": {"log_every": 50},
+    }[size.data]
     return base.replace(
-        data=str(task.out / "data" / "train.beton"),
+        data=str(file_of(task.out, "train")),
         out=str(task.out / "runs" / config.stage / f"{arm.name}-{task.seed}"),
         seed=task.seed,
-        epochs=size.epochs,
         warmup_epochs=size.warmup_epochs,
         batch_size=size.batch_size,
         device=config.device,
-        # On a GPU too: networks this small gain nothing from half precision, and wait longer for
-        # the host to start the kernels of fused layers than for the GPU.
-        precision="fp32",
-        fused_bn="off",
         cache=config.cache,
         augment_with="kernel" if config.cache == "device" else "dali",
         threads=task.threads,
-        log_every=max(1, steps // 50),
-        checkpoint_every=max(1, size.epochs // 4),
+        checkpoint_every=max(1, size.epochs // 4) if size.steps is None else 10,
         keep_checkpoints=1,
-        **arm.overrides(base.temperature),
+        **length,
+        **own,
+        **arm.overrides(),
     )
 
 
@@ -87,34 +122,94 @@ def train_and_evaluate(task):
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        result = pretrain(made)
+        result = _pretrain(task, made)
         if not result.finished:
             return None, result.signal or 1
         trained = time.perf_counter() - began
         for step in _evaluation(task, made):
             if code := step():
                 raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log.name}.")
+        transfer = _transfer(task, made)
     seconds = {"train_seconds": trained, "seconds": time.perf_counter() - began}
-    return _row(task, made, result.step, seconds), None
+    return _row(task, made, result.step, seconds, transfer), None
+
+
+def _pretrain(task, made):
+    """Train; where a run takes days, say so after its first steps."""
+    if task.size.data != "imagenet100" or Path(made.out).exists():
+        return pretrain(made)
+    result = pretrain(made, stop_after=TIMED)
+    if result.signal is None and not result.finished:
+        rate = read_run(made.out, made.out).rows[-1]["images_per_s"]
+        with open_data(made.data) as reader:
+            images = made.total_steps(len(reader) // made.batch_size) * made.batch_size
+        hours = images / rate / 3600
+        said = f"{task.arm.name}, seed {task.seed}: {rate:.0f} images/s, about {hours:.1f} hours."
+        print(said, file=sys.__stdout__, flush=True)
+        result = pretrain(made)
+    return result
 
 
 def _evaluation(task, made):
     """What is done with a trained run, in turn; each gives an exit code."""
-    data = {name: str(task.out / "data" / f"{name}.beton") for name in ("train", *SETS)}
+    names = {"stencils": SETS, "photographs": ("val", "cue_conflict")}.get(task.size.data, ("val",))
+    val = file_of(task.out, names[0])
     where = {"device": task.config.device, "threads": task.threads}
     known = "off" if task.untrained is not None else "on"
-    probe = LinearConfig(made.out, data["train"], data["in_domain"], untrained=known, **where)
-    named = ",".join(f"{name}={data[name]}" for name in SETS)
-    evaluation = EvaluateConfig(made.out, named, **where)
+    probe = LinearConfig(made.out, made.data, str(val), untrained=known, **where)
+    named = ",".join(f"{name}={file_of(task.out, name)}" for name in names)
+    corruptions = "off" if task.size.data == "stencils" else "on"
+    evaluation = EvaluateConfig(made.out, named, corruptions=corruptions, **where)
     return lambda: run_linear(probe), lambda: run_evaluate(evaluation)
 
 
-def _row(task, made, steps, seconds):
+def _transfer(task, made):
+    """{set: top-1 in percent} of a probe on PACS's photographs, on its other domains."""
+    if task.size.data != "photographs":
+        return {}
+    device = choose_device(task.config.device)
+    loaded, found = load_run(made.out, device), {}
+    with contextlib.ExitStack() as stack:
+        for name in ("pacs_photo", *TRANSFER):
+            reader = stack.enter_context(open_data(str(file_of(task.out, name))))
+            features = features_of(made.out, loaded, reader, device, task.threads)
+            found[name] = features.features, labels_of(reader)[features.index]
+        classes = class_count(reader)
+    fitted = fit_on_features(*found.pop("pacs_photo"), classes, device=device)
+    return {
+        name: accuracy(fitted.head.logits(features, device), labels).top1
+        for name, (features, labels) in found.items()
+    }
+
+
+def _curve(rows):
+    """What negatives weighed over training, {"step", "negative_share", "negative_similarity"}, at
+    some POINTS of it."""
+    rows = [row for row in rows if "negative_similarity" in row]
+    chosen = rows[:: max(1, round(len(rows) / POINTS))]
+    fields = ("step", "negative_share", "negative_similarity")
+    return {
+        name: [round(row[name], 5) for row in chosen]
+        for name in fields
+        if all(name in row for row in chosen)
+    }
+
+
+def _accuracies(found):
+    """{set: top-1 in percent}; those of photographs under the names that tables have for them."""
+    rows = {name: row["top1"] for (kind, name), row in found.items() if kind == "accuracy"}
+    if "val" in rows:
+        rows[IN_DOMAIN] = rows.pop("val")
+    corrupted = [row["mean_top1"] for (kind, _), row in found.items() if kind == "corruptions"]
+    return rows | dict.fromkeys(["corrupted"] * len(corrupted), *corrupted)
+
+
+def _row(task, made, steps, seconds, transfer):
     run = read_run(made.out, made.out)
     found = run.results
     shares = [row["negative_share"] for row in run.rows if row.get("negative_share") is not None]
     last = shares[-max(1, round(LAST_SHARE * len(shares))) :]
-    bias = found["shape_bias", "swapped"]
+    bias = next((row for (kind, _), row in found.items() if kind == "shape_bias"), {})
     untrained = task.untrained
     where = environment(choose_device(task.config.device))
     return {
@@ -124,11 +219,13 @@ def _row(task, made, steps, seconds):
         "dose": task.arm.dose,
         "method": task.config.method,
         "steps": steps,
-        **{name: found["accuracy", name]["top1"] for name in SETS},
-        "shape_bias": bias["shape_bias"],
-        "coverage": bias["coverage"],
+        **_accuracies(found),
+        **transfer,
+        "shape_bias": bias.get("shape_bias"),
+        "coverage": bias.get("coverage"),
         "untrained": found["untrained", "val"]["top1"] if untrained is None else untrained,
         "negative_share": statistics.fmean(last) if last else None,
+        "curve": _curve(run.rows if shares else run.measured),
         **{name: round(value, 1) for name, value in seconds.items()},
         "cache": task.config.cache,
         "jobs": task.config.jobs,

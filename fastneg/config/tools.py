@@ -76,10 +76,10 @@ class ExportConfig(Config):
 
 @dataclass(frozen=True)
 class ReportConfig(Config):
-    """Write one self-contained HTML page about one or more runs."""
+    """Write one self-contained HTML page about one or more runs, or about a study."""
 
     runs: tuple[str, ...]
-    """The run folders to show side by side."""
+    """The run folders to show side by side; or the folder of one fastneg study."""
     out: str = "report.html"
     """The file to write."""
     group: str = option("seeds", choices=("seeds", "none"))

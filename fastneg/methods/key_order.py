@@ -98,3 +98,20 @@ def in_one_batch(encode, views, groups=1):
     features = encode(torch.cat([part for parted in zip(*parts, strict=True) for part in parted]))
     per_part = features.unflatten(0, (groups, len(views), -1))
     return [each.flatten(0, 1) for each in per_part.unbind(1)]
+
+
+def views_and_negatives(encode, views, negatives, joint):
+    """Features of views that pass as one batch, and of their negatives.
+
+    Args:
+        encode: a network.
+        views: V batches (n, 3, H, W).
+        negatives: (n, M, 3, H, W), or None.
+        joint: whether the negatives are in that batch too; else they pass by themselves.
+    Returns:
+        V tensors (n, D); (n, M, D), or None where there are no negatives.
+    """
+    others = [] if negatives is None else negatives.unbind(1)
+    found = in_one_batch(encode, [*views, *(others if joint else [])])
+    extra = found[len(views) :] or [encode(images) for images in others]
+    return found[: len(views)], torch.stack(extra, 1) if extra else None

@@ -17,6 +17,7 @@ from torch import nn
 from fastneg.distributed import gather_own_first
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
+from fastneg.methods.key_order import in_one_batch
 from fastneg.methods.output import MethodOutput
 from fastneg.models.encoders import (
     Encoder,
@@ -55,6 +56,7 @@ class MoCoV3(nn.Module):
             freeze_patches(self.query_encoder.backbone)
         self.predictor = normalised_mlp([out, hidden, out])
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.joint = config.negatives_bn == "joint"
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
@@ -70,10 +72,12 @@ class MoCoV3(nn.Module):
         """
         queries = [self._predict(view) for view in (query_view, key_view)]
         with torch.no_grad():
-            keys = [self._key(view) for view in (key_view, query_view)]
-            extra = None
-            if negatives is not None:
-                extra = torch.stack([self._key(images) for images in negatives.unbind(1)], 1)
+            others = [] if negatives is None else negatives.unbind(1)
+            joint = others if self.joint else []
+            key, *others_of_key = in_one_batch(self._key, [key_view, *joint])
+            keys = [key, self._key(query_view)]
+            others = others_of_key or [self._key(images) for images in others]
+            extra = torch.stack(others, 1) if others else None
         weighted = {} if extra is None else self.alphas.extra(extra)
         results = [
             info_nce(

@@ -14,7 +14,7 @@ from torch import nn
 from fastneg.distributed import gather_own_first
 from fastneg.losses import nt_xent
 from fastneg.methods.alpha import Alphas
-from fastneg.methods.key_order import in_one_batch
+from fastneg.methods.key_order import views_and_negatives
 from fastneg.methods.output import MethodOutput
 from fastneg.models.encoders import Encoder
 
@@ -46,14 +46,12 @@ class SimCLR(nn.Module):
         Returns:
             `MethodOutput` without keys.
         """
-        others, encode = [] if negatives is None else negatives.unbind(1), self.query_encoder
         # one batch: its statistics are those of all views, and with --negatives_bn joint of all
-        joint = others if self.joint else []
-        first, second, *found = in_one_batch(encode, [query_view, key_view, *joint])
-        weighted, stats = {}, {}
-        if negatives is not None:
-            extra = torch.stack(found or [encode(images) for images in others], 1)
-            weighted = self.alphas.extra(extra)
+        views = query_view, key_view
+        (first, second), extra = views_and_negatives(
+            self.query_encoder, views, negatives, self.joint
+        )
+        weighted, stats = {} if extra is None else self.alphas.extra(extra), {}
         everyone = gather_own_first(first), gather_own_first(second)
         result = nt_xent(
             first, second, everyone, temperature=self.temperature, return_stats=True, **weighted

@@ -136,8 +136,13 @@ def make_report(folders, group="seeds"):
     return report
 
 
-def render_page(report):
-    """The HTML text of a Report."""
+def render_page(report, **head):
+    """The HTML text of a Report.
+
+    Args:
+        head: title, subtitle, several and many_runs, where they are not those of run folders; lead:
+            a sentence on top.
+    """
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(
         loader=loader,
@@ -153,13 +158,17 @@ def render_page(report):
         mark=lambda number: MARKERS.index(marker(number)),
         series=SERIES,
     )
+    head = head or {
+        "lead": "",
+        "several": len(report.entries) > 1,
+        "many_runs": sum(len(entry.runs) for entry in report.entries) > 1,
+        "title": title(report.entries),
+        "subtitle": subtitle(report.entries[0]),
+    }
     return environment.get_template("page.html.jinja").render(
         report=report,
         entries=report.entries,
-        several=len(report.entries) > 1,
-        many_runs=sum(len(entry.runs) for entry in report.entries) > 1,
-        title=title(report.entries),
-        subtitle=subtitle(report.entries[0]),
+        **head,
         light=LIGHT,
         dark=DARK,
         version=__version__,

@@ -43,6 +43,8 @@ class Run:
     environment: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
     """The `train` lines of metrics.jsonl."""
+    measured: list = field(default_factory=list)
+    """Its `measured` lines: negatives that the run did not train on."""
     results: dict = field(default_factory=dict)
     """{(kind, set): the last line of evaluation.jsonl of that kind and set, see `rows.key_of`}."""
     gallery: list = field(default_factory=list)
@@ -144,6 +146,7 @@ def _read_training(run):
     """The lines of metrics.jsonl, and whether the training came to its end."""
     lines = [(row["kind"], _numbers(row)) for row in _read_lines(run, paths.METRICS)]
     run.rows = [row for kind, row in lines if kind == "train" and "step" in row]
+    run.measured = [row for kind, row in lines if kind == "measured" and "step" in row]
     totals = [row["total_steps"] for kind, row in lines if kind == "start" and "total_steps" in row]
     last = max((row["step"] for row in run.rows), default=0)
     if totals and last < totals[-1]:

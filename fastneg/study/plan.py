@@ -28,11 +28,14 @@ class Arm:
     """alpha / T; 0 for an arm without negatives."""
     settings: tuple[tuple[str, object], ...] = ()
     """Further fields of its PretrainConfig."""
+    measured: float = 0.0
+    """Of an arm without negatives, the dose at which they are measured; 0: the preset's."""
 
-    def overrides(self, temperature):
+    def overrides(self):
         """Fields of its PretrainConfig, {name: value}."""
+        dose = self.dose or self.measured
         found = {"negatives": self.negatives, **dict(self.settings)}
-        return found | ({"alpha": self.dose * temperature} if self.dose else {})
+        return found | ({"dose": dose} if dose else {})
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,17 @@ class Size:
     queue_size: int
     seeds: dict[str, tuple[int, ...]]
     """{stage: seeds}."""
+    data: str = "stencils"
+    """What is trained on, a name of DATA."""
+    steps: int | None = None
+    """In place of epochs."""
+    dose: float | None = None
+    """Where the dose is known beforehand: no stage looks for it."""
+    higher: float = HIGHER
+    main: tuple[str, ...] = ()
+    """Arms of the main stage; (): all."""
+    judged: bool = True
+    """Whether the rules of the verdict are of this data; else differences stand alone."""
 
 
 SIZES = {
@@ -62,28 +76,64 @@ SIZES = {
         batch_size=100, queue_size=1024,
         seeds={"dose": (100, 101), "main": tuple(range(10)), "explore": tuple(range(5))},
     ),
+    # Alpha 2 and 3 at T 0.2, as published.
+    "gpu": Size(
+        train_images=0, test_images=0, swapped_images=0, epochs=0, warmup_epochs=5,
+        batch_size=256, queue_size=16384, data="photographs", steps=20_000, dose=10.0, higher=1.5,
+        judged=False, seeds={"dose": (100,), "main": tuple(range(5)), "explore": (0, 1)},
+    ),
+    "imagenet100": Size(
+        train_images=0, test_images=0, swapped_images=0, epochs=200, warmup_epochs=0,
+        batch_size=128, queue_size=16384, data="imagenet100", dose=10.0, higher=1.5,
+        main=("none", "patch", "patch_higher"), judged=False,
+        seeds={"dose": (100,), "main": (0,), "explore": (0,)},
+    ),
 }  # fmt: skip
+DATA = {
+    "stencils": "built-in set",
+    "photographs": "Tiny-ImageNet, 67 classes",
+    "imagenet100": "ImageNet-100",
+}
+"""{what is trained on: in words}."""
 SETS = ("in_domain", "decorrelated", "swapped", "unseen_texture", "texture_only")
 """Test sets of the built-in images that every run is evaluated on."""
 
 
-def arms_of(stage, dose=None):
+TRANSFER = ("pacs_art_painting", "pacs_cartoon", "pacs_sketch")
+"""Accuracies of photographs: a probe on PACS's photographs, tested on its other domains."""
+FIGURES = (*SETS, "corrupted", *TRANSFER, "shape_bias", "coverage")
+"""All that a row of results may hold in percent, in the order of tables."""
+
+
+def figures_of(rows):
+    """Those of FIGURES that rows of results have."""
+    return tuple(name for name in FIGURES if any(row.get(name) is not None for row in rows))
+
+
+def arms_of(stage, dose=None, size=None, queue=True):
     """The arms of a stage, in the order in which a block trains them.
 
     Args:
         stage: "dose", "main" or "explore".
         dose: of main and explore.
+        size: `Size`; None: of a size like cpu.
+        queue: whether the method has a queue; without one there is no `queue_entry`.
     """
-    plain = Arm(PLAIN, "none", 0.0)
     if stage == "dose":
+        plain = Arm(PLAIN, "none", 0.0)
         return (plain, *(Arm(f"{TREATMENT}_{each:g}", TREATMENT, each) for each in DOSES))
+    plain = Arm(PLAIN, "none", 0.0, measured=dose)
     if stage == "main":
-        higher = Arm(f"{TREATMENT}_higher", TREATMENT, HIGHER * dose)
-        return plain, Arm(TREATMENT, TREATMENT, dose), Arm(CONTROL, CONTROL, dose), higher
+        times = HIGHER if size is None else size.higher
+        higher = Arm(f"{TREATMENT}_higher", TREATMENT, times * dose)
+        arms = plain, Arm(TREATMENT, TREATMENT, dose), Arm(CONTROL, CONTROL, dose), higher
+        return tuple(arm for arm in arms if not (size and size.main) or arm.name in size.main)
     return (
         plain,
         Arm("texture", "texture", dose),
         Arm("patch_texture", "patch,texture", dose / 2),
+        *((Arm("queue_entry", "queue_entry", dose),) if queue else ()),
+        Arm("joint_bn", TREATMENT, dose, (("negatives_bn", "joint"),)),
         Arm("small_patches", TREATMENT, dose, (("patch_min", 3), ("patch_max", 8))),
         Arm("large_patches", TREATMENT, dose, (("patch_min", 8), ("patch_max", 16))),
         Arm("blur", "blur", dose),

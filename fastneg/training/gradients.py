@@ -33,7 +33,11 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
             similarities stand in the batch's order.
     """
     if not autocast:  # views are float16 on a GPU, which weights in float32 do not take
-        inputs = [None if images is None else at_least_float32(images) for images in inputs]
+        halves = (torch.float16, torch.bfloat16)
+        inputs = [
+            at_least_float32(each) if each is not None and each.dtype in halves else each
+            for each in inputs
+        ]
     outputs = []
     for part in range(parts):
         query, key, negatives, *labels = (

@@ -25,28 +25,26 @@ def encoded(method, images):
 
 
 @pytest.mark.parametrize("negatives_bn", ["apart", "joint"])
-@pytest.mark.parametrize("name", ["moco", "simclr", "byol"])
+@pytest.mark.parametrize("name", METHODS)
 def test_statistics_are_those_of_the_batch_that_is_named(float64, name, negatives_bn):
     plain = {"bn": "none"} if name == "moco" else {}
     method = method_of(name, negatives_bn=negatives_bn, **plain)
     reference = copy.deepcopy(method)
     query_view, key_view, negatives = views()
     output = method(query_view, key_view, negatives, torch.Generator())
-    before = [query_view, key_view] if name == "simclr" else [key_view]
+    one = name in ("simclr", "supcon")  # one encoder, through which both views pass together
+    before = [query_view, key_view] if one else [key_view]
     if negatives_bn == "joint":
         together = encoded(reference, torch.cat([*before, *negatives.unbind(1)]))
         extra = torch.stack(together.chunk(len(before) + 2)[len(before) :], 1)
     else:
         extra = torch.stack([encoded(reference, images) for images in negatives.unbind(1)], 1)
-    query = {
-        "moco": lambda: reference.query_encoder(query_view),
-        "byol": lambda: reference._predict(query_view),
-        "simclr": lambda: (
-            together.chunk(4)[0]
-            if negatives_bn == "joint"
-            else encoded(reference, torch.cat(before)).chunk(2)[0]
-        ),
-    }[name]()
+    if one:
+        views_of = together if negatives_bn == "joint" else encoded(reference, torch.cat(before))
+        query = views_of[: len(query_view)]
+    else:
+        predict = getattr(reference, "_predict", reference.query_encoder)
+        query = predict(query_view)
     unit = torch.nn.functional.normalize
     expected = torch.einsum("nd,nmd->nm", unit(query, dim=1), unit(extra, dim=2))
     torch.testing.assert_close(output.similarities["negative"], expected)

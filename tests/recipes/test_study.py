@@ -10,6 +10,7 @@ from fastneg.config.study import StudyConfig
 from fastneg.recipes import study
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
+from fastneg.study.folder import results_of
 from fastneg.study.plan import SETS, Size
 
 MINI = Size(
@@ -33,13 +34,17 @@ def whole(tmp_path_factory):
 
 
 def test_each_run_is_made_once_and_leaves_its_figures(whole):
-    rows = study.results(whole)
+    rows = results_of(whole)
     assert [row["arm"] for row in rows] == ["none", "patch", "random_image"]
     for row in rows:
         assert {*SETS, "shape_bias", "coverage", "untrained", "commit", "versions"} <= row.keys()
         assert row["steps"] == 2 and row["seed"] == 0 and row["stage"] == "main"
     assert [row["dose"] for row in rows] == [0.0, 10.0, 10.0]
     assert rows[0]["negative_share"] is None and 0 < rows[1]["negative_share"] < 1
+    for row in rows:
+        curve = row["curve"]
+        assert curve["step"] and len(curve["step"]) == len(curve["negative_share"])
+    assert "Undecided" in (whole / "report.html").read_text(encoding="utf-8")
     # with the line that was cut
     assert len((whole / "results.jsonl").read_bytes().splitlines()) == 4
     assert (whole / "logs" / "main" / "patch-0.txt").read_text()
@@ -53,7 +58,7 @@ def test_one_block_is_no_verdict_yet(whole):
 
 def test_the_arms_of_a_block_begin_alike(whole):
     """Initial weights come from the seed alone: both probes of the untrained encoder agree."""
-    rows = study.results(whole)
+    rows = results_of(whole)
     assert len({row["untrained"] for row in rows}) == 1
     states = [
         checkpoint.load_newest(whole / "runs" / "main" / f"{row['arm']}-0")[1]["method"]

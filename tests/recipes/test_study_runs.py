@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fastneg.config.study import StudyConfig
+from fastneg.methods import METHODS
 from fastneg.recipes.study_runs import Task, settings
 from fastneg.study.plan import SIZES, arms_of
 
@@ -16,8 +17,23 @@ def test_arms_differ_in_their_negatives_alone(tmp_path, method):
         settings(Task(config, SIZES["tiny"], arm, 3)).as_dict() for arm in arms_of("main", 12.5)
     ]
     differing = {name for name in made[0] if len({json.dumps(each[name]) for each in made}) > 1}
-    assert differing == {"out", "negatives", "alpha"}
+    # the plain arm has a dose too, at which negatives are measured, not trained on
+    assert differing == {"out", "negatives", "alpha", "dose"}
+    assert [each["dose"] for each in made] == [12.5, 12.5, 12.5, 15.0]
     assert {each["seed"] for each in made} == {3}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+@pytest.mark.parametrize("stage", ["dose", "main", "explore"])
+def test_the_settings_of_every_arm_can_be(tmp_path, size, method, stage):
+    config = StudyConfig(out=str(tmp_path), method=method, size=size, stage=stage)
+    plan = SIZES[size]
+    for arm in arms_of(stage, 10.0, plan, METHODS[method].queue):
+        made = settings(Task(config, plan, arm, 0))
+        length = made.epochs if plan.steps is None else made.steps
+        assert length == (plan.steps or plan.epochs) and made.batch_size == plan.batch_size
+        assert made.data == str(tmp_path / "data" / "train.beton")
 
 
 def test_a_cache_goes_with_the_kernel(tmp_path):

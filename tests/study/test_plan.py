@@ -2,13 +2,16 @@
 
 import pytest
 
-from fastneg.study.plan import DOSES, SIZES, arms_of, choose_dose
+from fastneg.study.plan import DATA, DOSES, SIZES, arms_of, choose_dose, figures_of
 
 
 @pytest.mark.parametrize("stage", ["dose", "main", "explore"])
 def test_each_stage_has_the_plain_arm_first_and_arms_of_one_name(stage):
     arms = arms_of(stage, 10.0)
-    assert arms[0].name == "none" and arms[0].overrides(0.1) == {"negatives": "none"}
+    # where a dose is known, what negatives would weigh is measured at it
+    measured = {} if stage == "dose" else {"dose": 10.0}
+    assert arms[0].name == "none" and arms[0].overrides() == {"negatives": "none", **measured}
+    assert arms[0].dose == 0
     assert len({arm.name for arm in arms}) == len(arms)
     assert all(SIZES[size].seeds[stage] for size in SIZES)
 
@@ -16,8 +19,31 @@ def test_each_stage_has_the_plain_arm_first_and_arms_of_one_name(stage):
 def test_the_control_has_the_treatments_dose():
     none, patch, control, higher = arms_of("main", 12.5)
     assert none.dose == 0 and patch.dose == control.dose == 12.5 and higher.dose == 15.0
-    assert patch.overrides(0.1) == {"negatives": "patch", "alpha": pytest.approx(1.25)}
-    assert control.overrides(0.2) == {"negatives": "random_image", "alpha": pytest.approx(2.5)}
+    assert patch.overrides() == {"negatives": "patch", "dose": 12.5}
+    assert control.overrides() == {"negatives": "random_image", "dose": 12.5}
+    joint = next(arm for arm in arms_of("explore", 12.5) if arm.name == "joint_bn")
+    assert joint.overrides() == {"negatives": "patch", "dose": 12.5, "negatives_bn": "joint"}
+
+
+def test_sizes_have_arms_and_doses_of_their_own():
+    paper = SIZES["imagenet100"]
+    arms = arms_of("main", paper.dose, paper)
+    # alpha 2 and 3 at T 0.2
+    assert [(arm.name, arm.dose) for arm in arms] == [
+        ("none", 0),
+        ("patch", 10),
+        ("patch_higher", 15),
+    ]
+    assert len(arms_of("main", 10.0, SIZES["gpu"])) == 4
+    names = [{arm.name for arm in arms_of("explore", 1.0, queue=queue)} for queue in (True, False)]
+    assert names[0] - names[1] == {"queue_entry"} and all(
+        size.data in DATA for size in SIZES.values()
+    )
+
+
+def test_the_figures_of_rows_stand_in_the_order_of_tables():
+    rows = [{"swapped": 1.0, "in_domain": 2.0, "other": 3.0}, {"corrupted": 4.0, "coverage": None}]
+    assert figures_of(rows) == ("in_domain", "swapped", "corrupted")
 
 
 def test_the_seeds_of_the_dose_are_no_seeds_of_the_verdict():

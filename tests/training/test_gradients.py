@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fastneg.errors import TrainingError
+from fastneg.methods.output import MethodOutput
 from fastneg.training.gradients import accumulate
 from fastneg.training.trainer import pretrain
 from helpers.moco_method import build, views
@@ -80,3 +81,22 @@ def test_compiled_encoders_train_alike_and_keep_their_names(beton, tmp_path, mon
     assert ours.keys() == theirs.keys()
     for one, other in zip(rows(tmp_path / "compiled"), rows(tmp_path / "plain"), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_views_in_half_precision_suit_weights_in_float32():
+    """A GPU's views, with --precision fp32; labels stay whole numbers."""
+
+    class Told(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, query, key, negatives, generator, labels):
+            self.seen = [query.dtype, key.dtype, negatives, labels.dtype]
+            return MethodOutput((query * self.weight).mean(), None, {}, {})
+
+    model = Told()
+    halves = torch.rand(4, 3, 2, 2).half()
+    accumulate(model, (halves, halves.bfloat16(), None, torch.arange(4)), torch.Generator())
+    assert model.seen == [torch.float32, torch.float32, None, torch.int64]
+    assert model.weight.grad.item() == pytest.approx(halves.float().mean().item())

@@ -1,0 +1,349 @@
+"""The page of a study: its verdict in one sentence, four figures, their numbers, further arms."""
+
+from __future__ import annotations
+
+import statistics
+from typing import NamedTuple
+
+from fastneg.config import ConfigError
+from fastneg.counts import counted
+from fastneg.files import output_file, remove_stale, write_atomically
+from fastneg.report import exports
+from fastneg.report.blocks import Cell, Column, Fold, Plot, Report, Row, Section, Table, pretty
+from fastneg.report.page import files_folder, render_page
+from fastneg.report.plots import study as plots
+from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of, size_of
+from fastneg.study.plan import CONTROL, FIGURES, PLAIN, TREATMENT, figures_of
+from fastneg.study.statistics import paired
+from fastneg.study.verdict import IN_DOMAIN, MEANINGFUL, OUTCOMES, judge, sentence
+
+SHARE = "softmax share of the negatives, %"
+CURVES = {
+    "negative_share": "share of the softmax",
+    "negative_similarity": "similarity to the query",
+}
+HINT = (
+    "Exploratory: these arms were not named before, their intervals are not corrected for their "
+    "number. They are hints for another study."
+)
+
+
+class Arm(NamedTuple):
+    """An arm as the page's legend shows an entry."""
+
+    name: str
+    seeds: str
+    number: int
+    """Of its colour."""
+    rows: dict
+    """{seed: its row of results}."""
+
+    @property
+    def drawn(self):
+        return self.number, self.name, self.rows
+
+
+def write_study_report(folder, out):
+    """Write the page of a study, and its figures and tables as files beside; the page's Path.
+
+    Args:
+        folder: of `fastneg study`.
+        out: the .html file to write.
+    Raises:
+        ConfigError: the study has no results yet. OutputError: `out` cannot be written.
+    """
+    out = output_file(out, "--out", [])
+    report, head = make_study_report(folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(out)
+    page = render_page(report, **head)
+    write_atomically(out, lambda file: file.write(page.encode("utf-8")))
+    exports.write_files(report, files_folder(out))
+    return out
+
+
+def make_study_report(folder):
+    """(`Report`, what stands in the head of its page) of a study's folder."""
+    facts, rows = facts_of(folder), results_of(folder)
+    size = size_of(facts)
+    if not rows:
+        raise ConfigError(
+            f"{folder} holds no results yet: fastneg study --out {folder} makes them."
+        )
+    main = rows_of(rows, "main", size=size)
+    arms = _arms(main)
+    sections = _main(arms, main, size.judged) if main else []
+    for stage, title, caption in (
+        ("explore", "Further arms", HINT),
+        ("dose", "The dose", "How strong the negatives may be: on seeds of its own."),
+    ):
+        found = rows_of(rows, stage)
+        if found:
+            plain = [row for row in found if row["arm"] == PLAIN]
+            short = (IN_DOMAIN, *_outcomes(found), "coverage", SHARE)
+            table = _table(f"{stage}-arms", "", _arms(found), plain, short)
+            sections.append(Section(stage, title, (table,), caption, legend=False))
+    sections.append(Section("runs", "The runs", (_runs(rows),), legend=False))
+    head = {
+        "title": "Does the method work?",
+        "lead": _told(facts, rows, main),
+        "subtitle": conditions(facts, rows),
+        "several": False,  # the arms' colours are told above the figures
+        "many_runs": True,
+    }
+    return Report(arms, sections), head
+
+
+def _arms(rows):
+    """`Arm`s in the order in which they first come; the same arm of two stages is one."""
+    found = {}
+    for row in rows:
+        found.setdefault(row["arm"], {}).setdefault(row["seed"], row)
+    return [
+        Arm(name, counted(len(own), "seed"), number, own)
+        for number, (name, own) in enumerate(found.items())
+    ]
+
+
+def _told(facts, rows, main):
+    """The verdict in one sentence, or why there is none yet."""
+    if not any(row["arm"] == PLAIN for row in main):
+        return "No verdict yet: the main stage has no runs."
+    words = conditions(facts, main)
+    dose = dose_of(rows, "main", size_of(facts))
+    if not size_of(facts).judged:
+        seeds = counted(len({row["seed"] for row in main}), "seed")
+        return (
+            f"No verdict ({seeds}; {words}): its rules are those of the built-in set. Below are "
+            "the differences with their intervals, which say nothing of other data, networks, "
+            "sizes or lengths of training."
+        )
+    return sentence(judge(main), words if dose is None else f"{words}, dose {dose:g}")
+
+
+def _outcomes(rows):
+    """The two figures out of domain that stand first: of photographs others than of stencils."""
+    here = figures_of(rows)
+    return tuple(name for name in (*OUTCOMES, "corrupted") if name in here)[:2]
+
+
+def _main(arms, rows, judged):
+    outcomes = _outcomes(rows)
+    named = {arm.name: arm for arm in arms}
+    blocks = [
+        _with_figures(
+            Plot(
+                "per-seed",
+                f"{' and '.join(map(pretty, outcomes)).capitalize()}, seed by seed",
+                lambda style: plots.per_seed(style, [arm.drawn for arm in arms], outcomes),
+                "A line joins the runs of one seed, which differ in their negatives alone; the bar "
+                "is the mean.",
+            ),
+            _by_seed(arms, outcomes),
+        ),
+        _with_figures(
+            Plot(
+                "trade",
+                f"In domain against {pretty(outcomes[0])}",
+                lambda style: plots.trade(
+                    style, [arm.drawn for arm in arms], IN_DOMAIN, outcomes[0]
+                ),
+                "Small: a seed. Large: the mean, with its 95% interval over seeds.",
+            ),
+            _table("trade", "", arms, None, (IN_DOMAIN, outcomes[0])),
+        ),
+    ]
+    compared = [
+        (named[other], found)
+        for other in (PLAIN, CONTROL)
+        if other in named
+        and TREATMENT in named
+        and (found := _differences(named[TREATMENT], named[other]))
+    ]
+    if compared:
+        shown = figures_of(rows)
+        series = [(arm.number, found) for arm, found in compared]
+        plot = Plot(
+            "differences",
+            f"What {TREATMENT} changes, by test set",
+            lambda style: plots.differences(style, shown, series, MEANINGFUL),
+            f"Mean paired difference and its 95% interval over seeds, {TREATMENT} against the arm "
+            f"of the colour; within the shade of ±{MEANINGFUL:g} point it matters little.",
+        )
+        blocks.append(_with_figures(plot, _difference_table(shown, compared)))
+    if any(row.get("curve") for row in rows):
+        plot = Plot(
+            "over-training",
+            "What the negatives weigh, over training",
+            lambda style: plots.over_training(style, [arm.drawn for arm in arms], CURVES),
+            "Mean over seeds, and a band from the lowest to the highest. An arm without negatives "
+            "has them measured, not trained on.",
+        )
+        blocks.append(_with_figures(plot, _curve_table(arms)))
+    sections = [Section("figures", "Four figures", tuple(_flat(blocks)))]
+    tables = [_verdict_table(rows)] if compared and judged else []
+    full = (*figures_of(rows), "untrained", SHARE, "seconds")
+    tables.append(_table("arms", "All figures, mean over seeds", arms, None, full))
+    return [*sections, Section("figures-in-numbers", "In numbers", tuple(tables), legend=False)]
+
+
+def _with_figures(plot, table):
+    return plot, Fold("The figures", (table,))
+
+
+def _flat(pairs):
+    """Plots side by side, their figures below them."""
+    plots_alone, folds = zip(*pairs, strict=True)
+    yield from plots_alone
+    blocks = [block for fold in folds for block in fold.blocks]
+    yield Fold("The figures of these plots", tuple(blocks))
+
+
+def _values(arm, name):
+    return [row[name] for row in arm.rows.values() if row.get(name) is not None]
+
+
+def _mean_cell(values):
+    if not values:
+        return Cell()
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(statistics.fmean(values), std, runs=len(values))
+
+
+def _table(name, title, arms, plain, fields):
+    """Means of arms over seeds; with rows of the plain arm, also paired differences from it."""
+    base = {row["seed"]: row for row in plain or ()}
+    columns = [Column(pretty(field)) for field in fields]
+    extra = (IN_DOMAIN, *_outcomes(plain)) if base else ()
+    columns += [Column(f"{pretty(field)} − {PLAIN}") for field in extra]
+    rows = []
+    for arm in arms:
+        shares = [100 * value for value in _values(arm, "negative_share")]
+        cells = [_mean_cell(shares if field == SHARE else _values(arm, field)) for field in fields]
+        for field in extra:
+            found = _paired(arm.rows, base, field) if arm.name != PLAIN else None
+            cells.append(Cell(found.mean, interval=(found.low, found.high)) if found else Cell())
+        rows.append(Row(pretty(arm.name), tuple(cells), note=arm.seeds))
+    return Table(name, title, "arm", tuple(columns), tuple(rows))
+
+
+def _paired(rows, base, field):
+    """`Paired` differences of one field over the seeds that both have; None below two."""
+    seeds = [
+        seed
+        for seed in sorted(rows.keys() & base.keys())
+        if rows[seed].get(field) is not None and base[seed].get(field) is not None
+    ]
+    if len(seeds) < 2:
+        return None
+    return paired(rows[seed][field] - base[seed][field] for seed in seeds)
+
+
+def _differences(arm, other):
+    """{outcome: `Paired`} of one arm against another."""
+    found = {name: _paired(arm.rows, other.rows, name) for name in FIGURES}
+    return {name: each for name, each in found.items() if each}
+
+
+def _by_seed(arms, outcomes):
+    seeds = sorted(set().union(*(arm.rows for arm in arms)))
+    columns = tuple(
+        Column(f"{pretty(outcome)}, {pretty(arm.name)}") for outcome in outcomes for arm in arms
+    )
+    rows = tuple(
+        Row(
+            f"seed {seed}",
+            tuple(
+                Cell(arm.rows.get(seed, {}).get(outcome)) for outcome in outcomes for arm in arms
+            ),
+        )
+        for seed in seeds
+    )
+    return Table("per-seed", "Seed by seed", "seed", columns, rows)
+
+
+def _difference_table(outcomes, compared):
+    columns = tuple(Column(f"− {pretty(arm.name)}", arm.number) for arm, _ in compared)
+    rows = tuple(
+        Row(
+            pretty(outcome),
+            tuple(
+                Cell(each.mean, interval=(each.low, each.high))
+                if (each := found.get(outcome))
+                else Cell()
+                for _, found in compared
+            ),
+        )
+        for outcome in outcomes
+    )
+    title = f"{TREATMENT} against other arms, points"
+    return Table("differences", title, "outcome", columns, rows, signed=True)
+
+
+def _curve_table(arms):
+    columns, lines = [], {}
+    for arm in arms:
+        curves = [row["curve"] for row in arm.rows.values() if row.get("curve")]
+        for field, title in CURVES.items():
+            steps, _, means, _ = plots.across_seeds([c for c in curves if c.get(field)], field)
+            columns.append(Column(f"{title}, {pretty(arm.name)}"))
+            for step, mean in zip(steps, means, strict=True):
+                lines.setdefault(step, {})[len(columns) - 1] = mean
+    rows = tuple(
+        Row(f"{step:g}", tuple(Cell(line.get(n)) for n in range(len(columns))))
+        for step, line in sorted(lines.items())
+    )
+    return Table("over-training", "Over training", "step", tuple(columns), rows, digits=3)
+
+
+def _verdict_table(rows):
+    """The comparisons that the verdict is computed from."""
+    columns = ("difference", "p", "p, Holm", "seeds")
+    found = judge(rows)
+    lines = tuple(
+        Row(
+            f"{pretty(each.treatment)} − {pretty(each.against)}, {pretty(each.outcome)}",
+            (
+                Cell(each.paired.mean, interval=(each.paired.low, each.paired.high)),
+                Cell(text=_chance(each.paired.p)),
+                Cell(text="" if each.adjusted_p is None else _chance(each.adjusted_p)),
+                Cell(text=str(each.paired.count)),
+            ),
+        )
+        for each in found.comparisons
+    )
+    caption = "Points, with 95% intervals (Student's t over seeds)."
+    return Table(
+        "verdict",
+        "What the verdict is computed from",
+        "comparison",
+        tuple(Column(name, figures=name == columns[0]) for name in columns),
+        lines,
+        caption,
+        signed=True,
+    )
+
+
+def _chance(p):
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+
+
+def _runs(rows):
+    """What the figures depend on beside the settings, by stage."""
+    fields = ("device", "cores", "commit", "cache", "jobs")
+    lines = []
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        own = [row for row in rows if row["stage"] == stage]
+        cells = [Cell(text=str(len(own)))]
+        cells += [Cell(text=", ".join(_distinct(own, name))) for name in fields]
+        versions = {
+            f"{name} {number}" for row in own for name, number in row.get("versions", {}).items()
+        }
+        cells.append(Cell(text=", ".join(sorted(versions))))
+        lines.append(Row(stage, tuple(cells)))
+    columns = tuple(Column(name, figures=False) for name in ("runs", *fields, "versions"))
+    return Table("runs", "", "stage", columns, tuple(lines))
+
+
+def _distinct(rows, name):
+    return sorted({str(row[name]) for row in rows if row.get(name) is not None})
