@@ -24,4 +24,5 @@ class MoCoV3(Method):
     temperature: float = 0.2
     key_momentum: float = 0.99
     momentum_schedule: str = "cosine"
+    negatives_bn: str = "apart"
     bn: str = "none"

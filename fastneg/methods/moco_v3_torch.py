@@ -17,6 +17,7 @@ from torch import nn
 from fastneg.distributed import gather_own_first
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
+from fastneg.methods.key_order import in_one_batch
 from fastneg.methods.output import MethodOutput
 from fastneg.models.encoders import (
     Encoder,
@@ -47,6 +48,7 @@ class MoCoV3(nn.Module):
         super().__init__()
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
+        self.joint = config.negatives_bn == "joint"
         hidden, out = config.hidden_dim, config.feature_dim
         between = [hidden] * (config.projector_layers - 1)
         head = lambda width: normalised_mlp([width, *between, out])
@@ -62,7 +64,8 @@ class MoCoV3(nn.Module):
 
         Args:
             query_view, key_view: (n, 3, H, W), as many in each process; each passes alone, so that
-                the statistics of batch normalisation are those of one view.
+                the statistics of batch normalisation are those of one view (with --negatives_bn
+                joint the negatives pass with the key view).
             negatives: (n, M, 3, H, W) non-semantic negatives, or None.
             generator: not used.
         Returns:
@@ -70,10 +73,11 @@ class MoCoV3(nn.Module):
         """
         queries = [self._predict(view) for view in (query_view, key_view)]
         with torch.no_grad():
-            keys = [self._key(view) for view in (key_view, query_view)]
-            extra = None
-            if negatives is not None:
-                extra = torch.stack([self._key(images) for images in negatives.unbind(1)], 1)
+            others = [] if negatives is None else negatives.unbind(1)
+            key, *found = in_one_batch(self._key, [key_view, *(others if self.joint else [])])
+            keys = [key, self._key(query_view)]
+            found = found or [self._key(images) for images in others]
+            extra = torch.stack(found, 1) if found else None
         weighted = {} if extra is None else self.alphas.extra(extra)
         results = [
             info_nce(

@@ -14,4 +14,5 @@ class SupCon(Method):
 
     feature_dim: int = 128
     temperature: float = 0.1
+    negatives_bn: str = "apart"
     bn: str = "none"

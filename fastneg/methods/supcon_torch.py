@@ -15,6 +15,7 @@ from fastneg.distributed import gather_own_first
 from fastneg.kernels.info_nce import info_nce
 from fastneg.losses import supervised_contrastive
 from fastneg.methods.alpha import Alphas
+from fastneg.methods.key_order import in_one_batch
 from fastneg.methods.output import MethodOutput, of_two_views
 from fastneg.models.encoders import Encoder
 
@@ -31,6 +32,7 @@ class SupCon(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
+        self.joint = config.negatives_bn == "joint"
         self.query_encoder = Encoder.of(config)
 
     def forward(self, query_view, key_view, negatives=None, generator=None, labels=None):
@@ -45,11 +47,13 @@ class SupCon(nn.Module):
             `MethodOutput` without keys; the accuracies tell how often a view is nearest to the
             other view of its own image.
         """
-        # one batch: its statistics are those of all views
-        first, second = self.query_encoder(torch.cat([query_view, key_view])).chunk(2)
+        others, encode = [] if negatives is None else negatives.unbind(1), self.query_encoder
+        # one batch: its statistics are those of all views, and with --negatives_bn joint of all
+        joint = others if self.joint else []
+        first, second, *found = in_one_batch(encode, [query_view, key_view, *joint])
         weighted = {}
         if negatives is not None:
-            extra = torch.stack([self.query_encoder(images) for images in negatives.unbind(1)], 1)
+            extra = torch.stack(found or [encode(images) for images in others], 1)
             weighted = self.alphas.extra(extra)
         views = torch.stack([first, second], 1)
         everyone = None if labels is None else gather_own_first(labels)

@@ -32,7 +32,9 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
             similarities stand in the batch's order.
     """
     if not autocast:  # views are float16 on a GPU, which weights in float32 do not take
-        inputs = [None if images is None else at_least_float32(images) for images in inputs]
+        views, labels = inputs[:3], inputs[3:]
+        views = [None if images is None else at_least_float32(images) for images in views]
+        inputs = [*views, *labels]
     outputs = []
     for part in range(parts):
         query, key, negatives, *labels = (

@@ -62,6 +62,17 @@ def test_loss_and_gradient_are_the_definition(float64):
     assert 0 < output.stats["negative_share"] < 1 and output.keys is None
 
 
+def test_negatives_may_share_the_keys_batch_statistics(float64):
+    apart, joint = build(), build(negatives_bn="joint")
+    batch = views(m=1)
+    output = joint(*batch)
+    assert output.loss != apart(*batch).loss
+    with torch.no_grad():
+        both = F.normalize(joint.key_encoder(torch.cat([batch[1], batch[2][:, 0]])))
+    found = (F.normalize(joint.predictor(joint.query_encoder(batch[0]))) * both[6:]).sum(1)
+    torch.testing.assert_close(output.similarities["negative"][:, 0], found)
+
+
 def test_without_negatives_it_is_plain_moco_v3(float64):
     method = build(negatives="none")
     query_view, key_view, _ = views()
