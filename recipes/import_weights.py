@@ -63,7 +63,7 @@ def _settings(config, run, weights):
     sizes = {"queue_size": 1}
     if weights.queue is not None:
         sizes = dict(zip(("queue_size", "feature_dim"), weights.queue.shape, strict=True))
-    elif own and own.method == "moco":
+    elif own and own.queue_size is not None:
         sizes = {"queue_size": own.queue_size, "feature_dim": own.feature_dim}
     settings = PretrainConfig(
         backbone=backbone,

@@ -56,6 +56,8 @@ both: NTXentOutput = fastneg.losses.nt_xent(query, keys, temperature=0.5, return
 simclr: torch.Tensor = nt_xent(query, keys)
 clip: torch.Tensor = clip_loss(query, keys, temperature=torch.rand(1))
 labelled: torch.Tensor = supervised_contrastive(torch.rand(4, 2, 8))
+trained = fastneg.pretrain("x.beton", Path("run"), backbone="resnet18", preset="tiny_cpu", epochs=3)
+finished: bool = trained.finished
 negatives: torch.Tensor = patch_negatives(torch.rand(4, 3, 32, 32), 2, sizes=(4, 8))
 
 with BetonWriter(Path("x.beton"), classes=["cat", "dog"]) as writer:

@@ -52,6 +52,10 @@ class ImportConfig(Config):
         for name in Normalisation._fields:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, three_numbers(name, getattr(self, name)))
+        if self.by_order and self.prefix:
+            raise ConfigError(
+                f"--prefix is {self.prefix!r}, which has no effect with --by_order: leave one out."
+            )
         if (self.mean is None) != (self.std is None):
             given, missing = ("mean", "std") if self.std is None else ("std", "mean")
             raise ConfigError(f"--{given} is given without --{missing}: they belong together.")

@@ -48,6 +48,7 @@ class MoCoV3(nn.Module):
         super().__init__()
         self.temperature, self.alphas = config.temperature, Alphas(config.alphas())
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
+        self.joint = config.negatives_bn == "joint"
         hidden, out = config.hidden_dim, config.feature_dim
         between = [hidden] * (config.projector_layers - 1)
         head = lambda width: normalised_mlp([width, *between, out])
@@ -64,7 +65,8 @@ class MoCoV3(nn.Module):
 
         Args:
             query_view, key_view: (n, 3, H, W), as many in each process; each passes alone, so that
-                the statistics of batch normalisation are those of one view.
+                the statistics of batch normalisation are those of one view (with --negatives_bn
+                joint the negatives pass with the key view).
             negatives: (n, M, 3, H, W) non-semantic negatives, or None.
             generator: not used.
         Returns:

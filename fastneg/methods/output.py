@@ -19,6 +19,18 @@ class MethodOutput(NamedTuple):
     when these are logged."""
 
 
+def of_two_views(first, second):
+    """(similarities, statistics) of the two views of each image, (N, D) of unit length each.
+
+    The statistic of different images is over all pairs; for the histogram, each row's pair with its
+    neighbour stands for all.
+    """
+    positive, count = (first * second).sum(1), len(first)
+    others = (first.sum(0) @ second.sum(0) - positive.sum()) / max(1, count * (count - 1))
+    similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
+    return similarities, {"positive_similarity": positive.mean(), "batch_similarity": others}
+
+
 def sample_rows(rows, most=256):
     """Up to `most` rows, evenly spaced: enough to see how the similarities to a long queue are
     spread."""

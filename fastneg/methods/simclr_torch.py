@@ -15,7 +15,7 @@ from fastneg.distributed import gather_own_first
 from fastneg.losses import nt_xent
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import views_and_negatives
-from fastneg.methods.output import MethodOutput
+from fastneg.methods.output import MethodOutput, of_two_views
 from fastneg.models.encoders import Encoder
 
 
@@ -57,17 +57,12 @@ class SimCLR(nn.Module):
             first, second, everyone, temperature=self.temperature, return_stats=True, **weighted
         )
         with torch.no_grad():
-            positive, count = (first * second).sum(1), len(first)
-            # Of the pairs of different images, each row's with its neighbour in the batch stand for
-            # all.
-            similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
+            similarities, found = of_two_views(first, second)
             stats |= {
                 "loss": result.loss.detach(),
                 "acc1": 100 * result.acc1,
                 "acc5": 100 * result.acc5,
-                "positive_similarity": positive.mean(),
-                "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum())
-                / max(1, count * (count - 1)),
+                **found,
             }
             if negatives is not None:
                 similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)

@@ -16,7 +16,7 @@ from fastneg.kernels.info_nce import info_nce
 from fastneg.losses import supervised_contrastive
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import views_and_negatives
-from fastneg.methods.output import MethodOutput
+from fastneg.methods.output import MethodOutput, of_two_views
 from fastneg.models.encoders import Encoder
 
 
@@ -58,18 +58,15 @@ class SupCon(nn.Module):
         options = {"temperature": self.temperature, **weighted}
         loss = supervised_contrastive(views, labels, everyone, **options)
         with torch.no_grad():
-            positive, count = (first * second).sum(1), len(first)
             others = everyone[0][:, 1].detach()
             options |= {"exclude_diagonal": True, "return_stats": True}
             ranks = info_nce(first, second, others, **options)
-            similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
+            similarities, found = of_two_views(first, second)
             stats = {
                 "loss": loss.detach(),
                 "acc1": 100 * ranks.acc1,
                 "acc5": 100 * ranks.acc5,
-                "positive_similarity": positive.mean(),
-                "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum())
-                / max(1, count * (count - 1)),
+                **found,
             }
             if negatives is not None:
                 similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)

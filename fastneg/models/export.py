@@ -107,14 +107,14 @@ def _metadata(config):
 
 def _write_folder(backbone, config, out):
     data = _safetensors().save(backbone, _metadata(config))
-    architecture, _, tag = _architecture(config).partition(".")
+    architecture = _architecture(config).partition(".")[0]
     resize = config.eval_resize or round(config.image_size * 256 / 224)
     settings = {
         "architecture": architecture,
         "num_classes": 0,
         "num_features": feature_dim(config),
         "pretrained_cfg": {
-            "tag": tag or "fastneg",
+            "tag": "fastneg",
             "custom_load": False,
             "input_size": [3, config.image_size, config.image_size],
             "fixed_input_size": False,

@@ -162,6 +162,7 @@ def load_into(
     """
     backbone = method.query_encoder.backbone
     found, tensors = _found(backbone, weights, prefix, by_order)
+    translated = tensors is not weights.tensors
     place = _chosen(weights, tensors, [each for each in found if each.fits])
     if place is None:
         raise _refusal(backbone, weights, found)
@@ -169,6 +170,8 @@ def load_into(
         f"Weights of {weights.path}:",
         f"  backbone: {_take(backbone, place, tensors)}, {counted(len(place.names), 'tensor')}",
     ]
+    if translated:
+        said.append("  translated by timm: its names, and sizes of its embeddings")
     if place.left:
         beside = dict.fromkeys(name.partition(".")[0] for name in place.left)
         said.append(f"  beside it, and not of it: {', '.join(beside)}")
@@ -178,7 +181,8 @@ def load_into(
         taken = _take_head(method.predictor, tensors, place, predictor=True)
         said.append(f"  predictor: {taken}")
     if getattr(method, "key_encoder", None) is not None:
-        said.append(f"  key encoder: {_take_key(method, tensors, found, place)}")
+        key, key_head = _take_key(method, tensors, found, place)
+        said += [f"  key encoder: {key}", *([f"  its head: {key_head}"] if key_head else [])]
     if getattr(method, "queue", None) is not None:
         said.append(f"  queue: {_take_queue(method, weights)}")
     return Taken(said, place, tensors, head.startswith("taken"))
@@ -302,18 +306,19 @@ def _shared(one, other):
 
 
 def _take_key(method, tensors, found, place):
+    """Load the key encoder; what to say of it, and of its head."""
     follows = {1: 3, 2: 0}.get(rank(place.prefix))
     fits = [each for each in found if each.fits and rank(each.prefix) == follows]
     key = method.key_encoder
     if len(fits) != 1:
         key.load_state_dict(method.query_encoder.state_dict())
-        return "a copy of the query encoder"
+        return "a copy of the query encoder", ""
     said = _take(key.backbone, fits[0], tensors)
     head = _take_head(key.projector, tensors, fits[0])
     if not head.startswith("taken"):
         key.projector.load_state_dict(method.query_encoder.projector.state_dict())
         head = "a copy of the query encoder's"
-    return f"{said}; its head: {head}"
+    return said, head
 
 
 def _take_queue(method, weights):

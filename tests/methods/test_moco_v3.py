@@ -62,6 +62,17 @@ def test_loss_and_gradient_are_the_definition(float64):
     assert 0 < output.stats["negative_share"] < 1 and output.keys is None
 
 
+def test_negatives_may_share_the_keys_batch_statistics(float64):
+    apart, joint = build(), build(negatives_bn="joint")
+    batch = views(m=1)
+    output = joint(*batch)
+    assert output.loss != apart(*batch).loss
+    with torch.no_grad():
+        both = F.normalize(joint.key_encoder(torch.cat([batch[1], batch[2][:, 0]])))
+    found = (F.normalize(joint.predictor(joint.query_encoder(batch[0]))) * both[6:]).sum(1)
+    torch.testing.assert_close(output.similarities["negative"][:, 0], found)
+
+
 def test_without_negatives_it_is_plain_moco_v3(float64):
     method = build(negatives="none")
     query_view, key_view, _ = views()
@@ -123,7 +134,7 @@ def test_its_own_checkpoints_give_heads_and_predictor(tmp_path):
     state |= {f"module.predictor.{k}": v for k, v in theirs.predictor.state_dict().items()}
     torch.save({"epoch": 1, "state_dict": state}, tmp_path / "v3.pth.tar")
     said = load_into(ours, read_weights(tmp_path / "v3.pth.tar")).said
-    assert sum(": taken from" in line for line in said) == 4
+    assert sum(": taken from" in line for line in said) == 5
     for name, value in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[name], value), name
 

@@ -113,7 +113,7 @@ def test_its_options_are_fields_with_default_bounds_and_check(margin):
         ({"accumulate": 2}, "no effect with --method margin"),
         ({"key_pass": "batched"}, "no effect with --method margin"),
         ({"cuda_graphs": True}, "--method margin has no key encoder"),
-        ({"method": "other"}, "one of moco, byol, simclr, margin"),
+        ({"method": "other"}, "one of moco, byol, simclr, moco_v3, supcon, margin"),
     ):
         with pytest.raises(ConfigError, match=said):
             PretrainConfig(**{"method": "margin", **changes})
@@ -122,7 +122,7 @@ def test_its_options_are_fields_with_default_bounds_and_check(margin):
 def test_the_command_line_knows_it(margin, capsys):
     assert main(["pretrain", "--help"]) == 0
     text = capsys.readouterr().out
-    assert "--method = moco  (choices moco | byol | simclr | margin)" in text
+    assert "--method = moco  (choices moco | byol | simclr | moco_v3 | supcon | margin)" in text
     assert "margin: a margin between pairs." in text
     assert "--my_margin  (above 0.0; at most 2.0; = 0.5 with --method margin)" in text
     assert "= 8 with --method margin" in text.split("--feature_dim")[1].splitlines()[0]

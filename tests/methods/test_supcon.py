@@ -60,6 +60,16 @@ def test_loss_and_gradient_are_the_definition(float64, negatives):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-12)
 
 
+def test_negatives_may_share_the_views_batch_statistics(float64):
+    method = build(negatives_bn="joint")
+    first, second, more = (torch.randn(5, 3, 32, 32) for _ in range(3))
+    output = method(first, second, more[:, None], None, LABELS)
+    encoded = method.query_encoder(torch.cat([first, second, more])).unflatten(0, (3, 5))
+    views = encoded[:2].transpose(0, 1)
+    loss = plain_loss(views, LABELS, 0.1, encoded[2][:, None], 1.5)
+    torch.testing.assert_close(output.loss, loss)
+
+
 def test_the_rows_of_other_processes_are_compared_too():
     """Two halves of a batch, each with the other half behind its own, give the whole's mean."""
     torch.manual_seed(1)

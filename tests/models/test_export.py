@@ -111,7 +111,7 @@ def test_timm_reads_the_folder_for_hugging_face(tmp_path, name, side):
     torch.testing.assert_close(model(images), ours.query_encoder.backbone(images))
     settings = timm.data.resolve_model_data_config(model)
     assert (tuple(settings["mean"]), tuple(settings["std"])) == (config.mean, config.std)
-    assert settings["input_size"] == (3, side, side) and settings["crop_pct"] == side / 100
+    assert tuple(settings["input_size"]) == (3, side, side) and settings["crop_pct"] == side / 100
     content = json.loads((tmp_path / "out/config.json").read_text())
     assert content["num_classes"] == 0 and content["architecture"] == name.removeprefix("timm:")
 

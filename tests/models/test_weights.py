@@ -39,7 +39,8 @@ def test_a_moco_checkpoint_gives_its_features_here(tmp_path, images):
         f"  backbone: taken from {place}q, 100 tensors",
         "  beside it, and not of it: fc",
         f"  head: taken from {place}q.fc",
-        f"  key encoder: taken from {place}k; its head: taken from {place}k.fc",
+        f"  key encoder: taken from {place}k",
+        f"  its head: taken from {place}k.fc",
         "  queue: taken",
     ]
     for which in (ours.query_encoder, ours.key_encoder):

@@ -118,7 +118,7 @@ def test_what_cannot_be_registered_leaves_no_trace():
 
 
 def test_kinds_may_share_an_option():
-    members = {"name": "own", "__annotations__": {"patch_min": int}, "patch_min": 16}
+    members = {"name": "own", "__annotations__": {"patch_min": int}, "patch_min": 0}
     register(type("Own", (Negative,), {"__module__": __name__, **members}))
     try:
         assert PretrainConfig(negatives="own").without_effect() == {"patch_max"}

@@ -360,9 +360,8 @@ def test_a_training_that_a_signal_stopped_exits_with_its_number(monkeypatch, tmp
     from fastneg.recipes import pretrain
     from fastneg.training.trainer import Result
 
-    monkeypatch.setattr(
-        pretrain, "pretrain", lambda config: Result(tmp_path, 3, finished=False, signal=15)
-    )
+    stopped = Result(tmp_path, 3, finished=False, signal=15)
+    monkeypatch.setattr(pretrain.trainer, "pretrain", lambda config: stopped)
     assert main(["pretrain", "--preset", "tiny_cpu", "--data", "x.beton", "--out", "run"]) == 143
 
 
