@@ -50,6 +50,20 @@ def _positive_dots(
 
 
 @triton.jit
+def _load_keys(
+    pointers, inside, d, DIM: tl.constexpr, DIM_PAD: tl.constexpr, WHOLE_TILES: tl.constexpr
+):
+    """A tile of keys, with no more tests of what is inside than its sizes ask for."""
+    if WHOLE_TILES and DIM == DIM_PAD:
+        keys = tl.load(pointers)
+    elif WHOLE_TILES:
+        keys = tl.load(pointers, mask=(d < DIM)[None, :], other=0.0)
+    else:
+        keys = tl.load(pointers, mask=inside[:, None] & (d < DIM)[None, :], other=0.0)
+    return keys
+
+
+@triton.jit
 def _row_sums(values, BY_LANES: tl.constexpr):
     """Sums of each row of a (rows, keys) tile: (rows, 4), or (rows,).
 
@@ -111,13 +125,10 @@ def sweep_kernel(
         start = tile * BLOCK_K
         key = start + ahead
         inside = key < count
-        pointers = negatives + start.to(tl.int64) * negatives_k + places
-        if WHOLE_TILES and DIM == DIM_PAD:
-            keys = tl.load(pointers)
-        elif WHOLE_TILES:
-            keys = tl.load(pointers, mask=(d < DIM)[None, :], other=0.0)
-        else:
-            keys = tl.load(pointers, mask=inside[:, None] & (d < DIM)[None, :], other=0.0)
+        keys = _load_keys(
+            negatives + start.to(tl.int64) * negatives_k + places, inside, d,
+            DIM, DIM_PAD, WHOLE_TILES,
+        )  # fmt: skip
         keys = keys.to(OPERAND)
         dots = dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST)
         dots = left_out(
