@@ -17,12 +17,16 @@ from .backend import debugging
 from .info_nce_call import LeftOut, Wanted
 from .info_nce_checks import (
     check_dim,
+    check_labels,
+    check_left_out,
     check_negatives,
     check_options,
+    check_targets,
     check_temperature,
     check_tensors,
     check_unit_rows,
 )
+from .info_nce_targets import soften
 
 
 class InfoNCEOutput(NamedTuple):
@@ -50,7 +54,10 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[False] = ..., precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., negatives_mask: Tensor | None = ...,
+    query_labels: Tensor | None = ..., negative_labels: Tensor | None = ...,
+    label_smoothing: float = ..., soft_labels: Tensor | None = ...,
+    row_weights: Tensor | None = ...,
 ) -> Tensor: ...  # fmt: skip
 
 
@@ -60,7 +67,10 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[True], precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., negatives_mask: Tensor | None = ...,
+    query_labels: Tensor | None = ..., negative_labels: Tensor | None = ...,
+    label_smoothing: float = ..., soft_labels: Tensor | None = ...,
+    row_weights: Tensor | None = ...,
 ) -> InfoNCEOutput: ...  # fmt: skip
 
 
@@ -70,7 +80,10 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: bool, precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., negatives_mask: Tensor | None = ...,
+    query_labels: Tensor | None = ..., negative_labels: Tensor | None = ...,
+    label_smoothing: float = ..., soft_labels: Tensor | None = ...,
+    row_weights: Tensor | None = ...,
 ) -> Tensor | InfoNCEOutput: ...  # fmt: skip
 
 
@@ -80,6 +93,10 @@ def info_nce(
     extra_scale: float = 1.0, reduction: str = "mean", negatives_layout: str = "kd",
     return_stats: bool = False, precision: str | None = None, backend: str = "auto",
     exclude_diagonal: bool = False, normalised: bool = False,
+    negatives_mask: Tensor | None = None,
+    query_labels: Tensor | None = None, negative_labels: Tensor | None = None,
+    label_smoothing: float = 0.0, soft_labels: Tensor | None = None,
+    row_weights: Tensor | None = None,
 ) -> Tensor | InfoNCEOutput:  # fmt: skip
     """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
@@ -111,11 +128,22 @@ def info_nce(
             pass faster: 1/T bounds the logits, and no maximum has to be found. It is kept to for a
             float T of 0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or
             infinite loss; with FASTNEG_DEBUG=1 in the environment it is refused.
+        negatives_mask: (N, K) bool, True where a query is not compared with a shared negative, a
+            false one say.
+        query_labels, negative_labels: (N,) and (K,) whole numbers: a query is not compared with
+            shared negatives of its label. Of in-batch negatives the labels are the queries'.
+        label_smoothing: share of the target, in [0, 1), that is spread evenly over the positive and
+            all that the query is compared with, as in torch's cross_entropy. With a mask or labels
+            it takes the memory of an (N, K) matrix.
+        soft_labels: (N, K), what of the target each shared negative has, 0 where it is left out;
+            the positive has the rest. Softmax targets of another model, say.
+        row_weights: (N,), a factor on each row's loss; the mean is divided by their sum.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
         ValueError: shapes, dtypes, devices or options disagree; a row is compared with itself only.
         RuntimeError: the backend asked for cannot run here.
+    Where a row is left without any negative by mask or labels, its loss is 0.
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.
     """
@@ -128,9 +156,18 @@ def info_nce(
     check_temperature(temperature, query.device)
     if normalised and debugging():
         check_unit_rows(query=query, negatives=shared)
-    left_out, wanted = LeftOut(alone), Wanted(rank=return_stats, normalised=normalised)
-    outputs = _rows(*tensors, temperature, extra_scale, left_out, wanted, precision, backend)
-    return _reduced(outputs, reduction, return_stats)
+    if negatives is None and negative_labels is None:
+        negative_labels = query_labels
+    left_out = LeftOut(alone, negatives_mask, *check_labels(query_labels, negative_labels))
+    check_left_out(query, shared, left_out)
+    check_targets(query, shared, label_smoothing, soft_labels, row_weights)
+    operand = _operand(*tensors, precision)
+    wanted = Wanted(rank=return_stats, normalised=normalised)
+    outputs = _rows(*tensors, temperature, extra_scale, left_out, wanted, operand, backend)
+    if label_smoothing or soft_labels is not None:
+        factors = temperature, extra_scale
+        outputs = soften(outputs, tensors, factors, left_out, label_smoothing, soft_labels, operand)
+    return _reduced(outputs, reduction, return_stats, row_weights)
 
 
 def _shared(positive, negatives, layout):
@@ -145,7 +182,7 @@ def _shared(positive, negatives, layout):
 
 def _rows(
     query, positive, negatives, extra, temperature, extra_scale, left_out, wanted,
-    precision, backend,
+    operand, backend,
 ):  # fmt: skip
     """The operator's outputs for checked inputs."""
     learned = isinstance(temperature, torch.Tensor)
@@ -164,16 +201,21 @@ def _rows(
         float(extra_scale),
         left_out.diagonal,
         wanted.normalised,
-        _operand(query, positive, negatives, extra, precision),
+        operand,
         wants_grad,
         wanted.rank,
         backend,
     )
 
 
-def _reduced(outputs, reduction, return_stats):
+def _reduced(outputs, reduction, return_stats, row_weights):
     rows, lse, rank, positive_logit, *_ = outputs
-    loss = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](rows)
+    if row_weights is None:
+        loss = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](rows)
+    else:
+        loss = rows * row_weights
+        loss = loss if reduction == "none" else loss.sum()
+        loss = loss / row_weights.sum() if reduction == "mean" else loss
     if not return_stats:
         return loss
     acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()

@@ -95,7 +95,7 @@ def nt_xent(
             "exclude_diagonal": True,
         }
         within = info_nce(query, positive, same, **common, **extra)
-        positives.append(within.positive_logit)
+        positives.append(within.positive_logit.detach())
         if alone:  # its extra negatives are all that it has
             losses.append(within.loss)
             ranks.append(within.rank)
