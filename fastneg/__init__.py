@@ -21,6 +21,7 @@ __all__ = [
     "info_nce",
     "nt_xent",
     "patch_negatives",
+    "siglip_loss",
     "supervised_contrastive",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "info_nce": "fastneg.kernels.info_nce",
     "nt_xent": "fastneg.losses",
     "patch_negatives": "fastneg.negatives.patch_torch",
+    "siglip_loss": "fastneg.losses",
     "supervised_contrastive": "fastneg.losses",
 }
 _PARTS = ("data", "kernels", "losses", "negatives")
@@ -43,7 +45,13 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     from fastneg import losses as losses
     from fastneg import negatives as negatives
     from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
-    from fastneg.losses import InfoNCELoss, clip_loss, nt_xent, supervised_contrastive
+    from fastneg.losses import (
+        InfoNCELoss,
+        clip_loss,
+        nt_xent,
+        siglip_loss,
+        supervised_contrastive,
+    )
     from fastneg.negatives.patch_torch import patch_negatives
 else:
 

@@ -79,7 +79,7 @@ def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
     top, total = scaled.new_full((rows, 1), LOWEST), scaled.new_zeros(rows, 1)
     rank = torch.zeros(rows if wanted.rank else 0, dtype=torch.int64, device=device)
     mean = scaled.new_zeros(rows, dim) if wanted.grad else None
-    chunk = _chunk(rows, count, scaled)
+    chunk = chunk_of(rows, count, scaled)
     logits_buffer = scaled.new_empty(rows, chunk)
     compare_buffer = torch.empty_like(logits_buffer) if wanted.rank else None
     for start in range(0, count, chunk):
@@ -119,7 +119,7 @@ def negatives_grad(query, negatives, top, weight, temperature, left_out, operand
     scaled, weighted = rounded / temperature, rounded * weight[:, None]
     count = negatives.shape[0]
     grad = torch.empty(negatives.shape, dtype=negatives.dtype, device=negatives.device)
-    chunk = _chunk(query.shape[0], count, query)
+    chunk = chunk_of(query.shape[0], count, query)
     for start in range(0, count, chunk):
         keys = _rounded(negatives[start : start + chunk], operand, wide)
         logits = torch.mm(scaled, keys.t())
@@ -133,7 +133,7 @@ def _rounded(tensor, operand, wide):
     return tensor.to(operand).to(wide)
 
 
-def _chunk(rows, count, like):
+def chunk_of(rows, count, like):
     elements = CUDA_CHUNK_ELEMENTS if like.is_cuda else CPU_CHUNK_ELEMENTS
     return max(1, min(count, max(SMALLEST_CHUNK, elements // rows)))
 
