@@ -6,7 +6,7 @@ info_nce_triton.py; the operator that chooses one is in info_nce_operator.py, th
 info_nce_grad.py, what is refused in info_nce_checks.py.
 """
 
-from typing import Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from . import info_nce_operator  # noqa: F401, registers torch.ops.fastneg.info_nce
 from .backend import debugging
-from .info_nce_call import LeftOut, Wanted
+from .info_nce_call import LeftOut, Pairs, Wanted
 from .info_nce_checks import (
     check_dim,
     check_labels,
@@ -27,6 +27,11 @@ from .info_nce_checks import (
     check_unit_rows,
 )
 from .info_nce_targets import soften
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .info_nce_call import PairOptions
 
 
 class InfoNCEOutput(NamedTuple):
@@ -54,10 +59,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[False] = ..., precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ..., negatives_mask: Tensor | None = ...,
-    query_labels: Tensor | None = ..., negative_labels: Tensor | None = ...,
-    label_smoothing: float = ..., soft_labels: Tensor | None = ...,
-    row_weights: Tensor | None = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., **pairs: "Unpack[PairOptions]",
 ) -> Tensor: ...  # fmt: skip
 
 
@@ -67,10 +69,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[True], precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ..., negatives_mask: Tensor | None = ...,
-    query_labels: Tensor | None = ..., negative_labels: Tensor | None = ...,
-    label_smoothing: float = ..., soft_labels: Tensor | None = ...,
-    row_weights: Tensor | None = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., **pairs: "Unpack[PairOptions]",
 ) -> InfoNCEOutput: ...  # fmt: skip
 
 
@@ -80,10 +79,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: bool, precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ..., negatives_mask: Tensor | None = ...,
-    query_labels: Tensor | None = ..., negative_labels: Tensor | None = ...,
-    label_smoothing: float = ..., soft_labels: Tensor | None = ...,
-    row_weights: Tensor | None = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., **pairs: "Unpack[PairOptions]",
 ) -> Tensor | InfoNCEOutput: ...  # fmt: skip
 
 
@@ -92,11 +88,7 @@ def info_nce(
     temperature: float | Tensor = 0.07, extra_negatives: Tensor | None = None,
     extra_scale: float = 1.0, reduction: str = "mean", negatives_layout: str = "kd",
     return_stats: bool = False, precision: str | None = None, backend: str = "auto",
-    exclude_diagonal: bool = False, normalised: bool = False,
-    negatives_mask: Tensor | None = None,
-    query_labels: Tensor | None = None, negative_labels: Tensor | None = None,
-    label_smoothing: float = 0.0, soft_labels: Tensor | None = None,
-    row_weights: Tensor | None = None,
+    exclude_diagonal: bool = False, normalised: bool = False, **pairs: "Unpack[PairOptions]",
 ) -> Tensor | InfoNCEOutput:  # fmt: skip
     """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
@@ -128,22 +120,12 @@ def info_nce(
             pass faster: 1/T bounds the logits, and no maximum has to be found. It is kept to for a
             float T of 0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or
             infinite loss; with FASTNEG_DEBUG=1 in the environment it is refused.
-        negatives_mask: (N, K) bool, True where a query is not compared with a shared negative, a
-            false one say.
-        query_labels, negative_labels: (N,) and (K,) whole numbers: a query is not compared with
-            shared negatives of its label. Of in-batch negatives the labels are the queries'.
-        label_smoothing: share of the target, in [0, 1), that is spread evenly over the positive and
-            all that the query is compared with, as in torch's cross_entropy. With a mask or labels
-            it takes the memory of an (N, K) matrix.
-        soft_labels: (N, K), what of the target each shared negative has, 0 where it is left out;
-            the positive has the rest. Softmax targets of another model, say.
-        row_weights: (N,), a factor on each row's loss; the mean is divided by their sum.
+        pairs: masks and labels of false negatives, soft targets, weights of rows: `PairOptions`.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
         ValueError: shapes, dtypes, devices or options disagree; a row is compared with itself only.
         RuntimeError: the backend asked for cannot run here.
-    Where a row is left without any negative by mask or labels, its loss is 0.
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.
     """
@@ -156,18 +138,38 @@ def info_nce(
     check_temperature(temperature, query.device)
     if normalised and debugging():
         check_unit_rows(query=query, negatives=shared)
-    if negatives is None and negative_labels is None:
-        negative_labels = query_labels
-    left_out = LeftOut(alone, negatives_mask, *check_labels(query_labels, negative_labels))
-    check_left_out(query, shared, left_out)
-    check_targets(query, shared, label_smoothing, soft_labels, row_weights)
-    operand = _operand(*tensors, precision)
-    wanted = Wanted(rank=return_stats, normalised=normalised)
-    outputs = _rows(*tensors, temperature, extra_scale, left_out, wanted, operand, backend)
-    if label_smoothing or soft_labels is not None:
-        factors = temperature, extra_scale
-        outputs = soften(outputs, tensors, factors, left_out, label_smoothing, soft_labels, operand)
-    return _reduced(outputs, reduction, return_stats, row_weights)
+    asked = _asked(query, shared, negatives is None, pairs)
+    call = _Call(tensors, temperature, extra_scale, _operand(*tensors, precision), backend)
+    return _loss(call, alone, normalised, asked, reduction, return_stats)
+
+
+class _Call(NamedTuple):
+    tensors: tuple
+    """query, positive, negatives (K, D), extra negatives or None; checked."""
+    temperature: float | Tensor
+    extra_scale: float
+    operand: str
+    backend: str
+
+
+def _asked(query, shared, in_batch, pairs):
+    """The checked `Pairs`."""
+    asked = Pairs(**pairs)
+    if in_batch and asked.negative_labels is None:
+        asked = asked._replace(negative_labels=asked.query_labels)
+    labels = check_labels(asked.query_labels, asked.negative_labels)
+    asked = asked._replace(query_labels=labels[0], negative_labels=labels[1])
+    check_left_out(query, shared, asked)
+    check_targets(query, shared, asked)
+    return asked
+
+
+def _loss(call, alone, normalised, asked, reduction, return_stats):
+    left_out = LeftOut(alone, *asked[:3])
+    outputs = _rows(call, left_out, Wanted(rank=return_stats, normalised=normalised))
+    if asked.label_smoothing or asked.soft_labels is not None:
+        outputs = soften(outputs, call, left_out, asked.label_smoothing, asked.soft_labels)
+    return _reduced(outputs, reduction, return_stats, asked.row_weights)
 
 
 def _shared(positive, negatives, layout):
@@ -180,31 +182,26 @@ def _shared(positive, negatives, layout):
     return negatives
 
 
-def _rows(
-    query, positive, negatives, extra, temperature, extra_scale, left_out, wanted,
-    operand, backend,
-):  # fmt: skip
-    """The operator's outputs for checked inputs."""
+def _rows(call, left_out, wanted):
+    """The operator's outputs."""
+    query, temperature = call.tensors[0], call.temperature
     learned = isinstance(temperature, torch.Tensor)
-    _refuse_tangents(query, positive, negatives, extra, temperature if learned else None)
+    _refuse_tangents(*call.tensors, temperature if learned else None)
     wants_grad = torch.is_grad_enabled() and (
         query.requires_grad or (learned and temperature.requires_grad)
     )
     return torch.ops.fastneg.info_nce(
-        query,
-        positive,
-        negatives,
-        extra,
+        *call.tensors,
         temperature if learned else None,
         *left_out[1:],
         1.0 if learned else float(temperature),
-        float(extra_scale),
+        float(call.extra_scale),
         left_out.diagonal,
         wanted.normalised,
-        operand,
+        call.operand,
         wants_grad,
         wanted.rank,
-        backend,
+        call.backend,
     )
 
 

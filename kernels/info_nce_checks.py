@@ -174,9 +174,9 @@ def check_labels(query_labels, negative_labels):
     return query_labels.long().contiguous(), negative_labels.long().contiguous()
 
 
-def check_left_out(query, negatives, left_out):
-    """ValueError unless mask and labels belong to queries and negatives."""
-    count, hidden = (len(query), len(negatives)), left_out.mask
+def check_left_out(query, negatives, pairs):
+    """ValueError unless mask and labels (of `Pairs`) belong to queries and negatives."""
+    count, hidden = (len(query), len(negatives)), pairs.negatives_mask
     if hidden is not None:
         check_dim("negatives_mask", hidden, 2, "(N, K)")
         if hidden.dtype != torch.bool:
@@ -185,18 +185,23 @@ def check_left_out(query, negatives, left_out):
                 "is not compared with a negative."
             )
         _check_like("negatives_mask", hidden, count, query)
-    if left_out.query_labels is not None:
-        _check_like("query_labels", left_out.query_labels, count[:1], query)
-        _check_like("negative_labels", left_out.negative_labels, count[1:], query)
+    if pairs.query_labels is not None:
+        _check_like("query_labels", pairs.query_labels, count[:1], query)
+        _check_like("negative_labels", pairs.negative_labels, count[1:], query)
 
 
-def check_targets(query, negatives, label_smoothing, soft_labels, row_weights):
-    """ValueError unless each of these is a possible target or weight of the rows."""
-    check_number("label_smoothing", label_smoothing)
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing is {label_smoothing}: a number in [0, 1) was expected.")
+def check_targets(query, negatives, pairs):
+    """ValueError unless the targets and weights of `Pairs` are possible ones of these rows."""
+    check_number("label_smoothing", pairs.label_smoothing)
+    if not 0 <= pairs.label_smoothing < 1:
+        raise ValueError(
+            f"label_smoothing is {pairs.label_smoothing}: a number in [0, 1) was expected."
+        )
     count = len(query), len(negatives)
-    named = (("soft_labels", soft_labels, count), ("row_weights", row_weights, count[:1]))
+    named = (
+        ("soft_labels", pairs.soft_labels, count),
+        ("row_weights", pairs.row_weights, count[:1]),
+    )
     for name, tensor, shape in named:
         if tensor is None:
             continue

@@ -13,21 +13,19 @@ smoothing e        e / C sum_c (l_pos - l_c), c over all C logits, so a sum of t
 import torch
 
 
-def soften(outputs, tensors, factors, left_out, label_smoothing, soft_labels, operand):
+def soften(outputs, call, left_out, label_smoothing, soft_labels):
     """The operator's outputs with the loss of soft targets for the rows' losses.
 
     Args:
         outputs: of `fastneg::info_nce`.
-        tensors: query (N, D), positive (N, D), negatives (K, D), extra (N, M, D) or None.
-        factors: temperature, extra_scale.
+        call: its tensors (query, positive, negatives (K, D), extra or None), temperature,
+            extra_scale and operand.
         left_out: `LeftOut`.
-        operand: by name, as the operator takes it.
     """
     rows, lse, rank, positive_logit, *others = outputs
-    temperature, extra_scale = factors
-    dtype = torch.float32 if operand == "tf32" else getattr(torch, operand)
-    query, _, keys, extra = (_rounded(tensor, dtype, rows.dtype) for tensor in tensors)
-    query = query / temperature
+    dtype = torch.float32 if call.operand == "tf32" else getattr(torch, call.operand)
+    query, _, keys, extra = (_rounded(tensor, dtype, rows.dtype) for tensor in call.tensors)
+    query = query / call.temperature
     with torch.autocast(query.device.type, enabled=False):
         if soft_labels is not None:
             soft = soft_labels.to(rows.dtype)
@@ -37,7 +35,7 @@ def soften(outputs, tensors, factors, left_out, label_smoothing, soft_labels, op
             sums, count = _sum_of_keys(keys, len(query), left_out)
             logits = (query * sums).sum(1)
             if extra is not None:
-                logits = logits + (query * extra.sum(1)).sum(1) * extra_scale
+                logits = logits + (query * extra.sum(1)).sum(1) * call.extra_scale
                 count = count + extra.shape[1]
             rest = (count * positive_logit - logits) / (count + 1)
             rows = rows + label_smoothing * rest

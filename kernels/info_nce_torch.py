@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from .info_nce_call import bounded
+from .info_nce_call import LARGEST_BOUND, bounded
 
 # Elements of one (N, chunk) buffer. Smaller ones would stay in a CPU's cache, but where other
 # threads want the cores too (a loader's), the many short parallel regions of small chunks wait for
@@ -43,7 +43,7 @@ def forward(
     scaled = _rounded(query, operand, wide) / temperature
     key = _rounded(positive, operand, wide)
     positive_logit = (scaled * key).sum(1)
-    fixed = wanted.normalised and bounded(temperature)
+    fixed = (wanted.normalised and bounded(temperature)) or _short(scaled, negatives)
     top, total, rank, mean = _sweep(
         scaled, positive_logit, negatives, left_out, operand, wanted, fixed
     )
@@ -70,6 +70,18 @@ def forward(
         mean = torch.where(total == 0, total, mean / total)
         dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
     return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
+
+
+def _short(scaled, negatives):
+    """Whether lengths alone bound every logit so that no maximum is needed. Where the numbers are
+    at hand, on a CPU, asking is one pass over the vectors."""
+    if scaled.device.type != "cpu" or not len(negatives):
+        return False
+    longest = [
+        torch.linalg.vector_norm(matrix, dim=1, dtype=scaled.dtype).amax()
+        for matrix in (scaled, negatives)
+    ]
+    return bool(longest[0] * longest[1] <= LARGEST_BOUND)
 
 
 def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
