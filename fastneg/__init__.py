@@ -22,6 +22,7 @@ __all__ = [
     "nt_xent",
     "patch_negatives",
     "pretrain",
+    "siglip_loss",
     "supervised_contrastive",
 ]
 
@@ -33,6 +34,7 @@ _HOMES = {
     "nt_xent": "fastneg.losses",
     "patch_negatives": "fastneg.negatives.patch_torch",
     "pretrain": "fastneg.recipes.pretrain",
+    "siglip_loss": "fastneg.losses",
     "supervised_contrastive": "fastneg.losses",
 }
 _PARTS = ("data", "kernels", "losses", "negatives")
@@ -45,7 +47,13 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     from fastneg import losses as losses
     from fastneg import negatives as negatives
     from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
-    from fastneg.losses import InfoNCELoss, clip_loss, nt_xent, supervised_contrastive
+    from fastneg.losses import (
+        InfoNCELoss,
+        clip_loss,
+        nt_xent,
+        siglip_loss,
+        supervised_contrastive,
+    )
     from fastneg.negatives.patch_torch import patch_negatives
     from fastneg.recipes.pretrain import pretrain
 else:

@@ -6,7 +6,7 @@ info_nce_triton.py; the operator that chooses one is in info_nce_operator.py, th
 info_nce_grad.py, what is refused in info_nce_checks.py.
 """
 
-from typing import Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -14,15 +14,24 @@ from torch.autograd import forward_ad
 
 from . import info_nce_operator  # noqa: F401, registers torch.ops.fastneg.info_nce
 from .backend import debugging
-from .info_nce_call import LeftOut, Wanted
+from .info_nce_call import LeftOut, Pairs, Wanted
 from .info_nce_checks import (
     check_dim,
+    check_labels,
+    check_left_out,
     check_negatives,
     check_options,
+    check_targets,
     check_temperature,
     check_tensors,
     check_unit_rows,
 )
+from .info_nce_targets import soften
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .info_nce_call import PairOptions
 
 
 class InfoNCEOutput(NamedTuple):
@@ -50,7 +59,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[False] = ..., precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., **pairs: "Unpack[PairOptions]",
 ) -> Tensor: ...  # fmt: skip
 
 
@@ -60,7 +69,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: Literal[True], precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., **pairs: "Unpack[PairOptions]",
 ) -> InfoNCEOutput: ...  # fmt: skip
 
 
@@ -70,7 +79,7 @@ def info_nce(
     temperature: float | Tensor = ..., extra_negatives: Tensor | None = ...,
     extra_scale: float = ..., reduction: str = ..., negatives_layout: str = ...,
     return_stats: bool, precision: str | None = ..., backend: str = ...,
-    exclude_diagonal: bool = ..., normalised: bool = ...,
+    exclude_diagonal: bool = ..., normalised: bool = ..., **pairs: "Unpack[PairOptions]",
 ) -> Tensor | InfoNCEOutput: ...  # fmt: skip
 
 
@@ -79,7 +88,7 @@ def info_nce(
     temperature: float | Tensor = 0.07, extra_negatives: Tensor | None = None,
     extra_scale: float = 1.0, reduction: str = "mean", negatives_layout: str = "kd",
     return_stats: bool = False, precision: str | None = None, backend: str = "auto",
-    exclude_diagonal: bool = False, normalised: bool = False,
+    exclude_diagonal: bool = False, normalised: bool = False, **pairs: "Unpack[PairOptions]",
 ) -> Tensor | InfoNCEOutput:  # fmt: skip
     """InfoNCE with shared and extra negatives, in one pass and without an (N, K) logit matrix.
 
@@ -111,6 +120,7 @@ def info_nce(
             pass faster: 1/T bounds the logits, and no maximum has to be found. It is kept to for a
             float T of 0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or
             infinite loss; with FASTNEG_DEBUG=1 in the environment it is refused.
+        pairs: masks and labels of false negatives, soft targets, weights of rows: `PairOptions`.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
@@ -128,9 +138,38 @@ def info_nce(
     check_temperature(temperature, query.device)
     if normalised and debugging():
         check_unit_rows(query=query, negatives=shared)
-    left_out, wanted = LeftOut(alone), Wanted(rank=return_stats, normalised=normalised)
-    outputs = _rows(*tensors, temperature, extra_scale, left_out, wanted, precision, backend)
-    return _reduced(outputs, reduction, return_stats)
+    asked = _asked(query, shared, negatives is None, pairs)
+    call = _Call(tensors, temperature, extra_scale, _operand(*tensors, precision), backend)
+    return _loss(call, alone, normalised, asked, reduction, return_stats)
+
+
+class _Call(NamedTuple):
+    tensors: tuple
+    """query, positive, negatives (K, D), extra negatives or None; checked."""
+    temperature: float | Tensor
+    extra_scale: float
+    operand: str
+    backend: str
+
+
+def _asked(query, shared, in_batch, pairs):
+    """The checked `Pairs`."""
+    asked = Pairs(**pairs)
+    if in_batch and asked.negative_labels is None:
+        asked = asked._replace(negative_labels=asked.query_labels)
+    labels = check_labels(asked.query_labels, asked.negative_labels)
+    asked = asked._replace(query_labels=labels[0], negative_labels=labels[1])
+    check_left_out(query, shared, asked)
+    check_targets(query, shared, asked)
+    return asked
+
+
+def _loss(call, alone, normalised, asked, reduction, return_stats):
+    left_out = LeftOut(alone, *asked[:3])
+    outputs = _rows(call, left_out, Wanted(rank=return_stats, normalised=normalised))
+    if asked.label_smoothing or asked.soft_labels is not None:
+        outputs = soften(outputs, call, left_out, asked.label_smoothing, asked.soft_labels)
+    return _reduced(outputs, reduction, return_stats, asked.row_weights)
 
 
 def _shared(positive, negatives, layout):
@@ -143,37 +182,37 @@ def _shared(positive, negatives, layout):
     return negatives
 
 
-def _rows(
-    query, positive, negatives, extra, temperature, extra_scale, left_out, wanted,
-    precision, backend,
-):  # fmt: skip
-    """The operator's outputs for checked inputs."""
+def _rows(call, left_out, wanted):
+    """The operator's outputs."""
+    query, temperature = call.tensors[0], call.temperature
     learned = isinstance(temperature, torch.Tensor)
-    _refuse_tangents(query, positive, negatives, extra, temperature if learned else None)
+    _refuse_tangents(*call.tensors, temperature if learned else None)
     wants_grad = torch.is_grad_enabled() and (
         query.requires_grad or (learned and temperature.requires_grad)
     )
     return torch.ops.fastneg.info_nce(
-        query,
-        positive,
-        negatives,
-        extra,
+        *call.tensors,
         temperature if learned else None,
         *left_out[1:],
         1.0 if learned else float(temperature),
-        float(extra_scale),
+        float(call.extra_scale),
         left_out.diagonal,
         wanted.normalised,
-        _operand(query, positive, negatives, extra, precision),
+        call.operand,
         wants_grad,
         wanted.rank,
-        backend,
+        call.backend,
     )
 
 
-def _reduced(outputs, reduction, return_stats):
+def _reduced(outputs, reduction, return_stats, row_weights):
     rows, lse, rank, positive_logit, *_ = outputs
-    loss = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](rows)
+    if row_weights is None:
+        loss = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](rows)
+    else:
+        loss = rows * row_weights
+        loss = loss if reduction == "none" else loss.sum()
+        loss = loss / row_weights.sum() if reduction == "mean" else loss
     if not return_stats:
         return loss
     acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()

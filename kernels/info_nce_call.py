@@ -3,7 +3,7 @@
 Shapes: N batch, K shared negatives.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 
@@ -44,3 +44,35 @@ def bounded(temperature, largest=LARGEST_BOUND):
     there the maximum runs along.
     """
     return not isinstance(temperature, torch.Tensor) and 1 / temperature <= largest
+
+
+class PairOptions(TypedDict, total=False):
+    """Options of `info_nce` about single pairs and rows."""
+
+    negatives_mask: torch.Tensor | None
+    """(N, K) bool, True where a query is not compared with a shared negative, a false one say."""
+    query_labels: torch.Tensor | None
+    """(N,) whole numbers, with negative_labels: a query is not compared with shared negatives of
+    its own label."""
+    negative_labels: torch.Tensor | None
+    """(K,) whole numbers; of in-batch negatives they are the queries'."""
+    label_smoothing: float
+    """Share of the target, in [0, 1), that is spread evenly over the positive and all that the
+    query is compared with, as in torch's cross_entropy. With a mask or labels it takes the memory
+    of an (N, K) matrix."""
+    soft_labels: torch.Tensor | None
+    """(N, K), what of the target each shared negative has, 0 where it is left out; the positive has
+    the rest. The softmax of another model, say."""
+    row_weights: torch.Tensor | None
+    """(N,), a factor on each row's loss; the mean is divided by their sum."""
+
+
+class Pairs(NamedTuple):
+    """The same with their defaults."""
+
+    negatives_mask: torch.Tensor | None = None
+    query_labels: torch.Tensor | None = None
+    negative_labels: torch.Tensor | None = None
+    label_smoothing: float = 0.0
+    soft_labels: torch.Tensor | None = None
+    row_weights: torch.Tensor | None = None

@@ -156,3 +156,64 @@ def check_unit_rows(**matrices):
                 f"normalised is True but a row of {name} has length {longest:.6g}: divide rows by "
                 "their lengths, or leave it at False."
             )
+
+
+def check_labels(query_labels, negative_labels):
+    """Both as int64, or both None; ValueError unless they come together as whole numbers."""
+    if query_labels is None and negative_labels is None:
+        return None, None
+    for name, labels in (("query_labels", query_labels), ("negative_labels", negative_labels)):
+        if labels is None:
+            raise ValueError(
+                f"{name} is None but the other labels are there: one says nothing without the "
+                "other."
+            )
+        check_dim(name, labels, 1, "of a whole number for each row")
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise ValueError(f"{name} has dtype {labels.dtype}: whole numbers were expected.")
+    return query_labels.long().contiguous(), negative_labels.long().contiguous()
+
+
+def check_left_out(query, negatives, pairs):
+    """ValueError unless mask and labels (of `Pairs`) belong to queries and negatives."""
+    count, hidden = (len(query), len(negatives)), pairs.negatives_mask
+    if hidden is not None:
+        check_dim("negatives_mask", hidden, 2, "(N, K)")
+        if hidden.dtype != torch.bool:
+            raise ValueError(
+                f"negatives_mask has dtype {hidden.dtype}: bool was expected, True where a query "
+                "is not compared with a negative."
+            )
+        _check_like("negatives_mask", hidden, count, query)
+    if pairs.query_labels is not None:
+        _check_like("query_labels", pairs.query_labels, count[:1], query)
+        _check_like("negative_labels", pairs.negative_labels, count[1:], query)
+
+
+def check_targets(query, negatives, pairs):
+    """ValueError unless the targets and weights of `Pairs` are possible ones of these rows."""
+    check_number("label_smoothing", pairs.label_smoothing)
+    if not 0 <= pairs.label_smoothing < 1:
+        raise ValueError(
+            f"label_smoothing is {pairs.label_smoothing}: a number in [0, 1) was expected."
+        )
+    count = len(query), len(negatives)
+    named = (
+        ("soft_labels", pairs.soft_labels, count),
+        ("row_weights", pairs.row_weights, count[:1]),
+    )
+    for name, tensor, shape in named:
+        if tensor is None:
+            continue
+        check_dim(name, tensor, len(shape), "(N, K)" if len(shape) == 2 else "(N,)")
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} has dtype {tensor.dtype}: a floating-point one was expected.")
+        _check_like(name, tensor, shape, query)
+
+
+def _check_like(name, tensor, shape, query):
+    if tuple(tensor.shape) != shape or tensor.device != query.device:
+        raise ValueError(
+            f"{name} is {tuple(tensor.shape)} on {tensor.device}: {shape} on {query.device}, as "
+            "queries and negatives have it, was expected."
+        )

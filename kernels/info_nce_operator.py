@@ -18,7 +18,8 @@ from .info_nce_call import LeftOut, Wanted
     "temperature, Tensor? mask, Tensor? query_labels, Tensor? negative_labels, "
     "float temperature_value, float extra_scale, bool exclude_diagonal, bool normalised, str "
     "operand, bool with_grad, bool with_rank, str backend) -> (Tensor loss, Tensor lse, "
-    "Tensor rank, Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, Tensor dq)",
+    "Tensor rank, Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, "
+    "Tensor dq)",
 )
 def forward(
     query, positive, negatives, extra, temperature, mask, query_labels, negative_labels,

@@ -4,7 +4,7 @@ of the kernels at D 128, the features of the MoCo family.
 Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,7 +30,7 @@ class _Call:
     layout: str = "kd"
     query: torch.dtype | None = None
     """None: that of the operand."""
-    wanted: Wanted = Wanted()
+    wanted: Wanted = field(default_factory=Wanted)
     learned: bool = False
     """Whether the temperature is a tensor."""
     labels: bool = False
@@ -85,10 +85,9 @@ def _dtype(operand):
 
 
 def _launches(config, call):
-    empty = lambda *shape, dtype=_dtype(call.operand): torch.empty(
-        shape, dtype=dtype, device="meta"
-    )
-    query = empty(call.rows, call.dim, dtype=call.query or _dtype(call.operand))
+    usual = _dtype(call.operand)
+    empty = lambda *shape, dtype=usual: torch.empty(shape, dtype=dtype, device="meta")
+    query = empty(call.rows, call.dim, dtype=call.query or usual)
     if call.count is None:
         keys = query
     elif call.layout == "kd":
@@ -108,7 +107,7 @@ def _launches(config, call):
         left_out = _left_out(call, empty, len(some))
         negatives_grad(query, some, row, row, temperature, left_out, call.operand, launch=recorder)
     for launch in recorder.launches:
-        kernel, _, constants, options = launch
+        kernel, _, _, options = launch
         products = kernel is not merge_kernel and config.startswith("bfloat16 D=128 ")
         yield Shipped(config, launch, Budget(wgmma=products, registers=options.get("maxnreg", 255)))
 

@@ -50,6 +50,20 @@ def _positive_dots(
 
 
 @triton.jit
+def _load_keys(
+    pointers, inside, d, DIM: tl.constexpr, DIM_PAD: tl.constexpr, WHOLE_TILES: tl.constexpr
+):
+    """A tile of keys, with no more tests of what is inside than its sizes ask for."""
+    if WHOLE_TILES and DIM == DIM_PAD:
+        keys = tl.load(pointers)
+    elif WHOLE_TILES:
+        keys = tl.load(pointers, mask=(d < DIM)[None, :], other=0.0)
+    else:
+        keys = tl.load(pointers, mask=inside[:, None] & (d < DIM)[None, :], other=0.0)
+    return keys
+
+
+@triton.jit
 def _row_sums(values, BY_LANES: tl.constexpr):
     """Sums of each row of a (rows, keys) tile: (rows, 4), or (rows,).
 
@@ -63,6 +77,55 @@ def _row_sums(values, BY_LANES: tl.constexpr):
     else:
         sums = tl.sum(values, 1)
     return sums
+
+
+@triton.jit
+def _places(key, d, negatives_k, negatives_d, NARROW: tl.constexpr):
+    """Where the elements of a tile lie, the same for all tiles; in 32 bits where that is enough."""
+    if NARROW:
+        places = key[:, None] * negatives_k + d[None, :] * negatives_d
+    else:
+        places = key.to(tl.int64)[:, None] * negatives_k + d.to(tl.int64)[None, :] * negatives_d
+    return places
+
+
+@triton.jit
+def _softmax(dots, top, total, mean, scale, bound, BY_LANES: tl.constexpr, FIXED: tl.constexpr):
+    """(top, total, mean, weights of the tile), the first three rescaled where the maximum rose.
+
+    The scale stays out of the product and in float32: folding it into a half-precision q would
+    round every logit.
+    """
+    if FIXED:
+        weights = tl.exp2(tl.fma(dots, scale, -bound))
+        total += _row_sums(weights, BY_LANES)
+    else:
+        new_top = tl.maximum(top, tl.max(dots, 1) * scale)
+        weights = tl.exp2(tl.fma(dots, scale, -new_top[:, None]))
+        shrink = tl.exp2(top - new_top)
+        total = total * (shrink[:, None] if BY_LANES else shrink) + _row_sums(weights, BY_LANES)
+        mean = mean * shrink[:, None]
+        top = new_top
+    return top, total, mean, weights
+
+
+@triton.jit
+def _store_part(
+    tops, totals, ranks, means, top, total, rank, mean, row, valid, first,
+    DIM: tl.constexpr, DIM_PAD: tl.constexpr, BLOCK_N: tl.constexpr,
+    WITH_GRAD: tl.constexpr, WITH_RANK: tl.constexpr, FIXED: tl.constexpr,
+):  # fmt: skip
+    """first: the place of this split's first row among the parts."""
+    if not FIXED:
+        tl.store(tops + first + row, top, mask=valid)
+    tl.store(totals + first + row, total, mask=valid)
+    if WITH_RANK:
+        tl.store(ranks + first + row, rank.to(tl.int32), mask=valid)
+    if WITH_GRAD:
+        d = tl.arange(0, DIM_PAD)
+        inside = valid[:, None] & (d < DIM)[None, :]
+        here = means + first * DIM + tl.program_id(0).to(tl.int64) * (BLOCK_N * DIM)
+        tl.store(here + tl.arange(0, BLOCK_N)[:, None] * DIM + d[None, :], mean, mask=inside)
 
 
 @triton.jit
@@ -100,24 +163,17 @@ def sweep_kernel(
     mean = tl.zeros([BLOCK_N, DIM_PAD], tl.float32)
     d = tl.arange(0, DIM_PAD)
     ahead = tl.arange(0, BLOCK_K)
-    # Places within a tile, the same for all of them, in 32 bits where that is enough.
-    if NARROW:
-        places = ahead[:, None] * negatives_k + d[None, :] * negatives_d
-    else:
-        places = ahead.to(tl.int64)[:, None] * negatives_k + d.to(tl.int64)[None, :] * negatives_d
+    places = _places(ahead, d, negatives_k, negatives_d, NARROW)
     first = split * tiles_per_split
     last = tl.minimum(first + tiles_per_split, tl.cdiv(count, BLOCK_K))
     for tile in range(first, last):
         start = tile * BLOCK_K
         key = start + ahead
         inside = key < count
-        pointers = negatives + start.to(tl.int64) * negatives_k + places
-        if WHOLE_TILES and DIM == DIM_PAD:
-            keys = tl.load(pointers)
-        elif WHOLE_TILES:
-            keys = tl.load(pointers, mask=(d < DIM)[None, :], other=0.0)
-        else:
-            keys = tl.load(pointers, mask=inside[:, None] & (d < DIM)[None, :], other=0.0)
+        keys = _load_keys(
+            negatives + start.to(tl.int64) * negatives_k + places, inside, d,
+            DIM, DIM_PAD, WHOLE_TILES,
+        )  # fmt: skip
         keys = keys.to(OPERAND)
         dots = dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST)
         dots = left_out(
@@ -126,31 +182,14 @@ def sweep_kernel(
         )  # fmt: skip
         if WITH_RANK:
             rank += _row_sums(tl.where(dots > positive_dot[:, None], 1.0, 0.0), BY_LANES)
-        # The scale stays out of the product and in float32: folding it into a half-precision q
-        # would round every logit.
-        if FIXED:
-            weights = tl.exp2(tl.fma(dots, scale, -bound))
-            total += _row_sums(weights, BY_LANES)
-        else:
-            new_top = tl.maximum(top, tl.max(dots, 1) * scale)
-            weights = tl.exp2(tl.fma(dots, scale, -new_top[:, None]))
-            shrink = tl.exp2(top - new_top)
-            total = total * (shrink[:, None] if BY_LANES else shrink) + _row_sums(weights, BY_LANES)
-            mean = mean * shrink[:, None]
-            top = new_top
+        top, total, mean, weights = _softmax(dots, top, total, mean, scale, bound, BY_LANES, FIXED)
         # The tile just compared is the tile summed: it is loaded once for both products.
         if WITH_GRAD:
             mean = dot(weights.to(OPERAND), keys, mean, PRECISION, UPCAST)
 
     if BY_LANES:
         total, rank = tl.sum(total, 1), tl.sum(rank, 1)
-    part = split.to(tl.int64) * rows  # of this split, the first row's place
-    if not FIXED:
-        tl.store(tops + part + row, top, mask=valid)
-    tl.store(totals + part + row, total, mask=valid)
-    if WITH_RANK:
-        tl.store(ranks + part + row, rank.to(tl.int32), mask=valid)
-    if WITH_GRAD:
-        inside = valid[:, None] & (d < DIM)[None, :]
-        here = means + part * DIM + tl.program_id(0).to(tl.int64) * (BLOCK_N * DIM)
-        tl.store(here + tl.arange(0, BLOCK_N)[:, None] * DIM + d[None, :], mean, mask=inside)
+    _store_part(
+        tops, totals, ranks, means, top, total, rank, mean, row, valid, split.to(tl.int64) * rows,
+        DIM, DIM_PAD, BLOCK_N, WITH_GRAD, WITH_RANK, FIXED,
+    )  # fmt: skip

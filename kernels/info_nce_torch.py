@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from .info_nce_call import bounded
+from .info_nce_call import LARGEST_BOUND, bounded
 
 # Elements of one (N, chunk) buffer. Smaller ones would stay in a CPU's cache, but where other
 # threads want the cores too (a loader's), the many short parallel regions of small chunks wait for
@@ -43,7 +43,7 @@ def forward(
     scaled = _rounded(query, operand, wide) / temperature
     key = _rounded(positive, operand, wide)
     positive_logit = (scaled * key).sum(1)
-    fixed = wanted.normalised and bounded(temperature)
+    fixed = (wanted.normalised and bounded(temperature)) or _short(scaled, negatives)
     top, total, rank, mean = _sweep(
         scaled, positive_logit, negatives, left_out, operand, wanted, fixed
     )
@@ -72,6 +72,18 @@ def forward(
     return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
 
 
+def _short(scaled, negatives):
+    """Whether lengths alone bound every logit so that no maximum is needed. Where the numbers are
+    at hand, on a CPU, asking is one pass over the vectors."""
+    if scaled.device.type != "cpu" or not len(negatives):
+        return False
+    longest = [
+        torch.linalg.vector_norm(matrix, dim=1, dtype=scaled.dtype).amax()
+        for matrix in (scaled, negatives)
+    ]
+    return bool(longest[0] * longest[1] <= LARGEST_BOUND)
+
+
 def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
     """(top (N, 1), total (N, 1), rank (N,), weighted sum of keys (N, D) or None) over the shared
     negatives, a chunk at a time."""
@@ -79,7 +91,7 @@ def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
     top, total = scaled.new_full((rows, 1), LOWEST), scaled.new_zeros(rows, 1)
     rank = torch.zeros(rows if wanted.rank else 0, dtype=torch.int64, device=device)
     mean = scaled.new_zeros(rows, dim) if wanted.grad else None
-    chunk = _chunk(rows, count, scaled)
+    chunk = chunk_of(rows, count, scaled)
     logits_buffer = scaled.new_empty(rows, chunk)
     compare_buffer = torch.empty_like(logits_buffer) if wanted.rank else None
     for start in range(0, count, chunk):
@@ -119,7 +131,7 @@ def negatives_grad(query, negatives, top, weight, temperature, left_out, operand
     scaled, weighted = rounded / temperature, rounded * weight[:, None]
     count = negatives.shape[0]
     grad = torch.empty(negatives.shape, dtype=negatives.dtype, device=negatives.device)
-    chunk = _chunk(query.shape[0], count, query)
+    chunk = chunk_of(query.shape[0], count, query)
     for start in range(0, count, chunk):
         keys = _rounded(negatives[start : start + chunk], operand, wide)
         logits = torch.mm(scaled, keys.t())
@@ -133,7 +145,7 @@ def _rounded(tensor, operand, wide):
     return tensor.to(operand).to(wide)
 
 
-def _chunk(rows, count, like):
+def chunk_of(rows, count, like):
     elements = CUDA_CHUNK_ELEMENTS if like.is_cuda else CPU_CHUNK_ELEMENTS
     return max(1, min(count, max(SMALLEST_CHUNK, elements // rows)))
 

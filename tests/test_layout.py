@@ -157,6 +157,10 @@ SERVED_BY = {
     "fastneg.evaluation.corruptions.draws": "evaluation/corruptions/test_published_corruptions.py",
     "fastneg.evaluation.corruptions.registry": "evaluation/corruptions/test_corruptions.py",
     "fastneg.kernels.unit_length": "kernels/test_info_nce_checks.py",
+    "fastneg.kernels.info_nce_operator": "kernels/test_info_nce_in_torch.py",
+    "fastneg.kernels.info_nce_shipped": "kernels/test_info_nce_tiles.py",
+    "fastneg.kernels.info_nce_sweep_kernel": "kernels/test_info_nce_call.py",
+    "fastneg.kernels.info_nce_triton_parts": "kernels/test_info_nce_call.py",
     # what a page shows of a run folder
     "fastneg.report.plots.classes": "report/plots/test_features.py",
     "fastneg.report.sections.alpha": "report/test_entries.py",

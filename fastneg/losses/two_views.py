@@ -5,6 +5,9 @@ from typing import Literal, NamedTuple, overload
 import torch
 
 from fastneg.kernels.info_nce import info_nce
+from fastneg.kernels.info_nce_checks import check_temperature, check_tensors
+from fastneg.losses.clip import symmetric_losses
+from fastneg.losses.ring import Ring
 
 
 class NTXentOutput(NamedTuple):
@@ -95,7 +98,7 @@ def nt_xent(
             "exclude_diagonal": True,
         }
         within = info_nce(query, positive, same, **common, **extra)
-        positives.append(within.positive_logit)
+        positives.append(within.positive_logit.detach())
         if alone:  # its extra negatives are all that it has
             losses.append(within.loss)
             ranks.append(within.rank)
@@ -116,6 +119,7 @@ def clip_loss(
     everyone: tuple[torch.Tensor, torch.Tensor] | None = None,
     *,
     temperature: float | torch.Tensor = 0.07,
+    ring: bool = False,
 ) -> torch.Tensor:
     """The symmetric loss of pairs, images and texts say: each row against all rows of the other
     side.
@@ -130,21 +134,37 @@ def clip_loss(
             others'; None where there is one process.
         temperature: T, a float above 0, or a 0-d tensor on the same device, which gets a gradient
             where it asks for one. A learned scale s, as CLIP's, is T = 1 / s.
+        ring: the pairs of all processes of the default group meet, as many in each, and no process
+            ever holds those of all: they go round, forward and backward. Each process gets the mean
+            loss of its own pairs, and its features the gradient that all processes' losses make.
+            The gradient of T is a share, and the shares add up to that of all losses: where
+            DistributedDataParallel averages over the processes, all is as in one process.
     Returns:
         () float32 (float64 for float64 inputs), the mean over the pairs of this process.
     Raises:
-        ValueError: shapes, dtypes or devices disagree, or there is one pair alone.
+        ValueError: shapes, dtypes or devices disagree, there is one pair alone, or both `everyone`
+            and `ring` are given.
     Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
     """
+    if ring and everyone is not None:
+        raise ValueError("everyone is given and ring is True: either says where the others are.")
     all_first, all_second = (first, second) if everyone is None else everyone
-    _check_views(first, second, all_first, None)
+    around = Ring(ring).size
+    _check_views(first, second, all_first, None, around)
+    check_temperature(temperature, first.device)
+    if around > 1 or (everyone is None and not first.is_cuda):
+        check_tensors(first, second, second, None, 1.0)
+        wide = torch.promote_types(first.dtype, torch.float32)
+        heat = torch.as_tensor(temperature, dtype=wide, device=first.device)
+        rows, columns = symmetric_losses(first, second, heat, ring)
+        return (rows.mean() + columns.mean()) / 2
     options = {"temperature": temperature, "exclude_diagonal": True}
     rows = info_nce(first, second, all_second, **options)
     columns = info_nce(second, first, all_first, **options)
     return (rows + columns) / 2
 
 
-def _check_views(first, second, everyone, extra_negatives):
+def _check_views(first, second, everyone, extra_negatives, processes=1):
     """ValueError for views that cannot be compared. Returns whether there is one image alone, which
     then has extra negatives."""
     for name, view in (("first", first), ("second", second)):
@@ -158,7 +178,7 @@ def _check_views(first, second, everyone, extra_negatives):
             f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: they are two "
             "views of the same images."
         )
-    alone = len(everyone) == 1
+    alone = len(everyone) * processes == 1
     if alone and (extra_negatives is None or extra_negatives.shape[1] == 0):
         raise ValueError(
             "first and second have one row, and the negatives are the views of the other images: "

@@ -26,10 +26,10 @@ def enqueue(queue, keys, pointer):
 class HalfQueue:
     """A copy of a queue in the dtype that the loss multiplies in, kept up to date row by row.
 
-    Rounded there or in the loss, the numbers are the same. But the loss reads half of the bytes, and
-    its kernel has twice the programs on a GPU, for it rounds nothing. The float32 queue stays the
-    truth, and the one in checkpoints: where anything else than `enqueue` wrote to it (a checkpoint,
-    imported weights) or moved it, the next `of` makes the copy anew.
+    Rounded there or in the loss, the numbers are the same. But the loss reads half of the
+    bytes, and its kernel has twice the programs on a GPU, for it rounds nothing. The float32
+    queue stays the truth, and the one in checkpoints: where anything else than `enqueue` wrote
+    to it (a checkpoint, imported weights) or moved it, the next `of` makes the copy anew.
     """
 
     def __init__(self):

@@ -63,3 +63,46 @@ def test_only_the_gradients_asked_for(backend):
         ).backward()
         torch.testing.assert_close(leaves[index].grad, wanted)
         assert all(leaf.grad is None for i, leaf in enumerate(leaves) if i != index)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("which", ["lse", "positive_logit", "all"])
+def test_what_else_has_a_gradient(backend, which):
+    """The log-sum-exp and the positive logit, alone and beside the loss."""
+    heat = torch.tensor(0.2, device=DEVICE)
+
+    def ours(q, k, n, e, t):
+        out = info_nce(
+            q, k, n, temperature=t, extra_negatives=e, extra_scale=2.0,
+            return_stats=True, reduction="none", backend=backend,
+        )  # fmt: skip
+        weighted = out.loss + 3 * out.lse.square() - out.positive_logit
+        return (weighted if which == "all" else getattr(out, which)).sum()
+
+    def exact(q, k, n, e, t):
+        loss, logits = definition(q, k, n, e, t, 2.0)
+        lse = logits.logsumexp(1)
+        weighted = loss + 3 * lse.square() - logits[:, 0]
+        return {"lse": lse, "positive_logit": logits[:, 0], "all": weighted}[which].sum()
+
+    tensors = draw(20, 70, 32, 2)
+    if which == "positive_logit":  # it knows no negatives, whose gradient is None
+        query, positive = (tensor.requires_grad_() for tensor in tensors[:2])
+        found = torch.autograd.grad(ours(*tensors, heat), (query, positive))
+        truth = torch.autograd.grad(exact(*tensors, heat), (query, positive))
+    else:
+        found = loss_and_grads(ours, tensors, heat)
+        truth = loss_and_grads(exact, [tensor.double() for tensor in tensors], heat.double())
+    for mine, right in zip(found, truth, strict=True):
+        assert (mine.double() - right).norm() <= 1e-5 * right.norm()
+
+
+def test_gradcheck_of_the_log_sum_exp():
+    leaves = [tensor.double().requires_grad_() for tensor in draw(7, 9, 5, 3)]
+    heat = torch.tensor(0.5, dtype=torch.float64, device=DEVICE, requires_grad=True)
+
+    def call(q, k, n, e, t):
+        out = info_nce(q, k, n, temperature=t, extra_negatives=e, return_stats=True)
+        return out.lse, out.positive_logit, out.loss
+
+    assert torch.autograd.gradcheck(call, (*leaves, heat))

@@ -100,10 +100,11 @@ def test_a_name_is_given_once(dummy):
 
 
 def test_a_budget_names_what_exceeds_it():
-    row = {"spill_bytes": 8, "shared_bytes": 1024, "wgmma": 0}
+    row = {"spill_bytes": 8, "shared_bytes": 1024, "wgmma": 0, "registers": 200}
     assert Budget().exceeded_by(row) == {"spill_bytes": 8}
     assert Budget(8, 1000, wgmma=True).exceeded_by(row) == {"shared_bytes": 1024, "wgmma": 0}
     assert Budget(8, 1024).exceeded_by(row) == {}
+    assert Budget(8, 1024, registers=128).exceeded_by(row) == {"registers": 200}
 
 
 @pytest.mark.parametrize("name", registry.KERNELS)

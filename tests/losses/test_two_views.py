@@ -53,6 +53,12 @@ def test_a_process_compares_its_rows_with_those_of_all():
     torch.testing.assert_close(sum(parts) / 2, whole, rtol=1e-12, atol=0)
 
 
+def test_others_are_given_or_go_round():
+    first, second = views(4)
+    with pytest.raises(ValueError, match="everyone is given and ring is True"):
+        clip_loss(first, second, (first, second), ring=True)
+
+
 @pytest.mark.parametrize("loss", [clip_loss, nt_xent])
 def test_one_pair_and_unlike_views_are_refused(loss):
     with pytest.raises(ValueError, match="one row"):

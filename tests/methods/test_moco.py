@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from fastneg.config import PretrainConfig
 from fastneg.methods.moco_torch import MoCo
 from fastneg.methods.output import MethodOutput
-from fastneg.methods.queue_torch import enqueue
 from helpers.moco_method import build, views
 
 
@@ -88,21 +87,6 @@ def test_after_step_moves_keys_and_fills_the_queue():
     torch.testing.assert_close(next(method.key_encoder.parameters()), 0.9 * key + 0.1 * query)
     assert method.pointer == 8 and torch.equal(method.queue[:8], rows)
     torch.testing.assert_close(method.queue.norm(dim=1), torch.ones(24))
-
-
-@pytest.mark.parametrize("batches", [(5, 5, 5), (7, 7, 7, 7), (12, 12), (30,), (3, 24, 1)])
-def test_enqueue_equals_rows_put_in_one_by_one(batches):
-    queue, pointer = torch.zeros(12, 2), 0
-    expected, place, value = torch.zeros(12, 2), 0, 1.0
-    for size in batches:
-        rows = torch.arange(value, value + size)[:, None].expand(size, 2)
-        value += size
-        pointer = enqueue(queue, rows, pointer)
-        for row in rows:
-            expected[place % 12] = row
-            place += 1
-    assert torch.equal(queue, expected)
-    assert pointer == place % 12
 
 
 def test_the_pointer_is_in_the_checkpoint():

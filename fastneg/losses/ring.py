@@ -1,0 +1,100 @@
+"""Blocks of rows that go round the processes, so that each meets all of them and none holds them
+all.
+
+Legend: S processes, n rows of each, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.distributed as dist
+
+from fastneg.kernels.info_nce_torch import chunk_of
+
+
+class Ring:
+    """The processes of the default group, each of which sends to the next one.
+
+    After S moves everything is where it came from. One process alone is a ring too, that sends
+    nothing.
+    """
+
+    def __init__(self, ring):
+        """ring: whether the other processes take part."""
+        self.size, self.rank = 1, 0
+        if ring and dist.is_available() and dist.is_initialized():
+            self.size, self.rank = dist.get_world_size(), dist.get_rank()
+
+    def move(self, tensors):
+        """Send each tensor to the next process and receive that of the one before; returns
+        `Moving`."""
+        if self.size == 1:
+            return Moving(list(tensors), [])
+        after, before = (self.rank + 1) % self.size, (self.rank - 1) % self.size
+        sent = [tensor.contiguous() for tensor in tensors]
+        received = [torch.empty_like(tensor) for tensor in sent]
+        work = dist.batch_isend_irecv(
+            [
+                dist.P2POp(way, tensor, other)
+                for one, other in zip(sent, received, strict=True)
+                for way, tensor, other in ((dist.isend, one, after), (dist.irecv, other, before))
+            ]
+        )
+        return Moving(received, work, sent)
+
+    def blocks(self, visiting, travelling, work):
+        """Let `work` meet the rows of every process.
+
+        Args:
+            visiting: tensors that go round unchanged: they leave while `work` runs.
+            travelling: tensors that `work` changes and that go with them.
+            work: work(turn, visiting, travelling) → travelling; in turn 0 the rows are one's own.
+        Returns:
+            the travelling tensors of one's own rows, changed by all.
+        """
+        for turn in range(self.size):
+            last = turn == self.size - 1
+            ahead = None if last else self.move(visiting)
+            travelling = self.move(work(turn, visiting, travelling)).wait()
+            visiting = visiting if last else ahead.wait()
+        return travelling
+
+
+class Moving:
+    """Tensors on their way."""
+
+    def __init__(self, received, work, sent=()):
+        self.received, self.work = received, work
+        self.sent = sent  # kept until they are gone
+
+    def wait(self):
+        """The tensors received."""
+        for each in self.work:
+            each.wait()
+        return self.received
+
+
+def chunks(scaled, others, own):
+    """Yield (slice of the others, logits (n, that many)); own: pairs of the same number are each
+    other's positives, whose logit is left out."""
+    size = chunk_of(len(scaled), len(others), scaled)
+    for start in range(0, len(others), size):
+        part = slice(start, min(start + size, len(others)))
+        logits = scaled @ others[part].to(scaled.dtype).t()
+        if own:
+            logits[part].fill_diagonal_(-torch.inf)
+        yield part, logits
+
+
+def in_full_precision(function):
+    """A method function(ctx, tensor, …) of an autograd function, run as if autocast were off: its
+    products are taken in float32 at least."""
+
+    @functools.wraps(function)
+    def off(ctx, tensor, *others):
+        with torch.autocast(tensor.device.type, enabled=False):
+            return function(ctx, tensor, *others)
+
+    return off

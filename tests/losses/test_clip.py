@@ -1,0 +1,74 @@
+"""Both directions of CLIP's loss in one sweep: chunks, small losses, what the sweep costs. Its
+values and gradients are held to the definition in test_two_views.py."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fastneg.kernels import info_nce_torch
+from fastneg.kernels.info_nce import info_nce
+from fastneg.losses.clip import symmetric_losses
+from fastneg.losses.two_views import clip_loss
+
+
+def views(count, dim=16, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    rows = F.normalize(torch.randn(2, count, dim, generator=g, dtype=torch.float64), dim=2)
+    return [view.clone().requires_grad_() for view in rows]
+
+
+def both_directions(first, second, heat):
+    """The loss of each row and of each column by the kernel of one direction."""
+    options = {"temperature": heat, "exclude_diagonal": True, "reduction": "none"}
+    return info_nce(first, second, second, **options), info_nce(second, first, first, **options)
+
+
+@pytest.mark.parametrize("chunk", [3, 1000])
+@pytest.mark.parametrize("temperature", [0.01, 0.3])
+def test_each_pair_has_its_own_weight(monkeypatch, chunk, temperature):
+    monkeypatch.setattr(info_nce_torch, "SMALLEST_CHUNK", chunk)
+    monkeypatch.setattr(info_nce_torch, "CPU_CHUNK_ELEMENTS", 1)
+    weights, results = torch.linspace(0, 2, 11, dtype=torch.float64), []
+    for losses_of in (both_directions, symmetric_losses):
+        first, second = views(11)
+        heat = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+        rows, columns = losses_of(first, second, heat)
+        (rows * weights + columns * weights.flip(0)).sum().backward()
+        results.append([rows.detach(), columns.detach(), first.grad, second.grad, heat.grad])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-11)
+
+
+def test_a_tiny_loss_keeps_its_gradient_in_float32():
+    """Pairs far apart from each other: the softmax's share of the positive less 1 would be 0."""
+    rows = torch.eye(6, 16, dtype=torch.float64)
+    grads = []
+    for dtype in (torch.float64, torch.float32):
+        first = rows.to(dtype, copy=True).requires_grad_()
+        loss = clip_loss(first, rows.to(dtype), temperature=0.04)
+        loss.backward()
+        grads.append(first.grad.double())
+    assert 0 < grads[0].norm() < 1e-8
+    torch.testing.assert_close(grads[1], grads[0], rtol=1e-4, atol=0)
+
+
+class Products(TorchDispatchMode):
+    """Counts the operations of matrix products, in place or not."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
+            one, other = args[-2:]
+            self.operations += 2 * one.shape[0] * one.shape[1] * other.shape[1]
+        return function(*args, **(kwargs or {}))
+
+
+def test_it_takes_half_of_the_products():
+    """8 N² D operations forward and backward; a call of info_nce for each direction takes 16."""
+    first, second = views(64)
+    heat = torch.tensor(0.1, dtype=torch.float64)
+    with Products() as products:
+        sum(losses.sum() for losses in symmetric_losses(first, second, heat)).backward()
+    assert products.operations == 8 * 64 * 64 * 16

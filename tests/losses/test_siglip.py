@@ -1,0 +1,72 @@
+"""The sigmoid loss against its definition in float64; over several processes see test_ring.py."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fastneg.kernels import info_nce_torch
+from fastneg.losses.siglip import siglip_loss
+
+
+def views(count, dim=12, dtype=torch.float64):
+    g = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, count, dim, generator=g, dtype=torch.float64)
+    return [view.to(dtype) for view in F.normalize(rows, dim=2)]
+
+
+def definition(first, second, scale, bias):
+    logits = scale * first @ second.T + bias
+    signs = 2 * torch.eye(len(first), dtype=first.dtype) - 1
+    return -F.logsigmoid(signs * logits).sum() / len(first)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 33])
+@pytest.mark.parametrize(("scale", "bias"), [(10.0, -10.0), (100.0, 3.0), (0.5, 0.0)])
+def test_loss_and_every_gradient(monkeypatch, count, scale, bias):
+    monkeypatch.setattr(info_nce_torch, "SMALLEST_CHUNK", 5)
+    monkeypatch.setattr(info_nce_torch, "CPU_CHUNK_ELEMENTS", 1)
+    results = []
+    for loss_of in (definition, lambda a, b, s, t: siglip_loss(a, b, scale=s, bias=t)):
+        leaves = [view.requires_grad_() for view in views(count)]
+        leaves += [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (scale, bias)]
+        loss = loss_of(*leaves)
+        (3 * loss).backward()
+        results.append([loss.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_other_dtypes(dtype):
+    first, second = (view.requires_grad_() for view in views(16, dtype=dtype))
+    loss = siglip_loss(first, second)
+    loss.backward()
+    assert loss.dtype == torch.float32 and first.grad.dtype == second.grad.dtype == dtype
+    exact = definition(first.detach().double(), second.detach().double(), 10.0, -10.0)
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_without_gradient_the_loss_is_the_same():
+    first, second = views(9)
+    scale = torch.tensor(10.0, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(siglip_loss(first, second, scale=scale), siglip_loss(first, second))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(siglip_loss(first, second), siglip_loss(first, second))
+        wide = [view.float() for view in (first, second)]
+        inside = siglip_loss(*wide)
+    assert torch.equal(inside, siglip_loss(*wide))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "options", "message"),
+    [
+        (torch.ones(3, 4), torch.ones(2, 4), {}, "positive is"),
+        (torch.ones(3), torch.ones(3), {}, r"first are \(3,\)"),
+        (torch.ones(3, 4), torch.ones(3, 4), {"scale": "a"}, "scale is 'a'"),
+        (torch.ones(3, 4), torch.ones(3, 4), {"bias": torch.ones(2)}, r"bias is \(2,\)"),
+        (torch.ones(3, 4).long(), torch.ones(3, 4).long(), {}, "dtype torch.int64"),
+    ],
+)
+def test_a_callers_mistake_is_named(first, second, options, message):
+    with pytest.raises(ValueError, match=message):
+        siglip_loss(first, second, **options)
