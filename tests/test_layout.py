@@ -16,7 +16,13 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.registry", "fastneg.plugins"],
     ["fastneg.methods", "fastneg.negatives"],  # contracts, which the config is made of
     ["fastneg.config"],
-    ["fastneg.files", "fastneg.distributed", "fastneg.knn", "negatives (torch)"],
+    [
+        "fastneg.files",
+        "fastneg.distributed",
+        "fastneg.feature_geometry",
+        "fastneg.knn",
+        "negatives (torch)",
+    ],
     ["fastneg.losses"],
     ["fastneg.data", "fastneg.models"],
     ["methods (torch)", "fastneg.runs"],
@@ -132,6 +138,7 @@ SERVED_BY = {
     "fastneg.config.stencils": "recipes/test_stencils.py",
     "fastneg.config.tools": "config/test_commands.py",
     # one kind of input or fault that several modules meet
+    "fastneg.data.beton.identity": "data/load/test_handle.py",
     "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",
     "fastneg.data.beton.overlap": "data/beton/test_shared_images.py",
     "fastneg.data.beton.sidecar": "data/beton/test_writer.py",

@@ -65,8 +65,8 @@ class SimCLR(nn.Module):
             similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
             stats |= {
                 "loss": result.loss.detach(),
-                "acc1": 100 * result.acc1,
-                "acc5": 100 * result.acc5,
+                "acc1": result.acc1,
+                "acc5": result.acc5,
                 "positive_similarity": positive.mean(),
                 "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum())
                 / max(1, count * (count - 1)),

@@ -78,7 +78,7 @@ def build(config, world, stack: ExitStack) -> Parts:
     method = METHODS[config.method](config)
     check_view_sizes(method.query_encoder.backbone, config)
     _say(getattr(method.query_encoder.backbone, "told", []), world)
-    reader = stack.enter_context(open_data(config.data))
+    reader = stack.enter_context(open_data(config.data, cache_dir=config.cache_dir))
     check_data(reader, config)
 
     run_folder = Path(config.out)
@@ -175,7 +175,15 @@ def _place(method, config, world):
 
 
 def _loader(reader, config, world, threads, stack):
-    loader = TrainLoader(
+    loader = train_loader(reader, config, world, threads)
+    stack.callback(loader.close)
+    check_length(config, len(loader))
+    return loader
+
+
+def train_loader(reader, config, world, threads):
+    """The `TrainLoader` of a run."""
+    return TrainLoader(
         reader,
         config.batch_size,
         config.view_size,
@@ -191,9 +199,6 @@ def _loader(reader, config, world, threads, stack):
         max_bad_share=config.max_bad_share,
         cache=None if config.cache == "none" else config.cache,
     )
-    stack.callback(loader.close)
-    check_length(config, len(loader))
-    return loader
 
 
 def _open_log(run_folder, config, world, last_step, iterations):

@@ -26,6 +26,7 @@ from fastneg.config import IMAGENET
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
 from fastneg.data.load.cached import CachedImages
+from fastneg.data.load.handle import Handle
 from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
@@ -51,7 +52,7 @@ class Made(NamedTuple):
     """A CUDA event that the tensors are ready after; None on the CPU."""
 
 
-class FeedingLoader:
+class FeedingLoader(Handle):
     """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the
     consumer's work.
 
@@ -72,6 +73,7 @@ class FeedingLoader:
         quarantine: {index: reason} of samples that are known to be bad.
         cache: "device" decodes all images once and keeps them on the device, where views are cut
             from them without DALI; None decodes each when it is due.
+        owns_reader: whether the reader is closed with the loader.
     Raises:
         BetonError: the file holds no textures or no checksums, which are needed; with a cache, its
             images differ in size or do not fit. While iterating: more samples are bad than may be
@@ -98,8 +100,10 @@ class FeedingLoader:
         max_bad_share=0.0,
         quarantine=None,
         cache=None,
+        owns_reader=False,
     ):
         self.reader, self.order, self._textures = reader, order, textures
+        self._owns_reader = owns_reader
         self._normalisation = normalisation
         self.device, self._stream = torch.device(device), None
         if self.device.type == "cuda":
@@ -143,7 +147,7 @@ class FeedingLoader:
     def _request(self, place):
         raise NotImplementedError
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.order.iterations
 
     def _run(self, epoch, start=0):
@@ -157,9 +161,10 @@ class FeedingLoader:
             )
         if self._running is not None:
             self._running.close()
+        self._begin_pass(epoch, start)
         what = f"the next batch of {self.reader.path}"
         self._running = Producer(self._made(epoch, start), WAIT_S, what, BATCHES_AHEAD)
-        for request, tensors, ready in self._running:
+        for iteration, (request, tensors, ready) in enumerate(self._running, start):
             if ready is not None:
                 consumer = torch.cuda.current_stream(self.device)
                 consumer.wait_event(ready)
@@ -167,6 +172,7 @@ class FeedingLoader:
                 for each in [*tensors, *sources]:
                     each.record_stream(consumer)
             self.quarantine.update(request.replaced)
+            self._at = epoch, iteration + 1
             yield request, tensors
 
     def know(self, bad):
@@ -174,12 +180,6 @@ class FeedingLoader:
         now on, without being tried."""
         self.quarantine.update(bad)
         self._quarantine.add(bad)
-
-    def __reduce__(self):
-        raise TypeError(
-            f"A loader cannot go to another process: open {self.reader.path} there (a reader can "
-            "go)."
-        )
 
     # In the thread
 
@@ -340,12 +340,15 @@ class FeedingLoader:
     def _label(self, index):
         return None if self.reader.labels is None else torch.from_numpy(self.reader.labels[index])
 
-    def close(self):
-        """Stop the feeding thread; the loader cannot be used afterwards."""
+    def close(self) -> None:
+        """Stop the feeding thread, and let go of a file that the loader opened; it cannot be used
+        afterwards."""
         if self._running is not None and os.getpid() == self._process:
             self._running.close()
         self._pipe = self._running = self._cached = None
         self._closed = True
+        if self._owns_reader:
+            self.reader.close()
 
 
 def _tensor(output):

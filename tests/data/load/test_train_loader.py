@@ -69,7 +69,7 @@ def test_a_short_last_batch_holds_what_is_left(reader, texture):
         sources = batches[-1].texture_sources
         assert len(sources.patches) == len(sources.window) == len(sources.params.flip) == 4
     loader.close(), whole.close()
-    for wrong in ({"last": "pad"}, {"last": "short", "world_size": 2}):
+    for wrong in ({"last": "pad"}, {"last": "short", "rank": 0, "world_size": 2}):
         with pytest.raises(ValueError, match="'short' in one process"):
             train_loader(reader, **wrong)
 

@@ -1,0 +1,196 @@
+"""What a training would do, told without doing it: steps, memory, what is read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from fastneg.counts import counted
+from fastneg.data.beton.shards import open_data
+from fastneg.methods import METHODS
+from fastneg.models.backbones import check_view_sizes
+from fastneg.models.batch_norm import check_batch_norm
+from fastneg.models.preprocessing import told_of_init
+from fastneg.models.weights import load_into, read_weights
+from fastneg.runs import checkpoint, paths
+from fastneg.runs.outputs import pretrain_output
+from fastneg.training.checks import check_batch, check_data, check_place
+
+
+def forecast(config, world):
+    """Lines that say what `fastneg pretrain` would do; nothing is trained or written.
+
+    The network is made and sees a few images on the CPU; `--init` is read.
+
+    Args:
+        config: `PretrainConfig`.
+        world: `World`; no process group is needed.
+    Raises:
+        As `fastneg.training.build.build` and `pretrain_output`, for what can be told beforehand.
+    """
+    folder = pretrain_output(config)
+    check_batch(config, world)
+    check_place(config, world)
+    torch.manual_seed(config.seed)
+    method = METHODS[config.method](config)
+    backbone = method.query_encoder.backbone
+    check_view_sizes(backbone, config)
+    with open_data(config.data) as reader:
+        check_data(reader, config)
+        iterations = len(reader) // config.batch_size
+        read = [f"  {config.data}: {_told_data(reader)}"]
+    said = [f"  {line}" for line in check_batch_norm(backbone, config)]
+    found = checkpoint.paths(folder)
+    if config.init and not found:
+        said += [f"  {line}" for line in load_into(method, read_weights(config.init))]
+        said += [f"  {line}" for line in told_of_init(config)]
+        read.append(f"  {config.init}: the weights to start from")
+    for name in ("knn_train", "knn_val"):
+        if getattr(config, name):
+            with open_data(getattr(config, name)) as reader:
+                read.append(f"  {getattr(config, name)}: {_told_data(reader)}, for the kNN")
+    return [
+        "Dry run: nothing is trained or written.",
+        *_steps(config, world, iterations),
+        *_start(config, folder, found),
+        *said,
+        "Reads:",
+        *read,
+        *_memory(config, world, method),
+        *_written(config, folder, method, iterations),
+    ]
+
+
+def _told_data(reader):
+    words = [counted(len(reader), "image"), _size(int(reader.stored_bytes.sum()))]
+    if reader.classes is not None:
+        words.append(counted(len(reader.classes), "class"))
+    return ", ".join(words)
+
+
+def _steps(config, world, iterations):
+    whose = "" if world.size == 1 else f" over {counted(world.size, 'process')}"
+    return [
+        f"Steps: {iterations} an epoch of {config.batch_size} images{whose}, "
+        f"{iterations * config.epochs} in all ({counted(config.epochs, 'epoch')}), on "
+        f"{world.device.type}."
+    ]
+
+
+def _start(config, folder, found):
+    """Whether the run would begin or go on."""
+    if not found:
+        return [f"Start: from the beginning, {folder} holds no checkpoint."]
+    if config.resume == "never":
+        return [f"Start: REFUSED, {folder} holds checkpoints and --resume is never."]
+    return [f"Start: goes on from {found[-1]}, if its settings and data are the same."]
+
+
+def _memory(config, world, method):
+    """What a process holds on its device, by part."""
+    trained = [each for each in method.parameters() if each.requires_grad]
+    parts = _held(method, trained)
+    local = config.batch_size // world.size // (config.accumulate or 1)
+    half = config.precision == "bf16" or (
+        config.precision == "auto" and world.device.type == "cuda"
+    )
+    kept = kept_activations(config, half)
+    lines = [f"  {name}: {_size(size)}" for name, size in parts.items()]
+    return [
+        f"Memory of a process, {counted(sum(each.numel() for each in trained), 'parameter')}:",
+        *lines,
+        f"  activations kept for backward: {_size(local * kept)} ({counted(local, 'image')} at a "
+        f"time, {_size(kept)} each, counted in forward passes of few)",
+        f"  together: {_size(sum(parts.values()) + local * kept)}; beside it the images, passes "
+        "without gradient and buffers of the libraries",
+    ]
+
+
+def _held(method, trained):
+    """{part: bytes}"""
+    own = sum(map(_bytes, trained))
+    others = [each for each in method.parameters() if not each.requires_grad]
+    queue = sum(_bytes(each) for name, each in method.named_buffers() if name.endswith("queue"))
+    buffers = sum(map(_bytes, method.buffers())) - queue
+    parts = {
+        "parameters": own,
+        "gradients": own,
+        "optimizer (a momentum of each parameter)": own,
+        "parameters without gradient (key encoder)": sum(map(_bytes, others)),
+        "queue": queue,
+        "other buffers": buffers,
+    }
+    return {name: size for name, size in parts.items() if size}
+
+
+def kept_activations(config, half=False):
+    """Bytes that the forward pass of a method's step keeps for its backward, for each image of the
+    batch: how much more twice as many images keep. The passes are made on the CPU.
+
+    Args:
+        config: `PretrainConfig`.
+        half: under bfloat16 autocast.
+    """
+    if config.bn in ("shuffle", "sync"):  # these need other processes, and keep as much
+        config = config.replace(bn="none")
+    method = METHODS[config.method](config).train()
+    few = 2 * (config.bn_splits or 1)
+    once, twice = (_kept(method, config, images, half) for images in (few, 2 * few))
+    return (twice - once) // few
+
+
+def _kept(method, config, images, half):
+    """Bytes that are kept after a forward pass of so many images."""
+    weights = {each.untyped_storage().data_ptr() for each in method.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    side = max(size for _, size in config.view_sizes())
+    query, key = torch.rand(2, images, 3, side, side)
+    several = len(config.negative_kinds()) * config.negatives_per_query
+    negatives = torch.rand(images, several, 3, side, side) if several else None
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
+        output = method(query, key, negatives, torch.Generator())
+    total = sum(kept.values())
+    del output  # until here nothing that was kept is freed, so no address comes twice
+    return total
+
+
+def _written(config, folder, method, iterations):
+    trained = sum(_bytes(each) for each in method.parameters() if each.requires_grad)
+    size = sum(map(_bytes, [*method.parameters(), *method.buffers()])) + trained
+    kept = min(config.keep_checkpoints, -(-config.epochs // config.checkpoint_every))
+    more = f", and that of every {config.keep_every}. epoch" if config.keep_every else ""
+    rows = -(-iterations * config.epochs // config.log_every)
+    lines = [
+        f"  {paths.CHECKPOINTS}/: every {counted(config.checkpoint_every, 'epoch')}, the newest "
+        f"{kept}{more}, {_size(size)} each",
+        f"  {paths.METRICS}: {counted(rows, 'line')} of training; the same in {paths.TENSORBOARD}/",
+        f"  {paths.CONFIG}, {paths.ENVIRONMENT}, {paths.GALLERY}/ of the first batch",
+    ]
+    if config.wandb:
+        lines.append(f"  Weights & Biases: the project {config.wandb}")
+    there = " (is there)" if Path(folder).exists() else ""
+    return [f"Would write into {folder}{there}:", *lines]
+
+
+def _bytes(tensor):
+    return tensor.numel() * tensor.element_size()
+
+
+def _size(count):
+    """A number of bytes in words."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return ""

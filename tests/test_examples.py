@@ -1,0 +1,94 @@
+"""The scripts of docs/examples run, with the packages that they are about, on two processes."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+
+import fastneg
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
+SMALL = ["--epochs", "1", "--batch_size", "8", "--image_size", "32"]
+ONE_CORE = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+
+
+def in_two(script, *arguments):
+    """What a script prints, run by two gloo processes of torchrun."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc_per_node", "2", EXAMPLES / script, *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=ONE_CORE, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def losses(said):
+    """{epoch: its loss} of the lines that a script prints."""
+    found = re.findall(r"epoch (\d+): loss ([\d.]+), acc1 [\d.]+%", said)
+    return {int(epoch): float(loss) for epoch, loss in found}
+
+
+def test_plain_pytorch_goes_on_where_it_stopped(beton, tmp_path):
+    out = tmp_path / "state.pt"
+    assert losses(in_two("plain_pytorch.py", beton, "--out", out, *SMALL)).keys() == {0}
+    state = torch.load(out)
+    assert (state["loader"]["epoch"], state["loader"]["iteration"]) == (0, 5)
+    state["loader"]["iteration"] = 3
+    torch.save(state, out)
+    assert losses(in_two("plain_pytorch.py", beton, "--out", out, *SMALL)).keys() == {0}
+    assert torch.load(out)["loader"]["iteration"] == 5
+
+
+def test_accelerate_keeps_the_state_of_the_loader(beton, tmp_path):
+    out = tmp_path / "run"
+    options = ["--out", out, "--save_every", "3", *SMALL]
+    assert losses(in_two("accelerate_loop.py", beton, *options)).keys() == {0}
+    (kept,) = out.glob("custom_checkpoint_*.pkl")
+    state = torch.load(kept)
+    assert (state["epoch"], state["iteration"], state["world_size"]) == (0, 5, 2)
+
+
+def test_lightning_trains_in_two_processes(beton, tmp_path):
+    said = in_two("lightning_loop.py", beton, "--devices", 2, "--out", tmp_path, *SMALL)
+    assert re.search(r"^loss \d+\.\d+$", said, re.MULTILINE)
+
+
+def test_lightning_goes_on_within_an_epoch(beton, tmp_path):
+    spec = importlib.util.spec_from_file_location("loop", EXAMPLES / "lightning_loop.py")
+    loop = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loop)
+
+    class Recorded(loop.Contrastive):
+        def training_step(self, batch, number):
+            seen.append(batch.index.tolist())
+            return super().training_step(batch, number)
+
+    args = loop.parser.parse_args([str(beton), *SMALL])
+
+    def fit(resume=None, **options):
+        quiet = {"enable_progress_bar": False, "logger": False, "enable_model_summary": False}
+        trainer = lightning.Trainer(
+            default_root_dir=tmp_path, accelerator="cpu", devices=1, **quiet, **options
+        )
+        trainer.fit(Recorded(args), ckpt_path=resume)
+        return trainer
+
+    seen = []
+    fit(max_steps=3).save_checkpoint(tmp_path / "middle.ckpt")
+    fit(tmp_path / "middle.ckpt", max_epochs=2)
+    with fastneg.TrainLoader(beton, 8, 32, threads=1) as loader:
+        whole = [batch.index.tolist() for batch in (*loader, *loader)]
+    assert seen == whole
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_examples_are_short(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 60 and max(map(len, lines)) <= 100
