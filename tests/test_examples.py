@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import lightning
+import numpy as np
 import pytest
 import torch
 
 import fastneg
+from helpers.images import jpeg
+from helpers.tinted import tinted
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 SMALL = ["--epochs", "1", "--batch_size", "8", "--image_size", "32"]
@@ -53,6 +56,23 @@ def test_accelerate_keeps_the_state_of_the_loader(beton, tmp_path):
     (kept,) = out.glob("custom_checkpoint_*.pkl")
     state = torch.load(kept)
     assert (state["epoch"], state["iteration"], state["world_size"]) == (0, 5, 2)
+
+
+def test_an_own_network_on_an_own_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):  # tinted by class: even coarse features tell them apart
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(25):
+            (tmp_path / "photos" / name / f"{i}.jpg").write_bytes(jpeg(tinted(rng, name)))
+    command = [sys.executable, EXAMPLES / "own_network.py", tmp_path / "photos", tmp_path / "out"]
+    done = subprocess.run(
+        [*map(str, command), "2", "32"],
+        capture_output=True, text=True, timeout=300, env=ONE_CORE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = re.search(r"on 15 held-out images: ([\d.]+)%, chance 33.3%", done.stdout)
+    assert float(found[1]) > 60, done.stdout
+    assert "0.41 M parameters, features (N, 128), the mean over a map of 2×2" in done.stdout
 
 
 def test_lightning_trains_in_two_processes(beton, tmp_path):

@@ -19,6 +19,7 @@ from fastneg.data.remote import filesystem, read_remote, told
 from fastneg.files import temporary_file, write_json
 
 CHUNK_BYTES = 1 << 23
+RECORD = "copied.json"
 CACHE_VARIABLE = "FASTNEG_CACHE"
 """The environment variable that names the folder of copies."""
 STAMPS = (
@@ -48,19 +49,43 @@ def local_copy(url, folder=""):
     Raises:
         BetonError: it cannot be read, the copy is damaged, or there is no room for it.
     """
-    files, path = filesystem(url)
-    with told(url):
-        info = files.info(path)
-    stamp = {name: str(info[name]) for name in STAMPS if info.get(name) is not None}
-    key = hashlib.sha256(json.dumps([url, stamp]).encode()).hexdigest()[:24]
-    place = cache_folder(folder) / key
+    files, path, info, stamp, place = _place(url, folder)
     place.mkdir(parents=True, exist_ok=True)
-    copy, record = place / (os.path.basename(path) or "data.beton"), place / "copied.json"
+    copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
     with _alone(place / ".lock", url):
         if not (copy.is_file() and record.is_file()):
             facts = _copy(files, path, url, info, copy)
             write_json(record, {"url": url, **stamp, **facts})
     return os.fspath(copy)
+
+
+def _place(url, folder):
+    """(file system, path in it, what it says of the file, what of that tells another file, the
+    folder of the copy)"""
+    files, path = filesystem(url)
+    with told(url):
+        info = files.info(path)
+    stamp = {name: str(info[name]) for name in STAMPS if info.get(name) is not None}
+    key = hashlib.sha256(json.dumps([url, stamp]).encode()).hexdigest()[:24]
+    return files, path, info, stamp, cache_folder(folder) / key
+
+
+def not_copied(url, folder=""):
+    """What is known of a file of which there is no local copy yet: {"samples", "bytes" (None where
+    the store does not tell), "classes" (a count, or None)}; None where there is one.
+
+    Raises:
+        BetonError: it cannot be read, or has no .json beside it.
+    """
+    _, _, info, _, place = _place(url, folder)
+    if (place / RECORD).is_file():
+        return None
+    notes = json.loads(read_remote(f"{url}.json") or b"{}")
+    if "samples" not in notes:
+        raise BetonError(f"{url}.json, which says how many samples the file holds, is missing.")
+    classes = notes.get("classes")
+    count = None if classes is None else len(classes)
+    return {"samples": notes["samples"], "bytes": info.get("size"), "classes": count}
 
 
 @contextlib.contextmanager

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import torch
 
+from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.beton.shards import open_data
+from fastneg.data.beton.shards import named_files, open_data
+from fastneg.data.local_copy import cache_folder, not_copied
+from fastneg.data.remote import is_remote
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import check_batch_norm
@@ -36,10 +39,10 @@ def forecast(config, world):
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
     check_view_sizes(backbone, config)
-    with open_data(config.data) as reader:
-        check_data(reader, config)
-        iterations = len(reader) // config.batch_size
-        read = [f"  {config.data}: {_told_data(reader)}"]
+    images, said_of_data = _data(config, config.data)
+    check_data(range(images), config)
+    iterations = images // config.batch_size
+    read = [f"  {config.data}: {said_of_data}"]
     said = [f"  {line}" for line in check_batch_norm(backbone, config)]
     found = checkpoint.paths(folder)
     if config.init and not found:
@@ -48,8 +51,8 @@ def forecast(config, world):
         read.append(f"  {config.init}: the weights to start from")
     for name in ("knn_train", "knn_val"):
         if getattr(config, name):
-            with open_data(getattr(config, name)) as reader:
-                read.append(f"  {getattr(config, name)}: {_told_data(reader)}, for the kNN")
+            _, words = _data(config, getattr(config, name))
+            read.append(f"  {getattr(config, name)}: {words}, for the kNN")
     return [
         "Dry run: nothing is trained or written.",
         *_steps(config, world, iterations),
@@ -62,10 +65,28 @@ def forecast(config, world):
     ]
 
 
-def _told_data(reader):
-    words = [counted(len(reader), "image"), _size(int(reader.stored_bytes.sum()))]
-    if reader.classes is not None:
-        words.append(counted(len(reader.classes), "class"))
+def _data(config, spec):
+    """(images of a data set, what it holds in words); of URLs that were not copied yet, which stay
+    where they are, by the .json beside them."""
+    files = named_files(spec)
+    waiting = [not_copied(file, config.cache_dir) for file in files if is_remote(file)]
+    if not any(waiting):
+        with open_data(spec, cache_dir=config.cache_dir) as reader:
+            size = int(reader.stored_bytes.sum())
+            classes = None if reader.classes is None else len(reader.classes)
+            return len(reader), _told_data(len(reader), size, classes)
+    if None in waiting or len(waiting) < len(files):
+        raise ConfigError(f"{spec}: some of its files were copied and others not: copy them all.")
+    images = sum(facts["samples"] for facts in waiting)
+    sizes, classes = [facts["bytes"] for facts in waiting], waiting[0]["classes"]
+    words = _told_data(images, None if None in sizes else sum(sizes), classes)
+    return images, f"{words}, would be copied to {cache_folder(config.cache_dir)}"
+
+
+def _told_data(images, size, classes):
+    words = [counted(images, "image")]
+    words += [] if size is None else [_size(size)]
+    words += [] if classes is None else [counted(classes, "class")]
     return ", ".join(words)
 
 

@@ -5,10 +5,14 @@ import contextlib
 import pytest
 import torch
 
+from fastneg.data import BetonError, open_data
+from fastneg.data.local_copy import CACHE_VARIABLE
 from fastneg.errors import TrainingError
 from fastneg.training.forecast import _held, forecast, kept_activations
 from fastneg.training.trainer import Trainer, pretrain
+from helpers.http_files import served
 from helpers.pretraining import ALONE, rows, settings
+from helpers.tinted import make_beton
 
 
 def number(lines, word, position=0):
@@ -64,6 +68,22 @@ def test_activations_grow_with_size_and_half_of_them_with_half_precision(method)
     # SimCLR's negatives pass with a gradient, those of a key encoder without
     assert with_negatives / small == pytest.approx(1.5 if method == "simclr" else 1, rel=0.05)
     assert kept_activations(config, half=True) < 0.8 * small
+
+
+def test_data_that_lies_elsewhere_is_not_copied(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "site").mkdir()
+    make_beton(tmp_path / "site" / "x.beton")
+    with served(tmp_path / "site") as (url, asked):
+        config = settings(f"{url}/x.beton", tmp_path / "run")
+        lines = "\n".join(forecast(config, ALONE))
+        assert "24 images, " in lines and "4 classes, would be copied to" in lines
+        assert asked["/x.beton"] == 0 and not (tmp_path / "cache").exists()
+        open_data(f"{url}/x.beton").close()
+        assert "would be copied" not in "\n".join(forecast(config, ALONE))
+    (tmp_path / "site" / "x.beton.json").unlink()
+    with served(tmp_path / "site") as (url, _), pytest.raises(BetonError, match=r"\.json.*missing"):
+        forecast(settings(f"{url}/x.beton", tmp_path / "run"), ALONE)
 
 
 def test_what_a_run_would_be_refused_for_is_told(beton, tmp_path):

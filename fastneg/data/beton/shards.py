@@ -34,12 +34,17 @@ def open_data(
         BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files
             do not belong together.
     """
-    files = [local_copy(file, cache_dir) if is_remote(file) else file for file in named_files(spec)]
+    files = local_files(spec, cache_dir)
     return (
         BetonReader(files[0], verify)
         if len(files) == 1
         else BetonSet(files, verify, os.fspath(spec))
     )
+
+
+def local_files(spec, cache_dir=""):
+    """As `named_files`; of what is a URL the path of its local copy, which is made if need be."""
+    return [local_copy(file, cache_dir) if is_remote(file) else file for file in named_files(spec)]
 
 
 def named_files(spec):
