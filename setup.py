@@ -38,6 +38,7 @@ BENCH = [
     "inf-cl>=1.2",
     "matplotlib>=3.8",
 ]
+BENCH += ["lightly>=1.5", "kornia>=0.7.4"]
 BENCH += ["scikit-image>=0.22", "scikit-learn>=1.4"]  # their photographs
 EXTRAS = {
     "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],

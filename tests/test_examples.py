@@ -26,7 +26,7 @@ def in_two(script, *arguments):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc_per_node", "2", EXAMPLES / script, *map(str, arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=ONE_CORE, check=False
+        command, capture_output=True, text=True, timeout=600, env=ONE_CORE, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -40,12 +40,15 @@ def losses(said):
 
 def test_plain_pytorch_goes_on_where_it_stopped(beton, tmp_path):
     out = tmp_path / "state.pt"
-    assert losses(in_two("plain_pytorch.py", beton, "--out", out, *SMALL)).keys() == {0}
+    often = ["--out", out, "--save_every", "3", *SMALL]
+    assert losses(in_two("plain_pytorch.py", beton, *often)).keys() == {0}
     state = torch.load(out)
     assert (state["loader"]["epoch"], state["loader"]["iteration"]) == (0, 5)
     state["loader"]["iteration"] = 3
     torch.save(state, out)
-    assert losses(in_two("plain_pytorch.py", beton, "--out", out, *SMALL)).keys() == {0}
+    alone = [sys.executable, EXAMPLES / "plain_pytorch.py", beton, "--out", out, *SMALL]
+    done = subprocess.run([*map(str, alone)], capture_output=True, text=True, env=ONE_CORE)
+    assert losses(done.stdout).keys() == {0}, done.stderr  # by one process what two began
     assert torch.load(out)["loader"]["iteration"] == 5
 
 
@@ -67,12 +70,12 @@ def test_an_own_network_on_an_own_folder(tmp_path):
     command = [sys.executable, EXAMPLES / "own_network.py", tmp_path / "photos", tmp_path / "out"]
     done = subprocess.run(
         [*map(str, command), "2", "32"],
-        capture_output=True, text=True, timeout=300, env=ONE_CORE, check=False,
+        capture_output=True, text=True, timeout=600, env=ONE_CORE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = re.search(r"on 15 held-out images: ([\d.]+)%, chance 33.3%", done.stdout)
     assert float(found[1]) > 60, done.stdout
-    assert "0.41 M parameters, features (N, 128), the mean over a map of 2×2" in done.stdout
+    assert "0.29 M parameters, features (N, 128), the mean over a map of 2×2" in done.stdout
 
 
 def test_lightning_trains_in_two_processes(beton, tmp_path):

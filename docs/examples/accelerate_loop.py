@@ -47,7 +47,7 @@ for epoch in range(loader.next_epoch, args.epochs):
         out = fastneg.info_nce(query, key, temperature=0.2, **options)
         accelerator.backward(out.loss)
         optimizer.step(), optimizer.zero_grad()
-        if loader.iteration % args.save_every in (0, len(loader)):
+        if loader.iteration % args.save_every == 0 or loader.iteration == len(loader):
             accelerator.save_state(args.out)
     accelerator.print(f"epoch {epoch}: loss {out.loss:.3f}, acc1 {out.acc1:.1%}")
 loader.close()

@@ -25,7 +25,6 @@ parser.add_argument("--batch_size", type=int, default=256)
 parser.add_argument("--image_size", type=int, default=224)
 parser.add_argument("--save_every", type=int, default=100)
 args = parser.parse_args()
-
 cuda, several = torch.cuda.is_available(), "WORLD_SIZE" in os.environ
 device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else "cpu"
 if several:
@@ -50,7 +49,8 @@ with fastneg.TrainLoader(
             options = {"extra_negatives": negative[:, None], "return_stats": True}
             out = fastneg.info_nce(query, key, temperature=0.2, **options)
             optimizer.zero_grad(), out.loss.backward(), optimizer.step()
-            if first and loader.iteration % args.save_every in (0, len(loader)):
+            due = loader.iteration % args.save_every == 0 or loader.iteration == len(loader)
+            if first and due:
                 state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 torch.save({**state, "loader": loader.state_dict()}, args.out)
         if first:
