@@ -13,8 +13,8 @@ from fastneg.options import ConfigError, option
 @dataclass(frozen=True)
 class DataPart(Config):
     data: str = ""
-    """The .beton file to train on; several by a comma list or a glob in quotes; a URL (s3://, gs://,
-    hf://, https://) is copied once."""
+    """The .beton file to train on; several by a comma list or a glob in quotes; what is a URL
+    (s3://, gs://, hf://, https://) is copied once."""
     cache_dir: str = ""
     """The folder of local copies of .beton files that are named by URL; default FASTNEG_CACHE of
     the environment, or fastneg in the user's cache."""

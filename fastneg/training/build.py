@@ -87,10 +87,9 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     if config.init and not found:
-        _say(_begin_with(method, config), world)
+        _say(begin_with(method, config), world)
     norms = _set_batch_norm(method, config, world)
     method, optimizer, model = _place(method, config, world)
-
     threads = config.threads or distributed.share_of_cores(world)
     knn = OnlineKnn(config, reader, world, threads, stack) if config.knn_every else None
     loader = _loader(reader, config, world, threads, stack)
@@ -120,7 +119,7 @@ def build(config, world, stack: ExitStack) -> Parts:
     )
 
 
-def _begin_with(method, config):
+def begin_with(method, config):
     """Take the weights of --init; what to say of them."""
     weights = read_weights(config.init)
     taken = load_into(method, weights, config.init_prefix or None)

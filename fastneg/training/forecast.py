@@ -14,10 +14,9 @@ from fastneg.data.remote import is_remote
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import check_batch_norm
-from fastneg.models.preprocessing import told_of_init
-from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint, paths
 from fastneg.runs.outputs import pretrain_output
+from fastneg.training.build import begin_with
 from fastneg.training.checks import check_batch, check_data, check_place
 
 
@@ -43,11 +42,11 @@ def forecast(config, world):
     check_data(range(images), config)
     iterations = images // config.batch_size
     read = [f"  {config.data}: {said_of_data}"]
-    said = [f"  {line}" for line in check_batch_norm(backbone, config)]
+    told = [*getattr(backbone, "told", []), *check_batch_norm(backbone, config)]
+    said = [f"  {line}" for line in told]
     found = checkpoint.paths(folder)
     if config.init and not found:
-        said += [f"  {line}" for line in load_into(method, read_weights(config.init))]
-        said += [f"  {line}" for line in told_of_init(config)]
+        said += [f"  {line}" for line in begin_with(method, config)]
         read.append(f"  {config.init}: the weights to start from")
     for name in ("knn_train", "knn_val"):
         if getattr(config, name):

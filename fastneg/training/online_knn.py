@@ -149,16 +149,10 @@ class OnlineKnn:
         right = (votes.argmax(1) == self._answers[asking]).sum().double()
         share = to_device(right, self.world.device)
         hits = distributed.average(share, self.world).item() * self.world.size
-        return {
-            "top1": 100 * hits / images,
-            "images": images,
-            "voters": len(voters),
-            "k": k,
-            FIELD: self.shared,
-            "rank_me": rank_me(_spaced(voters, MOST_RANKED)),
-            "alignment": aligned,
-            "uniformity": uniformity(_spaced(voters, MOST_SPREAD)) if len(voters) > 1 else 0.0,
-        }
+        counts = {"images": images, "voters": len(voters), "k": k, FIELD: self.shared}
+        spread = uniformity(_spaced(voters, MOST_SPREAD)) if len(voters) > 1 else 0.0
+        geometry = {"rank_me": rank_me(_spaced(voters, MOST_RANKED)), "uniformity": spread}
+        return {"top1": 100 * hits / images, **counts, **geometry, "alignment": aligned}
 
     def _alignment(self, backbone, autocast):
         """The mean of `alignment` over two views of images of the queries' file: the same ones, in

@@ -107,10 +107,8 @@ class TrainLoader(FeedingLoader):
         config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
         for kind in () if config is None else config.negative_kinds():
             told = NEGATIVES[kind].loader_options(config)
-            texture, texture_patch = (
-                told.get("texture", texture),
-                told.get("texture_patch", texture_patch),
-            )
+            texture = told.get("texture", texture)
+            texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = _recipes(augmentation, views)
         _check(augment_with, texture, last, rank, world_size)
         _check_cache(augment_with, **feeding)

@@ -32,4 +32,4 @@ def test_kornia_changes_each_image_by_itself():
     assert views.shape == (16, 3, 32, 32) and len(views.flatten(1).unique(dim=0)) > 8
     plain = [bench_augment.IMAGENET_MEAN, bench_augment.IMAGENET_STD]
     mean, std = (torch.tensor(each)[:, None, None] for each in plain)
-    assert -0.01 <= (views * std + mean).min() and (views * std + mean).max() <= 1.01
+    assert (views * std + mean).min() >= -0.01 and (views * std + mean).max() <= 1.01
