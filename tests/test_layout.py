@@ -134,6 +134,7 @@ SERVED_BY = {
     "fastneg.methods.contract": "methods/test_register.py",
     "fastneg.negatives.contract": "negatives/test_register.py",
     "fastneg.negatives.batch": "negatives/test_negatives.py",
+    "fastneg.config.show": "recipes/test_show.py",
     "fastneg.config.study": "recipes/test_study.py",
     "fastneg.config.stencils": "recipes/test_stencils.py",
     "fastneg.config.tools": "config/test_commands.py",
