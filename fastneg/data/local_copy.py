@@ -52,7 +52,7 @@ def local_copy(url, folder=""):
     files, path, info, stamp, place = _place(url, folder)
     place.mkdir(parents=True, exist_ok=True)
     copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
-    with _alone(place / ".lock", url):
+    with _alone(place / "copying", url):
         if not (copy.is_file() and record.is_file()):
             facts = _copy(files, path, url, info, copy)
             write_json(record, {"url": url, **stamp, **facts})

@@ -146,12 +146,14 @@ def _held(method, trained):
 
 def kept_activations(config, half=False):
     """Bytes that the forward pass of a method's step keeps for its backward, for each image of the
-    batch: how much more twice as many images keep. The passes are made on the CPU.
+    batch: how much more twice as many images keep. The passes are made on the CPU, by torch's own
+    layers: fused ones (--fused_bn) keep less.
 
     Args:
         config: `PretrainConfig`.
         half: under bfloat16 autocast.
     """
+    config = config.replace(cuda_graphs=False)
     if config.bn in ("shuffle", "sync"):  # these need other processes, and keep as much
         config = config.replace(bn="none")
     method = METHODS[config.method](config).train()
