@@ -76,7 +76,7 @@ def first_batch(config, reader, world, threads=0):
     # The texts are of the same draws: each kind takes up the generator where the one before it
     # left it.
     generator, texts = draws.generator(0, 0, batch.query.device), [[] for _ in batch.index]
-    for kind in config.negative_kinds():
+    for kind in config.image_kinds():
         state = generator.get_state()
         captions = NEGATIVES[kind].captions(batch, config, generator)
         generator.set_state(state)

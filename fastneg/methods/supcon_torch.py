@@ -64,8 +64,8 @@ class SupCon(nn.Module):
             similarities = {"positive": positive, "batch": (first * second.roll(1, 0)).sum(1)}
             stats = {
                 "loss": loss.detach(),
-                "acc1": 100 * ranks.acc1,
-                "acc5": 100 * ranks.acc5,
+                "acc1": ranks.acc1,
+                "acc5": ranks.acc5,
                 "positive_similarity": positive.mean(),
                 "batch_similarity": (first.sum(0) @ second.sum(0) - positive.sum())
                 / max(1, count * (count - 1)),

@@ -17,7 +17,7 @@ from fastneg.models.batch_norm import check_batch_norm
 from fastneg.runs import checkpoint, paths
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import begin_with
-from fastneg.training.checks import check_batch, check_data, check_place
+from fastneg.training.checks import check_batch, check_data, check_length, check_place
 
 
 def forecast(config, world):
@@ -38,9 +38,10 @@ def forecast(config, world):
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
     check_view_sizes(backbone, config)
-    images, said_of_data = _data(config, config.data)
-    check_data(range(images), config)
-    iterations = images // config.batch_size
+    data, said_of_data = _data(config, config.data)
+    check_data(data, config)
+    iterations = len(data) // config.batch_size
+    check_length(config, iterations)
     read = [f"  {config.data}: {said_of_data}"]
     told = [*getattr(backbone, "told", []), *check_batch_norm(backbone, config)]
     said = [f"  {line}" for line in told]
@@ -64,22 +65,34 @@ def forecast(config, world):
     ]
 
 
+class _Held:
+    """How many images a data set holds, and whether with labels, as `check_data` asks for it."""
+
+    def __init__(self, images, labelled):
+        self._images, self.labels = images, () if labelled else None
+
+    def __len__(self):
+        return self._images
+
+
 def _data(config, spec):
-    """(images of a data set, what it holds in words); of URLs that were not copied yet, which stay
-    where they are, by the .json beside them."""
+    """(`_Held`, what a data set holds in words); of URLs that were not copied yet, which stay where
+    they are, by the .json beside them."""
     files = named_files(spec)
     waiting = [not_copied(file, config.cache_dir) for file in files if is_remote(file)]
     if not any(waiting):
         with open_data(spec, cache_dir=config.cache_dir) as reader:
             size = int(reader.stored_bytes.sum())
             classes = None if reader.classes is None else len(reader.classes)
-            return len(reader), _told_data(len(reader), size, classes)
+            held = _Held(len(reader), reader.labels is not None)
+            return held, _told_data(len(reader), size, classes)
     if None in waiting or len(waiting) < len(files):
         raise ConfigError(f"{spec}: some of its files were copied and others not: copy them all.")
     images = sum(facts["samples"] for facts in waiting)
     sizes, classes = [facts["bytes"] for facts in waiting], waiting[0]["classes"]
     words = _told_data(images, None if None in sizes else sum(sizes), classes)
-    return images, f"{words}, would be copied to {cache_folder(config.cache_dir)}"
+    held = _Held(images, classes is not None)
+    return held, f"{words}, would be copied to {cache_folder(config.cache_dir)}"
 
 
 def _told_data(images, size, classes):
@@ -90,10 +103,11 @@ def _told_data(images, size, classes):
 
 
 def _steps(config, world, iterations):
+    total, epochs = config.total_steps(iterations), config.total_epochs(iterations)
     whose = "" if world.size == 1 else f" over {counted(world.size, 'process')}"
     return [
         f"Steps: {iterations} an epoch of {config.batch_size} images{whose}, "
-        f"{iterations * config.epochs} in all ({counted(config.epochs, 'epoch')}), on "
+        f"{total} in all ({counted(epochs, 'epoch')}), on "
         f"{world.device.type}."
     ]
 
@@ -175,13 +189,14 @@ def _kept(method, config, images, half):
 
     side = max(size for _, size in config.view_sizes())
     query, key = torch.rand(2, images, 3, side, side)
-    several = len(config.negative_kinds()) * config.negatives_per_query
+    several = len(config.image_kinds()) * config.negatives_per_query
     negatives = torch.rand(images, several, 3, side, side) if several else None
+    labels = [torch.arange(images) // 2] if METHODS[config.method].labels else []
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=half),
     ):
-        output = method(query, key, negatives, torch.Generator())
+        output = method(query, key, negatives, torch.Generator(), *labels)
     total = sum(kept.values())
     del output  # until here nothing that was kept is freed, so no address comes twice
     return total
@@ -190,9 +205,10 @@ def _kept(method, config, images, half):
 def _written(config, folder, method, iterations):
     trained = sum(_bytes(each) for each in method.parameters() if each.requires_grad)
     size = sum(map(_bytes, [*method.parameters(), *method.buffers()])) + trained
-    kept = min(config.keep_checkpoints, -(-config.epochs // config.checkpoint_every))
+    epochs = config.total_epochs(iterations)
+    kept = min(config.keep_checkpoints, -(-epochs // config.checkpoint_every))
     more = f", and that of every {config.keep_every}. epoch" if config.keep_every else ""
-    rows = -(-iterations * config.epochs // config.log_every)
+    rows = -(-config.total_steps(iterations) // config.log_every)
     lines = [
         f"  {paths.CHECKPOINTS}/: every {counted(config.checkpoint_every, 'epoch')}, the newest "
         f"{kept}{more}, {_size(size)} each",

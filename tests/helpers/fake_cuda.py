@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from functools import cache
+from functools import lru_cache
 from types import SimpleNamespace
 from unittest import mock
 
@@ -475,7 +475,7 @@ class Roles:
         return values[0] if self._returns == 1 else tuple(values[: self._returns])
 
 
-@cache
+@lru_cache(maxsize=None)
 def roles_of(func):
     return Roles(func)
 

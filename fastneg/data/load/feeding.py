@@ -73,7 +73,6 @@ class FeedingLoader(Handle):
         quarantine: {index: reason} of samples that are known to be bad.
         cache: "device" decodes all images once and keeps them on the device, where views are cut
             from them without DALI; None decodes each when it is due.
-        owns_reader: whether the reader is closed with the loader.
     Raises:
         BetonError: the file holds no textures or no checksums, which are needed; with a cache, its
             images differ in size or do not fit. While iterating: more samples are bad than may be
@@ -100,10 +99,8 @@ class FeedingLoader(Handle):
         max_bad_share=0.0,
         quarantine=None,
         cache=None,
-        owns_reader=False,
     ):
         self.reader, self.order, self._textures = reader, order, textures
-        self._owns_reader = owns_reader
         self._normalisation = normalisation
         self.device, self._stream = torch.device(device), None
         if self.device.type == "cuda":
@@ -174,12 +171,6 @@ class FeedingLoader(Handle):
             self.quarantine.update(request.replaced)
             self._at = epoch, iteration + 1
             yield request, tensors
-
-    def know(self, bad):
-        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from
-        now on, without being tried."""
-        self.quarantine.update(bad)
-        self._quarantine.add(bad)
 
     # In the thread
 
@@ -347,8 +338,7 @@ class FeedingLoader(Handle):
             self._running.close()
         self._pipe = self._running = self._cached = None
         self._closed = True
-        if self._owns_reader:
-            self.reader.close()
+        self._let_go()
 
 
 def _tensor(output):

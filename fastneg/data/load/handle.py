@@ -41,6 +41,7 @@ class Handle:
     order: EpochOrder
     _at = (0, 0)
     _fresh = True  # the next pass begins at `_at`, not with the epoch after it
+    _owns_reader = False  # whether the loader opened the file
     _joined = False  # whether rank and world_size are those of the process group
 
     @property
@@ -123,6 +124,12 @@ class Handle:
             )
         self._at, self._fresh = (epoch, start), False
 
+    def know(self, bad):
+        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from
+        now on, without being tried."""
+        self.quarantine.update(bad)
+        self._quarantine.add(bad)
+
     def __reduce__(self):
         raise TypeError(
             f"A loader cannot go to another process: open {self.reader.path} there (a reader can "
@@ -134,3 +141,8 @@ class Handle:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _let_go(self):
+        """Close a file that the loader opened."""
+        if self._owns_reader:
+            self.reader.close()

@@ -115,7 +115,7 @@ class EvalLoader(FeedingLoader):
             )
         if not 0 <= rank < world_size:
             raise ValueError(f"rank is {rank}, world_size {world_size}: 0 ≤ rank < world_size.")
-        reader, feeding["owns_reader"] = opened(data)
+        reader, self._owns_reader = opened(data)
         whole = np.arange(len(reader)) if samples is None else np.asarray(samples)
         self._samples = whole[rank::world_size]
         order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")

@@ -33,6 +33,8 @@ def negatives_config(negatives, image_size, batch_size, options):
             negatives=negatives, image_size=image_size, batch_size=batch_size, **own
         )
         idle = own.keys() & config.without_effect()
+        if len(config.image_kinds()) < len(config.negative_kinds()):
+            raise ValueError(f"negatives is {negatives!r}: not all of them are images.")
     if idle:
         raise ValueError(
             f"{', '.join(sorted(idle))} has no effect with negatives {negatives!r}: leave it out."

@@ -115,7 +115,7 @@ class TrainLoader(FeedingLoader):
         self._augment_with, self._texture = augment_with, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
         self._crop_area, self._seed = crop_area, seed
-        reader, feeding["owns_reader"] = opened(data)
+        reader, self._owns_reader = opened(data)
         drawn = EpochOrder(
             len(reader),
             batch_size,

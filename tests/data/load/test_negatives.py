@@ -58,5 +58,7 @@ def test_none_are_made_unless_asked_for(beton):
         TrainLoader(beton, 8, 32, negatives="patches")
     with pytest.raises(ConfigError, match="--patch_max is 40"):
         TrainLoader(beton, 8, 32, negatives="patch", patch_max=40)
+    with pytest.raises(ValueError, match="not all of them are images"):
+        TrainLoader(beton, 8, 32, negatives="queue_entry")
     config, others = negatives.negatives_config(None, 32, 8, {"threads": 1})
     assert config is None and others == {"threads": 1}
