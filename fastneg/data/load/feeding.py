@@ -110,8 +110,7 @@ class FeedingLoader(Handle):
         self._checks = SampleChecks(reader, textures, check_crc, self.device)
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
-        # of the feeding thread, which is some batches ahead
-        self._quarantine = Quarantine(reader, max_bad_share, quarantine)
+        self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the thread, ahead
         self._running, self._process, self._closed = None, os.getpid(), False
         self._pipe = self._held = self._cached = None
         if cache is not None:
