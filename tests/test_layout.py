@@ -116,6 +116,7 @@ SERVED_BY = {
     "fastneg.errors": "recipes/test_failures.py",
     "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_train_loader.py",
+    "fastneg.data.load.train_options": "data/load/test_train_loader.py",
     "fastneg.data.load.request": "data/load/test_sample_checks.py",
     "fastneg.methods.output": "methods/test_moco.py",
     # the configs, which are alike

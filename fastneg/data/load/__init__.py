@@ -1,6 +1,7 @@
 """A .beton file to batches.
 
 train_loader      training views: what each batch is made of
+train_options     what it may be told
 labelled_loaders  probe crops and evaluation windows
 order             which samples make up each batch
 augmentation      the random numbers of each view

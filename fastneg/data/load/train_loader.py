@@ -13,7 +13,7 @@ import torch
 
 from fastneg import distributed
 from fastneg.config import PretrainConfig
-from fastneg.config.augmentation import Augmentation, augmentation_of
+from fastneg.config.augmentation import Augmentation
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.augmentation import (
     augment_params,
@@ -22,6 +22,7 @@ from fastneg.data.load.augmentation import (
     draw_jitter_order,
     draw_patches,
     draw_view,
+    window_shares,
 )
 from fastneg.data.load.batch import TextureSources, ViewBatch
 from fastneg.data.load.feeding import FeedingLoader
@@ -29,6 +30,7 @@ from fastneg.data.load.handle import Data, opened
 from fastneg.data.load.negatives import BatchNegatives, negatives_config
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.request import Request
+from fastneg.data.load.train_options import check_cache, check_options, recipes_of
 from fastneg.negatives import NEGATIVES
 
 
@@ -109,9 +111,9 @@ class TrainLoader(FeedingLoader):
             told = NEGATIVES[kind].loader_options(config)
             texture = told.get("texture", texture)
             texture_patch = told.get("texture_patch", texture_patch)
-        self._recipes = _recipes(augmentation, views)
-        _check(augment_with, texture, last, rank, world_size)
-        _check_cache(augment_with, **feeding)
+        self._recipes = recipes_of(augmentation, views)
+        check_options(augment_with, texture, last, rank, world_size)
+        check_cache(augment_with, **feeding)
         self._augment_with, self._texture = augment_with, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
         self._crop_area, self._seed = crop_area, seed
@@ -202,7 +204,7 @@ class TrainLoader(FeedingLoader):
 
     def _texture_view(self, query, sizes, index):
         """The query's numbers, with its window at the same place of the texture."""
-        window = _shares(query, sizes)
+        window = window_shares(query, sizes)
         sides = self.reader.sizes_of(TEXTURE_FIELD)[index]
         start, end = (np.float32(window[:, corner] * sides) for corner in (slice(2), slice(2, 4)))
         return {**query, "roi_start": start, "roi_end": end}
@@ -213,55 +215,9 @@ class TrainLoader(FeedingLoader):
         # are listed.
         plain = np.tile(np.arange(4, dtype=np.int32), (len(sizes), 1))
         params = params or augment_params(query, plain).rows(rows)
-        window = torch.from_numpy(_shares(query, sizes)[rows])
+        window = torch.from_numpy(window_shares(query, sizes)[rows])
         return TextureSources(None, window, params, self._max_sigma(), *self._normalisation)
 
     def _max_sigma(self):
         """The largest blur that a view may get."""
         return max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
-
-
-def _check(augment_with, texture, last, rank, world_size):
-    """ValueError for arguments that cannot be."""
-    if rank is None or world_size is None:
-        raise ValueError(f"rank is {rank}, world_size {world_size}: both or none were expected.")
-    if augment_with not in ("dali", "kernel"):
-        raise ValueError(f"augment_with is {augment_with!r}: 'dali' or 'kernel' was expected.")
-    if texture not in (None, "file", "image"):
-        raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
-    if last not in ("drop", "short") or (last == "short" and world_size > 1):
-        raise ValueError(
-            f"last is {last!r}, world_size {world_size}: 'drop' was expected, or 'short' in "
-            "one process."
-        )
-
-
-def _recipes(augmentation, views):
-    """One `Augmentation` for each view."""
-    if views < 2:
-        raise ValueError(f"views is {views}: at least 2 were expected, a query and a key.")
-    each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
-    if len(each) != views:
-        raise ValueError(
-            f"augmentation has {len(each)} recipes: one for each of {views} views was expected."
-        )
-    return [one if isinstance(one, Augmentation) else augmentation_of(one) for one in each]
-
-
-def _check_cache(augment_with, cache=None, interpolation="bilinear", hw_decoder_load=None, **_):
-    if cache not in (None, "device"):
-        raise ValueError(f"cache is {cache!r}: None or 'device' was expected.")
-    if cache is None:
-        return
-    if (augment_with, interpolation, hw_decoder_load) != ("kernel", "bilinear", None):
-        raise ValueError(
-            f"cache is 'device', augment_with {augment_with!r}, interpolation {interpolation!r}, "
-            f"hw_decoder_load {hw_decoder_load}: DALI makes no view from images that lie on the "
-            "device; 'kernel', 'bilinear' and None were expected."
-        )
-
-
-def _shares(view, sizes):
-    """(N, 4) float32: top, left, bottom and right of a view's window, as shares of the image."""
-    corners = [view[name] / sizes for name in ("roi_start", "roi_end")]
-    return np.concatenate(corners, 1).astype(np.float32)
