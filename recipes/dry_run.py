@@ -82,17 +82,16 @@ def _pretrain(config):
 
 def _data(spec):
     """What a .beton file holds, in words; BetonError where it cannot be read."""
-    from fastneg.counts import counted
-    from fastneg.data.beton.shards import open_data
+    from fastneg.training.forecast import held_data
 
-    with open_data(spec) as reader:
-        classes = "" if reader.classes is None else f", {counted(len(reader.classes), 'class')}"
-        return f"{spec}: {counted(len(reader), 'image')}{classes}"
+    return f"{spec}: {held_data(spec)[1]}"
 
 
 def _there(path):
-    """A path that must be there; ConfigError where it is not."""
-    if not Path(path).exists():
+    """A path that must be there; ConfigError where it is not. What is a URL is not asked for."""
+    from fastneg.data.remote import is_remote
+
+    if not is_remote(str(path)) and not Path(path).exists():
         raise ConfigError(f"{path} is missing.")
     return str(path)
 
@@ -115,13 +114,13 @@ def _demo(config):
 
 
 def _encode(config):
-    from fastneg.data.beton.sidecar import sidecar_path
     from fastneg.data.encode.outputs import encode_outputs, named
+    from fastneg.data.remote import is_remote
 
     sources = [_there(path) for path in named(config.src)]
-    outs = encode_outputs(config)
+    outs = [config.out] if is_remote(config.out) else encode_outputs(config)
     more = [path for path in (config.subset, config.class_names) if path and Path(path).exists()]
-    return [*sources, *more], [str(each) for out in outs for each in (out, sidecar_path(out))]
+    return [*sources, *more], [each for out in outs for each in (f"{out}", f"{out}.json")]
 
 
 def _textures(config):

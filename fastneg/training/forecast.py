@@ -38,7 +38,7 @@ def forecast(config, world):
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
     check_view_sizes(backbone, config)
-    data, said_of_data = _data(config, config.data)
+    data, said_of_data = held_data(config.data, config.cache_dir)
     check_data(data, config)
     iterations = len(data) // config.batch_size
     check_length(config, iterations)
@@ -51,7 +51,7 @@ def forecast(config, world):
         read.append(f"  {config.init}: the weights to start from")
     for name in ("knn_train", "knn_val"):
         if getattr(config, name):
-            _, words = _data(config, getattr(config, name))
+            _, words = held_data(getattr(config, name), config.cache_dir)
             read.append(f"  {getattr(config, name)}: {words}, for the kNN")
     return [
         "Dry run: nothing is trained or written.",
@@ -75,13 +75,13 @@ class _Held:
         return self._images
 
 
-def _data(config, spec):
+def held_data(spec, cache_dir=""):
     """(`_Held`, what a data set holds in words); of URLs that were not copied yet, which stay where
     they are, by the .json beside them."""
     files = named_files(spec)
-    waiting = [not_copied(file, config.cache_dir) for file in files if is_remote(file)]
+    waiting = [not_copied(file, cache_dir) for file in files if is_remote(file)]
     if not any(waiting):
-        with open_data(spec, cache_dir=config.cache_dir) as reader:
+        with open_data(spec, cache_dir=cache_dir) as reader:
             size = int(reader.stored_bytes.sum())
             classes = None if reader.classes is None else len(reader.classes)
             held = _Held(len(reader), reader.labels is not None)
@@ -92,7 +92,7 @@ def _data(config, spec):
     sizes, classes = [facts["bytes"] for facts in waiting], waiting[0]["classes"]
     words = _told_data(images, None if None in sizes else sum(sizes), classes)
     held = _Held(images, classes is not None)
-    return held, f"{words}, would be copied to {cache_folder(config.cache_dir)}"
+    return held, f"{words}, would be copied to {cache_folder(cache_dir)}"
 
 
 def _told_data(images, size, classes):

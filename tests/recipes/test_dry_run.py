@@ -7,12 +7,15 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
+from fastneg.data.local_copy import CACHE_VARIABLE
 from fastneg.recipes.cli import main
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.dry_run import PLANS, take_dry_run
 from helpers.encoder_runs import make_run
+from helpers.http_files import served
 from helpers.images import jpeg, photo
 from helpers.pretraining import settings
+from helpers.tinted import make_beton
 
 
 def tree(folder):
@@ -67,7 +70,7 @@ def test_nothing_is_written(name, parts, capsys):
     assert (tree(folder), tree(data.parent)) == before
     reads, writes = (said.partition(f"\n{title}\n")[2] for title in ("Reads:", "Would write:"))
     if str(data) in " ".join(words(name, data, folder)) and name != "evaluate":
-        assert f"{data}: 40 images, 4 classes" in reads
+        assert f"{data}: 40 images, " in reads and ", 4 classes" in reads
     if name not in ("verify", "presets"):
         assert f"{folder}/" in writes
 
@@ -87,6 +90,19 @@ def test_what_the_command_would_refuse_is_refused(parts, capsys):
     ):
         assert main([*line, "--dry_run"]) in (1, 2)
         assert message in capsys.readouterr().err
+
+
+def test_urls_are_neither_copied_nor_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "site").mkdir()
+    make_beton(tmp_path / "site" / "x.beton")
+    with served(tmp_path / "site") as (url, asked):
+        assert main(["verify", f"{url}/x.beton", "--dry_run"]) == 0
+        assert "24 images" in capsys.readouterr().out and asked["/x.beton"] == 0
+    assert not (tmp_path / "cache").exists()
+    assert main(["encode", "s3://b/photos", "s3://b/x.beton", "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert "  s3://b/photos\nWould write:\n  s3://b/x.beton\n  s3://b/x.beton.json" in said
 
 
 def test_it_is_taken_from_anywhere_in_the_line():
