@@ -13,8 +13,8 @@ from fastneg.options import ConfigError, option
 @dataclass(frozen=True)
 class DataPart(Config):
     data: str = ""
-    """The .beton file to train on; several by a comma list or a glob in quotes; what is a URL
-    (s3://, gs://, hf://, https://) is copied once."""
+    """The .beton file to train on; several by a comma list or a glob in quotes; what is a URL (of
+    s3, gs, hf or https, say) is copied once."""
     out: str = ""
     """The run folder: config, metrics, checkpoints, TensorBoard events."""
     order: str = option("random", choices=("random", "page", "sequential"))
