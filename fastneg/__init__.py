@@ -1,7 +1,8 @@
 """fastneg: contrastive pre-training of vision encoders with non-semantic negatives.
 
-The losses and `patch_negatives` need torch alone (and, on CUDA, the Triton that comes with it). A
-name is imported when it is first used: the command line answers without torch.
+The losses and `patch_negatives` need torch alone (and, on CUDA, the Triton that comes with it);
+the loaders and `load_run` need the extra train. A name is imported when it is first used: the
+command line answers without torch.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from fastneg.checkout import find_what_lies_beside
 from fastneg.version import __version__
 
 __all__ = [
+    "EvalLoader",
     "InfoNCELoss",
     "InfoNCEOutput",
+    "TrainLoader",
     "__version__",
     "clip_loss",
     "info_nce",
+    "load_run",
     "nt_xent",
     "patch_negatives",
     "pretrain",
@@ -27,10 +31,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EvalLoader": "fastneg.data.load.labelled_loaders",
     "InfoNCELoss": "fastneg.losses",
     "InfoNCEOutput": "fastneg.kernels.info_nce",
+    "TrainLoader": "fastneg.data.load.train_loader",
     "clip_loss": "fastneg.losses",
     "info_nce": "fastneg.kernels.info_nce",
+    "load_run": "fastneg.runs.load",
     "nt_xent": "fastneg.losses",
     "patch_negatives": "fastneg.negatives.patch_torch",
     "pretrain": "fastneg.recipes.pretrain",
@@ -46,6 +53,8 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     from fastneg import kernels as kernels
     from fastneg import losses as losses
     from fastneg import negatives as negatives
+    from fastneg.data.load.labelled_loaders import EvalLoader
+    from fastneg.data.load.train_loader import TrainLoader
     from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
     from fastneg.losses import (
         InfoNCELoss,
@@ -56,6 +65,7 @@ if TYPE_CHECKING:  # editors and type checkers see each name where it is defined
     )
     from fastneg.negatives.patch_torch import patch_negatives
     from fastneg.recipes.pretrain import pretrain
+    from fastneg.runs.load import load_run
 else:
 
     def __getattr__(name):

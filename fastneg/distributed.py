@@ -47,7 +47,7 @@ def start(device="auto"):
         ConfigError: CUDA was asked for and there is none, or srun started several tasks and nothing
             says where they meet.
     """
-    rank, size, local = _place(os.environ)
+    rank, size, local = place_in(os.environ)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _stop_with_parent()
     chosen = choose_device(device, local)
@@ -103,7 +103,7 @@ def agree_on_token(store, rank, size):
     return own
 
 
-def _place(env):
+def place_in(env):
     """(rank, number of processes, rank on this machine) from what torchrun or srun put into the
     environment."""
     if "WORLD_SIZE" in env:
@@ -119,6 +119,24 @@ def _place(env):
             "would not find each other. Export it."
         )
     return int(env["SLURM_PROCID"]), tasks, int(env.get("SLURM_LOCALID", 0))
+
+
+def joined_place():
+    """(rank, number of processes) of the process group that this process has joined; (0, 1) where
+    there is none.
+
+    Raises:
+        RuntimeError: torchrun or srun started several processes, and this one has not joined them.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    started = place_in(os.environ)[1]
+    if started > 1:
+        raise RuntimeError(
+            f"{counted(started, 'process')} were started, and this one has not joined the others: "
+            "call torch.distributed.init_process_group first, or say rank and world_size."
+        )
+    return 0, 1
 
 
 def _stop_with_parent():

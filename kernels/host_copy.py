@@ -22,6 +22,44 @@ def to_device(tensor, device):
     return tensor.to(device, non_blocking=True)
 
 
+class LateCopy:
+    """A copy of rows (n, …) to the host, which the current stream may still be computing. What
+    comes from the CPU is kept as it is."""
+
+    def __init__(self, rows):
+        self._rows, self._copied = rows, None
+        if rows.device.type == "cuda":
+            self._rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            self._rows.copy_(rows, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def rows(self):
+        """The rows on the CPU; waits for them."""
+        if self._copied is None:
+            return self._rows
+        self._copied.synchronize()
+        # Pinned memory is scarce, and torch uses it again.
+        return self._rows.clone()
+
+
+def some_later(rows_and_more, late=2):
+    """Yield (rows, …) with the rows on the CPU, each when `late` younger ones stand behind it: the
+    host waits for a copy only then, so the device always has work.
+
+    Args:
+        rows_and_more: (rows (n, …), …) each.
+    """
+    waiting = deque()
+    for rows, *others in rows_and_more:
+        waiting.append((LateCopy(rows), others))
+        if len(waiting) > late:
+            copy, others = waiting.popleft()
+            yield copy.rows(), *others
+    for copy, others in waiting:
+        yield copy.rows(), *others
+
+
 class LateCopies:
     """Collects rows from the device on the host, some copies behind.
 
@@ -36,14 +74,7 @@ class LateCopies:
 
     def add(self, rows):
         """Take rows (n, …), which the current stream may still be computing."""
-        if rows.device.type != "cuda":
-            self._done.append(rows)
-            return
-        pinned = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
-        pinned.copy_(rows, non_blocking=True)
-        copied = torch.cuda.Event()
-        copied.record()
-        self._pending.append((pinned, copied))
+        self._pending.append(LateCopy(rows))
         if len(self._pending) > self.LATE:
             self._settle()
 
@@ -54,7 +85,4 @@ class LateCopies:
         return torch.cat(self._done) if self._done else None
 
     def _settle(self):
-        pinned, copied = self._pending.popleft()
-        copied.synchronize()
-        # Pinned memory is scarce, and torch uses it again.
-        self._done.append(pinned.clone())
+        self._done.append(self._pending.popleft().rows())

@@ -61,8 +61,10 @@ def _filed(name, command, path, arguments):
             f"--config {path} has {unknown[0]}, which {name} does not know"
             f"{nearest(unknown[0], flags)} fastneg {name} --help lists what it does."
         )
-    if command.config is PretrainConfig:
+    if issubclass(command.config, PretrainConfig):
         settings = _settings_with_effect(settings)
+        if command.config is not PretrainConfig:
+            settings.pop("data", None)  # show has it as its source
     words = _words(arguments)
     by_place = sum(word.flag is None for word in words)
     left_out = {word.flag for word in words if word.is_flag} | {*command.positional[:by_place]}

@@ -18,6 +18,7 @@ from fastneg.config import ConfigError
 from fastneg.files import OutputError
 from fastneg.recipes.arguments import build_config, nearest
 from fastneg.recipes.commands import COMMANDS
+from fastneg.recipes.dry_run import take_dry_run, tell
 from fastneg.recipes.help import help_text, overview
 from fastneg.recipes.once import Voice
 from fastneg.version import __version__
@@ -58,20 +59,23 @@ def _answer(arguments):
         if "-h" in rest or "--help" in rest:
             print(help_text(name))
             return 0
+        dry_run, rest = take_dry_run(rest)
         with _missing_extras():
             config = build_config(name, rest)
     except ConfigError as error:
         Voice().error(f"fastneg: {error}")
         return 2
-    return _run(name, config)
+    return _run(name, config, dry_run)
 
 
-def _run(name, config):
-    """Run a command whose config stands; returns the exit code."""
+def _run(name, config, dry_run=False):
+    """Run a command whose config stands, or say what it would do; returns the exit code."""
     module, function = COMMANDS[name].run.split(":")
     voice = Voice()
     try:
         with voice.warnings(), _missing_extras():
+            if dry_run:
+                return tell(name, config)
             return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
     except OutputError as error:
         print(f"fastneg {name}: {error}", file=sys.stderr)

@@ -5,15 +5,23 @@ A command that is added is one line of COMMANDS, its config and its file.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastneg import config as configs
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
+from fastneg.config.show import show_config
 from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
-from fastneg.recipes.preset_config import preset_config
+from fastneg.recipes.preset_config import changed, of_preset, preset_config
 from fastneg.recipes.presets import PRESETS
+from fastneg.recipes.settings_files import read_settings
+from fastneg.runs.paths import CONFIG
+
+DEFAULT_PRESET = "moco_patch_in100"
+"""The preset whose values are the defaults of `PretrainConfig`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,23 @@ class Command:
         return self.builder or self.config
 
 
+def _show(source, out, preset=None, **overrides):
+    own = {name: overrides.pop(name) for name in ("images",) if name in overrides}
+    if (Path(source) / CONFIG).is_file():
+        if preset is not None:
+            raise ConfigError(f"--preset is {preset!r}, but the run {source} has its own settings.")
+        run = PretrainConfig.read(read_settings(str(Path(source) / CONFIG)))
+        config = changed(run, overrides)
+    elif Path(source).is_dir():
+        raise ConfigError(f"{source} is a folder without a {CONFIG}: no run.")
+    elif "data" in overrides:
+        raise ConfigError(f"--data is {overrides['data']}, but {source} is what is shown.")
+    else:
+        config = of_preset(preset or DEFAULT_PRESET, data=source, **overrides)
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return show_config()(**{**values, "source": source, "out": out, **own})
+
+
 def _bench(name=ALL, **options):
     if name not in (*BENCHES, ALL):
         plugins.load()
@@ -52,7 +77,7 @@ def _bench(name=ALL, **options):
 
 
 def _preset_help():
-    defaults = "the defaults below are those of moco_patch_in100"
+    defaults = f"the defaults below are those of {DEFAULT_PRESET}"
     return {"--preset": f"one of {', '.join(PRESETS)}; {defaults}"}
 
 
@@ -89,10 +114,19 @@ COMMANDS = {
     ),
     "import": Command(configs.ImportConfig, "import_weights:run_import", ("weights", "run")),
     "export": Command(configs.ExportConfig, "export:run_export", ("out",)),
+    "embed": Command(configs.EmbedConfig, "embed:run_embed", ("out",)),
     "linear": Command(configs.LinearConfig, "linear:run_linear"),
     "finetune": Command(configs.FinetuneConfig, "finetune:run_finetune"),
     "knn": Command(configs.KnnConfig, "knn:run_knn"),
     "evaluate": Command(configs.EvaluateConfig, "evaluate:run_evaluate"),
+    "show": Command(
+        show_config,
+        "show:run_show",
+        ("source", "out"),
+        builder=_show,
+        beside=("preset",),
+        more=_preset_help,
+    ),
     "report": Command(ReportConfig, "report:run_report", ("runs",), builder=_report),
     "bench": Command(
         bench_config, "bench.run:run_bench", ("name",), builder=_bench, more=bench_help

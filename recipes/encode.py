@@ -8,7 +8,7 @@ import signal
 import sys
 
 from fastneg.counts import counted
-from fastneg.data.encode.encode import encode
+from fastneg.data.encode.anywhere import encode_anywhere
 
 
 class _Terminated(BaseException):
@@ -31,7 +31,7 @@ def run_encode(config):
     """Encode and print what was done; 1 if images had to be skipped, 143 if SIGTERM stopped it."""
     try:
         with _raising_sigterm():
-            summary = encode(config, report=functools.partial(print, flush=True))
+            summary = encode_anywhere(config, report=functools.partial(print, flush=True))
     except _Terminated:
         print(
             f"fastneg encode: stopped by SIGTERM; nothing was left of {config.out}.",

@@ -13,6 +13,7 @@ from fastneg.recipes.commands import COMMANDS
 from fastneg.version import __version__
 
 IN_A_FILE = "settings from a YAML, TOML or JSON file, a run's config.json say; flags win over it"
+DRY_RUN = "say what would be read and written, and do nothing"
 
 
 def usage(name):
@@ -67,7 +68,8 @@ def help_text(name):
     command = COMMANDS[name]
     plugins.load()  # what they register has its options and its name among the choices
     lines = [inspect.getdoc(command.config), "", f"Usage: {usage(name)}", ""]
-    lines += [*_told({**command.more(), "--config FILE": IN_A_FILE}), ""]
+    everywhere = {"--config FILE": IN_A_FILE, "--dry_run": DRY_RUN}
+    lines += [*_told({**command.more(), **everywhere}), ""]
     docs = field_docs(command.config)
     for field in dataclasses.fields(command.config):
         none = field.default in (dataclasses.MISSING, "", None)

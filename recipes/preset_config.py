@@ -22,6 +22,18 @@ def preset_config(preset: str, **overrides: Any) -> PretrainConfig:
         ConfigError: there is no such preset, a setting cannot be or would have no effect, or data
             or out is missing.
     """
+    config = of_preset(preset, **overrides)
+    for name, meaning in (
+        ("data", "the .beton file to train on"),
+        ("out", "the folder of the run"),
+    ):
+        if not getattr(config, name):
+            raise ConfigError(f"--{name} is missing: {meaning}.")
+    return config
+
+
+def of_preset(preset: str, **overrides: Any) -> PretrainConfig:
+    """As `preset_config`, also without data and out."""
     near = difflib.get_close_matches(str(preset), PRESETS, 1)
     if preset not in PRESETS:
         raise ConfigError(
@@ -29,18 +41,23 @@ def preset_config(preset: str, **overrides: Any) -> PretrainConfig:
             + (f"; did you mean {near[0]}?" if near else ".")
         )
     base = PRESETS[preset]()
-    config = base.replace(**{**_lengths(base, overrides.get("image_size")), **overrides})
+    return changed(base, overrides, _lengths(base, overrides.get("image_size")))
+
+
+def changed(base, overrides, more=()):
+    """A config with other values.
+
+    Args:
+        more: values where `overrides` has none, which may be without effect.
+    Raises:
+        ConfigError: one of the overrides cannot be, or has no effect.
+    """
+    config = base.replace(**{**dict(more), **overrides})
     for name in sorted(overrides.keys() & config.without_effect()):
         raise ConfigError(
             f"--{name} is {overrides[name]!r}, which has no effect with --negatives "
             f"{config.negatives}: leave it out."
         )
-    for name, meaning in (
-        ("data", "the .beton file to train on"),
-        ("out", "the folder of the run"),
-    ):
-        if not getattr(config, name):
-            raise ConfigError(f"--{name} is missing: {meaning}.")
     return config
 
 

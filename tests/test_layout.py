@@ -16,7 +16,13 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.registry", "fastneg.plugins"],
     ["fastneg.methods", "fastneg.negatives"],  # contracts, which the config is made of
     ["fastneg.config"],
-    ["fastneg.files", "fastneg.distributed", "fastneg.knn", "negatives (torch)"],
+    [
+        "fastneg.files",
+        "fastneg.distributed",
+        "fastneg.feature_geometry",
+        "fastneg.knn",
+        "negatives (torch)",
+    ],
     ["fastneg.losses"],
     ["fastneg.data", "fastneg.models"],
     ["methods (torch)", "fastneg.runs"],
@@ -110,6 +116,7 @@ SERVED_BY = {
     "fastneg.errors": "recipes/test_failures.py",
     "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_train_loader.py",
+    "fastneg.data.load.train_options": "data/load/test_train_loader.py",
     "fastneg.data.load.request": "data/load/test_sample_checks.py",
     "fastneg.methods.output": "methods/test_moco.py",
     # the configs, which are alike
@@ -128,10 +135,12 @@ SERVED_BY = {
     "fastneg.methods.contract": "methods/test_register.py",
     "fastneg.negatives.contract": "negatives/test_register.py",
     "fastneg.negatives.batch": "negatives/test_negatives.py",
+    "fastneg.config.show": "recipes/test_show.py",
     "fastneg.config.study": "recipes/test_study.py",
     "fastneg.config.stencils": "recipes/test_stencils.py",
     "fastneg.config.tools": "config/test_commands.py",
     # one kind of input or fault that several modules meet
+    "fastneg.data.beton.identity": "data/load/test_handle.py",
     "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",
     "fastneg.data.beton.overlap": "data/beton/test_shared_images.py",
     "fastneg.data.beton.sidecar": "data/beton/test_writer.py",

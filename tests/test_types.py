@@ -37,8 +37,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 import fastneg
-from fastneg import (InfoNCELoss, InfoNCEOutput, clip_loss, info_nce, nt_xent, patch_negatives,
-                     supervised_contrastive)
+from fastneg import (EvalLoader, InfoNCELoss, InfoNCEOutput, TrainLoader, clip_loss, info_nce,
+                     load_run, nt_xent, patch_negatives, supervised_contrastive)
 from fastneg.config import Config, ConfigError, EncodeConfig, LinearConfig, PretrainConfig
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
 from fastneg.losses import NTXentOutput
@@ -75,6 +75,17 @@ try:
 except BetonError as error:
     print(error)
 
+with TrainLoader("x.beton", 256, image_size=224, negatives="patch", device="cuda") as loader:
+    for batch in loader:
+        extra: torch.Tensor | None = batch.negatives
+        print(len(loader), batch.query.shape, loader.next_epoch, loader.classes)
+    state: dict[str, object] = loader.state_dict()
+    loader.load_state_dict(state)
+for shown in EvalLoader(data, 256, 224, resize=256):
+    label: torch.Tensor | None = shown.label
+found_features = load_run(Path("run"), device="cuda").embed("val.beton", batch_size=64)
+features: torch.Tensor = found_features.features
+
 config = PretrainConfig(data="x.beton", out="run", epochs=3)
 longer: PretrainConfig = config.replace(epochs=5)
 settings: dict[str, object] = longer.as_dict()
@@ -95,6 +106,9 @@ WRONG = {
     "BetonReader(3)": "arg-type",
     'reader.jpeg("first")': "arg-type",
     "open_data()": "call-arg",
+    "TrainLoader(3, 8)": "arg-type",
+    'TrainLoader("x.beton")': "call-arg",
+    "load_run(3)": "arg-type",
     'EncodeConfig("photos")': "call-arg",
     "config.replace(5)": "call-arg",
 }

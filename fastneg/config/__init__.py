@@ -16,6 +16,7 @@ from fastneg.config.stencils import StencilsConfig, StencilsSpec
 from fastneg.config.study import StudyConfig
 from fastneg.config.tools import (
     DemoConfig,
+    EmbedConfig,
     ExportConfig,
     ImportConfig,
     PresetsConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "DemoConfig",
+    "EmbedConfig",
     "EncodeConfig",
     "EvaluateConfig",
     "ExportConfig",

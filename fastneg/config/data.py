@@ -15,9 +15,11 @@ class EncodeConfig(Config):
     src: str
     """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar
     archives or WebDataset shards (one .tar, a comma list, a glob or a range {000..146} in quotes);
-    or a list of paths and labels (.csv, .tsv, .txt, .jsonl)."""
+    or a list of paths and labels (.csv, .tsv, .txt, .jsonl). Each may be a URL (s3://, gs://,
+    hf://, https://; with the extra remote)."""
     out: str
-    """The .beton file to write; OUT.json beside it holds the classes and what was done.
+    """The .beton file to write, or a URL of it; OUT.json beside it holds the classes and what was
+    done.
 
     With --holdout OUT-holdout.beton is written too.
     """

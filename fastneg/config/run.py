@@ -13,7 +13,8 @@ from fastneg.options import ConfigError, option
 @dataclass(frozen=True)
 class DataPart(Config):
     data: str = ""
-    """The .beton file to train on; several by a comma list or a glob in quotes."""
+    """The .beton file to train on; several by a comma list or a glob in quotes; what is a URL (of
+    s3, gs, hf or https, say) is copied once."""
     out: str = ""
     """The run folder: config, metrics, checkpoints, TensorBoard events."""
     order: str = option("random", choices=("random", "page", "sequential"))
@@ -23,6 +24,9 @@ class DataPart(Config):
     """device: the images, all of one size, are decoded once and stay on the device as pixels, which
     spares a decoder the work in every epoch; with --augment_with kernel, whose views they give.
     none: each is decoded when it is due."""
+    cache_dir: str = ""
+    """The folder of local copies of .beton files that are named by URL; default FASTNEG_CACHE of
+    the environment, or fastneg in the user's cache."""
     max_bad_share: float = option(0.001, at_least=0.0, below=1.0)
     """Samples that cannot be decoded (or, with --check_crc, fail their checksum) are replaced and
     counted; above this share of them the run stops."""

@@ -1,4 +1,4 @@
-"""The commands around training and evaluation: import, export, report, demo, presets."""
+"""The commands around training and evaluation: import, export, embed, report, demo, presets."""
 
 from __future__ import annotations
 
@@ -76,6 +76,39 @@ class ExportConfig(Config):
     """torchvision, timm: the backbone's state dict; safetensors: the same in that format;
     huggingface: a folder of config.json and model.safetensors, which timm reads as local-dir:OUT;
     onnx: the backbone as a program; moco: encoders and queue, as MoCo saves them."""
+
+
+@dataclass(frozen=True)
+class EmbedConfig(Config):
+    """Write the features that a run's encoder gives the images of a file, with labels and names."""
+
+    out: str
+    """The file to write: NAME.npz or NAME.parquet (with the extra parquet)."""
+    run: str
+    """The run folder that `fastneg pretrain` wrote."""
+    data: str
+    """The .beton file of the images; several by a comma list or a glob in quotes."""
+    picture: str = option("off", choices=("off", "pca", "umap"))
+    """pca, umap (with the extra umap): also note where the images lie in two dimensions, for the
+    report."""
+    set: str = ""
+    """The name of the images in the report; default the file's."""
+    resize: int | None = option(None, at_least=16)
+    """Side in pixels to which the shorter side is resized before the central crop; default the
+    run's."""
+    batch_size: int = option(256, at_least=1)
+    """Images at a time."""
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))
+    """auto: CUDA where there is a device, else the CPU."""
+    threads: int = option(0, at_least=0)
+    """Decoding threads; 0: all cores."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.set and self.picture == "off":
+            raise ConfigError(
+                f"--set is {self.set!r}, which has no effect without --picture: leave it out."
+            )
 
 
 @dataclass(frozen=True)

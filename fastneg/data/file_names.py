@@ -8,6 +8,8 @@ import itertools
 import os
 import re
 
+from fastneg.data.remote import expand_remote, is_remote
+
 # Not by the package braceexpand: a name that holds a single brace is an error to it, a range that
 # runs backwards is counted down (here it names nothing, which is told), {1..010} is filled up to
 # three digits (here the first number says how many), and reading a .beton file would need one more
@@ -20,9 +22,22 @@ def split_names(spec):
 
     A part names itself, the matches of a glob sorted by name (maybe none), or one path for each
     number of {000..146}, as WebDataset writes it. A part that is the path of a file is taken as it
-    is.
+    is. Of a URL * is a glob, and nothing else.
     """
     return [(part, _paths(part)) for part in map(str.strip, spec.split(","))]
+
+
+def _numbered(part):
+    """The texts that the ranges in braces of a part stand for."""
+    pieces = RANGE.split(part)  # text, first, last, text, …
+    numbers = [
+        [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
+        for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
+    ]
+    for chosen in itertools.product(*numbers):
+        yield "".join(
+            text + number for text, number in zip(pieces[::3], (*chosen, ""), strict=True)
+        )
 
 
 def twice(paths):
@@ -36,18 +51,12 @@ def twice(paths):
 
 
 def _paths(part):
+    if is_remote(part):
+        return [url for each in _numbered(part) for url in expand_remote(each)]
     if os.path.exists(part):
         return [part]
-    pieces = RANGE.split(part)  # text, first, last, text, …
-    numbers = [
-        [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
-        for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
-    ]
     paths = []
-    for chosen in itertools.product(*numbers):
-        path = "".join(
-            text + number for text, number in zip(pieces[::3], (*chosen, ""), strict=True)
-        )
+    for path in _numbered(part):
         paths += (
             sorted(_matches(path)) if glob.has_magic(path) and not os.path.exists(path) else [path]
         )

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from fastneg.config import EvaluateConfig
-from fastneg.evaluation.features import Features, features_of
+from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import LinearClassifier
 from fastneg.evaluation.view import View
+from fastneg.runs.embed import Features
 from fastneg.runs.load import LoadedRun
 
 

@@ -11,98 +11,17 @@ import contextlib
 import hashlib
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.files import write_atomically
-from fastneg.kernels.host_copy import LateCopies, to_device
-from fastneg.models.encoders import embed
 from fastneg.models.torch_files import UnreadableError, load_file
+from fastneg.runs.embed import Features, central_crops, extract_features, uses_autocast
 from fastneg.runs.paths import features_path
 
-BATCH = 256
 FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Features:
-    features: torch.Tensor
-    """(N, F) float32 on the CPU, as the backbone gives them: not normalised."""
-    labels: torch.Tensor | None
-    """(N,) int64, numbered as in the file, or None where the file has no labels."""
-    index: torch.Tensor
-    """(N,) int64, positions in the file: all of them, but for those in `skipped`."""
-    skipped: dict[int, str]
-    """{position: reason} of the images that cannot be used.
-
-    They are at most the run's max_bad_share of the file; with more of them the command ends.
-    """
-
-
-def uses_autocast(config, device):
-    """Whether a run's encoder computes in bfloat16 on this device: as in its training."""
-    return config.precision == "bf16" or (
-        config.precision == "auto" and torch.device(device).type == "cuda"
-    )
-
-
-def central_crops(reader, config, *, resize=None, device="cpu", threads=0):
-    """The `EvalLoader` of what a run is judged on, with its settings.
-
-    Args:
-        config: PretrainConfig of the run.
-        resize: side to which the shorter side is resized before the crop; None: the run's.
-    """
-    options = {"device": device, "threads": threads, **config.evaluation_options()}
-    options["resize"] = resize or config.eval_resize
-    return EvalLoader(reader, BATCH, config.image_size, **options)
-
-
-def extract_features(backbone, loader, device, autocast=False, what="features"):
-    """One pass over a loader.
-
-    Args:
-        backbone: (N, 3, H, W) → (N, F), in eval mode, on `device`.
-        loader: gives `EvalBatch`es, such as `EvalLoader`; its length is the number of batches.
-        autocast: compute in bfloat16.
-        what: the words of the progress bar, which shows on terminals only.
-    Returns:
-        Features.
-    Raises:
-        ConfigError: the encoder gives NaN or infinite features.
-    """
-    if backbone.training:
-        raise ValueError(
-            "The backbone is in training mode: its batch statistics would mix the images. Call "
-            ".eval() first."
-        )
-    features, labels, index = LateCopies(), [], []
-    for batch in tqdm(loader, desc=what, unit="batch", disable=None, leave=False):
-        features.add(embed(backbone, to_device(batch.images, device), autocast))
-        labels.append(batch.label)
-        index.append(batch.index)
-    if not index:
-        raise ConfigError("There are no images to take features of.")
-    skipped = dict(getattr(loader, "quarantine", {}))
-    found = Features(
-        features.joined(),
-        None if labels[0] is None else torch.cat(labels),
-        torch.cat(index),
-        skipped,
-    )
-    bad = (~found.features.isfinite().all(1)).sum().item()
-    if bad:
-        raise ConfigError(
-            f"The encoder gives NaN or infinite features for {bad} of "
-            f"{counted(len(found.features), 'image')}: its training diverged."
-        )
-    return found
 
 
 def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resize=None):

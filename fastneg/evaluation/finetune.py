@@ -15,10 +15,10 @@ import torch
 from fastneg.config import ConfigError
 from fastneg.counts import counted
 from fastneg.data.load.labelled_loaders import CropLoader
-from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.linear import LinearClassifier
 from fastneg.evaluation.sgd import train_sgd
 from fastneg.kernels.host_copy import to_device
+from fastneg.runs.embed import central_crops, extract_features, uses_autocast
 
 
 def fine_tune(

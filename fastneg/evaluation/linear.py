@@ -12,11 +12,11 @@ from torch import nn
 
 from fastneg.config import ConfigError
 from fastneg.data.load.labelled_loaders import CropLoader
-from fastneg.evaluation.features import uses_autocast
 from fastneg.evaluation.sgd import train_sgd
 from fastneg.kernels.host_copy import LateCopies, to_device
 from fastneg.models.encoders import embed
 from fastneg.runs.classifier import classifier_path, read_classifier, write_classifier
+from fastneg.runs.embed import uses_autocast
 from fastneg.runs.load import weights_digest
 
 FORMAT = 1

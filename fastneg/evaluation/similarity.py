@@ -15,10 +15,10 @@ from tqdm import tqdm
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.evaluation.features import uses_autocast
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
 from fastneg.runs import checkpoint
+from fastneg.runs.embed import uses_autocast
 from fastneg.training.similarities import edges, histograms
 
 IMAGES = 2048
@@ -190,6 +190,8 @@ def _loader(reader, config, device, threads):
         config.image_size,
         **config.view_options(),
         last="short",
+        rank=0,
+        world_size=1,
         device=device,
         threads=threads,
     )

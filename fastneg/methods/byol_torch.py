@@ -93,8 +93,8 @@ class BYOL(nn.Module):
             ranks = info_nce(predicted[0], targets[0], temperature=1.0, return_stats=True)
             stats |= {
                 "loss": loss.detach(),
-                "acc1": 100 * ranks.acc1,
-                "acc5": 100 * ranks.acc5,
+                "acc1": ranks.acc1,
+                "acc5": ranks.acc5,
                 "positive_similarity": positive[0].mean(),
             }
         return MethodOutput(loss, None, stats, similarities)

@@ -90,8 +90,8 @@ class MoCo(nn.Module):
             }
             stats = {
                 "loss": result.loss.detach(),
-                "acc1": 100 * result.acc1,
-                "acc5": 100 * result.acc5,
+                "acc1": result.acc1,
+                "acc5": result.acc5,
                 "positive_similarity": similarities["positive"].mean(),
                 "queue_similarity": query.mean(0) @ self.queue.mean(0),
             }

@@ -103,8 +103,8 @@ class MoCoV3(nn.Module):
             }
             stats = {
                 "loss": loss.detach(),
-                "acc1": 100 * results[0].acc1,
-                "acc5": 100 * results[0].acc5,
+                "acc1": results[0].acc1,
+                "acc5": results[0].acc5,
                 "positive_similarity": similarities["positive"].mean(),
                 "batch_similarity": similarities["batch"].mean(),
             }

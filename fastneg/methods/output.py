@@ -13,7 +13,11 @@ class MethodOutput(NamedTuple):
     keys: torch.Tensor | None
     """(N, D) features to hand to `after_step`, detached; None where the method keeps none."""
     stats: dict[str, torch.Tensor]
-    """0-d tensors on the device: reading them is the only thing that waits for it."""
+    """0-d tensors on the device: reading them is the only thing that waits for it.
+
+    acc1 and acc5 are shares in [0, 1], as everywhere: how often the positive has the highest logit,
+    or one of the five highest.
+    """
     similarities: dict[str, torch.Tensor]
     """Cosine similarities of single pairs by kind, detached, of any shape: counted into histograms
     when these are logged."""

@@ -60,8 +60,8 @@ class SimCLR(nn.Module):
             similarities, found = of_two_views(first, second)
             stats |= {
                 "loss": result.loss.detach(),
-                "acc1": 100 * result.acc1,
-                "acc5": 100 * result.acc5,
+                "acc1": result.acc1,
+                "acc5": result.acc5,
                 **found,
             }
             if negatives is not None:

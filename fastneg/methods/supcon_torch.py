@@ -64,8 +64,8 @@ class SupCon(nn.Module):
             similarities, found = of_two_views(first, second)
             stats = {
                 "loss": loss.detach(),
-                "acc1": 100 * ranks.acc1,
-                "acc5": 100 * ranks.acc5,
+                "acc1": ranks.acc1,
+                "acc5": ranks.acc5,
                 **found,
             }
             if negatives is not None:

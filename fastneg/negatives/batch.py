@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from fastneg.negatives.contract import NEGATIVES
+
+
+def step_seed(seed, step, rank):
+    """The seed of all that a process draws in a step, 63 bits: the streams of different steps and
+    processes do not overlap."""
+    return int(np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def make_negatives(batch, config, generator):

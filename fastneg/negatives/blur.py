@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastneg.negatives.contract import Negative, register
+from fastneg.registry import imported
 
 
 @register
@@ -10,3 +11,6 @@ class Blur(Negative):
     name = "blur"
     about = "low frequencies"
     generate = "fastneg.negatives.blur_torch:generate"
+
+    def captions(self, batch, config, generator):
+        return imported("fastneg.negatives.blur_torch:captions")(batch, config, generator)

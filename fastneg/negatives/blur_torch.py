@@ -9,13 +9,32 @@ from __future__ import annotations
 
 import torch
 
+WIDTHS = (1 / 56, 1 / 14)
+"""Smallest and largest standard deviation as a share of the shorter side."""
+
 
 def generate(batch, config, generator):
     """Blurred query views, as `fastneg.negatives.Negative` says."""
     return blur_negatives(batch.query, config.negatives_per_query, generator=generator)
 
 
-def blur_negatives(images, count=1, widths=(1 / 56, 1 / 14), generator=None):
+def captions(batch, config, generator):
+    """The standard deviation of each blur, as `fastneg.negatives.Negative` says."""
+    drawn = draw_sigma(batch.query, config.negatives_per_query, WIDTHS, generator)
+    return [[f"sigma {sigma:.1f} px" for sigma in row] for row in drawn.tolist()]
+
+
+def draw_sigma(images, count, widths, generator=None):
+    """(N, M) float32: the standard deviation of each blur in pixels; arguments as of
+    `blur_negatives`."""
+    smallest, largest = widths
+    share = smallest + (largest - smallest) * torch.rand(
+        (len(images), count), device=images.device, generator=generator
+    )
+    return share * min(images.shape[-2:])
+
+
+def blur_negatives(images, count=1, widths=WIDTHS, generator=None):
     """Each image under Gaussian blurs of random width, mirrored at the edges.
 
     Args:
@@ -37,10 +56,7 @@ def blur_negatives(images, count=1, widths=(1 / 56, 1 / 14), generator=None):
     if not 0 < smallest <= largest:
         raise ValueError(f"widths is {widths}: 0 < smallest ≤ largest was expected.")
     n, _, height, width = images.shape
-    share = smallest + (largest - smallest) * torch.rand(
-        (n, count), device=images.device, generator=generator
-    )
-    sigma = (share * min(height, width)).flatten()
+    sigma = draw_sigma(images, count, widths, generator).flatten()
     down, across = (_band(side, sigma).unflatten(0, (n, count)) for side in (height, width))
     blurred = down[:, :, None] @ images.float()[:, None] @ across[:, :, None].mT
     return (

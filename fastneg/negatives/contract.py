@@ -66,6 +66,16 @@ class Negative:
         """What is written down beside figures that were measured with such negatives."""
         return {}
 
+    def captions(self, batch: Any, config: Any, generator: Any) -> list[list[str]]:
+        """What to say under each negative where they are shown, such as the size of its patches.
+
+        Args:
+            As of `__call__`; the generator is in the state that `__call__` gets it in.
+        Returns:
+            for each of N images M texts.
+        """
+        return [[""] * config.negatives_per_query for _ in batch.query]
+
     def __call__(self, batch: Any, config: Any, generator: Any) -> Any:
         """The negatives of a `ViewBatch`.
 

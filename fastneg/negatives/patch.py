@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastneg.negatives.contract import Negative, register
 from fastneg.options import ConfigError, option
+from fastneg.registry import imported
 
 PUBLISHED = (16, 72)
 """Smallest and largest patch side for views of 224 px (Ge et al. 2021, arXiv:2110.14189)."""
@@ -54,6 +55,9 @@ class Patch(Negative):
         if config.patch_max <= config.image_size:
             return {}
         return _scaled(config.image_size)
+
+    def captions(self, batch, config, generator):
+        return imported("fastneg.negatives.patch_torch:captions")(batch, config, generator)
 
     def facts(self, config):
         return {"patch_sizes": [config.patch_min, config.patch_max]}

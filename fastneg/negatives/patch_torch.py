@@ -18,6 +18,14 @@ def generate(batch, config, generator):
     return patch_negatives(batch.query, config.negatives_per_query, sizes, generator)
 
 
+def captions(batch, config, generator):
+    """The side of the patches of each negative, as `fastneg.negatives.Negative` says."""
+    shape, device = batch.query.shape, batch.query.device
+    sizes = (config.patch_min, config.patch_max)
+    _, drawn = draw_patches(shape, config.negatives_per_query, sizes, device, generator)
+    return [[f"patches of {side} px" for side in row] for row in drawn.tolist()]
+
+
 def patch_negatives(
     images: torch.Tensor,
     count: int = 1,

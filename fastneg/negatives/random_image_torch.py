@@ -15,6 +15,19 @@ def generate(batch, config, generator):
     return random_image_negatives(batch.query, config.negatives_per_query, generator)
 
 
+def captions(batch, config, generator):
+    """The position of each other image in the data set, as `fastneg.negatives.Negative` says."""
+    places = draw_places(batch.query, config.negatives_per_query, generator).cpu()
+    return [[f"image {index}" for index in row] for row in batch.index[places].tolist()]
+
+
+def draw_places(images, count, generator=None):
+    """(N, M) int64: which image of the batch each negative is."""
+    n = len(images)
+    shifts = torch.randint(1, n, (count,), device=images.device, generator=generator)
+    return (torch.arange(n, device=images.device)[:, None] + shifts) % n
+
+
 def random_image_negatives(images, count=1, generator=None):
     """For each image the images that stand `shift` places further in the batch, with a shift drawn
     for each of M negatives.
@@ -37,6 +50,5 @@ def random_image_negatives(images, count=1, generator=None):
         )
     if count < 1:
         raise ValueError(f"count is {count}: at least one negative per image was expected.")
-    shifts = torch.randint(1, n, (count,), device=images.device, generator=generator)
-    others = (torch.arange(n, device=images.device)[:, None] + shifts) % n
+    others = draw_places(images, count, generator)
     return images[others.flatten()].unflatten(0, (n, count))

@@ -62,6 +62,14 @@ class Texture(Negative):
         )
         return {"texture_source": "image"}
 
+    def captions(self, batch, config, generator):
+        size = min(batch.query.shape[-2:])
+        text = "of the file"
+        if config.texture_source != "file":
+            made = texture_sizes(config, size)
+            text = f"blocks of {made['block']} px from {made['patch']} px"
+        return [[text] * config.negatives_per_query for _ in batch.query]
+
     def facts(self, config):
         return {"texture_source": config.texture_source}
 

@@ -23,6 +23,7 @@ WITHOUT_EFFECT = (
     "checkpoint_every",
     "keep_checkpoints",
     "check_crc",
+    "cache_dir",
 )
 """Settings that do not change what is learned."""
 COMPARED = (

@@ -13,6 +13,7 @@ from fastneg.config.renamed import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.runs import paths
+from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.pictures import read_gallery
 from fastneg.runs.predictions import read_predictions
 from fastneg.runs.results import is_number, key_of, misfit
@@ -42,7 +43,7 @@ class Run:
     config: dict = field(default_factory=dict)
     environment: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
-    """The `train` lines of metrics.jsonl."""
+    """The `train` lines of metrics.jsonl; acc1 and acc5 are shares in [0, 1]."""
     measured: list = field(default_factory=list)
     """Its `measured` lines: negatives that the run did not train on."""
     results: dict = field(default_factory=dict)
@@ -145,7 +146,7 @@ def read_run(folder, name):
 def _read_training(run):
     """The lines of metrics.jsonl, and whether the training came to its end."""
     lines = [(row["kind"], _numbers(row)) for row in _read_lines(run, paths.METRICS)]
-    run.rows = [row for kind, row in lines if kind == "train" and "step" in row]
+    run.rows = list(_train_rows(lines))
     run.measured = [row for kind, row in lines if kind == "measured" and "step" in row]
     totals = [row["total_steps"] for kind, row in lines if kind == "start" and "total_steps" in row]
     last = max((row["step"] for row in run.rows), default=0)
@@ -153,6 +154,20 @@ def _read_training(run):
         run.problems.append(
             f"the training is not finished: metrics.jsonl ends at step {last:g} of {totals[-1]:g}."
         )
+
+
+def _train_rows(lines):
+    """The `train` lines of (kind, line), with acc1 and acc5 as shares: earlier versions wrote them
+    in percent."""
+    most = 100.0
+    for kind, row in lines:
+        if kind == "start":
+            most = row.get(ACCURACY_MOST, 100.0)
+        elif kind == "train" and "step" in row:
+            yield {
+                name: value / most if name in ("acc1", "acc5") else value
+                for name, value in row.items()
+            }
 
 
 def _read_classifier(run):

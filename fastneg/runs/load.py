@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from fastneg.config import PretrainConfig
+from fastneg.data.load.handle import Data
 from fastneg.errors import CheckpointError
 from fastneg.models.backbones import backbone_of
 from fastneg.models.own_networks import named, unwrapped
 from fastneg.runs import checkpoint
+from fastneg.runs.embed import BATCH, Features, central_crops, extract_features, uses_autocast
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,49 @@ class LoadedRun:
     digest: str
     """SHA-256 of the weights."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone is."""
+        return next(self.backbone.parameters()).device
 
-def load_run(run, device="cpu", backbone=None):
+    def embed(
+        self,
+        data: Data,
+        *,
+        batch_size: int = BATCH,
+        resize: int | None = None,
+        threads: int = 0,
+        progress: str = "features",
+    ) -> Features:
+        """The features of all images of a file, as the run sees them in evaluation: central crops,
+        with its normalisation and precision.
+
+        Args:
+            data: the path of a .beton file (several as `open_data` takes them), or an open reader.
+            batch_size: images at a time; the features do not depend on it but for rounding.
+            resize: side in pixels to which the shorter side is resized before the crop; None: the
+                run's.
+            threads: decoding threads; 0 takes all cores.
+            progress: the words of the progress bar, which shows on terminals only.
+        Returns:
+            `Features`: features (N, F) float32, labels (N,) int64 or None, index (N,) int64, all in
+            memory. `fastneg embed` writes them to a file as they come.
+        Raises:
+            BetonError: the file cannot be read, or more of its images cannot be used than the run's
+                max_bad_share. ConfigError: features are not finite, or resize is too small.
+        """
+        options = {"resize": resize, "threads": threads, "batch_size": batch_size}
+        crops = central_crops(data, self.config, device=self.device, **options)
+        autocast = uses_autocast(self.config, self.device)
+        with contextlib.closing(crops) as loader:
+            return extract_features(self.backbone, loader, self.device, autocast, progress)
+
+
+def load_run(
+    run: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    backbone: str | nn.Module | Callable[[], nn.Module] | None = None,
+) -> LoadedRun:
     """The backbone of the newest readable checkpoint of a run.
 
     Args:

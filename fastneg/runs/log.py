@@ -13,6 +13,9 @@ from fastneg.files import write_atomically
 from fastneg.runs.paths import METRICS, TENSORBOARD
 from fastneg.runs.wandb_log import WandbLog
 
+ACCURACY_MOST = "accuracy_most"
+"""The figure of a `start` row that says what acc1 and acc5 are at most in the `train` rows after
+it: 1, shares. Earlier versions had no such figure and wrote percent."""
 CHARTED = ("train", "knn")
 """Kinds of rows whose figures are drawn over the steps."""
 
@@ -52,7 +55,10 @@ class RunLog:
 
     def row(self, kind, step, figures):
         """One line of metrics.jsonl, and one point of each figure in TensorBoard and Weights &
-        Biases."""
+        Biases.
+
+        Accuracies called acc1 and acc5 are shares in [0, 1], those called top1 percent.
+        """
         if not self.enabled:
             return
         self._append(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
@@ -115,7 +121,7 @@ class RunLog:
         if figures.get("eta_s"):
             rates += f" · {_time_left(figures['eta_s'])} left"
         # A method without ranks has no accuracy.
-        accuracy = f" · acc1 {figures['acc1']:.1f}%" if "acc1" in figures else ""
+        accuracy = f" · acc1 {figures['acc1']:.1%}" if "acc1" in figures else ""
         text = f"loss {figures['loss']:.3f}{accuracy} · {rates}"
         if self._bar is not None:
             self._bar.set_description_str(f"epoch {figures['epoch']}")

@@ -78,7 +78,7 @@ def build(config, world, stack: ExitStack) -> Parts:
     method = METHODS[config.method](config)
     check_view_sizes(method.query_encoder.backbone, config)
     _say(getattr(method.query_encoder.backbone, "told", []), world)
-    reader = stack.enter_context(open_data(config.data))
+    reader = stack.enter_context(open_data(config.data, cache_dir=config.cache_dir))
     check_data(reader, config)
 
     run_folder = Path(config.out)
@@ -87,10 +87,9 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     if config.init and not found:
-        _say(_begin_with(method, config), world)
+        _say(begin_with(method, config), world)
     norms = _set_batch_norm(method, config, world)
     method, optimizer, model = _place(method, config, world)
-
     threads = config.threads or distributed.share_of_cores(world)
     knn = OnlineKnn(config, reader, world, threads, stack) if config.knn_every else None
     loader = _loader(reader, config, world, threads, stack)
@@ -120,7 +119,7 @@ def build(config, world, stack: ExitStack) -> Parts:
     )
 
 
-def _begin_with(method, config):
+def begin_with(method, config):
     """Take the weights of --init; what to say of them."""
     weights = read_weights(config.init)
     taken = load_into(method, weights, config.init_prefix or None)
@@ -175,7 +174,15 @@ def _place(method, config, world):
 
 
 def _loader(reader, config, world, threads, stack):
-    loader = TrainLoader(
+    loader = train_loader(reader, config, world, threads)
+    stack.callback(loader.close)
+    check_length(config, len(loader))
+    return loader
+
+
+def train_loader(reader, config, world, threads):
+    """The `TrainLoader` of a run."""
+    return TrainLoader(
         reader,
         config.batch_size,
         config.view_size,
@@ -191,9 +198,6 @@ def _loader(reader, config, world, threads, stack):
         max_bad_share=config.max_bad_share,
         cache=None if config.cache == "none" else config.cache,
     )
-    stack.callback(loader.close)
-    check_length(config, len(loader))
-    return loader
 
 
 def _open_log(run_folder, config, world, last_step, iterations):

@@ -9,6 +9,8 @@ import torch
 
 from fastneg.training.profile import part, timed_event
 
+ACCURACIES = ("acc1", "acc5")
+
 
 class Meter:
     """Collects 0-d device tensors. Only reading them waits for the device."""
@@ -34,7 +36,8 @@ class Meter:
         Args:
             gather: (steps, names) of each process → (S steps, names).
         Returns:
-            {"names", "rows": (S, steps, names) of S processes}; None if nothing was added.
+            {"names", "rows": (S, steps, names) of S processes, "shares": accuracies are shares in
+            [0, 1]}; None if nothing was added.
         """
         if not self._rows:
             return None
@@ -42,7 +45,7 @@ class Meter:
         rows = gather(
             torch.stack([torch.stack([row[name].float() for name in names]) for row in self._rows])
         )
-        return {"names": names, "rows": rows.unflatten(0, (-1, len(self._rows)))}
+        return {"names": names, "rows": rows.unflatten(0, (-1, len(self._rows))), "shares": True}
 
     def load(self, state, world):
         """Take up what a checkpoint holds. Another number of processes goes on from the means over
@@ -51,6 +54,9 @@ class Meter:
         if state is not None:
             rows = state["rows"].to(world.device)
             rows = rows[world.rank] if len(rows) == world.size else rows.mean(0)
+            if "shares" not in state:  # earlier versions counted accuracies in percent
+                percent = torch.tensor([name in ACCURACIES for name in state["names"]])
+                rows = torch.where(percent.to(rows.device), rows / 100, rows)
             self._rows += [dict(zip(state["names"], row.unbind(), strict=True)) for row in rows]
 
 

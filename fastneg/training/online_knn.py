@@ -1,4 +1,5 @@
-"""kNN accuracy of the backbone while it trains: what the features are worth without a classifier.
+"""kNN accuracy of the backbone while it trains: what the features are worth without a classifier;
+and what they are like without labels.
 
 Legend: N queries, M voters, F backbone features.
 """
@@ -15,6 +16,8 @@ from fastneg.data.beton.overlap import FIELD, shared_images
 from fastneg.data.beton.shards import open_data
 from fastneg.data.labels import ABSENT, class_count, join_labels, labels_of
 from fastneg.data.load.labelled_loaders import EvalLoader
+from fastneg.data.load.train_loader import TrainLoader
+from fastneg.feature_geometry import alignment, rank_me, uniformity
 from fastneg.kernels.host_copy import to_device
 from fastneg.knn import knn_votes
 from fastneg.models.encoders import embed
@@ -24,6 +27,9 @@ NEIGHBOURS, TEMPERATURE = 200, 0.07
 MOST_VOTERS, MOST_QUERIES = 130_000, 50_000
 """Of larger files evenly spaced images are taken. All of ImageNet-100 are 130,000 voters, as is a
 tenth of ImageNet-1k."""
+MOST_RANKED, MOST_SPREAD, MOST_ALIGNED = 25_600, 4_096, 2_048
+"""Voters whose effective rank is taken, as many as its authors take; voters whose uniformity is;
+and queries whose views are compared."""
 HELD_OUT = 10
 """Without a file of its own for the queries, every tenth voter asks instead of voting."""
 BATCH = 256
@@ -50,13 +56,12 @@ class OnlineKnn:
 
     def __init__(self, config, reader, world, threads, stack):
         self.config, self.world, self.threads = config, world, threads
-        self._voters = (
-            stack.enter_context(open_data(config.knn_train)) if config.knn_train else reader
-        )
+        opened = lambda spec: stack.enter_context(open_data(spec, cache_dir=config.cache_dir))
+        self._voters = opened(config.knn_train) if config.knn_train else reader
         labels = labels_of(self._voters)
         self._classes, voting = class_count(self._voters), np.arange(len(labels))
         if config.knn_val:
-            self._queries = stack.enter_context(open_data(config.knn_val))
+            self._queries = opened(config.knn_val)
             query_labels, _ = join_labels(self._queries, self._voters.classes, self._classes)
             asking = np.flatnonzero(query_labels.numpy() != ABSENT)
         else:
@@ -91,7 +96,9 @@ class OnlineKnn:
 
     @torch.no_grad()
     def __call__(self, backbone, autocast, stopping=lambda: False):
-        """Top-1 accuracy in percent, and from how many voters and images.
+        """Top-1 accuracy in percent, and from how many voters and images; and of the features alone
+        `rank_me`, `uniformity` and, over two views of each query image as the run draws them,
+        `alignment` (`fastneg.feature_geometry`).
 
         Args:
             backbone: (N, 3, H, W) → (N, F); in eval mode while this runs, in training mode after
@@ -113,6 +120,7 @@ class OnlineKnn:
             )
             if queries is None:
                 return None
+            aligned = self._alignment(backbone, autocast)
             voters, voting = (distributed.gather(share, self.world) for share in voters)
             queries, asking = queries
         finally:
@@ -141,13 +149,32 @@ class OnlineKnn:
         right = (votes.argmax(1) == self._answers[asking]).sum().double()
         share = to_device(right, self.world.device)
         hits = distributed.average(share, self.world).item() * self.world.size
-        return {
-            "top1": 100 * hits / images,
-            "images": images,
-            "voters": len(voters),
-            "k": k,
-            FIELD: self.shared,
-        }
+        counts = {"images": images, "voters": len(voters), "k": k, FIELD: self.shared}
+        spread = uniformity(_spaced(voters, MOST_SPREAD)) if len(voters) > 1 else 0.0
+        geometry = {"rank_me": rank_me(_spaced(voters, MOST_RANKED)), "uniformity": spread}
+        return {"top1": 100 * hits / images, **counts, **geometry, "alignment": aligned}
+
+    def _alignment(self, backbone, autocast):
+        """The mean of `alignment` over two views of images of the queries' file: the same ones, in
+        the same views, whenever it is called."""
+        world, config = self.world, self.config
+        # The same batches, and so the same views, for any number of processes that divides 256.
+        batch = min(max(BATCH, world.size), len(self._queries)) // world.size * world.size
+        told = config.view_options()
+        views = ("normalisation", "augmentation", "augment_with", "crop_area")
+        options = {name: told[name] for name in views}
+        options |= {"rank": world.rank, "world_size": world.size, "seed": config.seed}
+        options |= {"device": world.device, "threads": self.threads}
+        options["max_bad_share"] = config.max_bad_share
+        found = []
+        with TrainLoader(self._queries, batch, config.image_size, **options) as loader:
+            for pair in loader.epoch(0):
+                both = (embed(backbone, view, autocast) for view in (pair.query, pair.key))
+                found.append(alignment(*both))
+                if len(found) * batch >= MOST_ALIGNED:
+                    break
+        mean = torch.tensor(found, dtype=torch.float64, device=world.device).mean()
+        return distributed.average(mean, world).item()
 
     def _features(self, backbone, reader, positions, autocast, stopping):
         """(its share of N, F) float32 on the device, in the order of the positions, and (its share
@@ -184,5 +211,5 @@ class OnlineKnn:
 
 
 def _spaced(positions, most):
-    """Up to `most` of the positions, evenly spaced."""
+    """Up to `most` of the rows of an array, evenly spaced."""
     return positions[:: -(-len(positions) // most)]

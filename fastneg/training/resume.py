@@ -4,9 +4,7 @@ setting has changed."""
 from __future__ import annotations
 
 import json
-import zlib
 
-import numpy as np
 import torch
 
 from fastneg.config import PretrainConfig
@@ -14,6 +12,7 @@ from fastneg.config.method import is_own
 from fastneg.config.renamed import todays_names
 from fastneg.counts import counted
 from fastneg.data.beton.format import TEXTURE_FIELD
+from fastneg.data.beton.identity import images_fingerprint, same_images
 from fastneg.errors import TrainingError
 from fastneg.models.encoders import scheduled_momentum
 from fastneg.runs import checkpoint
@@ -22,6 +21,7 @@ from fastneg.version import __version__
 
 MAY_CHANGE = {
     "data",
+    "cache_dir",
     "out",
     "device",
     "threads",
@@ -257,8 +257,7 @@ def _same_data(path, state, config, reader):
             f"{config.data} is the file it was trained on is taken on trust."
         ]
     then, now = state["fingerprint"], data_fingerprint(reader, config)
-    by = "checksums" if then["checksums"] and now["checksums"] else "records"
-    if then["sizes"] != now["sizes"] or then[by] != now[by]:
+    if not same_images(then, now):
         raise TrainingError(
             f"{path} was trained on other images than those of {config.data}, which are as many: "
             "its order would go on over them. Give the file that it was trained on, wherever it "
@@ -268,25 +267,7 @@ def _same_data(path, state, config, reader):
 
 
 def data_fingerprint(reader, config):
-    """What tells a data set from others of as many samples; a dict of texts, for a checkpoint.
-
-    The same images in the same order are the same data, in one file or several and whatever their
-    labels, page size or version: compared are the sizes and the checksums of the samples. Where a
-    file has no checksums (FFCV's), its records stand for them, and it must be that very file.
-    """
+    """`images_fingerprint` of what a run of this config takes from its data."""
     stored = config.view_options().get("texture") == "file"
     fields = [reader.image_fields[0], *([TEXTURE_FIELD] if stored else [])]
-    sums = [reader.checksums_of(field) for field in fields]
-    known = not any(each is None for each in sums)
-    return {
-        "sizes": _crc32(reader.sizes_of(field) for field in fields),
-        "checksums": _crc32(sums) if known else "",
-        "records": reader.fingerprint,
-    }
-
-
-def _crc32(columns):
-    value = 0
-    for column in columns:
-        value = zlib.crc32(np.ascontiguousarray(column, "<i8").tobytes(), value)
-    return f"{value:08x}"
+    return images_fingerprint(reader, fields)

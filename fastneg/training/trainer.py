@@ -11,7 +11,6 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from fastneg import distributed
@@ -19,10 +18,11 @@ from fastneg.counts import counted
 from fastneg.errors import TrainingError
 from fastneg.kernels.host_copy import to_device
 from fastneg.methods import METHODS
-from fastneg.negatives.batch import make_negatives
+from fastneg.negatives.batch import make_negatives, step_seed
 from fastneg.runs import checkpoint
 from fastneg.runs.environment import device_memory
 from fastneg.runs.gallery import write_gallery
+from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import build
 from fastneg.training.gradients import accumulate
@@ -126,12 +126,12 @@ class Trainer:
     def draw(self, batch):
         """Seed all random draws of this step, torch's own for the network's dropout included;
         returns (seed, negatives)."""
-        seed = _mix(self.config.seed, self.step, self.world.rank)
+        seed = step_seed(self.config.seed, self.step, self.world.rank)
         torch.manual_seed(seed)
         self.draws.manual_seed(seed)
         # Keys that are shuffled over the processes need one order for all.
         shuffled = self.config.bn == "shuffle"
-        self.orders.manual_seed(_mix(self.config.seed, self.step, 0) if shuffled else seed)
+        self.orders.manual_seed(step_seed(self.config.seed, self.step, 0) if shuffled else seed)
         return seed, make_negatives(batch, self.config, self.draws)
 
     # The loop
@@ -192,6 +192,7 @@ class Trainer:
             "samples": len(self.reader),
             "processes": self.world.size,
             "batch_norms": self.batch_norms,
+            ACCURACY_MOST: 1.0,
         }
         self.log.row("start", self.step, figures)
         self.log.begin(self.step)
@@ -324,9 +325,3 @@ class Trainer:
         if figures is not None:
             self.log.row("knn", self.step, {"epoch": epoch, **figures})
         return figures is None
-
-
-def _mix(seed, step, rank):
-    """One 63-bit seed from three numbers: the streams of different steps and processes do not
-    overlap."""
-    return int(np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)[0] >> 1)

@@ -6,8 +6,10 @@ Legend: N batch, H pixels a side.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import statistics
+from functools import partial
 
 import torch
 
@@ -31,7 +33,8 @@ def bench_augment(shapes=None, rounds=7, only=None):
     """Yield a row for each shape and contender.
 
     A contender takes uint8 channels_last images (N, 3, H, H). It applies MoCo v2's colour changes,
-    blur and flip, and normalises. share_of_floor compares its time with that of a copy which reads
+    blur and flip, and normalises. kornia's (where it is installed) draws its own numbers, of the
+    same distributions. share_of_floor compares its time with that of a copy which reads
     the images as uint8 and writes them in the dtype of the result.
 
     Args:
@@ -56,6 +59,8 @@ def bench_augment(shapes=None, rounds=7, only=None):
             "torchvision": lambda images=images, host=host: _torchvision(images, host, dtype),
             "copy": lambda images=images, out=out: out.copy_(images),
         }
+        if importlib.util.find_spec("kornia") is not None:
+            runners["kornia"] = partial(kornia_views(dtype), images)
         runners = {
             name: one for name, one in runners.items() if only is None or name in (*only, "copy")
         }
@@ -74,6 +79,21 @@ def bench_augment(shapes=None, rounds=7, only=None):
                 "images_per_s": 1000 * count / figures["ms_median"],
                 "share_of_floor": floor / figures["ms_median"],
             }
+
+
+def kornia_views(dtype):
+    """A function of uint8 images (N, 3, H, H) that gives them as kornia's batch-wise augmentations
+    change them, with numbers of its own for each image."""
+    import kornia.augmentation as K
+
+    change = K.AugmentationSequential(
+        K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=MOCO_V2["jitter_p"]),
+        K.RandomGrayscale(p=MOCO_V2["gray_p"]),
+        K.RandomGaussianBlur((13, 13), (0.1, 2.0), p=MOCO_V2["blur_p"]),
+        K.RandomHorizontalFlip(p=0.5),
+        K.Normalize(torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)),
+    )
+    return lambda images: change(images.float().div_(255)).to(dtype)
 
 
 def _torchvision(images, host, dtype):

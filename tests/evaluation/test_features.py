@@ -13,9 +13,10 @@ from torch import nn
 from fastneg.config import ConfigError
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load.batch import EvalBatch
-from fastneg.evaluation import features as module
-from fastneg.evaluation.features import extract_features, features_of, uses_autocast
+from fastneg.evaluation.features import features_of
 from fastneg.recipes.presets import tiny_cpu
+from fastneg.runs import embed as module
+from fastneg.runs.embed import extract_features, uses_autocast
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import make_run, silent
 from helpers.images import jpeg, photo

@@ -8,12 +8,13 @@ import torch
 
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.evaluation import features
-from fastneg.evaluation.features import central_crops, features_of
+from fastneg.evaluation.features import features_of
 from fastneg.evaluation.sets.beton import BetonFiles
 from fastneg.evaluation.sets.registry import published_view
 from fastneg.evaluation.sets.stylized import Stylized
 from fastneg.evaluation.view import chosen_view, whole_view
+from fastneg.runs import embed as features
+from fastneg.runs.embed import central_crops
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import evaluate, make_run
 from helpers.images import saved

@@ -203,6 +203,24 @@ def test_a_run_that_did_not_come_to_its_end_is_named(tmp_path):
     )
 
 
+def test_accuracies_are_shares_also_where_an_earlier_version_logged_percent(tmp_path):
+    make_run(tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    now = run_folder.read_run(tmp_path / "run", "now").rows
+    start, *others = map(json.loads, lines)
+    del start["accuracy_most"]
+    for row in others:
+        if row["kind"] == "train":
+            row |= {name: 100 * row[name] for name in ("acc1", "acc5")}
+    text = "".join(json.dumps(row) + "\n" for row in (start, *others))
+    (tmp_path / "run" / "metrics.jsonl").write_text(text + "\n".join(lines) + "\n")  # went on
+    both = run_folder.read_run(tmp_path / "run", "both").rows
+    assert len(both) == 2 * len(now)
+    for one, other in zip(both, now * 2, strict=True):
+        assert one == pytest.approx(other)
+    assert all(0 <= row["acc1"] <= row["acc5"] <= 1 for row in now)
+
+
 def test_imported_weights_lack_nothing_and_show_no_settings_that_nobody_trained_with(tmp_path):
     folder = tmp_path / "run"
     make_run(folder, PretrainConfig(backbone="resnet18", negatives="none"))

@@ -21,7 +21,7 @@ def test_the_log_writes_json_lines_and_tensorboard_events(tmp_path, capsys):
     figures = {
         "epoch": 0,
         "loss": 1.5,
-        "acc1": 20.0,
+        "acc1": 0.2,
         "images_per_s": 100.0,
         "data_wait_share": 0.25,
     }

@@ -41,7 +41,7 @@ def test_figures_and_histograms_are_sent_and_the_id_stays(tmp_path, monkeypatch)
         log.row(
             "train",
             5,
-            {"epoch": 0, "loss": 1.5, "acc1": 9.0, "images_per_s": 10.0, "data_wait_share": 0.5},
+            {"epoch": 0, "loss": 1.5, "acc1": 0.09, "images_per_s": 10.0, "data_wait_share": 0.5},
         )
         log.row("knn", 5, {"top1": 40.0})
         log.histograms(5, {"positive": [1.0, 2.0]}, [-1.0, 0.0, 1.0])
@@ -60,7 +60,7 @@ def test_figures_and_histograms_are_sent_and_the_id_stays(tmp_path, monkeypatch)
             "step": 5,
             "train/epoch": 0,
             "train/loss": 1.5,
-            "train/acc1": 9.0,
+            "train/acc1": 0.09,
             "train/images_per_s": 10.0,
             "train/data_wait_share": 0.5,
         },

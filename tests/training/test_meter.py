@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 
+from fastneg.distributed import World
 from fastneg.training import profile
 from fastneg.training.meter import TIMES, Clock, Meter
 
@@ -18,6 +19,16 @@ def test_meter_reads_means_and_forgets():
     assert meter.read(lambda values: values) == {"loss": 3.0, "acc1": 30.0}
     meter.add({"loss": torch.tensor(4.0)})
     assert meter.read(lambda values: values * 2) == {"loss": 8.0}
+
+
+def test_accuracies_of_an_earlier_version_become_shares():
+    meter, world = Meter(), World(0, 1, torch.device("cpu"))
+    meter.add({"acc1": torch.tensor(0.5), "loss": torch.tensor(3.0)})
+    state = meter.state(lambda rows: rows)
+    before = {"names": state["names"], "rows": torch.tensor([[[50.0, 3.0]]])}
+    for each in (state, before):
+        meter.load(each, world)
+        assert meter.read(lambda values: values) == {"acc1": 0.5, "loss": 3.0}
 
 
 def test_clock_tells_waiting_from_working():

@@ -12,8 +12,10 @@ import torch
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
 from fastneg.data.load.labelled_loaders import EvalLoader
-from fastneg.evaluation.features import extract_features
+from fastneg.data.load.train_loader import TrainLoader
+from fastneg.feature_geometry import alignment, rank_me, uniformity
 from fastneg.knn import knn_votes
+from fastneg.runs.embed import extract_features
 from fastneg.runs.load import load_run
 from fastneg.training import online_knn, trainer
 from fastneg.training.trainer import pretrain
@@ -48,7 +50,23 @@ def test_it_is_the_knn_of_the_finished_run(files, tmp_path):
     votes = knn_votes(queries, voters, labels, 4, 40)
     expected = 100 * (votes.argmax(1) == answers).double().mean().item()
     counts = {"images": 20, "voters": 40, "k": 40, "shared_with_train": 0}
-    assert row == {"kind": "knn", "step": 10, "epoch": 1, "top1": pytest.approx(expected), **counts}
+    figures = {
+        "top1": pytest.approx(expected),
+        "rank_me": pytest.approx(rank_me(voters)),
+        "uniformity": pytest.approx(uniformity(voters)),
+        "alignment": pytest.approx(aligned(config, val)),
+    }
+    assert row == {"kind": "knn", "step": 10, "epoch": 1, **figures, **counts}
+    assert 1 < row["rank_me"] < 40 and row["uniformity"] < 0 < row["alignment"] < 4
+
+
+def aligned(config, path):
+    """The alignment of two views of each image, as the run draws them."""
+    options = {"crop_area": (config.crop_min, config.crop_max), "augmentation": config.recipe()}
+    loader = TrainLoader(path, 20, 32, seed=config.seed, threads=1, **options)
+    with contextlib.closing(loader), torch.no_grad():
+        backbone, batch = load_run(config.out).backbone, next(iter(loader))
+        return alignment(backbone(batch.query), backbone(batch.key))
 
 
 def test_without_a_file_every_tenth_image_asks_the_others(files, tmp_path):
@@ -139,7 +157,8 @@ def test_two_processes_find_what_one_finds(beton, tmp_path):
         alone = online_knn.OnlineKnn(config, reader, ALONE, 1, stack)(
             load_run(tmp_path / "run").backbone, False
         )
-    assert row == {"kind": "knn", "step": 5, "epoch": 0, **alone}
+    figures = {name: row[name] for name in alone}
+    assert figures == pytest.approx(alone, rel=1e-9) and row["step"] == 5
 
 
 def test_images_that_cannot_be_used_neither_vote_nor_ask(files, tmp_path):

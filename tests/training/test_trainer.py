@@ -48,6 +48,7 @@ def test_a_run_leaves_what_it_promises(uninterrupted, beton):
         "epoch",
     }
     assert expected <= rows(out)[0].keys()
+    assert all(0 <= row["acc1"] <= row["acc5"] <= 1 for row in rows(out))
     assert [path.name for path in checkpoint.paths(out)] == [
         "step-000000005.pt",
         "step-000000010.pt",

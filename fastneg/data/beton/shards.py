@@ -15,25 +15,36 @@ from fastneg.data.beton.format import TEXTURE_FIELD, checksum_field
 from fastneg.data.beton.reader import Attributes, BetonReader
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
+from fastneg.data.local_copy import local_copy
+from fastneg.data.remote import is_remote
 
 
-def open_data(spec: str | os.PathLike[str], verify: bool = False) -> BetonReader | BetonSet:
+def open_data(
+    spec: str | os.PathLike[str], verify: bool = False, cache_dir: str = ""
+) -> BetonReader | BetonSet:
     """The data set that a text names: `BetonReader` of one file, `BetonSet` of several.
 
     Args:
         spec: a path, or a comma list of paths, globs ("in1k-*.beton") and ranges
-            ("in1k-{00..15}.beton"); the files that a glob finds are sorted by name.
+            ("in1k-{00..15}.beton"); the files that a glob finds are sorted by name. What is a URL
+            (s3://, gs://, hf://, https://) is copied first, see `fastneg.data.local_copy`.
         verify: compare every sample with its checksum, as in `BetonReader`.
+        cache_dir: the folder of such copies; as of `fastneg.data.local_copy.cache_folder`.
     Raises:
         BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files
             do not belong together.
     """
-    files = named_files(spec)
+    files = local_files(spec, cache_dir)
     return (
         BetonReader(files[0], verify)
         if len(files) == 1
         else BetonSet(files, verify, os.fspath(spec))
     )
+
+
+def local_files(spec, cache_dir=""):
+    """As `named_files`; of what is a URL the path of its local copy, which is made if need be."""
+    return [local_copy(file, cache_dir) if is_remote(file) else file for file in named_files(spec)]
 
 
 def named_files(spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from fastneg.config import VerifyConfig, default_workers
 from fastneg.data.beton.reader import BetonReader
-from fastneg.data.beton.shards import named_files
+from fastneg.data.beton.shards import local_files
 from fastneg.data.errors import BetonError
 from fastneg.data.images import decoded_size, pillow
 from fastneg.data.pool import Progress, chunks, in_order
@@ -25,7 +25,7 @@ def verify(config: VerifyConfig):
             (the sizes of raw samples, say) raises here.
     """
     pillow()
-    files = named_files(config.file)
+    files = local_files(config.file)
     tasks, names, bad, checked_crc, count = [], {}, [], True, 0
     workers = config.workers or default_workers()
     for file in files:

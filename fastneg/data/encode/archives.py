@@ -18,6 +18,7 @@ from fastneg.config import ConfigError
 from fastneg.data.encode.companions import COMPANIONS, Companions
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
+from fastneg.data.remote import RemotePlaces, is_remote, open_source
 
 BY_FOLDER = "the folders in the archives"
 OTHER_IMAGES = "other images of a sample"
@@ -59,6 +60,8 @@ class TarPlaces:
 def read_place(place):
     """The bytes of a `TarPlaces` place."""
     path, offset, size = place
+    if is_remote(path):
+        return RemotePlaces()(place)
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         data = file.read(size)
@@ -203,7 +206,7 @@ def _prefixes(paths):
 
 def _members(path):
     try:
-        with tarfile.open(path, "r:") as archive:
+        with open_source(path) as source, tarfile.open(fileobj=source, mode="r:") as archive:
             while (member := archive.next()) is not None:
                 archive.members = []  # it would keep all of them, a kilobyte each
                 name = PurePosixPath(member.name).as_posix().removeprefix("./")
@@ -222,7 +225,7 @@ def _members(path):
                     )
         # tarfile takes a damaged header, and an archive cut between two members, for the end of the
         # archive.
-        with open(path, "rb") as file:
+        with open_source(path) as file:
             file.seek(archive.offset)
             rest = file.read(tarfile.BLOCKSIZE)
             whole = len(rest) == tarfile.BLOCKSIZE and not any(rest)

@@ -26,7 +26,7 @@ from fastneg.data.pool import Progress
 from fastneg.files import remove_stale
 
 
-def encode(config: EncodeConfig, textures=None, sources=None, report=None):
+def encode(config: EncodeConfig, textures=None, sources=None, report=None, told=None):
     """Encode a folder of images into one .beton file and its PATH.json, or with `config.holdout`
     into two.
 
@@ -39,6 +39,7 @@ def encode(config: EncodeConfig, textures=None, sources=None, report=None):
             `find_sources` finds there.
         report: called before the first image with each sentence about what was found; None: none is
             said.
+        told: the config that PATH.json keeps; None: this one.
     Returns:
         dict: images, bytes (of the samples, with their textures), seconds, passed_through,
         re_encoded {reason: count; an image may have several}, textures_re_encoded (the same),
@@ -65,7 +66,7 @@ def encode(config: EncodeConfig, textures=None, sources=None, report=None):
     holdout = None
     if config.holdout is not None:
         holdout = Holdout(sources.labels, config.holdout, len(sources.names), sources.classes)
-    origin = origin_of(config)
+    origin = origin_of(told or config)
     if config.class_names is not None:
         origin["class_names"] = read_class_names(config.class_names, sources.classes)
     _check_before(config, sources, textures, outs)

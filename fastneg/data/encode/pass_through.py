@@ -15,6 +15,7 @@ from fastneg.data.encode.prepare import prepare
 from fastneg.data.encode.sources import refuse_or_skip
 from fastneg.data.images import guarded
 from fastneg.data.pool import CHUNK, in_order
+from fastneg.data.remote import in_this_process_alone
 
 
 def pass_through(job, textures):
@@ -39,7 +40,8 @@ def pass_through(job, textures):
         ),
         textures=textures,
     )
-    results, written = in_order(work, _Samples(sources, job.order), config.workers), 0
+    workers = 1 if in_this_process_alone(str(config.src)) else config.workers
+    results, written = in_order(work, _Samples(sources, job.order), workers), 0
     open_writer = partial(
         BetonWriter,
         int_fields=() if sources.labels is None else ("label",),
@@ -112,7 +114,9 @@ def _prepare_files(samples, read, prepare, textures):
 
     The bytes of an image are a buffer, as they go through shared memory.
     """
-    files = [guarded(read, place) for _, place in samples]
+    places = [place for _, place in samples]
+    several = getattr(read, "many", None)
+    files = several(places) if several else [guarded(read, place) for place in places]
     prepared = [
         file if isinstance(file, str) else guarded(lambda file: [prepare(file)], file)
         for file in files

@@ -29,6 +29,7 @@ from fastneg.data.encode.lists import read_list
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
 from fastneg.data.known_classes import IMAGENET100
+from fastneg.data.remote import RemotePlaces, is_remote
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
@@ -97,7 +98,8 @@ def _told_sources(config, archives):
     _refuse_without_effect(config, archives)
     if archives:
         told = _of_split(list_archives(archives, SUFFIXES), config)
-        names, texts, places, read = told.names, told.classes, told.places, read_place
+        names, texts, places = told.names, told.classes, told.places
+        read = RemotePlaces() if any(map(is_remote, archives)) else read_place
         ignored, left_out, skipped, lost = told.ignored, told.left_out, (), []
     else:
         told = read_list(config.src, config.label_column, config.split)

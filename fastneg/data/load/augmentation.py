@@ -163,3 +163,9 @@ def eval_window(sizes, image_size, resize):
     side = image_size / resize * sizes.min(1, keepdims=True)
     start = (sizes - side) / 2
     return start.astype(np.float32), (start + side).astype(np.float32)
+
+
+def window_shares(view, sizes):
+    """(N, 4) float32: top, left, bottom and right of a view's window, as shares of the image."""
+    corners = [view[name] / sizes for name in ("roi_start", "roi_end")]
+    return np.concatenate(corners, 1).astype(np.float32)

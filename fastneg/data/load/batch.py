@@ -63,6 +63,9 @@ class ViewBatch(NamedTuple):
     random numbers; or None if not asked for."""
     texture_sources: TextureSources | None = None
     """What textures can be made from, where the loader was asked for it."""
+    negatives: torch.Tensor | None = None
+    """(N, M, 3, H, W), non-semantic negatives of each image in the space of the views, those of one
+    kind after those of another; where the loader was asked for them."""
 
 
 class EvalBatch(NamedTuple):

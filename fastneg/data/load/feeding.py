@@ -26,6 +26,7 @@ from fastneg.config import IMAGENET
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
 from fastneg.data.load.cached import CachedImages
+from fastneg.data.load.handle import Handle
 from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
@@ -51,7 +52,7 @@ class Made(NamedTuple):
     """A CUDA event that the tensors are ready after; None on the CPU."""
 
 
-class FeedingLoader:
+class FeedingLoader(Handle):
     """Feeds a pipeline from a thread, so that reading, drawing and decoding hide behind the
     consumer's work.
 
@@ -109,8 +110,7 @@ class FeedingLoader:
         self._checks = SampleChecks(reader, textures, check_crc, self.device)
         self.quarantine = dict(quarantine or {})
         """{index: reason} of the bad samples met in the batches that were handed out."""
-        # of the feeding thread, which is some batches ahead
-        self._quarantine = Quarantine(reader, max_bad_share, quarantine)
+        self._quarantine = Quarantine(reader, max_bad_share, quarantine)  # of the thread, ahead
         self._running, self._process, self._closed = None, os.getpid(), False
         self._pipe = self._held = self._cached = None
         if cache is not None:
@@ -143,7 +143,7 @@ class FeedingLoader:
     def _request(self, place):
         raise NotImplementedError
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.order.iterations
 
     def _run(self, epoch, start=0):
@@ -157,9 +157,10 @@ class FeedingLoader:
             )
         if self._running is not None:
             self._running.close()
+        self._begin_pass(epoch, start)
         what = f"the next batch of {self.reader.path}"
         self._running = Producer(self._made(epoch, start), WAIT_S, what, BATCHES_AHEAD)
-        for request, tensors, ready in self._running:
+        for iteration, (request, tensors, ready) in enumerate(self._running, start):
             if ready is not None:
                 consumer = torch.cuda.current_stream(self.device)
                 consumer.wait_event(ready)
@@ -167,19 +168,8 @@ class FeedingLoader:
                 for each in [*tensors, *sources]:
                     each.record_stream(consumer)
             self.quarantine.update(request.replaced)
+            self._at = epoch, iteration + 1
             yield request, tensors
-
-    def know(self, bad):
-        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from
-        now on, without being tried."""
-        self.quarantine.update(bad)
-        self._quarantine.add(bad)
-
-    def __reduce__(self):
-        raise TypeError(
-            f"A loader cannot go to another process: open {self.reader.path} there (a reader can "
-            "go)."
-        )
 
     # In the thread
 
@@ -337,12 +327,14 @@ class FeedingLoader:
     def _label(self, index):
         return None if self.reader.labels is None else torch.from_numpy(self.reader.labels[index])
 
-    def close(self):
-        """Stop the feeding thread; the loader cannot be used afterwards."""
+    def close(self) -> None:
+        """Stop the feeding thread, and let go of a file that the loader opened; it cannot be used
+        afterwards."""
         if self._running is not None and os.getpid() == self._process:
             self._running.close()
         self._pipe = self._running = self._cached = None
         self._closed = True
+        self._let_go()
 
 
 def _tensor(output):

@@ -5,8 +5,12 @@ A loader is a function of (seed, epoch, iteration): it can start anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastneg.config.augmentation import EVALUATION, LINEAR_PROBE, augmentation_of
 from fastneg.data.load.augmentation import (
@@ -17,6 +21,7 @@ from fastneg.data.load.augmentation import (
 )
 from fastneg.data.load.batch import EvalBatch
 from fastneg.data.load.feeding import FeedingLoader
+from fastneg.data.load.handle import Data, opened
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.request import Request
 from fastneg.kernels.host_copy import to_device
@@ -73,23 +78,34 @@ class EvalLoader(FeedingLoader):
     A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then it is
     left out, and `quarantine` names it. No other takes its place: that one would count twice.
 
+    A pass over it takes the whole file; its length is the batches of one.
+
     Args:
+        data: as of `TrainLoader`.
+        batch_size: images a batch.
+        image_size: side of the central crop in pixels.
         resize: side to which the shorter side is resized before the central crop, default
             image_size × 256/224.
         samples: positions to take, in this order; None takes the whole file.
+        rank, world_size: of several processes each takes every world_size-th of the samples, from
+            the rank-th on.
         feeding: as of `TrainLoader`, but for what becomes of a bad sample.
+    Raises:
+        As `TrainLoader`.
     """
 
     def __init__(
         self,
-        reader,
-        batch_size,
-        image_size,
+        data: Data,
+        batch_size: int,
+        image_size: int = 224,
         *,
-        resize=None,
-        samples=None,
-        **feeding,
-    ):
+        resize: int | None = None,
+        samples: Sequence[int] | NDArray[np.int64] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        **feeding: Any,
+    ) -> None:
         self._image_size = image_size
         self._resize = resize or round(image_size * EVALUATION["resize"])
         if self._resize < image_size:
@@ -97,12 +113,20 @@ class EvalLoader(FeedingLoader):
                 f"resize is {self._resize}, below image_size {image_size}: the central crop would "
                 "not fit."
             )
-        self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}, world_size {world_size}: 0 ≤ rank < world_size.")
+        reader, self._owns_reader = opened(data)
+        whole = np.arange(len(reader)) if samples is None else np.asarray(samples)
+        self._samples = whole[rank::world_size]
         order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
         super().__init__(reader, order, views=1, augment=False, **feeding)
 
-    def __iter__(self):
-        for request, (images,) in self._run(0):
+    def __iter__(self) -> Iterator[EvalBatch]:
+        """A pass; after `load_state_dict` what is left of one."""
+        return self._pass(*self._next_pass())
+
+    def _pass(self, epoch, start):
+        for request, (images,) in self._run(epoch, start):
             index = request.index
             if not request.kept.all():
                 # By places: a mask on a GPU would have to be counted first.

@@ -30,9 +30,10 @@ class SampleChecks:
                 "with --textures, or let them be made from the images while training "
                 "(--texture_source image)."
             )
-        self._fields = reader.image_fields[:1] + ([TEXTURE_FIELD] if textures else [])
+        self.fields = reader.image_fields[:1] + ([TEXTURE_FIELD] if textures else [])
+        """The image fields that are used."""
         self._looked_at = np.zeros(len(reader), bool)
-        if check_crc and any(reader.checksums_of(field) is None for field in self._fields):
+        if check_crc and any(reader.checksums_of(field) is None for field in self.fields):
             raise BetonError(
                 f"{reader.path} holds no checksums, so they cannot be checked: encode it again, "
                 "or leave check_crc off."
@@ -51,11 +52,11 @@ class SampleChecks:
             damaged = [
                 int(i)
                 for i in index
-                if not all(self._reader.matches_checksum(i, field) for field in self._fields)
+                if not all(self._reader.matches_checksum(i, field) for field in self.fields)
             ]
             bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
         for i in index[~self._looked_at[index]].tolist():
-            for field in self._fields:
+            for field in self.fields:
                 if i not in bad and (reason := self._wrong_header(i, field)):
                     bad[i] = self._named(field, reason)
             self._looked_at[i] = i not in bad
@@ -71,7 +72,7 @@ class SampleChecks:
                 the request, or empty.
         """
         bad = {}
-        for field, samples in zip(self._fields, encoded, strict=False):
+        for field, samples in zip(self.fields, encoded, strict=False):
             sizes = self._reader.sizes_of(field)
             for i, data in zip(request.index.tolist(), samples, strict=True):
                 if reason := what_is_wrong(data, sizes[i], self._device):
@@ -88,4 +89,4 @@ class SampleChecks:
         return what_is_wrong(data, size, self._device) if found is None else wrong_size(found, size)
 
     def _named(self, field, reason):
-        return reason if field == self._fields[0] else f"its texture: {reason}"
+        return reason if field == self.fields[0] else f"its texture: {reason}"

@@ -5,10 +5,15 @@ A loader is a function of (seed, epoch, iteration): it can start anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
-from fastneg.config.augmentation import Augmentation, augmentation_of
+from fastneg import distributed
+from fastneg.config import PretrainConfig
+from fastneg.config.augmentation import Augmentation
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.augmentation import (
     augment_params,
@@ -17,18 +22,27 @@ from fastneg.data.load.augmentation import (
     draw_jitter_order,
     draw_patches,
     draw_view,
+    window_shares,
 )
 from fastneg.data.load.batch import TextureSources, ViewBatch
 from fastneg.data.load.feeding import FeedingLoader
+from fastneg.data.load.handle import Data, opened
+from fastneg.data.load.negatives import BatchNegatives, negatives_config
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.request import Request
+from fastneg.data.load.train_options import check_cache, check_options, recipes_of
+from fastneg.negatives import NEGATIVES
 
 
 class TrainLoader(FeedingLoader):
     """Augmented views of each image, in an order drawn from (seed, epoch).
 
+    Each pass over the loader is the next epoch; its length is the batches of one. It can be closed,
+    or opened in a with statement.
+
     Args:
-        reader: `BetonReader` or `BetonSet`.
+        data: the path of a .beton file (several as `open_data` takes them), which is closed with
+            the loader; or an open `BetonReader` or `BetonSet`.
         batch_size: images a step over all processes.
         image_size: side of the views in pixels, or a function that gives it for an epoch.
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`),
@@ -48,50 +62,62 @@ class TrainLoader(FeedingLoader):
         order: a name of `ORDERS`.
         last: of a batch that would be incomplete: "drop" it, or "short", so that every sample comes
             once an epoch (one process alone).
-        seed, rank, world_size: the same seed gives the same global batches for any number of
-            processes (page order: for the same number).
-        feeding: device, threads, hw_decoder_load, interpolation, normalisation, check_crc,
-            max_bad_share, quarantine, cache (with augment_with "kernel"): as of `FeedingLoader`. A
-            bad sample is replaced by the next good one.
-    Raises (from `epoch`):
-        BetonError: more samples are bad than may be. TimeoutError: a batch took longer than
-            `WAIT_S`.
+        negatives: kinds of non-semantic negatives for the batch's `negatives`, as of --negatives
+            ("patch", "patch,texture"; `fastneg.negatives`); None for none. They are those that
+            `fastneg pretrain` makes with the same seed, settings and processes. A `PretrainConfig`
+            says the options of the kinds too.
+        seed: the same seed gives the same global batches for any number of processes (page order:
+            for the same number).
+        rank, world_size: this process, and how many there are; None: as torch.distributed says, one
+            where it is not used.
+        options: of the negatives: negatives_per_query, patch_min, patch_max, texture_source and the
+            others that `fastneg pretrain --help` lists. Of the feeding: device, threads,
+            hw_decoder_load, interpolation, normalisation, check_crc, max_bad_share, quarantine,
+            cache (with augment_with "kernel"), as of `FeedingLoader`. A bad sample is replaced by
+            the next good one.
+    Raises:
+        ValueError, BetonError: an argument, or the file, cannot be. RuntimeError: several processes
+            were started that have not joined each other, and rank is None. While iterating:
+            BetonError where more samples are bad than may be, TimeoutError where a batch took
+            longer than `WAIT_S`.
     """
 
     def __init__(
         self,
-        reader,
-        batch_size,
-        image_size,
+        data: Data,
+        batch_size: int,
+        image_size: int | Callable[[int], int] = 224,
         *,
-        augmentation,
-        augment_with="dali",
-        crop_area=(0.2, 1.0),
-        views=2,
-        texture=None,
-        texture_patch=96,
-        order="random",
-        last="drop",
-        seed=0,
-        rank=0,
-        world_size=1,
-        **feeding,
-    ):
-        self._recipes = _recipes(augmentation, views)
-        if augment_with not in ("dali", "kernel"):
-            raise ValueError(f"augment_with is {augment_with!r}: 'dali' or 'kernel' was expected.")
-        if texture not in (None, "file", "image"):
-            raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
-        _check_cache(augment_with, **feeding)
-        if last not in ("drop", "short") or (last == "short" and world_size > 1):
-            raise ValueError(
-                f"last is {last!r}, world_size {world_size}: 'drop' was expected, or 'short' in "
-                "one process."
-            )
+        augmentation: str | Augmentation | Sequence[str | Augmentation] = "moco_v2",
+        augment_with: str = "dali",
+        crop_area: tuple[float, float] = (0.2, 1.0),
+        views: int = 2,
+        texture: str | None = None,
+        texture_patch: int | Callable[[int], int] = 96,
+        order: str = "random",
+        last: str = "drop",
+        negatives: str | PretrainConfig | None = None,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        self._joined = rank is None and world_size is None
+        if self._joined:
+            rank, world_size = distributed.joined_place()
+        self._size = image_size if callable(image_size) else lambda epoch: image_size
+        config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
+        for kind in () if config is None else config.negative_kinds():
+            told = NEGATIVES[kind].loader_options(config)
+            texture = told.get("texture", texture)
+            texture_patch = told.get("texture_patch", texture_patch)
+        self._recipes = recipes_of(augmentation, views)
+        check_options(augment_with, texture, last, rank, world_size)
+        check_cache(augment_with, **feeding)
         self._augment_with, self._texture = augment_with, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch
-        self._size = image_size if callable(image_size) else lambda epoch: image_size
         self._crop_area, self._seed = crop_area, seed
+        reader, self._owns_reader = opened(data)
         drawn = EpochOrder(
             len(reader),
             batch_size,
@@ -102,6 +128,7 @@ class TrainLoader(FeedingLoader):
             world_size=world_size,
             last="drop" if last == "drop" else "pad",
         )
+        self._negatives = BatchNegatives(config, seed, drawn)
         # What the kernel augments comes from the pipeline as it is resized.
         by_dali = augment_with == "dali"
         super().__init__(
@@ -115,7 +142,12 @@ class TrainLoader(FeedingLoader):
             **feeding,
         )
 
-    def epoch(self, epoch, start=0):
+    def __iter__(self) -> Iterator[ViewBatch]:
+        """The next epoch: the first at the first time, then the one after the last that was begun;
+        after `load_state_dict` what is left of that one."""
+        return self.epoch(*self._next_pass())
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[ViewBatch]:
         """Iterate over the `ViewBatch`es of an epoch, from iteration `start` on."""
         for request, (query, key, *more) in self._run(epoch, start):
             texture = more.pop() if self._texture == "file" else None
@@ -123,7 +155,7 @@ class TrainLoader(FeedingLoader):
             if self._texture == "image":
                 patches, more = torch.stack(more[-2:], 1), more[:-2]
                 sources = request.sources._replace(patches=patches)
-            yield ViewBatch(
+            batch = ViewBatch(
                 query,
                 key,
                 torch.from_numpy(request.index),
@@ -132,6 +164,7 @@ class TrainLoader(FeedingLoader):
                 texture,
                 sources,
             )
+            yield batch._replace(negatives=self._negatives(batch, *request.place))
 
     def _request(self, place):
         # The numbers are drawn for the batch of all processes, and each takes its rows: so they do
@@ -161,7 +194,7 @@ class TrainLoader(FeedingLoader):
         if self._augment_with == "kernel":
             made.update(params=params, max_sigma=self._max_sigma())
         fed = [self._fed(view, rows) for view in views]
-        return Request(index[rows], fed, size, replaced, **made)
+        return Request(index[rows], fed, size, replaced, place=place, **made)
 
     def _fed(self, view, rows):
         """{name: (N, …)}: what the pipeline is fed for a view of this process's rows."""
@@ -171,7 +204,7 @@ class TrainLoader(FeedingLoader):
 
     def _texture_view(self, query, sizes, index):
         """The query's numbers, with its window at the same place of the texture."""
-        window = _shares(query, sizes)
+        window = window_shares(query, sizes)
         sides = self.reader.sizes_of(TEXTURE_FIELD)[index]
         start, end = (np.float32(window[:, corner] * sides) for corner in (slice(2), slice(2, 4)))
         return {**query, "roi_start": start, "roi_end": end}
@@ -182,40 +215,9 @@ class TrainLoader(FeedingLoader):
         # are listed.
         plain = np.tile(np.arange(4, dtype=np.int32), (len(sizes), 1))
         params = params or augment_params(query, plain).rows(rows)
-        window = torch.from_numpy(_shares(query, sizes)[rows])
+        window = torch.from_numpy(window_shares(query, sizes)[rows])
         return TextureSources(None, window, params, self._max_sigma(), *self._normalisation)
 
     def _max_sigma(self):
         """The largest blur that a view may get."""
         return max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
-
-
-def _recipes(augmentation, views):
-    """One `Augmentation` for each view."""
-    if views < 2:
-        raise ValueError(f"views is {views}: at least 2 were expected, a query and a key.")
-    each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
-    if len(each) != views:
-        raise ValueError(
-            f"augmentation has {len(each)} recipes: one for each of {views} views was expected."
-        )
-    return [one if isinstance(one, Augmentation) else augmentation_of(one) for one in each]
-
-
-def _check_cache(augment_with, cache=None, interpolation="bilinear", hw_decoder_load=None, **_):
-    if cache not in (None, "device"):
-        raise ValueError(f"cache is {cache!r}: None or 'device' was expected.")
-    if cache is None:
-        return
-    if (augment_with, interpolation, hw_decoder_load) != ("kernel", "bilinear", None):
-        raise ValueError(
-            f"cache is 'device', augment_with {augment_with!r}, interpolation {interpolation!r}, "
-            f"hw_decoder_load {hw_decoder_load}: DALI makes no view from images that lie on the "
-            "device; 'kernel', 'bilinear' and None were expected."
-        )
-
-
-def _shares(view, sizes):
-    """(N, 4) float32: top, left, bottom and right of a view's window, as shares of the image."""
-    corners = [view[name] / sizes for name in ("roi_start", "roi_end")]
-    return np.concatenate(corners, 1).astype(np.float32)

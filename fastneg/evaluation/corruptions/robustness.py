@@ -20,10 +20,10 @@ from fastneg.evaluation.corruptions import (
     normalised,
     pixels_of,
 )
-from fastneg.evaluation.features import central_crops, uses_autocast
 from fastneg.evaluation.view import run_view
 from fastneg.kernels.host_copy import to_device
 from fastneg.models.encoders import embed
+from fastneg.runs.embed import central_crops, uses_autocast
 
 IMAGENET_CLASSES = 1000
 ALEXNET_CLEAN = 0.43478

@@ -20,7 +20,6 @@ from fastneg.data.known_classes import numbered_names
 from fastneg.data.labels import ABSENT, join_labels
 from fastneg.evaluation.accuracy import Accuracy, accuracy
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, SEVERITIES
-from fastneg.evaluation.features import central_crops, extract_features, uses_autocast
 from fastneg.evaluation.sets.corruption_lines import (
     PARTS,
     TREE,
@@ -33,6 +32,7 @@ from fastneg.evaluation.sets.encoded import encoded
 from fastneg.evaluation.sets.registry import Figure, SetKind
 from fastneg.evaluation.shared import TrainedOn
 from fastneg.evaluation.view import WHOLE, chosen_view, whole_view
+from fastneg.runs.embed import central_crops, extract_features, uses_autocast
 from fastneg.runs.results import refuse_other
 
 

@@ -48,14 +48,15 @@ def similarity(style, number, edges, histograms):
     return figure
 
 
-def embedding(style, points, labels, names, explained=None):
-    """Features in the plane of their two principal components.
+def embedding(style, points, labels, names, explained=None, by="pca"):
+    """Features in the plane of their two principal components, or as UMAP lays them out.
 
     Args:
         points: (x, y) pairs.
         labels: the class of each.
         names: classes that get a colour and marker, in order; points of the others are grey.
         explained: percent of the variance along x and y, or None.
+        by: "pca" or "umap".
     """
     shown = short_names(names, 22)
     across = 4 if max(map(len, shown), default=0) <= 12 else 2
@@ -73,8 +74,11 @@ def embedding(style, points, labels, names, explained=None):
         }
         axes.scatter(*zip(*own, strict=True), s=13, label=label, **look)
     share = [f" ({percent:.0f}% of the variance)" for percent in explained or ()] or ["", ""]
-    axes.set_xlabel("first component" + share[0])
-    axes.set_ylabel("second component" + share[1])
+    if by == "pca":
+        axes.set_xlabel("first component" + share[0])
+        axes.set_ylabel("second component" + share[1])
+    else:
+        axes.set_xlabel("UMAP: who is near whom; distances and axes mean nothing")
     axes.set_xticks([])
     axes.set_yticks([])
     figure.legend(

@@ -10,6 +10,10 @@ from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.plots.features import classes_in_colour, embedding, similarity
 from fastneg.runs.results import is_number, similarity_histograms
 
+PICTURES = {
+    "pca": "by the two principal components of their features",
+    "umap": "as UMAP lays them out by their neighbours among the features",
+}
 OPEN = 4
 """Entries of which the plots are shown at once; those of further ones are folded."""
 SETS = 3
@@ -134,15 +138,12 @@ def _embeddings(entries, test_set):
                 and all(map(is_number, explained))
                 else None
             )
-            draw = partial(
-                embedding, points=row["points"], labels=labels, names=names, explained=shares
-            )
+            by = "umap" if row.get("by") == "umap" else "pca"
+            drawn = {"points": row["points"], "labels": labels, "names": names}
+            draw = partial(embedding, **drawn, explained=shares, by=by)
             title = _title(entries, entry, f"Embedding, {pretty(test_set)}")
             known = len(set(labels))
-            caption = (
-                f"{counted(len(labels), 'image')} by the two principal components of their "
-                "features."
-            )
+            caption = f"{counted(len(labels), 'image')} {PICTURES[by]}."
             caption += (
                 f" The {len(names)} commonest of {counted(known, 'class')} in colour."
                 if known > len(names)

@@ -35,7 +35,10 @@ OPEN = 2
 
 def section(entries):
     """Curves of training, or None where no run has a line of it."""
-    series, blocks = [[run.rows for run in entry.runs if run.rows] for entry in entries], []
+    series, blocks = (
+        [[_in_percent(run.rows) for run in entry.runs if run.rows] for entry in entries],
+        [],
+    )
     for title, caption, quantities, options in WANTED:
         if any(
             field in row for runs in series for rows in runs for row in rows for field in quantities
@@ -48,6 +51,14 @@ def section(entries):
         else ""
     )
     return Section("training", "Training", tuple(blocks), caption) if blocks else None
+
+
+def _in_percent(rows):
+    """The rows with accuracies in percent, which are shares in the log."""
+    return [
+        {name: 100 * value if name in RANKS else value for name, value in row.items()}
+        for row in rows
+    ]
 
 
 def gallery(entries):

@@ -18,6 +18,7 @@ from fastneg.recipes.bench.loader_contenders.ours import (
     fastneg_patch,
 )
 from fastneg.recipes.bench.loader_contenders.torchvision_folder import (
+    lightly,
     published_patch,
     torchvision_pil,
     torchvision_v2,
@@ -32,6 +33,7 @@ CONTENDERS = {
         torchvision_pil,
         torchvision_v2,
         published_patch,
+        lightly,
         ffcv,
         dali_file_reader,
         decode_only,
@@ -44,8 +46,13 @@ BASES = {"fastneg_patch": "published_patch", "published_patch": "published_patch
 """What a contender is compared with, where that is not torchvision_pil."""
 
 
+NEEDS = {"ffcv": "ffcv", "lightly": "bench"}
+"""{contender that is a package of that name: the extra that brings it}"""
+
+
 def missing(name):
     """Why a contender cannot run here, or None."""
-    if name == "ffcv" and importlib.util.find_spec("ffcv") is None:
-        return "not installed: pip install 'fastneg[ffcv]'"
+    extra = NEEDS.get(name)
+    if extra is not None and importlib.util.find_spec(name) is None:
+        return f"not installed: pip install 'fastneg[{extra}]'"
     return None

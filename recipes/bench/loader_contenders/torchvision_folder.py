@@ -42,6 +42,13 @@ def torchvision_v2(data):
     return _image_folder(data, _Views(view), loader=lambda path: decode_jpeg(read_file(path)))
 
 
+def lightly(data):
+    """lightly's MoCoV2Transform, with its own colour changes and blur, in worker processes."""
+    from lightly.transforms import MoCoV2Transform
+
+    return _image_folder(data, MoCoV2Transform(input_size=data.view_size))
+
+
 def _image_folder(data, transform, **options):
     from torchvision.datasets import ImageFolder
 

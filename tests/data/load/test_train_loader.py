@@ -13,6 +13,7 @@ from fastneg.config.augmentation import augmentation_of
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load.batch import ViewBatch
 from fastneg.data.load.labelled_loaders import EvalLoader
+from fastneg.data.load.train_options import recipes_of
 from helpers.images import jpeg, photo
 from helpers.loading import MEAN, STD, picture, pixels, train_loader
 
@@ -69,7 +70,7 @@ def test_a_short_last_batch_holds_what_is_left(reader, texture):
         sources = batches[-1].texture_sources
         assert len(sources.patches) == len(sources.window) == len(sources.params.flip) == 4
     loader.close(), whole.close()
-    for wrong in ({"last": "pad"}, {"last": "short", "world_size": 2}):
+    for wrong in ({"last": "pad"}, {"last": "short", "rank": 0, "world_size": 2}):
         with pytest.raises(ValueError, match="'short' in one process"):
             train_loader(reader, **wrong)
 
@@ -96,6 +97,13 @@ def test_more_views_and_a_recipe_for_each(reader):
         train_loader(reader, views=3, augmentation=recipes)
     with pytest.raises(ValueError, match="at least 2"):
         train_loader(reader, views=1)
+
+
+def test_options_that_cannot_be_are_refused(reader):
+    for name, value in (("augment_with", "torch"), ("texture", "all"), ("cache", "disk")):
+        with pytest.raises(ValueError, match=f"{name} is '{value}'"):
+            train_loader(reader, **{name: value})
+    assert recipes_of("moco_v2", 2) == [augmentation_of("moco_v2")] * 2
 
 
 def test_the_size_may_change_with_the_epoch(reader):

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from fastneg.evaluation import features
 from fastneg.evaluation.sets.imagenet_c import ImageNetC, is_imagenet_c
+from fastneg.runs import embed as features
 from fastneg.runs.results import misfit
 from helpers.encoder_runs import evaluate
 from helpers.tinted import SIZE, make_beton, make_cell

@@ -27,6 +27,8 @@ def test_an_embedding_colours_the_commonest_classes():
     grey, first, second = figure.axes[0].collections
     assert [len(c.get_offsets()) for c in (grey, first, second)] == [1, 2, 3]
     assert "41% of the variance" in figure.axes[0].get_xlabel()
+    figure = features.embedding(style.PAGE, [[0, 1]], ["a"], ["a"], by="umap")
+    assert "UMAP" in figure.axes[0].get_xlabel() and not figure.axes[0].get_ylabel()
 
 
 def test_reliability_and_class_dots_stand_where_their_figures_are():

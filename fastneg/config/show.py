@@ -1,0 +1,53 @@
+"""What `fastneg show` takes: the settings of a pre-training, and what to draw of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+
+from fastneg.config.pretrain import PretrainConfig
+from fastneg.options import ConfigError, option
+
+ENDINGS = (".png", ".html")
+
+
+def show_config():
+    """The config of the command: its own fields, and those of `PretrainConfig` that are registered
+    by now."""
+    return _class(tuple(field.name for field in dataclasses.fields(PretrainConfig)))
+
+
+@cache
+def _class(names):
+    @dataclasses.dataclass(frozen=True)
+    class ShowConfig(PretrainConfig):
+        """Draw images of a .beton file, their views and their negatives, as a run sees them first.
+
+        Of a run folder its settings are taken; of a .beton file those of --preset, default
+        moco_patch_in100. Flags of fastneg pretrain change them.
+        """
+
+        source: str = ""
+        """The .beton file, or a run folder."""
+        out: str = ""
+        """The file to write: NAME.png or NAME.html."""
+        images: int = option(8, at_least=1, at_most=256)
+        """Images to draw, from the beginning of the first batch on."""
+
+        def __post_init__(self):
+            super().__post_init__()
+            if not self.out.lower().endswith(ENDINGS):
+                raise ConfigError(
+                    f"OUT is {self.out}: a name that ends in {' or '.join(ENDINGS)} was expected."
+                )
+
+        @property
+        def run(self):
+            """The run folder, "" where the source is a .beton file."""
+            return "" if self.source == self.data else self.source
+
+        def settings(self):
+            """The `PretrainConfig` of the run that is shown."""
+            return PretrainConfig(**{name: getattr(self, name) for name in names})
+
+    return ShowConfig

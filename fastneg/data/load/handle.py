@@ -1,0 +1,148 @@
+"""What a loader is to whoever iterates over it: an open file with labels, a place to go on from,
+and an end."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastneg import distributed
+from fastneg.data.beton.identity import images_fingerprint, same_images
+from fastneg.data.beton.reader import BetonReader
+from fastneg.data.beton.shards import BetonSet, open_data
+
+if TYPE_CHECKING:
+    from fastneg.data.load.order import EpochOrder
+
+H = TypeVar("H", bound="Handle")
+Data: TypeAlias = str | os.PathLike[str] | BetonReader | BetonSet
+"""The path of a .beton file, several as `open_data` takes them, or an open reader."""
+
+
+def opened(data: Data) -> tuple[BetonReader | BetonSet, bool]:
+    """(the open data set, whether it was opened here) of a path, as `open_data` takes it, or of a
+    reader."""
+    if isinstance(data, (str, os.PathLike)):
+        return open_data(data), True
+    return data, False
+
+
+class Handle:
+    """Labels, place and end of a loader.
+
+    Its place is (epoch, iteration): which pass it is in, and how many batches of that were handed
+    out. A pass begins when its first batch is asked for.
+    """
+
+    reader: BetonReader | BetonSet
+    order: EpochOrder
+    _at = (0, 0)
+    _fresh = True  # the next pass begins at `_at`, not with the epoch after it
+    _owns_reader = False  # whether the loader opened the file
+    _joined = False  # whether rank and world_size are those of the process group
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(samples of the file,) int64, or None where it has none."""
+        return self.reader.labels
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes, by label; None where the file names none."""
+        return self.reader.classes
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch that the next `for` over the loader takes, or goes on with."""
+        return self._next_pass()[0]
+
+    @property
+    def iteration(self) -> int:
+        """Batches that were handed out of the newest pass; of a loader that goes on within one,
+        where it does: `tqdm(loader, initial=loader.iteration)`."""
+        return self._at[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is, in plain types.
+
+        {"epoch", "iteration": of which so many batches were handed out, "quarantine": {index:
+        reason} of the bad samples met so far, and what the order follows from}. Every process keeps
+        its own.
+        """
+        return {
+            "epoch": self._at[0],
+            "iteration": self._at[1],
+            "quarantine": dict(self.quarantine),
+            **self._order_facts(),
+            "data": images_fingerprint(self.reader, self._checks.fields),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state: the next `for` over the loader gives the batches that were left of
+        that pass; after its last batch, the next epoch.
+
+        Raises:
+            ValueError: the state is of other images, or of a loader with another order.
+        """
+        facts = self._order_facts()
+        if self.order.order != "page" or state["iteration"] % len(self) == 0:
+            facts.pop("world_size")  # the global batches do not depend on it
+        differing = [name for name, value in facts.items() if state[name] != value]
+        if differing:
+            told = ", ".join(f"{name} {state[name]!r} → {facts[name]!r}" for name in differing)
+            raise ValueError(
+                f"The state is of a loader with other settings ({told}): its order would not go "
+                "on. Open the loader as that one was."
+            )
+        if not same_images(state["data"], images_fingerprint(self.reader, self._checks.fields)):
+            raise ValueError(
+                f"The state is of other images than those of {self.reader.path}: its order would "
+                "go on over them."
+            )
+        self.know({int(index): reason for index, reason in state["quarantine"].items()})
+        self._at, self._fresh = (state["epoch"], state["iteration"]), True
+
+    def _order_facts(self):
+        order = self.order
+        names = ("length", "batch_size", "seed", "order", "last", "world_size")
+        return {name: getattr(order, name) for name in names}
+
+    def _next_pass(self):
+        """(epoch, iteration) at which the next pass begins."""
+        epoch, iteration = self._at
+        within = self._fresh and iteration < len(self)
+        return (epoch, iteration) if within else (epoch + 1, 0)
+
+    def _begin_pass(self, epoch, start):
+        if self._joined and distributed.joined_place() != (self.order.rank, self.order.world_size):
+            raise RuntimeError(
+                "The process group is another one than when the loader was opened: open the loader "
+                "after torch.distributed.init_process_group, or give it rank and world_size."
+            )
+        self._at, self._fresh = (epoch, start), False
+
+    def know(self, bad):
+        """Take in bad samples that were found elsewhere, {index: reason}: they are replaced from
+        now on, without being tried."""
+        self.quarantine.update(bad)
+        self._quarantine.add(bad)
+
+    def __reduce__(self):
+        raise TypeError(
+            f"A loader cannot go to another process: open {self.reader.path} there (a reader can "
+            "go)."
+        )
+
+    def __enter__(self: H) -> H:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _let_go(self):
+        """Close a file that the loader opened."""
+        if self._owns_reader:
+            self.reader.close()

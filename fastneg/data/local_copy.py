@@ -1,0 +1,159 @@
+"""Local copies of .beton files that lie elsewhere: one for all processes of a machine, and all
+calls."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from fastneg.data.beton.reader import BetonReader
+from fastneg.data.errors import BetonError
+from fastneg.data.remote import filesystem, read_remote, told
+from fastneg.files import temporary_file, write_json
+
+CHUNK_BYTES = 1 << 23
+RECORD = "copied.json"
+CACHE_VARIABLE = "FASTNEG_CACHE"
+"""The environment variable that names the folder of copies."""
+STAMPS = (
+    "size", "ETag", "etag", "Content-MD5", "md5Hash", "Digest", "Last-Modified", "LastModified",
+    "last_modified", "mtime", "updated", "created", "sha256", "blob_id",
+)  # fmt: skip
+"""What file systems say of a file that changes when the file does."""
+
+
+def cache_folder(given=""):
+    """The folder of copies: what is given, or FASTNEG_CACHE, or fastneg in the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(given or os.environ.get(CACHE_VARIABLE) or os.path.join(home, "fastneg"))
+
+
+def local_copy(url, folder=""):
+    """The path of a local copy of a .beton file and of the .json beside it, made at the first call.
+
+    Processes of one machine that ask for the same file at once wait for the one that copies it. A
+    file that has changed at its URL (size, tag or time) is copied anew, beside the old copy. The
+    copy is whole or absent; its bytes are compared with the MD5 that the store tells, if it does,
+    and each sample with its checksum, if the file holds them.
+
+    Args:
+        url: of a .beton file.
+        folder: where copies lie; as of `cache_folder`.
+    Raises:
+        BetonError: it cannot be read, the copy is damaged, or there is no room for it.
+    """
+    files, path, info, stamp, place = _place(url, folder)
+    place.mkdir(parents=True, exist_ok=True)
+    copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
+    with _alone(place / "copying", url):
+        if not (copy.is_file() and record.is_file()):
+            facts = _copy(files, path, url, info, copy)
+            write_json(record, {"url": url, **stamp, **facts})
+    return os.fspath(copy)
+
+
+def _place(url, folder):
+    """(file system, path in it, what it says of the file, what of that tells another file, the
+    folder of the copy)"""
+    files, path = filesystem(url)
+    with told(url):
+        info = files.info(path)
+    stamp = {name: str(info[name]) for name in STAMPS if info.get(name) is not None}
+    key = hashlib.sha256(json.dumps([url, stamp]).encode()).hexdigest()[:24]
+    return files, path, info, stamp, cache_folder(folder) / key
+
+
+def not_copied(url, folder=""):
+    """What is known of a file of which there is no local copy yet: {"samples", "bytes" (None where
+    the store does not tell), "classes" (a count, or None)}; None where there is one.
+
+    Raises:
+        BetonError: it cannot be read, or has no .json beside it.
+    """
+    _, _, info, _, place = _place(url, folder)
+    if (place / RECORD).is_file():
+        return None
+    notes = json.loads(read_remote(f"{url}.json") or b"{}")
+    if "samples" not in notes:
+        raise BetonError(f"{url}.json, which says how many samples the file holds, is missing.")
+    classes = notes.get("classes")
+    count = None if classes is None else len(classes)
+    return {"samples": notes["samples"], "bytes": info.get("size"), "classes": count}
+
+
+@contextlib.contextmanager
+def _alone(path, url):
+    """Within it, no other process of this machine is; where the file system keeps no locks, others
+    may copy the file too, and the last one's copy stays."""
+    with open(path, "w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{url}: another process copies it, waiting.", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            print(f"{path}: no lock ({error.strerror}).", file=sys.stderr, flush=True)
+        yield
+
+
+def _copy(files, path, url, info, copy):
+    """Copy a file and its sidecar; what is written down of them."""
+    size = info.get("size")
+    free = shutil.disk_usage(copy.parent).free
+    if size is not None and size > free:
+        raise BetonError(
+            f"{url} has {size / 2**30:.1f} GiB, {copy.parent} has {free / 2**30:.1f} GiB free: "
+            f"name another --cache_dir, or {CACHE_VARIABLE}."
+        )
+    notes = read_remote(f"{url}.json")
+    with temporary_file(copy) as (temporary, file):
+        digests = _stream(files, path, url, size, file)
+        file.flush()
+        os.fsync(file.fileno())
+        _check_md5(info, digests["md5"], url)
+        if notes is not None:
+            Path(f"{copy}.json").write_bytes(notes)
+        os.replace(temporary, copy)
+    try:
+        with BetonReader(copy) as reader:
+            verified = reader.checksums is not None
+        if verified:
+            BetonReader(copy, verify=True).close()
+    except BetonError as error:
+        copy.unlink()
+        raise BetonError(f"the copy of {url} is damaged, or it is: {error}") from error
+    return {"sha256": digests["sha256"], "samples_verified": verified}
+
+
+def _stream(files, path, url, size, out):
+    """Copy bytes with progress; their {"sha256", "md5"}."""
+    from tqdm import tqdm
+
+    digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
+    bar = {"unit": "B", "unit_scale": True, "disable": None, "leave": False}
+    print(f"{url}: copying to {Path(out.name).parent}.", file=sys.stderr, flush=True)
+    done = 0
+    with told(url), files.open(path, "rb") as source, tqdm(desc=url, total=size, **bar) as shown:
+        while chunk := source.read(CHUNK_BYTES):
+            for digest in digests.values():
+                digest.update(chunk)
+            out.write(chunk)
+            done += len(chunk)
+            shown.update(len(chunk))
+    if size is not None and done != size:
+        raise BetonError(f"{url} gave {done} of {size} bytes: try again.")
+    return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _check_md5(info, found, url):
+    """BetonError where a store tells an MD5, in base64, that is another one."""
+    wanted = info.get("md5Hash") or info.get("Content-MD5")
+    if wanted and base64.b64decode(wanted).hex() != found:
+        raise BetonError(f"{url} came with the MD5 {found}, the store says {wanted}: try again.")
