@@ -55,6 +55,8 @@ carried over to these in proportion."""
 POINTS = 20
 TIMED = 100
 """Steps after which a run of days is told how long it will take."""
+CONFLICT = {"stencils": "swapped", "photographs": "cue_conflict", "imagenet100": None}
+"""{data: its set of conflicting cues}"""
 LAST_SHARE = 0.1
 """The share of training at its end over which what the negatives take of the softmax is averaged.
 """
@@ -118,7 +120,7 @@ def train_and_evaluate(task):
     logs = task.out / "logs" / task.config.stage
     logs.mkdir(parents=True, exist_ok=True)
     with (
-        open(logs / f"{task.arm.name}-{task.seed}.txt", "a", encoding="utf-8") as log,
+        open(logs / f"{task.arm.name}-{task.seed}.txt", "a", buffering=1, encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
@@ -200,8 +202,10 @@ def _accuracies(found):
     rows = {name: row["top1"] for (kind, name), row in found.items() if kind == "accuracy"}
     if "val" in rows:
         rows[IN_DOMAIN] = rows.pop("val")
-    corrupted = [row["mean_top1"] for (kind, _), row in found.items() if kind == "corruptions"]
-    return rows | dict.fromkeys(["corrupted"] * len(corrupted), *corrupted)
+    for (kind, _), row in found.items():
+        if kind == "corruptions":
+            rows["corrupted"] = row["mean_top1"]
+    return rows
 
 
 def _row(task, made, steps, seconds, transfer):
@@ -209,7 +213,7 @@ def _row(task, made, steps, seconds, transfer):
     found = run.results
     shares = [row["negative_share"] for row in run.rows if row.get("negative_share") is not None]
     last = shares[-max(1, round(LAST_SHARE * len(shares))) :]
-    bias = next((row for (kind, _), row in found.items() if kind == "shape_bias"), {})
+    bias = found.get(("shape_bias", CONFLICT[task.size.data]), {})
     untrained = task.untrained
     where = environment(choose_device(task.config.device))
     return {
