@@ -85,6 +85,7 @@ for shown in EvalLoader(data, 256, 224, resize=256):
     label: torch.Tensor | None = shown.label
 found_features = load_run(Path("run"), device="cuda").embed("val.beton", batch_size=64)
 features: torch.Tensor = found_features.features
+print(fastneg.pretrain("x.beton", Path("runs/a"), backbone="resnet50", epochs=3).step)
 
 config = PretrainConfig(data="x.beton", out="run", epochs=3)
 longer: PretrainConfig = config.replace(epochs=5)
