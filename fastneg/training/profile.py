@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import torch
 
+from fastneg.counts import counted
 from fastneg.files import write_atomically
 from fastneg.runs.paths import profile_path
 
@@ -77,9 +78,15 @@ class Profile:
         self._host[name] += time.perf_counter() - began
         self._calls[name] += 1
 
-    def close(self, step=None):
-        """Write what was profiled, if it was begun; of a run that ends within it, what there is."""
+    def close(self, step):
+        """Write what was profiled; of a run that ends within it, what there is."""
         global _profile
+        if self._steps and self._passed <= FIRST:
+            self._steps = 0
+            self._tell(
+                f"Nothing was profiled: this call took {counted(self._passed, 'step')}, and "
+                f"--profile begins behind the first {FIRST}."
+            )
         if self._trace is None:
             return
         _profile = None
@@ -87,7 +94,7 @@ class Profile:
             torch.cuda.synchronize(self._device)
         seconds, trace, self._trace = time.perf_counter() - self._began, self._trace, None
         trace.stop()
-        if step is None or step == self._from:
+        if step == self._from:
             return
         name = f"step-{self._from + 1:09d}"
         path = profile_path(self._run, f"{name}.json.gz")

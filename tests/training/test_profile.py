@@ -48,6 +48,12 @@ def test_a_run_that_ends_within_writes_what_there_is(beton, tmp_path, monkeypatc
     assert found["optimizer"]["calls a step"] == "1"
 
 
+def test_a_run_that_ends_before_says_so(beton, tmp_path, capsys):
+    pretrain(settings(beton, tmp_path / "run", epochs=1, profile=2))
+    assert "Nothing was profiled: this call took 5 steps" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "profile").exists()
+
+
 def test_nothing_is_measured_where_no_step_is_profiled():
     with profile.part("forward") as nothing:
         assert nothing is None
