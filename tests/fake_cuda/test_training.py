@@ -108,6 +108,10 @@ def test_the_rows_hold_every_value_and_nearly_every_pair():
         for runner in CHOICES["runner"]
         if method.key_encoder or runner != "cuda_graphs"
     }
+    plain = {name: values[0] for name, values in CHOICES.items()}
     assert {(row["negatives"], row["method"]) for row in ROWS} == {
-        (kind, method) for kind in CHOICES["negatives"] for method in CHOICES["method"]
+        (kind, method)
+        for kind in CHOICES["negatives"]
+        for method in CHOICES["method"]
+        if allowed({**plain, "negatives": kind, "method": method})
     }
