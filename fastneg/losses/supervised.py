@@ -54,13 +54,12 @@ def supervised_contrastive(
         everything, numbers = torch.cat([rows, _rows(others)]), everyone[1]
     if numbers is None:
         numbers = torch.arange(len(everything) // views, device=rows.device)
-    # Numbered from 0: labels may be any whole numbers.
-    classes, label = numbers.unique(return_inverse=True)
+    label = _numbered(numbers)
     label = torch.cat([label[:images].repeat(views), label[images:].repeat(views)])
     wide = everything.to(torch.promote_types(rows.dtype, torch.float32))
-    sums = wide.new_zeros(len(classes), wide.shape[1]).index_add(0, label, wide)
+    sums = wide.new_zeros(len(numbers), wide.shape[1]).index_add(0, label, wide)
     own, mine = wide[: len(rows)], label[: len(rows)]
-    count = torch.bincount(label, minlength=len(classes))[mine] - 1
+    count = label.new_zeros(len(numbers)).index_add(0, label, torch.ones_like(label))[mine] - 1
     positives = (own * (sums[mine] - own)).sum(1) / count.clamp_min(1) / temperature
     has = count > 0
     extra = {}
@@ -68,6 +67,17 @@ def supervised_contrastive(
         extra = {"extra_negatives": extra_negatives.repeat(views, 1, 1), "extra_scale": extra_scale}
     losses = torch.where(has, _lse_of_others(rows, everything, temperature, extra) - positives, 0.0)
     return losses.sum() / has.sum().clamp_min(1)
+
+
+def _numbered(labels):
+    """(N,) any whole numbers → (N,) numbers below N, equal where those are equal.
+
+    `unique` would do, but how many it finds the host must ask the device.
+    """
+    order = labels.argsort()
+    ranked = labels[order]
+    number = torch.cat([labels.new_zeros(1), (ranked[1:] != ranked[:-1]).long().cumsum(0)])
+    return torch.empty_like(number).scatter_(0, order, number)
 
 
 def _rows(features):

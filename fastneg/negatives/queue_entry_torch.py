@@ -12,6 +12,8 @@ from itertools import islice
 
 import torch
 
+from fastneg.kernels.host_copy import to_device
+
 
 def queue_entries(queue, rows, count, generator=None):
     """Keys at uniform places of the queue, drawn anew for each query, with replacement.
@@ -25,7 +27,7 @@ def queue_entries(queue, rows, count, generator=None):
         (N, M, D), memory of its own.
     """
     places = torch.randint(len(queue), (rows, count), generator=generator)
-    return queue[places.to(queue.device, non_blocking=True)]
+    return queue[to_device(places, queue.device)]
 
 
 def with_entries(from_queue, features, draw, count):

@@ -164,6 +164,7 @@ def fake_cuda():
         for name, substitute in _cuda(state).items():
             stack.enter_context(mock.patch.object(torch.cuda, name, substitute))
         for target, name, substitute in (
+            (torch.accelerator, "current_stream", HOST.stream),
             (torch, "Generator", _generator(state)),
             (nn.Module, "_apply", _apply),
             (

@@ -69,6 +69,9 @@ class Stream:
     def synchronize(self):
         HOST.wait(self, self.clock[self], self.clock)
 
+    def is_capturing(self):
+        return HOST.capturing is not None
+
 
 class Event:
     """In place of torch.cuda.Event."""

@@ -38,8 +38,10 @@ class OneBlock(nn.Module):
 
 
 @contextlib.contextmanager
-def on_fake_gpu():
+def on_fake_gpu(tiny=OneBlock):
     """Within it training runs on the fake GPU; gives the `Device`.
+
+    tiny: in place of `ResNetTiny`.
 
     Dynamo does not trace what the fake watches, so a compiled network runs as it is: that its
     graphs are static is told by the options, and tested on the CPU.
@@ -47,7 +49,7 @@ def on_fake_gpu():
     STATIC.clear()
     with fake_cuda() as state, fake_dali(state), contextlib.ExitStack() as stack:
         for target, name, substitute in (
-            (backbones, "ResNetTiny", OneBlock),
+            (backbones, "ResNetTiny", tiny),
             (nn.Module, "compile", lambda self, **options: STATIC.append(options)),
             # Facts of this machine, which the fake does not change, take seconds.
             (build, "environment", lambda device: {}),
