@@ -142,8 +142,7 @@ def sweep_kernel(
     WITH_GRAD: tl.constexpr, WITH_RANK: tl.constexpr, FIXED: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    # The row block varies fastest: programs that run side by side read the same negatives, so these
-    # come from L2.
+    # The row block varies fastest: programs side by side read the same negatives, from L2.
     split = tl.program_id(1)
     row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     valid = row < rows
@@ -170,11 +169,8 @@ def sweep_kernel(
         start = tile * BLOCK_K
         key = start + ahead
         inside = key < count
-        keys = _load_keys(
-            negatives + start.to(tl.int64) * negatives_k + places, inside, d,
-            DIM, DIM_PAD, WHOLE_TILES,
-        )  # fmt: skip
-        keys = keys.to(OPERAND)
+        pointers = negatives + start.to(tl.int64) * negatives_k + places
+        keys = _load_keys(pointers, inside, d, DIM, DIM_PAD, WHOLE_TILES).to(OPERAND)
         dots = dot(q, tl.trans(keys), tl.zeros([BLOCK_N, BLOCK_K], tl.float32), PRECISION, UPCAST)
         dots = left_out(
             dots, row, key, valid, inside, mask, query_labels, negative_labels,
