@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastneg import checkout
+from fastneg.negatives import NEGATIVES
 from fastneg.recipes.bench.gpus import GPUS, gpu_of
 from fastneg.recipes.bench.step_count import Op, count_step, gradient_bytes
 
@@ -99,11 +100,10 @@ def made_beside(config):
     """What is made for a step outside the network: views by DALI, patches of the negatives."""
     values = config.batch_size * 3 * config.image_size**2
     yield Op("views", "beside", "views (DALI, without decoding)", 2 * values * VIEW_PASSES_BYTES, 0)
-    kinds = config.negative_kinds()
-    if "patch" in kinds:
-        # float16, read and written
+    if any(not NEGATIVES[kind].from_queue for kind in config.negative_kinds()):
+        # float16, read and written, as patches are; other kinds take more
         moved = 2 * 2 * values * config.negatives_per_query
-        yield Op("patch_shuffle", "beside", "patch negatives", moved, 0)
+        yield Op("negatives", "beside", "negatives", moved, 0)
 
 
 def step_model(config, gpu):

@@ -73,7 +73,10 @@ def test_its_options_are_fields_with_default_bounds_and_check(shift):
             {"negatives": "patch", "shift_rows": "odd"},
             "with shift among --negatives only",
         ),
-        ({"negatives": "move"}, "one of none, patch, texture, blur, random_image, queue_entry, shift"),
+        (
+            {"negatives": "move"},
+            "one of none, patch, texture, blur, random_image, queue_entry, shift",
+        ),
     ):
         with pytest.raises(ConfigError, match=said):
             PretrainConfig(**{"negatives": "shift", **changes})
