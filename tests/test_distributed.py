@@ -8,11 +8,11 @@ from fastneg import distributed
 from fastneg.config import ConfigError
 from fastneg.distributed import (
     World,
-    _place,
     any_rank,
     average,
     choose_device,
     gather,
+    place_in,
     share_of_cores,
     start,
 )
@@ -80,8 +80,8 @@ def test_alone_the_collectives_do_nothing(monkeypatch):
 
 
 def test_where_a_process_stands_by_torchrun_and_by_srun():
-    assert _place({}) == (0, 1, 0)
-    assert _place(
+    assert place_in({}) == (0, 1, 0)
+    assert place_in(
         {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "SLURM_STEP_NUM_TASKS": "2"}
     ) == (5, 8, 1)
     srun = {
@@ -90,11 +90,11 @@ def test_where_a_process_stands_by_torchrun_and_by_srun():
         "SLURM_LOCALID": "1",
         "SLURM_NTASKS": "4",
     }
-    assert _place({**srun, "MASTER_ADDR": "first", "MASTER_PORT": "29500"}) == (3, 4, 1)
+    assert place_in({**srun, "MASTER_ADDR": "first", "MASTER_PORT": "29500"}) == (3, 4, 1)
     with pytest.raises(ConfigError, match="srun started 4 tasks, and MASTER_PORT is not set"):
-        _place({**srun, "MASTER_ADDR": "first"})
+        place_in({**srun, "MASTER_ADDR": "first"})
     # one process in a batch script, not under srun
-    assert _place({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1, 0)
+    assert place_in({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1, 0)
 
 
 def test_the_cores_of_a_machine_are_shared_by_its_own_processes(monkeypatch):

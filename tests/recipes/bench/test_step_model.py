@@ -52,7 +52,7 @@ def test_the_step_of_the_scaling_model(counted, monkeypatch):
 def test_negatives_and_views_are_counted_beside():
     config = tiny_cpu().replace(batch_size=10, image_size=32, negatives_per_query=2)
     made = {op.name: op.bytes for op in made_beside(config)}
-    assert made["patch_shuffle"] == 2 * 2 * 10 * 2 * 3 * 32 * 32
+    assert made["negatives"] == 2 * 2 * 10 * 2 * 3 * 32 * 32
     assert made["views"] > 0
     assert {op.name for op in made_beside(config.replace(negatives="none"))} == {"views"}
 
