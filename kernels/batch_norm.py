@@ -11,6 +11,7 @@ import torch
 from . import batch_norm_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
 from .batch_norm_checks import check
+from .operators import operator
 
 
 def batch_norm(
@@ -165,20 +166,7 @@ def _like(gradient, parameter):
 
 
 # --- the operators --------------------------------------------------------------------------------
-# Opaque to torch.compile, which sees shapes only. The backend is chosen inside, at run time. They
-# are defined bare, for a `custom_op` takes six times as long to call, four times a layer and step.
-
-
-def _operator(name, schema, fake):
-    """Register what is decorated as fastneg::`name`, for tensors on any device."""
-    torch.library.define(f"fastneg::{name}", schema)
-    torch.library.register_fake(f"fastneg::{name}")(fake)
-
-    def register(function):
-        torch.library.impl(f"fastneg::{name}", "default", function)
-        return function
-
-    return register
+# The backend is chosen inside, at run time.
 
 
 def _row(images, *shape):
@@ -187,7 +175,7 @@ def _row(images, *shape):
     return images.new_empty(*shape, images.shape[1], dtype=wide)
 
 
-@_operator(
+@operator(
     "batch_norm_statistics",
     "(Tensor images, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? tracked, "
     "int groups, float momentum, str backend) -> (Tensor mean, Tensor var)",
@@ -201,7 +189,7 @@ def _statistics_op(images, running_mean, running_var, tracked, groups, momentum,
     return _implementation(images, backend).statistics(images, running, groups, momentum)
 
 
-@_operator(
+@operator(
     "batch_norm_merge",
     "(Tensor statistics, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? tracked, "
     "int rows, float momentum, str backend) -> (Tensor mean, Tensor var)",
@@ -217,7 +205,7 @@ def _merge_op(statistics, running_mean, running_var, tracked, rows, momentum, ba
     return _implementation(statistics, backend).merge(statistics, running, rows, momentum)
 
 
-@_operator(
+@operator(
     "batch_norm_normalise",
     "(Tensor images, Tensor? residual, Tensor? weight, Tensor? bias, Tensor mean, Tensor var, "
     "float eps, bool relu, str backend) -> Tensor",
@@ -228,7 +216,7 @@ def _normalise_op(images, residual, weight, bias, mean, var, eps, relu, backend)
     return chosen.normalise(images, residual, (weight, bias, mean, var, eps), relu)
 
 
-@_operator(
+@operator(
     "batch_norm_sums",
     "(Tensor gradient, Tensor? shown, Tensor images, Tensor? weight, Tensor? bias, Tensor mean, "
     "Tensor var, float eps, bool relu, str backend) -> (Tensor sums, Tensor masked)",
@@ -242,7 +230,7 @@ def _sums_op(gradient, shown, images, weight, bias, mean, var, eps, relu, backen
     return chosen.sums(gradient, shown, images, (weight, bias, mean, var, eps), relu)
 
 
-@_operator(
+@operator(
     "batch_norm_input",
     "(Tensor gradient, Tensor images, Tensor? weight, Tensor? bias, Tensor mean, Tensor var, "
     "Tensor? sums, int rows, float eps, bool relu, str backend) -> Tensor",

@@ -9,17 +9,32 @@ import torch
 from . import info_nce_grad, info_nce_torch
 from .backend import resolve_backend
 from .info_nce_call import LeftOut, Wanted
+from .operators import operator
 
 
-@torch.library.custom_op(
-    "fastneg::info_nce",
-    mutates_args=(),
-    schema="(Tensor query, Tensor positive, Tensor negatives, Tensor? extra, Tensor? "
+def _forward_shapes(
+    query, positive, negatives, extra, temperature, mask, query_labels, negative_labels,
+    temperature_value, extra_scale, exclude_diagonal, normalised, operand, with_grad, with_rank,
+    backend,
+):  # fmt: skip
+    rows, dim = query.shape
+    wide = torch.float64 if operand == "float64" else torch.float32
+    row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
+    rank = query.new_empty(rows if with_rank else 0, dtype=torch.int64)
+    extra_weights = query.new_empty(rows, 0 if extra is None else extra.shape[1], dtype=wide)
+    dq = query.new_empty(rows if with_grad else 0, dim, dtype=wide)
+    return row(), row(), rank, row(), row(), row(), extra_weights, dq
+
+
+@operator(
+    "info_nce",
+    "(Tensor query, Tensor positive, Tensor negatives, Tensor? extra, Tensor? "
     "temperature, Tensor? mask, Tensor? query_labels, Tensor? negative_labels, "
     "float temperature_value, float extra_scale, bool exclude_diagonal, bool normalised, str "
     "operand, bool with_grad, bool with_rank, str backend) -> (Tensor loss, Tensor lse, "
     "Tensor rank, Tensor positive_logit, Tensor top, Tensor total, Tensor extra_weights, "
     "Tensor dq)",
+    _forward_shapes,
 )
 def forward(
     query, positive, negatives, extra, temperature, mask, query_labels, negative_labels,
@@ -42,27 +57,19 @@ def forward(
         )
 
 
-@forward.register_fake
-def _(
-    query, positive, negatives, extra, temperature, mask, query_labels, negative_labels,
-    temperature_value, extra_scale, exclude_diagonal, normalised, operand, with_grad, with_rank,
-    backend,
+def _negatives_grad_shapes(
+    query, negatives, top, weight, temperature, mask, query_labels, negative_labels,
+    temperature_value, exclude_diagonal, operand, backend,
 ):  # fmt: skip
-    rows, dim = query.shape
-    wide = torch.float64 if operand == "float64" else torch.float32
-    row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
-    rank = query.new_empty(rows if with_rank else 0, dtype=torch.int64)
-    extra_weights = query.new_empty(rows, 0 if extra is None else extra.shape[1], dtype=wide)
-    dq = query.new_empty(rows if with_grad else 0, dim, dtype=wide)
-    return row(), row(), rank, row(), row(), row(), extra_weights, dq
+    return negatives.new_empty(negatives.shape)
 
 
-@torch.library.custom_op(
-    "fastneg::info_nce_negatives_grad",
-    mutates_args=(),
-    schema="(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, "
+@operator(
+    "info_nce_negatives_grad",
+    "(Tensor query, Tensor negatives, Tensor top, Tensor weight, Tensor? temperature, "
     "Tensor? mask, Tensor? query_labels, Tensor? negative_labels, float temperature_value, "
     "bool exclude_diagonal, str operand, str backend) -> Tensor",
+    _negatives_grad_shapes,
 )
 def negatives_grad(
     query, negatives, top, weight, temperature, mask, query_labels, negative_labels,
@@ -75,14 +82,6 @@ def negatives_grad(
         return implementation.negatives_grad(
             query, negatives, top, weight, temperature, left_out, kind
         )
-
-
-@negatives_grad.register_fake
-def _(
-    query, negatives, top, weight, temperature, mask, query_labels, negative_labels,
-    temperature_value, exclude_diagonal, operand, backend,
-):  # fmt: skip
-    return negatives.new_empty(negatives.shape)
 
 
 def _implementation(query, operand, backend):
@@ -106,4 +105,6 @@ def _implementation(query, operand, backend):
     return info_nce_torch, getattr(torch, operand)
 
 
-forward.register_autograd(info_nce_grad.backward, setup_context=info_nce_grad.setup_context)
+torch.library.register_autograd(
+    "fastneg::info_nce", info_nce_grad.backward, setup_context=info_nce_grad.setup_context
+)
