@@ -2,6 +2,9 @@
 
 import torch
 
+FUNCTIONS = {}
+"""{name of an operator: its function}; torch keeps none of those that are defined bare."""
+
 
 def operator(name, schema, fake):
     """Register what is decorated as fastneg::`name`, for tensors on any device.
@@ -19,6 +22,7 @@ def operator(name, schema, fake):
 
     def register(function):
         torch.library.impl(f"fastneg::{name}", "default", function)
+        FUNCTIONS[name] = function
         return function
 
     return register

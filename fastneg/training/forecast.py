@@ -8,8 +8,8 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
+from fastneg.data.beton.local_copy import cache_folder, not_copied
 from fastneg.data.beton.shards import named_files, open_data
-from fastneg.data.local_copy import cache_folder, not_copied
 from fastneg.data.remote import is_remote
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes

@@ -15,6 +15,8 @@ ROOMS = {  # what each part may import beside itself
     "load": {"", "beton"},
     "stencils": {"", "beton", "encode"},
 }
+DOORS = {ROOT / "load" / "negatives.py"}
+"""What may import fastneg.negatives: a user's own loop asks the loader for them."""
 PATHS = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
@@ -37,7 +39,8 @@ def imported(path):
 def test_a_room_imports_what_lies_below_it(path):
     own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
     for name in imported(path):
-        assert not name.startswith("fastneg.negatives"), f"{path} imports {name}"
+        if path not in DOORS:
+            assert not name.startswith("fastneg.negatives"), f"{path} imports {name}"
         if name.startswith("fastneg.data."):
             assert room(name) in {own, *ROOMS[own]}, f"{path} imports {name}"
 

@@ -100,24 +100,25 @@ def extraction(images, samples):
     assert found.features.device.type == "cpu"
 
 
-def test_features_come_without_a_wait_but_for_the_last(gpu, images, monkeypatch):
-    plain = host_copy.LateCopies.joined
+def until_the_last(batches, ends):
+    """The batches of a loader; behind them the host may wait, which `ends` undoes."""
+    yield from batches
+    ends.enter_context(HOST.may_wait(True))
 
-    def joined(self):
-        with HOST.may_wait(True):
-            return plain(self)
 
-    monkeypatch.setattr(host_copy.LateCopies, "joined", joined)
+def test_features_come_without_a_wait_but_for_the_last(gpu, images):
     backbone = OneBlock().to(GPU).eval()
-    with loader_of(images, 20) as loader, HOST.may_wait(False):
-        found = features.extract_features(backbone, loader, GPU, autocast=True)
+    with loader_of(images, 20) as loader, HOST.may_wait(False), contextlib.ExitStack() as ends:
+        batches = until_the_last(loader, ends)
+        found = features.extract_features(backbone, batches, GPU, autocast=True)
     assert found.index.tolist() == list(range(20))
 
 
 def test_features_that_are_fetched_batch_by_batch_are_found(gpu, images, monkeypatch):
-    monkeypatch.setattr(
-        host_copy.LateCopies, "add", lambda self, rows: self._done.append(rows.cpu())
-    )
+    def fetched(self, rows):
+        self._rows, self._copied = rows.cpu(), None
+
+    monkeypatch.setattr(host_copy.LateCopy, "__init__", fetched)
     assert asked(lambda: extraction(images, 16)) >= asked(lambda: extraction(images, 8)) + 4
 
 

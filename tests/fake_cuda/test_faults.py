@@ -8,7 +8,7 @@ from fastneg import distributed
 from fastneg.data.load import batch as load_batch
 from fastneg.data.load import feeding
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.methods import key_order, moco_torch
+from fastneg.methods import key_order, queue_torch
 from fastneg.methods.alpha import Alphas
 from fastneg.models.graphs import GraphedPass
 from fastneg.training import build, optim
@@ -80,9 +80,9 @@ def condition_on_the_device(patch):
 
 
 def rows_by_a_mask(patch):
-    plain = moco_torch.enqueue
+    plain = queue_torch.enqueue
     patch.setattr(
-        moco_torch,
+        queue_torch,
         "enqueue",
         lambda queue, keys, at: plain(queue, keys[keys.isfinite().all(1)], at),
     )

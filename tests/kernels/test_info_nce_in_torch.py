@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from fastneg.kernels import info_nce_operator
 from fastneg.kernels.info_nce import InfoNCEOutput, info_nce
 from fastneg.losses import InfoNCELoss
 from helpers.info_nce_definition import (
@@ -104,6 +105,10 @@ def test_the_operators_are_registered_well():
     rest = (True, "bfloat16", False, False, "auto")
     args = (query, positive, negatives, *[None] * 5, 0.5, 1.0, False, *rest)
     torch.library.opcheck(torch.ops.fastneg.info_nce, args, test_utils=utils)
+    for own, given in zip(
+        info_nce_operator.forward(*args), torch.ops.fastneg.info_nce(*args), strict=True
+    ):
+        assert torch.equal(own, given)
     row = torch.ones(12, device=DEVICE)
     args = (
         query.detach(),

@@ -7,7 +7,7 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
-from fastneg.data.local_copy import CACHE_VARIABLE
+from fastneg.data.beton.local_copy import CACHE_VARIABLE
 from fastneg.recipes.cli import main
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.dry_run import PLANS, take_dry_run

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastneg.data import BetonError, open_data
-from fastneg.data.local_copy import CACHE_VARIABLE
+from fastneg.data.beton.local_copy import CACHE_VARIABLE
 from fastneg.errors import TrainingError
 from fastneg.training.forecast import _held, forecast, kept_activations
 from fastneg.training.trainer import Trainer, pretrain

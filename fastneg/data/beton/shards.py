@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fastneg.counts import counted
 from fastneg.data.beton.format import TEXTURE_FIELD, checksum_field
+from fastneg.data.beton.local_copy import local_copy
 from fastneg.data.beton.reader import Attributes, BetonReader
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
-from fastneg.data.local_copy import local_copy
 from fastneg.data.remote import is_remote
 
 
@@ -27,9 +27,9 @@ def open_data(
     Args:
         spec: a path, or a comma list of paths, globs ("in1k-*.beton") and ranges
             ("in1k-{00..15}.beton"); the files that a glob finds are sorted by name. What is a URL
-            (s3://, gs://, hf://, https://) is copied first, see `fastneg.data.local_copy`.
+            (s3://, gs://, hf://, https://) is copied first, see `fastneg.data.beton.local_copy`.
         verify: compare every sample with its checksum, as in `BetonReader`.
-        cache_dir: the folder of such copies; as of `fastneg.data.local_copy.cache_folder`.
+        cache_dir: the folder of such copies; as of `fastneg.data.beton.local_copy.cache_folder`.
     Raises:
         BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files
             do not belong together.

@@ -1,7 +1,7 @@
 """Photographs to a .beton file.
 
 The call:
-    encode          what one call does, in order
+    encode          what one call does, in order; `anywhere`: the same from URLs and to URLs
     job             what it has decided before the first image; the facts for the .json
     pass_through    our writer: JPEG bytes untouched where they can be
     ffcv            FFCV's writer, in the process of `ffcv_process`

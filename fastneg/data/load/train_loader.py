@@ -27,11 +27,10 @@ from fastneg.data.load.augmentation import (
 from fastneg.data.load.batch import TextureSources, ViewBatch
 from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.handle import Data, opened
-from fastneg.data.load.negatives import BatchNegatives, negatives_config
+from fastneg.data.load.negatives import BatchNegatives, loader_options, negatives_config
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.request import Request
 from fastneg.data.load.train_options import check_cache, check_options, recipes_of
-from fastneg.negatives import NEGATIVES
 
 
 class TrainLoader(FeedingLoader):
@@ -107,10 +106,9 @@ class TrainLoader(FeedingLoader):
             rank, world_size = distributed.joined_place()
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
-        for kind in () if config is None else config.negative_kinds():
-            told = NEGATIVES[kind].loader_options(config)
-            texture = told.get("texture", texture)
-            texture_patch = told.get("texture_patch", texture_patch)
+        told = loader_options(config)
+        texture = told.get("texture", texture)
+        texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = recipes_of(augmentation, views)
         check_options(augment_with, texture, last, rank, world_size)
         check_cache(augment_with, **feeding)

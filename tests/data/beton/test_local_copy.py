@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from fastneg.data import BetonError, BetonReader, local_copy, open_data
+from fastneg.data import BetonError, BetonReader, open_data
+from fastneg.data.beton import local_copy
 from fastneg.data.load.train_loader import TrainLoader
 from helpers.http_files import served
 from helpers.tinted import damage, make_beton
