@@ -30,7 +30,7 @@ def seed_of(config, step, rank):
     return int(words.generate_state(1, np.uint64)[0] >> 1)
 
 
-def measure(method, batch, config, seed, autocast=False):
+def measure(method, batch, config, step, rank=0, autocast=False):
     """One patch negative for each query of a batch, through the whole method, without a trace.
 
     Args:
@@ -38,7 +38,8 @@ def measure(method, batch, config, seed, autocast=False):
         batch: `ViewBatch`.
         config: `PretrainConfig` of a run without negatives. alpha and the patch sizes are its own,
             or the published sizes, scaled, where those do not fit the views.
-        seed: of the negatives.
+        step, rank: of the run and of this process; the negatives are drawn from them, and from the
+            step alone what all processes must draw alike.
         autocast: whether the forward pass runs in bfloat16.
     Returns:
         {"negatives", "alpha", "negative_similarity", and of methods with a softmax
@@ -48,11 +49,11 @@ def measure(method, batch, config, seed, autocast=False):
     sizes = (config.patch_min, config.patch_max)
     if sizes[1] > side:
         sizes = tuple(max(1, round(side * each / 224)) for each in PUBLISHED)
-    draws = torch.Generator(device).manual_seed(seed)
+    draws = torch.Generator(device).manual_seed(seed_of(config, step, rank))
     views = batch.query, batch.key, patch_negatives(batch.query, 1, sizes, draws)
     alpha, own = float(config.alpha), method.alphas
     kept = [(buffer, buffer.clone()) for buffer in method.buffers()]
-    orders = torch.Generator().manual_seed(seed)
+    orders = torch.Generator().manual_seed(seed_of(config, step, 0))
     forked = [device] if device.type == "cuda" else []
     try:
         method.alphas = Alphas((alpha,))

@@ -26,7 +26,7 @@ from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import build
 from fastneg.training.gradients import accumulate
-from fastneg.training.measured import measure, measures, seed_of
+from fastneg.training.measured import measure, measures
 from fastneg.training.meter import Clock
 from fastneg.training.nonfinite import NotFinite, dump
 from fastneg.training.optim import learning_rate
@@ -299,8 +299,8 @@ class Trainer:
         """Log what patch negatives would be to a run without any."""
         if not measures(self.config, self.method):
             return
-        seed = seed_of(self.config, self.step, self.world.rank)
-        found = measure(self.method, batch, self.config, seed, self.autocast)
+        place = self.step, self.world.rank
+        found = measure(self.method, batch, self.config, *place, self.autocast)
         names = [name for name, value in found.items() if isinstance(value, torch.Tensor)]
         values = torch.stack([found[name].float() for name in names])
         values = distributed.average(values, self.world).tolist()

@@ -108,7 +108,8 @@ def test_values_that_are_not_finite_are_named(tmp_path, value):
     state["layer1.0.bn1.running_var"][3] = value
     torch.save({"state_dict": state}, tmp_path / "bad.pth")
     with pytest.raises(
-        WeightsError, match=r"not finite in 1 of 122 tensors \(first: layer1.0.bn1.running_var\)"
+        WeightsError,
+        match=r"not finite in 1 of 122 tensors \(first: state_dict.layer1.0.bn1.running_var\)",
     ):
         read_weights(tmp_path / "bad.pth")
     for step, weight in ((1, torch.ones(2)), (2, torch.full((2,), value))):
@@ -123,13 +124,12 @@ def test_values_that_are_not_finite_are_named(tmp_path, value):
     [
         ({1: torch.ones(2)}, "holds no weights .but 1.: a state dict"),
         ({}, "holds no weights .but nothing"),
-        ({"teacher": {"w": torch.ones(2)}, "epoch": 3}, "but 'teacher', 'epoch'"),
+        (
+            {"teacher": {"w": torch.ones(2)}, "epoch": 3},
+            "no tensor with a name of the backbone's: it has teacher.w",
+        ),
         (torch.ones(3), "holds a Tensor"),
         ({"encoder_q.w": torch.ones(2), "queue": torch.ones(3)}, r"a queue of \(3,\)"),
-        (
-            {f"encoder.{name}": value for name, value in resnet18().state_dict().items()},
-            "122 unknown",
-        ),
     ],
 )
 def test_tensors_that_are_no_weights_of_the_network_are_told(tmp_path, content, said):

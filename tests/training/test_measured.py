@@ -41,9 +41,11 @@ def test_it_is_what_a_run_with_them_logs(beton, method):
     twin.load_state_dict(network.state_dict())
     batch = first_batch(config)
     before = copy.deepcopy(network.state_dict())
-    found = measure(network, batch, plain, 7)
-    negatives = make_negatives(batch, config, torch.Generator().manual_seed(7))
-    output = twin(batch.query, batch.key, negatives, torch.Generator().manual_seed(7))
+    found = measure(network, batch, plain, 7, rank=1)
+    seeds = [seed_of(plain, 7, rank) for rank in (1, 0)]  # its own; that of all processes
+    draws, orders = (torch.Generator().manual_seed(seed) for seed in seeds)
+    negatives = make_negatives(batch, config, draws)
+    output = twin(batch.query, batch.key, negatives, orders)
     for name in ("negative_similarity", "negative_share"):
         torch.testing.assert_close(found[name], output.stats[name])
     assert found["alpha"] == 1.5 and network.alphas.values == ()
