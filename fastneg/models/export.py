@@ -34,6 +34,9 @@ OPSET = 18
 CLOSE = 1e-3
 """How far ONNX Runtime's features may be from torch's, as a share of their largest."""
 
+HUGGINGFACE = ("config.json", "model.safetensors")
+"""The files of a Hugging Face folder."""
+
 
 def export_weights(
     method_state: dict[str, torch.Tensor], config: PretrainConfig, kind: str, out: str | Path
@@ -134,8 +137,8 @@ def _write_folder(backbone, config, out):
         if known.fixed_input_size:
             settings["model_args"] = {"img_size": config.image_size}
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "config.json", settings)
-    _write(out / "model.safetensors", lambda file: file.write(data))
+    write_json(out / HUGGINGFACE[0], settings)
+    _write(out / HUGGINGFACE[1], lambda file: file.write(data))
     return [f'  timm.create_model("local-dir:{out}", pretrained=True) reads it.']
 
 

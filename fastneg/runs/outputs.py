@@ -102,8 +102,10 @@ def export_output(config):
     """Where `fastneg export` writes, as a Path; OutputError if that is a file of the run."""
     inputs = run_inputs(config.run)
     if config.format == "huggingface":
+        from fastneg.models.export import HUGGINGFACE  # which imports torch
+
         out = output_folder(config.out, "OUT", inputs, apart_from=[config.run])
-        for name in ("config.json", "model.safetensors"):
+        for name in HUGGINGFACE:
             output_file(out / name, f"{name} of OUT", inputs)
         return out
     out = output_file(config.out, "OUT", inputs)

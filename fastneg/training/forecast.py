@@ -106,7 +106,7 @@ def _steps(config, world, iterations):
     total, epochs = config.total_steps(iterations), config.total_epochs(iterations)
     whose = "" if world.size == 1 else f" over {counted(world.size, 'process')}"
     return [
-        f"Steps: {iterations} an epoch of {config.batch_size} images{whose}, "
+        f"Steps: {iterations} an epoch of {counted(config.batch_size, 'image')}{whose}, "
         f"{total} in all ({counted(epochs, 'epoch')}), on "
         f"{world.device.type}."
     ]

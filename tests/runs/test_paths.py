@@ -23,7 +23,9 @@ def test_only_one_module_knows_the_names(module):
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert not OWN & texts.keys(), {name: texts[name] for name in OWN & texts.keys()}
+    others = {"config.json"} if module == "fastneg.models.export" else set()  # of Hugging Face
+    found = OWN & texts.keys() - others
+    assert not found, {name: texts[name] for name in found}
 
 
 def test_paths_of_single_files():
