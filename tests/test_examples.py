@@ -11,6 +11,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 import fastneg
 from helpers.images import jpeg
@@ -104,7 +105,9 @@ def test_lightning_goes_on_within_an_epoch(beton, tmp_path):
         return trainer
 
     seen = []
-    fit(max_steps=3).save_checkpoint(tmp_path / "middle.ckpt")
+    # as it trains: what is saved afterwards has lost the loader's place
+    saving = ModelCheckpoint(tmp_path, filename="middle", every_n_train_steps=3)
+    fit(max_steps=3, callbacks=[saving])
     fit(tmp_path / "middle.ckpt", max_epochs=2)
     with fastneg.TrainLoader(beton, 8, 32, threads=1) as loader:
         whole = [batch.index.tolist() for batch in (*loader, *loader)]

@@ -38,7 +38,7 @@ import torch
 from numpy.typing import NDArray
 import fastneg
 from fastneg import (EvalLoader, InfoNCELoss, InfoNCEOutput, TrainLoader, clip_loss, info_nce,
-                     load_run, nt_xent, patch_negatives, supervised_contrastive)
+                     load_run, nt_xent, patch_negatives, siglip_loss, supervised_contrastive)
 from fastneg.config import Config, ConfigError, EncodeConfig, LinearConfig, PretrainConfig
 from fastneg.data import BetonError, BetonReader, BetonSet, BetonWriter, open_data
 from fastneg.losses import NTXentOutput
@@ -55,6 +55,7 @@ print(criterion(query, keys))
 both: NTXentOutput = fastneg.losses.nt_xent(query, keys, temperature=0.5, return_stats=True)
 simclr: torch.Tensor = nt_xent(query, keys)
 clip: torch.Tensor = clip_loss(query, keys, temperature=torch.rand(1))
+sigmoid: torch.Tensor = siglip_loss(query, keys)
 labelled: torch.Tensor = supervised_contrastive(torch.rand(4, 2, 8))
 trained = fastneg.pretrain("x.beton", Path("run"), backbone="resnet18", preset="tiny_cpu", epochs=3)
 finished: bool = trained.finished
