@@ -334,7 +334,7 @@ class FeedingLoader(Handle):
             self._running.close()
         self._pipe = self._running = self._cached = None
         self._closed = True
-        self._let_go()
+        self._close_file()
 
 
 def _tensor(output):

@@ -142,7 +142,7 @@ class Handle:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _let_go(self):
-        """Close a file that the loader opened."""
+    def _close_file(self):
+        """Close the file if the loader opened it."""
         if self._owns_reader:
             self.reader.close()
