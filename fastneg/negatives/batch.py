@@ -8,10 +8,11 @@ import torch
 from fastneg.negatives.contract import NEGATIVES
 
 
-def step_seed(seed, step, rank):
-    """The seed of all that a process draws in a step, 63 bits: the streams of different steps and
-    processes do not overlap."""
-    return int(np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+def step_seed(seed, step, rank, stream=2):
+    """The seed of all that a process draws in a step, 63 bits: different streams, steps and
+    processes do not overlap. Stream 2 is that of training."""
+    words = np.random.SeedSequence([seed, stream, step, rank])
+    return int(words.generate_state(1, np.uint64)[0] >> 1)
 
 
 def make_negatives(batch, config, generator):

@@ -26,8 +26,8 @@ class Patch(Negative):
         fit."""
         given = {"patch_min": config.patch_min, "patch_max": config.patch_max}
         smallest = min(size for _, size in config.view_sizes())
-        fits = _scaled(config.image_size)["patch_max"] <= smallest
-        scaled = _scaled(config.image_size if fits else smallest)
+        fits = scaled_sizes(config.image_size)["patch_max"] <= smallest
+        scaled = scaled_sizes(config.image_size if fits else smallest)
         return {name: side or scaled[name] for name, side in given.items()}
 
     def check_options(self, config):
@@ -54,7 +54,7 @@ class Patch(Negative):
         # scaled to its views.
         if config.patch_max <= config.image_size:
             return {}
-        return _scaled(config.image_size)
+        return scaled_sizes(config.image_size)
 
     def captions(self, batch, config, generator):
         return imported("fastneg.negatives.patch_torch:captions")(batch, config, generator)
@@ -63,7 +63,7 @@ class Patch(Negative):
         return {"patch_sizes": [config.patch_min, config.patch_max]}
 
 
-def _scaled(side):
-    """The published sizes for views of `side` pixels."""
+def scaled_sizes(side):
+    """{"patch_min", "patch_max"}: the published sizes for views of `side` pixels."""
     sizes = [max(1, round(side * each / 224)) for each in PUBLISHED]
     return dict(zip(("patch_min", "patch_max"), sizes, strict=True))

@@ -22,6 +22,7 @@ from fastneg.models.fused_norms import fuse
 from fastneg.models.preprocessing import told_of_init
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
+from fastneg.runs.embed import uses_autocast
 from fastneg.runs.environment import environment
 from fastneg.runs.lock import RunLock
 from fastneg.runs.log import RunLog, drop_rows_after
@@ -72,12 +73,8 @@ def build(config, world, stack: ExitStack) -> Parts:
     Raises:
         TrainingError, CheckpointError, ConfigError, BetonError: each says what to do.
     """
-    check_batch(config, world)
-    check_place(config, world)
-    torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
-    method = METHODS[config.method](config)
-    check_view_sizes(method.query_encoder.backbone, config)
-    _say(getattr(method.query_encoder.backbone, "told", []), world)
+    method, told = new_method(config, world)
+    _say(told, world)
     reader = stack.enter_context(open_data(config.data, cache_dir=config.cache_dir))
     check_data(reader, config)
 
@@ -115,8 +112,20 @@ def build(config, world, stack: ExitStack) -> Parts:
         bad_samples=BadSamples(loader, world, log),
         step=step,
         batch_norms=norms,
-        autocast=_autocast(config, world.device),
+        autocast=uses_autocast(config, world.device),
     )
+
+
+def new_method(config, world):
+    """(the method with fresh weights, what to say of its backbone), once the config fits the
+    processes and the machine."""
+    check_batch(config, world)
+    check_place(config, world)
+    torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
+    method = METHODS[config.method](config)
+    backbone = method.query_encoder.backbone
+    check_view_sizes(backbone, config)
+    return method, list(getattr(backbone, "told", []))
 
 
 def begin_with(method, config):
@@ -213,10 +222,6 @@ def _open_log(run_folder, config, world, last_step, iterations):
         wandb=config.wandb,
         settings=config.as_dict(),
     )
-
-
-def _autocast(config, device):
-    return config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
 
 
 def _say(lines, world):

@@ -12,12 +12,13 @@ from fastneg.data.beton.local_copy import cache_folder, not_copied
 from fastneg.data.beton.shards import named_files, open_data
 from fastneg.data.remote import is_remote
 from fastneg.methods import METHODS
-from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import check_batch_norm
 from fastneg.runs import checkpoint, paths
+from fastneg.runs.embed import uses_autocast
 from fastneg.runs.outputs import pretrain_output
-from fastneg.training.build import begin_with
-from fastneg.training.checks import check_batch, check_data, check_length, check_place
+from fastneg.training.build import begin_with, new_method
+from fastneg.training.checks import check_data, check_length
+from fastneg.training.optim import OPTIMIZERS
 
 
 def forecast(config, world):
@@ -32,18 +33,13 @@ def forecast(config, world):
         As `fastneg.training.build.build` and `pretrain_output`, for what can be told beforehand.
     """
     folder = pretrain_output(config)
-    check_batch(config, world)
-    check_place(config, world)
-    torch.manual_seed(config.seed)
-    method = METHODS[config.method](config)
-    backbone = method.query_encoder.backbone
-    check_view_sizes(backbone, config)
+    method, told = new_method(config, world)
     data, said_of_data = held_data(config.data, config.cache_dir)
     check_data(data, config)
     iterations = len(data) // config.batch_size
     check_length(config, iterations)
     read = [f"  {config.data}: {said_of_data}"]
-    told = [*getattr(backbone, "told", []), *check_batch_norm(backbone, config)]
+    told += check_batch_norm(method.query_encoder.backbone, config)
     said = [f"  {line}" for line in told]
     found = checkpoint.paths(folder)
     if config.init and not found:
@@ -65,7 +61,7 @@ def forecast(config, world):
     ]
 
 
-class _Held:
+class _Data:
     """How many images a data set holds, and whether with labels, as `check_data` asks for it."""
 
     def __init__(self, images, labelled):
@@ -76,7 +72,7 @@ class _Held:
 
 
 def held_data(spec, cache_dir=""):
-    """(`_Held`, what a data set holds in words); of URLs that were not copied yet, which stay where
+    """(`_Data`, what a data set holds in words); of URLs that were not copied yet, which stay where
     they are, by the .json beside them."""
     files = named_files(spec)
     waiting = [not_copied(file, cache_dir) for file in files if is_remote(file)]
@@ -84,15 +80,16 @@ def held_data(spec, cache_dir=""):
         with open_data(spec, cache_dir=cache_dir) as reader:
             size = int(reader.stored_bytes.sum())
             classes = None if reader.classes is None else len(reader.classes)
-            held = _Held(len(reader), reader.labels is not None)
-            return held, _told_data(len(reader), size, classes)
+            known = _Data(len(reader), reader.labels is not None)
+            return known, _told_data(len(reader), size, classes)
     if None in waiting or len(waiting) < len(files):
         raise ConfigError(f"{spec}: some of its files were copied and others not: copy them all.")
     images = sum(facts["samples"] for facts in waiting)
     sizes, classes = [facts["bytes"] for facts in waiting], waiting[0]["classes"]
     words = _told_data(images, None if None in sizes else sum(sizes), classes)
-    held = _Held(images, classes is not None)
-    return held, f"{words}, would be copied to {cache_folder(cache_dir)}"
+    return _Data(
+        images, classes is not None
+    ), f"{words}, would be copied to {cache_folder(cache_dir)}"
 
 
 def _told_data(images, size, classes):
@@ -124,12 +121,9 @@ def _start(config, folder, found):
 def _memory(config, world, method):
     """What a process holds on its device, by part."""
     trained = [each for each in method.parameters() if each.requires_grad]
-    parts = _held(method, trained)
+    parts = _parts(config, method, trained)
     local = config.batch_size // world.size // (config.accumulate or 1)
-    half = config.precision == "bf16" or (
-        config.precision == "auto" and world.device.type == "cuda"
-    )
-    kept = kept_activations(config, half)
+    kept = kept_activations(config, uses_autocast(config, world.device))
     lines = [f"  {name}: {_size(size)}" for name, size in parts.items()]
     return [
         f"Memory of a process, {counted(sum(each.numel() for each in trained), 'parameter')}:",
@@ -141,16 +135,17 @@ def _memory(config, world, method):
     ]
 
 
-def _held(method, trained):
+def _parts(config, method, trained):
     """{part: bytes}"""
-    own = sum(map(_bytes, trained))
+    own, moments = sum(map(_bytes, trained)), OPTIMIZERS[config.optimizer].moments
+    kept = "a momentum" if moments == 1 else f"{moments} moments"
     others = [each for each in method.parameters() if not each.requires_grad]
     queue = sum(_bytes(each) for name, each in method.named_buffers() if name.endswith("queue"))
     buffers = sum(map(_bytes, method.buffers())) - queue
     parts = {
         "parameters": own,
         "gradients": own,
-        "optimizer (a momentum of each parameter)": own,
+        f"optimizer ({kept} of each parameter)": moments * own,
         "parameters without gradient (key encoder)": sum(map(_bytes, others)),
         "queue": queue,
         "other buffers": buffers,
@@ -204,7 +199,8 @@ def _kept(method, config, images, half):
 
 def _written(config, folder, method, iterations):
     trained = sum(_bytes(each) for each in method.parameters() if each.requires_grad)
-    size = sum(map(_bytes, [*method.parameters(), *method.buffers()])) + trained
+    moments = OPTIMIZERS[config.optimizer].moments * trained
+    size = sum(map(_bytes, [*method.parameters(), *method.buffers()])) + moments
     epochs = config.total_epochs(iterations)
     kept = min(config.keep_checkpoints, -(-epochs // config.checkpoint_every))
     more = f", and that of every {config.keep_every}. epoch" if config.keep_every else ""

@@ -33,9 +33,8 @@ def accumulate(model, inputs, generator, parts=1, autocast=False):
             similarities stand in the batch's order.
     """
     if not autocast:  # views are float16 on a GPU, which weights in float32 do not take
-        halves = (torch.float16, torch.bfloat16)
         inputs = [
-            at_least_float32(each) if each is not None and each.dtype in halves else each
+            at_least_float32(each) if each is not None and each.is_floating_point() else each
             for each in inputs
         ]
     outputs = []

@@ -6,28 +6,22 @@ gradient is taken, and the statistics that batch normalisation keeps are put bac
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from fastneg.methods.alpha import Alphas
 from fastneg.models.encoders import at_least_float32
-from fastneg.negatives.patch import PUBLISHED
+from fastneg.negatives.batch import step_seed
+from fastneg.negatives.patch import scaled_sizes
 from fastneg.negatives.patch_torch import patch_negatives
 
 STREAM = 3
-"""Of the random numbers: no other draws of a run have it in their seed."""
+"""Of the random numbers, apart from those of training."""
 
 
 def measures(config, method):
     """Whether a run has its patch negatives measured: it has none of its own, and its method takes
     some. Not with --compile, for which another kind of pass is another compilation."""
     return not (config.negative_kinds() or config.compile) and hasattr(method, "alphas")
-
-
-def seed_of(config, step, rank):
-    """Of the negatives that are measured after a step in one of the processes."""
-    words = np.random.SeedSequence([config.seed, STREAM, step, rank])
-    return int(words.generate_state(1, np.uint64)[0] >> 1)
 
 
 def measure(method, batch, config, step, rank=0, autocast=False):
@@ -48,12 +42,12 @@ def measure(method, batch, config, step, rank=0, autocast=False):
     device, side = batch.query.device, min(batch.query.shape[2:])
     sizes = (config.patch_min, config.patch_max)
     if sizes[1] > side:
-        sizes = tuple(max(1, round(side * each / 224)) for each in PUBLISHED)
-    draws = torch.Generator(device).manual_seed(seed_of(config, step, rank))
+        sizes = tuple(scaled_sizes(side).values())
+    draws = torch.Generator(device).manual_seed(step_seed(config.seed, step, rank, STREAM))
     views = batch.query, batch.key, patch_negatives(batch.query, 1, sizes, draws)
     alpha, own = float(config.alpha), method.alphas
     kept = [(buffer, buffer.clone()) for buffer in method.buffers()]
-    orders = torch.Generator().manual_seed(seed_of(config, step, 0))
+    orders = torch.Generator().manual_seed(step_seed(config.seed, step, 0, STREAM))
     forked = [device] if device.type == "cuda" else []
     try:
         method.alphas = Alphas((alpha,))

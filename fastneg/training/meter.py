@@ -60,13 +60,6 @@ class Meter:
             self._rows += [dict(zip(state["names"], row.unbind(), strict=True)) for row in rows]
 
 
-TIMES = (
-    *("images_per_s", "data_wait_share", "step_ms", "data_wait_ms", "host_ms", "device_ms"),
-    "eta_s",
-)
-"""The figures of `Clock`: no two runs have them alike."""
-
-
 class Clock:
     """Wall time of a stretch of steps: what of it the host waited for data and took to start the
     steps, and what the device took for them.

@@ -29,7 +29,7 @@ MOST_VOTERS, MOST_QUERIES = 130_000, 50_000
 tenth of ImageNet-1k."""
 MOST_RANKED, MOST_SPREAD, MOST_ALIGNED = 25_600, 4_096, 2_048
 """Voters whose effective rank is taken, as many as its authors take; voters whose uniformity is;
-and queries whose views are compared."""
+and images of the queries' file whose views are compared."""
 HELD_OUT = 10
 """Without a file of its own for the queries, every tenth voter asks instead of voting."""
 BATCH = 256
@@ -97,8 +97,8 @@ class OnlineKnn:
     @torch.no_grad()
     def __call__(self, backbone, autocast, stopping=lambda: False):
         """Top-1 accuracy in percent, and from how many voters and images; and of the features alone
-        `rank_me`, `uniformity` and, over two views of each query image as the run draws them,
-        `alignment` (`fastneg.feature_geometry`).
+        `rank_me`, `uniformity` and, over two views of each image of the queries' file as the run
+        draws them, `alignment` (`fastneg.feature_geometry`).
 
         Args:
             backbone: (N, 3, H, W) → (N, F); in eval mode while this runs, in training mode after

@@ -37,6 +37,9 @@ class GuardedSGD:
     `skipped` steps ago.
     """
 
+    moments = 1
+    """Tensors that torch's optimizer keeps for each parameter, of its size."""
+
     def __init__(self, parameters, config):
         self.parameters = list(parameters)
         self.sgd = self.made(config)
@@ -124,6 +127,8 @@ class GuardedAdamW(GuardedSGD):
 
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101.
     """
+
+    moments = 2
 
     def made(self, config):
         kinds = [

@@ -216,7 +216,8 @@ class Trainer:
                 if logging:
                     self._log(epoch, lr)
                     if self._last_line(epoch):
-                        self._measure(batch)
+                        with self.clock.paused():
+                            self._measure(batch)
                 if self._stopping(logging):
                     return True
                 if self.step == self.total_steps:

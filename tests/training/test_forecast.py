@@ -8,7 +8,7 @@ import torch
 from fastneg.data import BetonError, open_data
 from fastneg.data.beton.local_copy import CACHE_VARIABLE
 from fastneg.errors import TrainingError
-from fastneg.training.forecast import _held, forecast, kept_activations
+from fastneg.training.forecast import _parts, forecast, kept_activations
 from fastneg.training.trainer import Trainer, pretrain
 from helpers.http_files import served
 from helpers.pretraining import ALONE, rows, settings
@@ -22,14 +22,17 @@ def number(lines, word, position=0):
     return float(value) * {"B": 1, "KiB": 2**10, "MiB": 2**20}[unit.strip(",")]
 
 
-def test_it_is_what_a_run_takes(beton, tmp_path):
-    config = settings(beton, tmp_path / "run", epochs=2, checkpoint_every=1)
+@pytest.mark.parametrize(
+    ("optimizer", "kept_of_each"), [("sgd", "a momentum"), ("adamw", "2 moments")]
+)
+def test_it_is_what_a_run_takes(beton, tmp_path, optimizer, kept_of_each):
+    config = settings(beton, tmp_path / "run", epochs=2, checkpoint_every=1, optimizer=optimizer)
     lines = forecast(config, ALONE)
     assert not (tmp_path / "run").exists()
     with contextlib.ExitStack() as stack:
         trainer = Trainer(config, ALONE, stack)
         trained = [each for each in trainer.method.parameters() if each.requires_grad]
-        held = _held(trainer.method, trained)
+        held = _parts(config, trainer.method, trained)
         batch = next(iter(trainer.loader.epoch(0)))
         trainer.train_step(batch, 0.1)
         size = lambda tensors: sum(each.numel() * each.element_size() for each in tensors)
@@ -39,7 +42,7 @@ def test_it_is_what_a_run_takes(beton, tmp_path):
             for each in state.values()
             if torch.is_tensor(each) and each.ndim
         ]
-        assert held["optimizer (a momentum of each parameter)"] == size(momenta)
+        assert held[f"optimizer ({kept_of_each} of each parameter)"] == size(momenta)
         assert held["gradients"] == size(trained)
         everything = [*trainer.method.parameters(), *trainer.method.buffers()]
         parts = {name: each for name, each in held.items() if name not in ("gradients",)}

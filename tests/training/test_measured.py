@@ -1,14 +1,15 @@
 """What patch negatives would be to a run without any: measured right, and without a trace."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 
 from fastneg.methods import METHODS
-from fastneg.negatives.batch import make_negatives
+from fastneg.negatives.batch import make_negatives, step_seed
 from fastneg.training import trainer
-from fastneg.training.measured import measure, measures, seed_of
+from fastneg.training.measured import STREAM, measure, measures
 from fastneg.training.trainer import pretrain
 from helpers.pretraining import first_batch, rows, same_weights, settings
 
@@ -42,7 +43,8 @@ def test_it_is_what_a_run_with_them_logs(beton, method):
     batch = first_batch(config)
     before = copy.deepcopy(network.state_dict())
     found = measure(network, batch, plain, 7, rank=1)
-    seeds = [seed_of(plain, 7, rank) for rank in (1, 0)]  # its own; that of all processes
+    # its own; that of all processes
+    seeds = [step_seed(plain.seed, 7, rank, STREAM) for rank in (1, 0)]
     draws, orders = (torch.Generator().manual_seed(seed) for seed in seeds)
     negatives = make_negatives(batch, config, draws)
     output = twin(batch.query, batch.key, negatives, orders)
@@ -66,5 +68,5 @@ def test_who_is_measured():
     assert not measures(plain.replace(negatives="patch"), network)
     assert not measures(plain.replace(compile=True), network)
     assert not measures(plain, torch.nn.Linear(2, 2))  # a method of a user's own
-    seeds = {seed_of(plain.replace(seed=seed), step, 0) for seed in (0, 1) for step in (0, 1)}
-    assert len(seeds) == 4
+    drawn = itertools.product((0, 1), (0, 1), (0,), (2, STREAM))
+    assert len({step_seed(*words) for words in drawn}) == 8

@@ -7,7 +7,8 @@ import torch
 
 from fastneg.distributed import World
 from fastneg.training import profile
-from fastneg.training.meter import TIMES, Clock, Meter
+from fastneg.training.meter import Clock, Meter
+from helpers.pretraining import TIMES
 
 
 def test_meter_reads_means_and_forgets():

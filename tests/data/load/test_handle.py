@@ -36,7 +36,7 @@ def test_a_path_is_enough_and_the_file_is_closed_with_the_loader(beton):
         assert len(reader.encoded(0))  # another's reader stays open
     with pytest.raises(RuntimeError, match="is closed"):
         next(iter(loader))
-    with pytest.raises(ValueError, match="reader of .* is closed"):
+    with pytest.raises(ValueError, match=r"reader of .* is closed"):
         loader.reader.encoded(0)
     assert isinstance(loader, handle.Handle)
 
