@@ -97,6 +97,25 @@ def write_json(path, content):
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def append_json(path, row, sync=False):
+    """Add a JSON object as one line to a file, which need not exist. A line that its writer was
+    stopped in is closed first, so that readers lose that one alone.
+
+    Args:
+        sync: wait until the disk has it.
+    """
+    line = json.dumps(row) + "\n"
+    with open(path, "a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def json_rows(path):
     """The JSON objects of a file that holds one a line; none where there is no such file.
 

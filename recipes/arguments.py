@@ -16,7 +16,7 @@ from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.config.base import field_types
 from fastneg.config.renamed import RENAMED
-from fastneg.recipes.commands import COMMANDS
+from fastneg.recipes.commands import COMMANDS, DEFAULT_PRESET
 from fastneg.recipes.help import usage
 from fastneg.recipes.settings_files import read_settings
 
@@ -62,8 +62,11 @@ def _filed(name, command, path, arguments):
             f"{nearest(unknown[0], flags)} fastneg {name} --help lists what it does."
         )
     if issubclass(command.config, PretrainConfig):
-        settings = _settings_with_effect(settings)
-        if command.config is not PretrainConfig:
+        if "negatives" in settings:  # a whole config, as a run's own
+            settings = _settings_with_effect(settings)
+        if command.config is PretrainConfig:
+            settings = {"preset": DEFAULT_PRESET} | settings
+        else:
             settings.pop("data", None)  # show has it as its source
     words = _words(arguments)
     by_place = sum(word.flag is None for word in words)
@@ -74,12 +77,11 @@ def _filed(name, command, path, arguments):
 
 
 def _settings_with_effect(settings):
-    """What a run's own config.json says of options that its negatives do not take is left out, and
-    what it leaves out is as in PretrainConfig."""
-    preset = {"preset": settings.get("preset", "moco_patch_in100")}
+    """Settings without what a run's own config.json says of options that its negatives do not
+    take."""
     own = {field: value for field, value in settings.items() if field != "preset"}
     idle = PretrainConfig.read(own).without_effect()
-    return preset | {field: value for field, value in own.items() if field not in idle}
+    return {field: value for field, value in settings.items() if field not in idle}
 
 
 class _Word(NamedTuple):

@@ -183,19 +183,37 @@ def _show(config):
 
 
 def _report(config):
-    files = "" if config.files == "off" else " and a folder of figures and tables beside it"
-    return [_there(run) for run in config.runs], [f"{config.out}{files}"]
+    from fastneg.recipes.report import output, with_files
+
+    out = output(config)
+    files = " and a folder of figures and tables beside it" if with_files(config) else ""
+    return [_there(run) for run in config.runs], [f"{out}{files}"]
 
 
 def _bench(config):
-    return [], [path for path in (config.json, config.csv) if path]
+    from fastneg.files import output_file
+
+    files = [
+        str(output_file(path, flag))
+        for flag, path in (("--json", config.json), ("--csv", config.csv))
+        if path
+    ]
+    return [], files + ([f"{config.out}/"] if config.out else [])
 
 
 def _study(config):
     from fastneg.files import output_folder
 
     out = output_folder(config.out, "--out")
-    return [], [f"{out}/: data, runs, figures and the verdict"]
+    reads = [_there(config.data)] if config.data else []
+    return reads, [f"{out}/: data, runs, figures and the verdict"]
+
+
+def _stencils(config):
+    from fastneg.recipes.stencils import FACTS, places
+
+    out, found = places(config)
+    return [], [f"{out}/{FACTS}", *map(str, found.values())]
 
 
 def _presets(config):
@@ -221,6 +239,7 @@ PLANS = {
     "show": _show,
     "report": _report,
     "bench": _bench,
+    "stencils": _stencils,
     "study": _study,
     "presets": _presets,
 }

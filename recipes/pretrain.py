@@ -11,6 +11,7 @@ from torch import nn
 
 from fastneg.counts import counted
 from fastneg.models.own_networks import named
+from fastneg.recipes.commands import DEFAULT_PRESET
 from fastneg.recipes.preset_config import preset_config
 from fastneg.runs.load import load_into_module
 from fastneg.training import trainer
@@ -21,7 +22,7 @@ def pretrain(
     out: str | os.PathLike[str],
     *,
     backbone: str | nn.Module | Callable[[], nn.Module] | None = None,
-    preset: str = "moco_patch_in100",
+    preset: str = DEFAULT_PRESET,
     **fields: Any,
 ) -> trainer.Result:
     """Pre-train an encoder: what `fastneg pretrain` does, also of a network of your own.

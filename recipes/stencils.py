@@ -15,20 +15,12 @@ FACTS = "stencils.json"
 
 def run_stencils(config):
     """Write the sets and say what they hold; 0 when all are there."""
-    out, spec = output_folder(config.out), config.spec()
-    names = _chosen(config.sets)
-    ending = ".beton" if config.to == "beton" else ""
-    places = {name: out / f"{name}{ending}" for name in names}
-    if there := [str(path) for path in places.values() if path.exists()]:
-        raise OutputError(
-            f"{there[0]} is there already: it would be written over. Choose another OUT, or give "
-            "--sets."
-        )
+    (out, found), spec = places(config), config.spec()
     out.mkdir(parents=True, exist_ok=True)
     _keep_facts(out / FACTS, spec)
     workers = config.workers or default_workers()
     write = stencils.write_beton if config.to == "beton" else stencils.write_folder
-    for name, path in places.items():
+    for name, path in found.items():
         count = config.train if name == "train" else config.test
         write(spec, name, count, path, workers)
         print(f"{path}: {counted(count, 'image')}", flush=True)
@@ -39,6 +31,18 @@ def run_stencils(config):
         "the objects wear the texture of their class."
     )
     return 0
+
+
+def places(config):
+    """(OUT, {set: where it is to be written}); OutputError if one is there already."""
+    out, ending = output_folder(config.out), ".beton" if config.to == "beton" else ""
+    found = {name: out / f"{name}{ending}" for name in _chosen(config.sets)}
+    if there := [str(path) for path in found.values() if path.exists()]:
+        raise OutputError(
+            f"{there[0]} is there already: it would be written over. Choose another OUT, or give "
+            "--sets."
+        )
+    return out, found
 
 
 def _chosen(sets):

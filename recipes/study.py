@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import statistics
 import sys
 import time
 
 from fastneg.config import ConfigError, StudyConfig, default_workers
 from fastneg.counts import counted
-from fastneg.files import output_folder, write_json
+from fastneg.files import append_json, output_folder, write_json
 from fastneg.methods import METHODS
 from fastneg.recipes.study_data import make_data
 from fastneg.recipes.study_jobs import run_all
@@ -75,7 +74,7 @@ def _train(out, config, size, left):
                 if config.jobs == 1:
                     return signal
                 continue
-            _append(out, row)
+            append_json(out / RESULTS, row, sync=True)
             untrained[task.seed] = row["untrained"]
             done += 1
             rest = (time.perf_counter() - began) / done * (len(left) - done)
@@ -137,15 +136,6 @@ def _chosen(arms, config):
             f"--stage {config.stage}."
         )
     return [arm for arm in arms if arm.name in names] if names else list(arms)
-
-
-def _append(out, row):
-    with open(out / RESULTS, "ab") as file:
-        if file.tell() and not (out / RESULTS).read_bytes().endswith(b"\n"):
-            file.write(b"\n")  # after a line that a kill has cut
-        file.write(json.dumps(row).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _tell(out, config, dose):

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.files import OutputError, output_file, write_atomically
+from fastneg.files import OutputError, append_json, json_rows, output_file, write_atomically
 from fastneg.models.backbones import build_backbone
 from fastneg.recipes.bench.registry import Bench
 from fastneg.recipes.cli import main
@@ -414,3 +414,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'") as error:
         write_atomically(path, fill)
     assert error.value.errno == errno.ENOSPC and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_line_that_its_writer_was_stopped_in_costs_no_other(tmp_path, sync):
+    path = tmp_path / "rows.jsonl"
+    append_json(path, {"a": 1}, sync)
+    with open(path, "ab") as file:
+        file.write(b'{"a": ')
+    append_json(path, {"a": 2}, sync)
+    append_json(path, {"a": 3}, sync)
+    assert list(json_rows(path)) == [{"a": 1}, {"a": 2}, {"a": 3}]

@@ -52,7 +52,8 @@ with fastneg.TrainLoader(
             due = loader.iteration % args.save_every == 0 or loader.iteration == len(loader)
             if first and due:
                 state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**state, "loader": loader.state_dict()}, args.out)
+                torch.save({**state, "loader": loader.state_dict()}, f"{args.out}.new")
+                os.replace(f"{args.out}.new", args.out)  # whole, or the one before
         if first:
             print(f"epoch {epoch}: loss {out.loss:.3f}, acc1 {out.acc1:.1%}")
 if several:

@@ -58,14 +58,8 @@ def write_report(config, tell=lambda line: None):
         ConfigError: no runs, one that comes twice, a folder that holds no run. OutputError: an
             `out` that is no .html file, or an input.
     """
-    if Path(config.out).is_dir() or Path(config.out).suffix.lower() not in (".html", ".htm"):
-        raise OutputError(
-            f"--out is {config.out}: a file to write was expected, such as report.html."
-        )
     out, files = report_output(config), files_folder(config.out)
     report = make_report(config.runs, config.group)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(out)
     for line in [
         *(f"{run}: {problem}" for run, problem in report.problems),
         *(f"not comparable: {words}" for words in report.unlike),
@@ -73,16 +67,31 @@ def write_report(config, tell=lambda line: None):
         tell(line)
     for sentence in report.remarks:
         tell(f"read with care: {sentence}")
-    page = render_page(report)
+    write_page(report, out, files if config.files == "on" else None, tell)
+    return Path(config.out)
+
+
+def write_page(report, out, files, tell, **head):
+    """Write a report's page, and its plots and tables into a folder.
+
+    Args:
+        report: `Report`.
+        out: the file, as `page_output` gave it.
+        files: the folder; None for none.
+        tell: called with a line where the plots lack a font.
+        head: as of `render_page`.
+    """
+    page = render_page(report, **head)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(out)
     write_atomically(out, lambda file: file.write(page.encode("utf-8")))
-    if config.files == "on":
+    if files is not None:
         _, unknown = exports.write_files(report, files)
         if unknown:
             tell(
                 f"{files}/: no font installed here has {unknown} (Noto Sans CJK might): SVG and "
                 "PNG files show boxes instead."
             )
-    return Path(config.out)
 
 
 def report_output(config):
@@ -92,7 +101,7 @@ def report_output(config):
     holds.
     """
     inputs = [path for run in config.runs for path in run_inputs(run)]
-    out, folders = output_file(config.out, "--out", inputs), []
+    out, folders = page_output(config.out, inputs), []
     if config.files == "on":
         folders.append(files_folder(config.out))
         output_folder(folders[0], "the folder of --files", [*config.runs, *inputs])
@@ -100,6 +109,18 @@ def report_output(config):
         for path in (config.out, *folders):
             refuse_among(path, run, "--out")
     return out
+
+
+def page_output(out, inputs, harmless=lambda name: False):
+    """Where a page goes, as `fastneg.files.output_file` has it; an OutputError too where `out` is
+    no name of a page."""
+    if Path(out).is_dir() or not is_page(out):
+        raise OutputError(f"--out is {out}: a file to write was expected, such as report.html.")
+    return output_file(out, "--out", inputs, harmless)
+
+
+def is_page(name):
+    return Path(name).suffix.lower() in (".html", ".htm")
 
 
 def files_folder(out):

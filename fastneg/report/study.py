@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
-from fastneg.files import output_file, remove_stale, write_atomically
-from fastneg.report import exports
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Report, Row, Section, Table, pretty
-from fastneg.report.page import files_folder, render_page
+from fastneg.report.page import files_folder, is_page, page_output, write_page
 from fastneg.report.plots import study as plots
 from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of, size_of
 from fastneg.study.plan import CONTROL, FIGURES, PLAIN, TREATMENT, figures_of
@@ -43,23 +41,26 @@ class Arm(NamedTuple):
         return self.number, self.name, self.rows
 
 
-def write_study_report(folder, out):
+def write_study_report(folder, out, tell=lambda line: None):
     """Write the page of a study, and its figures and tables as files beside; the page's Path.
 
     Args:
         folder: of `fastneg study`.
         out: the .html file to write.
+        tell: called with lines for a person: what could not be drawn.
     Raises:
-        ConfigError: the study has no results yet. OutputError: `out` cannot be written.
+        ConfigError: the study has no results yet. OutputError: `out` is no .html file, or what the
+            study holds.
     """
-    out = output_file(out, "--out", [])
+    out = study_output(folder, out)
     report, head = make_study_report(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(out)
-    page = render_page(report, **head)
-    write_atomically(out, lambda file: file.write(page.encode("utf-8")))
-    exports.write_files(report, files_folder(out))
+    write_page(report, out, files_folder(out), tell, **head)
     return out
+
+
+def study_output(folder, out):
+    """Where the page goes, as `page_output` has it: in the study's own folder over pages alone."""
+    return page_output(out, [folder], harmless=is_page)
 
 
 def make_study_report(folder):
@@ -130,8 +131,8 @@ def _outcomes(rows):
 def _main(arms, rows, judged):
     outcomes = _outcomes(rows)
     named = {arm.name: arm for arm in arms}
-    blocks = [
-        _with_figures(
+    drawn = [
+        (
             Plot(
                 "per-seed",
                 f"{' and '.join(map(pretty, outcomes)).capitalize()}, seed by seed",
@@ -141,7 +142,7 @@ def _main(arms, rows, judged):
             ),
             _by_seed(arms, outcomes),
         ),
-        _with_figures(
+        (
             Plot(
                 "trade",
                 f"In domain against {pretty(outcomes[0])}",
@@ -170,7 +171,7 @@ def _main(arms, rows, judged):
             f"Mean paired difference and its 95% interval over seeds, {TREATMENT} against the arm "
             f"of the colour; within the shade of ±{MEANINGFUL:g} point it matters little.",
         )
-        blocks.append(_with_figures(plot, _difference_table(shown, compared)))
+        drawn.append((plot, _difference_table(shown, compared)))
     if any(row.get("curve") for row in rows):
         plot = Plot(
             "over-training",
@@ -179,24 +180,14 @@ def _main(arms, rows, judged):
             "Mean over seeds, and a band from the lowest to the highest. An arm without negatives "
             "has them measured, not trained on.",
         )
-        blocks.append(_with_figures(plot, _curve_table(arms)))
-    sections = [Section("figures", "Four figures", tuple(_flat(blocks)))]
+        drawn.append((plot, _curve_table(arms)))
+    figures, numbers = zip(*drawn, strict=True)  # the figures side by side, the numbers below
+    blocks = (*figures, Fold("The figures of these plots", numbers))
+    sections = [Section("figures", "Figures", blocks)]
     tables = [_verdict_table(rows)] if compared and judged else []
     full = (*figures_of(rows), "untrained", SHARE, "seconds")
     tables.append(_table("arms", "All figures, mean over seeds", arms, None, full))
     return [*sections, Section("figures-in-numbers", "In numbers", tuple(tables), legend=False)]
-
-
-def _with_figures(plot, table):
-    return plot, Fold("The figures", (table,))
-
-
-def _flat(pairs):
-    """Plots side by side, their figures below them."""
-    plots_alone, folds = zip(*pairs, strict=True)
-    yield from plots_alone
-    blocks = [block for fold in folds for block in fold.blocks]
-    yield Fold("The figures of these plots", tuple(blocks))
 
 
 def _values(arm, name):

@@ -3,12 +3,11 @@ holds what its kind needs."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 from fastneg.config import ConfigError
-from fastneg.files import json_rows
+from fastneg.files import append_json, json_rows
 from fastneg.runs.paths import RESULTS
 
 ANSWERS = ("shape", "texture", "other")
@@ -17,8 +16,7 @@ ANSWERS = ("shape", "texture", "other")
 def append_result(run, row):
     """Add one line to RUN/evaluation.jsonl; a later line of the same kind and set replaces an
     earlier one for every reader."""
-    with open(Path(run) / RESULTS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    append_json(Path(run) / RESULTS, row)
 
 
 def results_of(run):

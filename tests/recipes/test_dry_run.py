@@ -54,6 +54,7 @@ def words(name, data, folder):
         "show": [str(data), f"{out}.png"],
         "report": [f"{folder}/run", f"--out={out}.html"],
         "bench": ["order", f"--json={out}.json"],
+        "stencils": [out],
         "study": [f"--out={out}", "--size=tiny"],
         "presets": [],
     }
@@ -76,7 +77,7 @@ def test_nothing_is_written(name, parts, capsys):
 
 
 def test_every_command_takes_it():
-    assert set(PLANS) | {"pretrain"} >= {*COMMANDS} - {"stencils"}
+    assert set(PLANS) | {"pretrain"} >= {*COMMANDS}
 
 
 def test_what_the_command_would_refuse_is_refused(parts, capsys):
@@ -86,6 +87,9 @@ def test_what_the_command_would_refuse_is_refused(parts, capsys):
         (["knn", f"--run={folder}/none", f"--train={data}", f"--val={data}"], "none is missing"),
         (["embed", str(data), f"--run={folder}/run", f"--data={data}"], "is an input"),
         (["verify", str(data), "--wrong", "1"], "no flag --wrong"),
+        (["report", f"{folder}/run", f"--out={folder}"], "a file to write was expected"),
+        (["bench", "order", f"--json={folder}"], "--json is"),
+        (["stencils", str(folder), "--sets=none"], "--sets has 'none'"),
         (["verify", str(data), "--dry_run=perhaps"], "--dry_run is 'perhaps'"),
     ):
         assert main([*line, "--dry_run"]) in (1, 2)

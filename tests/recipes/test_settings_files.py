@@ -106,3 +106,19 @@ def test_what_is_no_settings_file_is_told(tmp_path, name, text, said):
 def test_config_needs_a_file(words):
     with pytest.raises(ConfigError, match="needs a value"):
         build_config("pretrain", words)
+
+
+def test_a_preset_in_a_file_is_as_one_on_the_command_line(tmp_path):
+    path = tmp_path / "a.json"
+    own = {"preset": "moco_texture_in100", "data": "x.beton", "out": "run", "texture_patch": 48}
+    path.write_text(json.dumps(own))
+    flags = [f"--{name}={value}" for name, value in own.items()]
+    assert build_config("pretrain", ["--config", str(path)]) == build_config("pretrain", flags)
+
+
+def test_show_takes_settings_beside_a_run(tmp_path):
+    run = tiny_cpu().replace(data="x.beton", out="run")
+    (tmp_path / "config.json").write_text(json.dumps(run.as_dict()))
+    (tmp_path / "a.json").write_text('{"seed": 7}')
+    shown = build_config("show", [str(tmp_path), "x.png", "--config", str(tmp_path / "a.json")])
+    assert (shown.seed, shown.image_size) == (7, run.image_size)

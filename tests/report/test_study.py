@@ -82,6 +82,17 @@ def test_a_study_without_results_is_refused(tmp_path, capsys):
     assert "holds no results yet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["results.jsonl", "study.json"])
+def test_a_page_is_not_written_over_what_the_study_holds(tmp_path, name):
+    folder = study_folder(tmp_path / "study", seeds=(0, 1), stages=("main",))
+    before = (folder / name).read_bytes()
+    linked = tmp_path / "page.html"
+    linked.hardlink_to(folder / name)
+    for out in (folder / name, linked):
+        assert main(["report", str(folder), "--out", str(out)]) == 2
+    assert (folder / name).read_bytes() == before
+
+
 def test_rows_of_an_earlier_version_are_shown(tmp_path):
     """Without curves and seconds of training."""
     folder = study_folder(tmp_path / "study", seeds=(0, 1), stages=("main",))

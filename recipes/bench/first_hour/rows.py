@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
 from functools import partial
 from pathlib import Path
 
-from fastneg.files import json_rows, write_atomically
+from fastneg.files import append_json, json_rows, write_atomically
 
 ROWS, TABLE = "rows.jsonl", "rows.csv"
 SAID = ("measured", "skipped", "failed", "stopped")
@@ -40,17 +39,8 @@ class Rows:
         """Write one row, whole or not at all for a reader; returns it."""
         row = {"bench": "first_hour", **self.common, "status": status, **fields}
         row["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = json.dumps(row) + "\n"
-        with open(self.path, "a+b") as file:
-            if file.tell() and not self._ends_a_line(file):
-                line = "\n" + line  # a writer was killed within its line
-            file.write(line.encode())
+        append_json(self.path, row)
         return row
-
-    @staticmethod
-    def _ends_a_line(file):
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
 
     def all(self):
         return list(json_rows(self.path))
