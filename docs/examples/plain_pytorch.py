@@ -1,9 +1,7 @@
-"""An own loop in plain PyTorch, on one process or several.
+"""An own loop in plain PyTorch, on one process or several; stopped, it goes on where it last saved.
 
     python docs/examples/plain_pytorch.py x.beton
     torchrun --nproc_per_node 2 docs/examples/plain_pytorch.py x.beton
-
-Stopped at any time, it goes on within the epoch where its last state was saved.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 its operations, operator by operator.
 
 It is a roofline: nothing waits, no kernel is launched, nothing but large copies and products is
-slower than they are. About 0.7 of it is what good implementations reach.
+slower than they are. The goal is 0.7 of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastneg.recipes.bench.gpus import GPUS, gpu_of
 from fastneg.recipes.bench.step_count import Op, count_step, gradient_bytes
 
 EXPECTED = 0.7
-"""The share of the roofline to expect in practice."""
+"""The share of the roofline that is the goal."""
 VIEW_PASSES_BYTES = 20
 """Bytes for each value of a view that DALI moves: cut as uint8, colours to float32, blur of half of
 them, normalised to float16, copied. Decoding, by engines of their own, is not in it."""
