@@ -44,6 +44,15 @@ def supervised_contrastive(
         ValueError: shapes or dtypes disagree, there is one row, or one view without labels.
     Source: Khosla et al. 2020, arXiv:2004.11362, equation 2; with V = 2 and no labels NT-Xent.
     """
+    extra = extra_negatives, extra_scale
+    return contrastive_with_lse(features, labels, everyone, temperature, *extra)[0]
+
+
+def contrastive_with_lse(
+    features, labels, everyone, temperature, extra_negatives=None, extra_scale=1.0
+):
+    """(the loss of `supervised_contrastive`, the log-sum-exp of all logits of each row (R,),
+    detached): the rows of the first views stand before those of the second."""
     check_temperature(temperature, getattr(features, "device", None))
     _check(features, labels)
     images, views, _ = features.shape
@@ -65,8 +74,9 @@ def supervised_contrastive(
     extra = {}
     if extra_negatives is not None:
         extra = {"extra_negatives": extra_negatives.repeat(views, 1, 1), "extra_scale": extra_scale}
-    losses = torch.where(has, _lse_of_others(rows, everything, temperature, extra) - positives, 0.0)
-    return losses.sum() / has.sum().clamp_min(1)
+    lse = _lse_of_others(rows, everything, temperature, extra)
+    losses = torch.where(has, lse - positives, 0.0)
+    return losses.sum() / has.sum().clamp_min(1), lse.detach()
 
 
 def _numbered(labels):

@@ -35,6 +35,20 @@ def of_two_views(first, second):
     return similarities, {"positive_similarity": positive.mean(), "batch_similarity": others}
 
 
+def of_negatives(views, negatives, alphas, temperature, lse):
+    """(similarities (N, M) of the first view, statistics) of the images' non-semantic negatives.
+
+    Args:
+        views: one or several (N, D) of unit length, each compared with the negatives (N, M, D).
+        alphas: `Alphas` of the negatives.
+        lse: the log-sum-exp of all logits of a row, of all rows of all views in turn.
+    """
+    found = [torch.einsum("nd,nmd->nm", view, negatives) for view in views]
+    share = alphas.share(torch.cat(found), temperature, lse)
+    stats = {"negative_similarity": found[0].mean(), "negative_share": share}
+    return found[0], stats
+
+
 def sample_rows(rows, most=256):
     """Up to `most` rows, evenly spaced: enough to see how the similarities to a long queue are
     spread."""

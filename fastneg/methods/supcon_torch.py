@@ -13,10 +13,10 @@ from torch import nn
 
 from fastneg.distributed import gather_own_first
 from fastneg.kernels.info_nce import info_nce
-from fastneg.losses import supervised_contrastive
+from fastneg.losses.supervised import contrastive_with_lse
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import views_and_negatives
-from fastneg.methods.output import MethodOutput, of_two_views
+from fastneg.methods.output import MethodOutput, of_negatives, of_two_views
 from fastneg.models.encoders import Encoder
 
 
@@ -56,7 +56,7 @@ class SupCon(nn.Module):
         everyone = None if labels is None else gather_own_first(labels)
         everyone = gather_own_first(views), everyone
         options = {"temperature": self.temperature, **weighted}
-        loss = supervised_contrastive(views, labels, everyone, **options)
+        loss, lse = contrastive_with_lse(views, labels, everyone, **options)
         with torch.no_grad():
             others = everyone[0][:, 1].detach()
             options |= {"exclude_diagonal": True, "return_stats": True}
@@ -68,12 +68,12 @@ class SupCon(nn.Module):
                 "acc5": ranks.acc5,
                 **found,
             }
-            if negatives is not None:
-                similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)
-                stats["negative_similarity"] = similarities["negative"].mean()
-                stats["negative_share"] = self.alphas.share(
-                    similarities["negative"], self.temperature, ranks.lse
+            if extra is not None:
+                views = first, second
+                similarities["negative"], told = of_negatives(
+                    views, extra, self.alphas, self.temperature, lse
                 )
+                stats |= told
         return MethodOutput(loss, None, stats, similarities)
 
     def after_step(self, keys, progress):

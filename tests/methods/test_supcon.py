@@ -60,6 +60,27 @@ def test_loss_and_gradient_are_the_definition(float64, negatives):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-12)
 
 
+def plain_share(features, negatives, temperature, alpha):
+    """Of the softmax over all other views and the image's negatives, what the latter take, averaged
+    over all views."""
+    rows = features.transpose(0, 1).flatten(0, 1)
+    every = (rows @ rows.t() / temperature).exp()
+    every = every.masked_fill(torch.eye(len(rows), dtype=torch.bool), 0).sum(1)
+    taken = torch.einsum("nvd,nmd->vnm", features, negatives).flatten(0, 1)
+    taken = (alpha * taken / temperature).exp().sum(1)
+    return (taken / (every + taken)).mean()
+
+
+@pytest.mark.parametrize("labels", [LABELS, None])
+def test_the_share_of_the_negatives_is_of_all_the_logits_of_all_views(float64, labels):
+    method = build()
+    first, second, more = (torch.randn(5, 3, 32, 32) for _ in range(3))
+    output = method(first, second, more[:, None], None, labels)
+    views = method.query_encoder(torch.cat([first, second])).unflatten(0, (2, 5)).transpose(0, 1)
+    share = plain_share(views, method.query_encoder(more)[:, None], 0.1, 1.5)
+    torch.testing.assert_close(output.stats["negative_share"], share.detach())
+
+
 def test_negatives_may_share_the_views_batch_statistics(float64):
     method = build(negatives_bn="joint")
     first, second, more = (torch.randn(5, 3, 32, 32) for _ in range(3))
