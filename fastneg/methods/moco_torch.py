@@ -17,7 +17,7 @@ from torch import nn
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import Permuted, Same, Shuffled, in_one_batch
-from fastneg.methods.output import MethodOutput, sample_rows
+from fastneg.methods.output import MethodOutput, of_negatives, sample_rows
 from fastneg.methods.queue_torch import HalfQueue, half_of_autocast
 from fastneg.models.batch_norm import split_batch_norm
 from fastneg.models.encoders import Encoder, momentum_update, scheduled_momentum
@@ -96,11 +96,10 @@ class MoCo(nn.Module):
                 "queue_similarity": query.mean(0) @ self.queue.mean(0),
             }
             if extra is not None:
-                similarities["negative"] = torch.einsum("nd,nmd->nm", query, extra)
-                stats["negative_similarity"] = similarities["negative"].mean()
-                stats["negative_share"] = self.alphas.share(
-                    similarities["negative"], self.temperature, result.lse
+                similarities["negative"], told = of_negatives(
+                    [query], extra, self.alphas, self.temperature, result.lse
                 )
+                stats |= told
         return MethodOutput(result.loss, keys, stats, similarities)
 
     def _encode_keys(self, views, generator):

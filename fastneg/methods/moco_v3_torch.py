@@ -18,7 +18,7 @@ from fastneg.distributed import gather_own_first
 from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import in_one_batch
-from fastneg.methods.output import MethodOutput
+from fastneg.methods.output import MethodOutput, of_negatives
 from fastneg.models.encoders import (
     Encoder,
     at_least_float32,
@@ -57,7 +57,6 @@ class MoCoV3(nn.Module):
             freeze_patches(self.query_encoder.backbone)
         self.predictor = normalised_mlp([out, hidden, out])
         self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
-        self.joint = config.negatives_bn == "joint"
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
 
     def forward(self, query_view, key_view, negatives=None, generator=None):
@@ -109,11 +108,10 @@ class MoCoV3(nn.Module):
                 "batch_similarity": similarities["batch"].mean(),
             }
             if extra is not None:
-                similarities["negative"] = torch.einsum("nd,nmd->nm", query, extra)
-                stats["negative_similarity"] = similarities["negative"].mean()
-                stats["negative_share"] = self.alphas.share(
-                    similarities["negative"], self.temperature, results[0].lse
+                similarities["negative"], told = of_negatives(
+                    [query], extra, self.alphas, self.temperature, results[0].lse
                 )
+                stats |= told
         return MethodOutput(loss, None, stats, similarities)
 
     def _predict(self, view):

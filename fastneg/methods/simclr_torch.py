@@ -15,7 +15,7 @@ from fastneg.distributed import gather_own_first
 from fastneg.losses import nt_xent
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import views_and_negatives
-from fastneg.methods.output import MethodOutput, of_two_views
+from fastneg.methods.output import MethodOutput, of_negatives, of_two_views
 from fastneg.models.encoders import Encoder
 
 
@@ -51,26 +51,25 @@ class SimCLR(nn.Module):
         (first, second), extra = views_and_negatives(
             self.query_encoder, views, negatives, self.joint
         )
-        weighted, stats = {} if extra is None else self.alphas.extra(extra), {}
+        weighted = {} if extra is None else self.alphas.extra(extra)
         everyone = gather_own_first(first), gather_own_first(second)
         result = nt_xent(
             first, second, everyone, temperature=self.temperature, return_stats=True, **weighted
         )
         with torch.no_grad():
             similarities, found = of_two_views(first, second)
-            stats |= {
+            stats = {
                 "loss": result.loss.detach(),
                 "acc1": result.acc1,
                 "acc5": result.acc5,
                 **found,
             }
-            if negatives is not None:
-                similarities["negative"] = torch.einsum("nd,nmd->nm", first, extra)
-                stats["negative_similarity"] = similarities["negative"].mean()
-                both = torch.cat(
-                    [similarities["negative"], torch.einsum("nd,nmd->nm", second, extra)]
+            if extra is not None:
+                views = first, second
+                similarities["negative"], told = of_negatives(
+                    views, extra, self.alphas, self.temperature, result.lse
                 )
-                stats["negative_share"] = self.alphas.share(both, self.temperature, result.lse)
+                stats |= told
         return MethodOutput(result.loss, None, stats, similarities)
 
     def after_step(self, keys, progress):
