@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import softplus
 
-from fastneg.losses.ring import Ring, chunks, in_full_precision
+from fastneg.losses.ring import Ring, chunks, in_full_precision, working_dtype
 
 
 def symmetric_losses(first, second, temperature, ring=False):
@@ -37,7 +37,7 @@ class _Symmetric(torch.autograd.Function):
     @staticmethod
     @in_full_precision
     def forward(ctx, first, second, temperature, ring):
-        wide = torch.promote_types(first.dtype, torch.float32)
+        wide = working_dtype(first, second)
         scaled = first.to(wide) / temperature
         positive = (scaled * second.to(wide)).sum(1)
         rows = scaled.new_full((len(first),), -torch.inf)

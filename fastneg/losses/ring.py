@@ -88,6 +88,11 @@ def chunks(scaled, others, own):
         yield part, logits
 
 
+def working_dtype(first, second):
+    """In which dtype two sides are compared: that of the finer one, float32 at least."""
+    return torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+
+
 def in_full_precision(function):
     """A method function(ctx, tensor, …) of an autograd function, run as if autocast were off: its
     products are taken in float32 at least."""

@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from fastneg.kernels.info_nce_checks import check_dim, check_number, check_tensors
-from fastneg.losses.ring import Ring, chunks, in_full_precision
+from fastneg.losses.ring import Ring, chunks, in_full_precision, working_dtype
 
 
 def siglip_loss(
@@ -52,7 +52,7 @@ def siglip_loss(
     for name, view in (("first", first), ("second", second)):
         check_dim(name, view, 2, "(n, D)")
     check_tensors(first, second, second, None, 1.0)
-    wide = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+    wide = working_dtype(first, second)
     factors = []
     for name, factor in (("scale", scale), ("bias", bias)):
         if not isinstance(factor, torch.Tensor):
@@ -94,7 +94,10 @@ class _Sigmoid(torch.autograd.Function):
 
 
 def _sweep(ring, x, second, scale, bias, g=1.0, with_grad=True):
-    """(loss, and g times its gradients by x, second, scale and bias) of this process's rows."""
+    """(loss, and g times its gradients by x, second, scale and bias) of this process's rows.
+
+    g: 1, or a 0-d tensor.
+    """
     scaled, y, size = x * scale, second.to(x.dtype), len(x)
     own = (scaled * y).sum(1) + bias
     share = torch.sigmoid(-own)
@@ -102,6 +105,7 @@ def _sweep(ring, x, second, scale, bias, g=1.0, with_grad=True):
     to_x = -share[:, None] * y if with_grad else None
     # The travelling gradient of y is that of all processes, so each puts its own g in.
     to_y = torch.zeros_like(y) if with_grad else y.new_empty(0)
+    x_times_g = x * g if isinstance(g, torch.Tensor) else x
 
     def meet(turn, visiting, travelling):
         nonlocal loss, weight
@@ -113,7 +117,7 @@ def _sweep(ring, x, second, scale, bias, g=1.0, with_grad=True):
                 weights = logits.sigmoid_()
                 weight = weight + weights.sum()
                 to_x.addmm_(weights, others[part].to(x.dtype))
-                to_others[part].addmm_(weights.t(), x * g)
+                to_others[part].addmm_(weights.t(), x_times_g)
         return [to_others]
 
     (to_y,) = ring.blocks([second], [to_y], meet)

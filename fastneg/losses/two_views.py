@@ -7,7 +7,7 @@ import torch
 from fastneg.kernels.info_nce import info_nce
 from fastneg.kernels.info_nce_checks import check_temperature, check_tensors
 from fastneg.losses.clip import symmetric_losses
-from fastneg.losses.ring import Ring
+from fastneg.losses.ring import Ring, working_dtype
 
 
 class NTXentOutput(NamedTuple):
@@ -154,7 +154,7 @@ def clip_loss(
     check_temperature(temperature, first.device)
     if around > 1 or (everyone is None and not first.is_cuda):
         check_tensors(first, second, second, None, 1.0)
-        wide = torch.promote_types(first.dtype, torch.float32)
+        wide = working_dtype(first, second)
         heat = torch.as_tensor(temperature, dtype=wide, device=first.device)
         rows, columns = symmetric_losses(first, second, heat, ring)
         return (rows.mean() + columns.mean()) / 2

@@ -53,6 +53,23 @@ def test_a_tiny_loss_keeps_its_gradient_in_float32():
     torch.testing.assert_close(grads[1], grads[0], rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("finer", [0, 1])
+def test_the_finer_of_two_dtypes_is_the_one_worked_in(finer):
+    pair = views(7)
+    with torch.no_grad():
+        pair[1 - finer] = pair[1 - finer].float().requires_grad_()
+    loss = clip_loss(*pair, temperature=0.2)
+    loss.backward()
+    wide = [side.detach().double().requires_grad_() for side in pair]
+    expected = clip_loss(*wide, temperature=0.2)
+    expected.backward()
+    assert loss.dtype == torch.float64
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(pair[finer].grad, wide[finer].grad, rtol=1e-10, atol=1e-12)
+    coarse = wide[1 - finer].grad.float()
+    torch.testing.assert_close(pair[1 - finer].grad, coarse, rtol=1e-6, atol=1e-7)
+
+
 class Products(TorchDispatchMode):
     """Counts the operations of matrix products, in place or not."""
 
