@@ -12,6 +12,7 @@ import torch
 
 from .backend import NUMBA_BACKENDS, resolve_backend
 from .host_copy import to_device
+from .operators import operator
 
 # The four operations by their number in `AugmentParams.order`, which is also their column in
 # `AugmentParams.factors`.
@@ -135,11 +136,11 @@ def augment(
     )
 
 
-@torch.library.custom_op(
-    "fastneg::augment",
-    mutates_args=(),
-    schema="(Tensor images, Tensor order, Tensor factors, Tensor gray, Tensor sigma, Tensor flip, "
+@operator(
+    "augment",
+    "(Tensor images, Tensor order, Tensor factors, Tensor gray, Tensor sigma, Tensor flip, "
     "float[] mean, float[] std, ScalarType dtype, float max_sigma, str backend) -> Tensor",
+    lambda images, order, factors, gray, sigma, flip, mean, std, dtype, *_: _empty(images, dtype),
 )
 def _augment(images, order, factors, gray, sigma, flip, mean, std, dtype, max_sigma, backend):
     params, out = AugmentParams(order, factors, gray, sigma, flip), _empty(images, dtype)
@@ -157,11 +158,6 @@ def _augment(images, order, factors, gray, sigma, flip, mean, std, dtype, max_si
         _check_values(params, max_sigma)
     implementation.augment(images, params, mean, std, taps(max_sigma), out)
     return out
-
-
-@_augment.register_fake
-def _(images, order, factors, gray, sigma, flip, mean, std, dtype, max_sigma, backend):
-    return _empty(images, dtype)
 
 
 def _empty(images, dtype):

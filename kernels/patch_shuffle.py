@@ -10,6 +10,7 @@ import torch
 
 from . import patch_shuffle_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
+from .operators import operator
 from .patch_shuffle_torch import pixels_shown
 
 
@@ -79,13 +80,16 @@ def _empty_like(images, copies):
     return flat.unflatten(0, (len(images), copies))
 
 
-@torch.library.custom_op(
-    "fastneg::patch_shuffle",
-    mutates_args={"out"},
-    schema="(Tensor images, Tensor offsets, Tensor patch_sizes, str backend, Tensor(a!) out) -> ()",
+@operator(
+    "patch_shuffle",
+    "(Tensor images, Tensor offsets, Tensor patch_sizes, str backend, Tensor(a!) out) -> ()",
+    lambda *_: None,
 )
 def _patch_shuffle(images, offsets, patch_sizes, backend, out):
     chosen = resolve_backend(images, backend, NUMBA_BACKENDS)
+    if not out.is_inference():
+        # Autograd must refuse a backward pass that reads what lay here before.
+        torch.autograd.graph.increment_version(out)
     if chosen == "triton":
         # Not at the top: importing fastneg must not import Triton.
         from . import patch_shuffle_triton
@@ -107,11 +111,6 @@ def _patch_shuffle(images, offsets, patch_sizes, backend, out):
                 'bytes, in one memory format; pass backend="auto" or "torch".'
             )
     patch_shuffle_torch.patch_shuffle(images, offsets, patch_sizes, out)
-
-
-@_patch_shuffle.register_fake
-def _(images, offsets, patch_sizes, backend, out):
-    return None
 
 
 def _check_values(offsets, sides, height, width):

@@ -8,6 +8,7 @@ for each block.
 import torch
 
 from .backend import resolve_backend
+from .operators import operator
 
 BACKENDS = ("auto", "triton", "numba")
 MAX_CHANNELS = 4  # the channels of a pixel travel in one 32-bit word
@@ -82,11 +83,13 @@ def block_grid(size, block, overlap):
     return rows, columns
 
 
-@torch.library.custom_op(
-    "fastneg::quilt",
-    mutates_args=(),
-    schema="(Tensor levels, Tensor corners, int height, int width, int block, int overlap, bool "
-    "seam, str backend) -> Tensor",
+@operator(
+    "quilt",
+    "(Tensor levels, Tensor corners, int height, int width, int block, int overlap, bool seam, "
+    "str backend) -> Tensor",
+    lambda levels, corners, height, width, *_: corners.new_empty(
+        (*corners.shape[:2], height, width)
+    ),
 )
 def _quilt(levels, corners, height, width, block, overlap, seam, backend):
     """The source pixel (s·P + y)·P + x that each pixel shows, (N, M, H, W) int32, from levels (N,
@@ -106,11 +109,6 @@ def _quilt(levels, corners, height, width, block, overlap, seam, backend):
 
         implementation.quilt(levels, corners, shown, rows, columns, block, overlap, seam)
     return shown[..., :height, :width].contiguous()
-
-
-@_quilt.register_fake
-def _(levels, corners, height, width, block, overlap, seam, backend):
-    return corners.new_empty((*corners.shape[:2], height, width))
 
 
 def _levels(pixels):

@@ -4,7 +4,6 @@ implementation that would start them."""
 from __future__ import annotations
 
 import contextlib
-from functools import cache
 from unittest import mock
 
 import torch
@@ -15,19 +14,10 @@ from helpers.fake_cuda_streams import Fault
 from helpers.fake_cuda_tensor import CudaTensor, unwrapped
 
 
-@cache
-def code_of(func):
-    """The Python function behind an operator of `fastneg.kernels`."""
-    name = f"{func.namespace}::{func.overloadpacket.__name__}"
-    if name in torch._library.custom_ops.OPDEFS:
-        return torch._library.custom_ops.OPDEFS[name]._init_fn
-    return FUNCTIONS[func.overloadpacket.__name__]
-
-
-def call_custom_op(func, args, kwargs):
+def call_operator(func, args, kwargs):
     """The outputs of the operator's own code, and that its registered shapes say the same."""
-    name = f"{func.namespace}::{func.overloadpacket.__name__}"
-    found = code_of(func)(*args, **kwargs)
+    name = func.overloadpacket.__name__
+    found = FUNCTIONS[name](*args, **kwargs)
     told = func(*unwrapped(args), **unwrapped(kwargs))
     for one, other in zip(tree_leaves(found), tree_leaves(told), strict=True):
         if not isinstance(one, torch.Tensor):

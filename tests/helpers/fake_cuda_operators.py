@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from helpers.fake_cuda_calls import Calls
-from helpers.fake_cuda_kernels import call_custom_op
+from helpers.fake_cuda_kernels import call_operator
 from helpers.fake_cuda_state import download, place_of, upload
 from helpers.fake_cuda_streams import HOST, Fault
 from helpers.fake_cuda_tensor import CudaTensor, mapped, unwrapped
@@ -58,7 +58,7 @@ class Operators(TorchDispatchMode):
         self._refuse_mixtures(name, place, leaves, kwargs)
         if func.namespace == "fastneg":
             with self, Calls(self.state):
-                return call_custom_op(func, args, kwargs)
+                return call_operator(func, args, kwargs)
         if name in ("copy_", "_to_copy"):
             done = self._copy(func, name, args, kwargs)
             if done is not NotImplemented:

@@ -195,6 +195,25 @@ def test_compiles_without_a_graph_break():
     assert torch.equal(compiled(images, offsets, sizes), definition(images, offsets, sizes) + 1)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backward_pass_that_needs_what_out_held_is_refused(backend):
+    images, offsets, sizes = on_device(*draw(2, 2, 3, 12, 12))
+    out = torch.empty(2, 2, 3, 12, 12, device=DEVICE)
+    weight = torch.ones_like(out, requires_grad=True)
+    loss = (weight * out).sum()
+    patch_shuffle(images, offsets, sizes, backend=backend, out=out)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_buffer_of_inference_mode_is_written():
+    images, offsets, sizes = draw(2, 2, 3, 12, 12)
+    with torch.inference_mode():
+        out = torch.empty(2, 2, 3, 12, 12)
+        patch_shuffle(images, offsets, sizes, out=out)
+    assert torch.equal(out, patch_shuffle(images, offsets, sizes))
+
+
 def test_the_operator_is_registered_well():
     images, offsets, sizes = draw(2, 2, 3, 12, 12)
     torch.library.opcheck(
