@@ -175,17 +175,17 @@ def load_into(
     if place.left:
         beside = dict.fromkeys(name.partition(".")[0] for name in place.left)
         said.append(f"  beside it, and not of it: {', '.join(beside)}")
-    head = _take_head(method.query_encoder.projector, tensors, place)
+    has_head, head = _take_head(method.query_encoder.projector, tensors, place)
     said.append(f"  head: {head}")
     if hasattr(method, "predictor"):
-        taken = _take_head(method.predictor, tensors, place, predictor=True)
-        said.append(f"  predictor: {taken}")
+        _, predictor = _take_head(method.predictor, tensors, place, predictor=True)
+        said.append(f"  predictor: {predictor}")
     if getattr(method, "key_encoder", None) is not None:
         key, key_head = _take_key(method, tensors, found, place)
         said += [f"  key encoder: {key}", *([f"  its head: {key_head}"] if key_head else [])]
     if getattr(method, "queue", None) is not None:
         said.append(f"  queue: {_take_queue(method, weights)}")
-    return Taken(said, place, tensors, head.startswith("taken"))
+    return Taken(said, place, tensors, has_head)
 
 
 def _found(backbone, weights, prefix, by_order):
@@ -279,7 +279,8 @@ def _counter(name, names):
 
 
 def _take_head(module, tensors, backbone, predictor=False):
-    """Load a head, or a predictor, from beside the backbone; what to say of it."""
+    """Load a head, or a predictor, from beside the backbone; (whether it was there, what to say of
+    it)."""
     fits = [
         place
         for place in places(module, tensors)
@@ -292,11 +293,12 @@ def _take_head(module, tensors, backbone, predictor=False):
     nearest = [place for place, shared in zip(fits, near, strict=True) if shared == max(near)]
     if len(nearest) == 1:
         _take(module, nearest[0], tensors)
-        return f"taken from {nearest[0].prefix.removesuffix('.')}"
+        return True, f"taken from {nearest[0].prefix.removesuffix('.')}"
     if nearest:
-        return f"starts anew (several fit: {', '.join(place.prefix for place in nearest)})"
+        several = ", ".join(place.prefix for place in nearest)
+        return False, f"starts anew (several fit: {several})"
     beside = [name for name in tensors if name not in backbone.names.values() and HEAD.search(name)]
-    return f"starts anew ({'it is another one there' if beside else 'none there'})"
+    return False, f"starts anew ({'it is another one there' if beside else 'none there'})"
 
 
 def _shared(one, other):
@@ -314,8 +316,8 @@ def _take_key(method, tensors, found, place):
         key.load_state_dict(method.query_encoder.state_dict())
         return "a copy of the query encoder", ""
     said = _take(key.backbone, fits[0], tensors)
-    head = _take_head(key.projector, tensors, fits[0])
-    if not head.startswith("taken"):
+    taken, head = _take_head(key.projector, tensors, fits[0])
+    if not taken:
         key.projector.load_state_dict(method.query_encoder.projector.state_dict())
         head = "a copy of the query encoder's"
     return said, head
