@@ -6,7 +6,6 @@ Legend: N batch, F backbone features, H W pixels.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 
 import torch
@@ -15,8 +14,8 @@ from torch import nn
 from fastneg.config import ConfigError
 from fastneg.config.method import TIMM, is_own, stem_of
 from fastneg.errors import TrainingError
-from fastneg.models.own_networks import images_of, own_network
-from fastneg.models.stems import small_stem
+from fastneg.models.own_networks import images_of, in_eval_mode, own_network
+from fastneg.models.stems import put, small_stem
 
 CLASSES = 1000
 """The classifier of a torchvision model is its one layer with so many outputs."""
@@ -86,7 +85,7 @@ def refuses(backbone, side):
 
     hooks = [module.register_forward_hook(look) for module in backbone.modules()]
     try:
-        with _in_eval_mode(backbone):
+        with in_eval_mode(backbone):
             out = backbone(images_of(side))
     except (AssertionError, RuntimeError, ValueError) as error:
         return (
@@ -114,17 +113,6 @@ def check_view_sizes(backbone, config):
                 f"built for --image_size {config.image_size}, does not take: {objection} take "
                 "another size."
             )
-
-
-@contextlib.contextmanager
-def _in_eval_mode(module):
-    training = [child for child in module.modules() if child.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for child in training:
-            child.training = True
 
 
 def _least_side(model, refused, most=224):
@@ -168,10 +156,8 @@ def _from_torchvision(name, image_size):
         for path, module in model.named_modules()
         if isinstance(module, nn.Linear) and module.out_features == CLASSES
     ][-1]
-    parent, _, attribute = path.rpartition(".")
-    parent = model.get_submodule(parent)
-    width = getattr(parent, attribute).in_features
-    setattr(parent, attribute, nn.Identity())
+    width = model.get_submodule(path).in_features
+    put(model, path, nn.Identity())
     return model, width
 
 

@@ -5,13 +5,14 @@ Legend: N batch, F features, C channels, H W pixels.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -184,18 +185,14 @@ def _takes_size(make):
 
 def _tried(name, network, image_size):
     """What it gives for two images, with a graph."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
     try:
-        out = network(images_of(image_size, 2))
+        with in_eval_mode(network):
+            out = network(images_of(image_size, 2))
     except Exception as error:
         raise ConfigError(
             f"--backbone {name} does not take images (2, 3, {image_size}, {image_size}): "
             f"{type(error).__name__}: {error}."
         ) from error
-    finally:
-        for module in training:
-            module.training = True
     fits = isinstance(out, torch.Tensor) and out.ndim in (2, 4) and len(out) == 2
     if not fits or not out.is_floating_point():
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
@@ -205,6 +202,18 @@ def _tried(name, network, image_size):
             "tokens, let forward return the features alone."
         )
     return out
+
+
+@contextlib.contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Within it all parts of a network are in eval mode; afterwards each is as it was."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def images_of(side: int, count: int = 1) -> torch.Tensor:

@@ -29,8 +29,8 @@ def small_stem(model: nn.Module, name: str) -> None:
             made = nn.Conv2d(3, old.out_channels, 3, 1, 1, bias=old.bias is not None)
             with torch.no_grad():
                 nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
-            _put(model, first, made)
-            _put(model, pool, nn.Identity())
+            put(model, first, made)
+            put(model, pool, nn.Identity())
             return
     raise ConfigError(
         f"--stem is small, but {name} has no 7×7 convolution and max-pool of a ResNet's or "
@@ -38,6 +38,7 @@ def small_stem(model: nn.Module, name: str) -> None:
     )
 
 
-def _put(model, path, module):
+def put(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Set the module at a path of a network in the place of the one that is there."""
     parent, _, attribute = path.rpartition(".")
     setattr(model.get_submodule(parent), attribute, module)
