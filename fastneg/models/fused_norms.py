@@ -100,7 +100,7 @@ def fuse(module):
     layers = additions = 0
     for child in list(module.modules()):
         if isinstance(child, nn.Sequential) and _uses(child, nn.Sequential, "forward"):
-            layers += _fuse_pairs(child, _neighbours(child))
+            layers += _fuse_pairs(child, pairwise(child._modules))
         elif (block := _known(child)) is not None:
             layers += _fuse_pairs(child, block.pairs)
             if block.forward is not None:
@@ -109,10 +109,6 @@ def fuse(module):
                 _take_relu(getattr(child, block.last))
                 layers, additions = layers + 1, additions + 1
     return Fused(layers, additions)
-
-
-def _neighbours(sequence):
-    return pairwise(sequence._modules)
 
 
 def _fuse_pairs(module, pairs):

@@ -55,15 +55,19 @@ def preprocessing_for(backbone, weights, own=None, **given):
     Returns:
         Preprocessing.
     """
-    own = own or config_of_file(weights)
-    found = of_config(own) if own else of_network(backbone, given.get("image_size"))
-    found = found or Preprocessing(*IMAGENET)
+    found = _known(backbone, weights, own, given.get("image_size")) or Preprocessing(*IMAGENET)
     given = {name: value for name, value in given.items() if value is not None}
     if given.get("image_size", found.image_size) != found.image_size:
         found = replace(found, eval_resize=None)  # that of the file was for its own size
     if "mean" in given:
         given["origin"] = "given by --mean and --std"
     return replace(found, **given)
+
+
+def _known(backbone, weights, own, image_size):
+    """As `preprocessing_for`, without what is given by hand; None where nothing is known."""
+    found = of_config(own) if own else of_file(weights)
+    return found or of_network(backbone, image_size)
 
 
 def config_of_file(path):
@@ -146,8 +150,7 @@ def told_of_init(config, own=None):
     Args:
         own: PretrainConfig of the run that they are of, where they are of one of ours.
     """
-    found = of_config(own) if own else of_file(config.init)
-    found = found or of_network(config.backbone, config.image_size)
+    found = _known(config.backbone, config.init, own, config.image_size)
     if found is None or found.normalisation.near(config.normalisation()):
         return []
     fields = Normalisation._fields
