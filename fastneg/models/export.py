@@ -60,6 +60,8 @@ def export_weights(
     """
     if kind not in FORMATS:
         raise ValueError(f"kind is {kind!r}: one of {', '.join(FORMATS)} was expected.")
+    if kind in ("torchvision", "timm", "huggingface"):
+        _refuse_without_counterpart(config, kind)
     # Cloned: safetensors takes no two tensors of the same memory, as tied weights are.
     backbone = {
         name: value.contiguous().clone()
@@ -67,8 +69,6 @@ def export_weights(
     }
     if kind == "onnx":
         return _write_onnx(backbone, config, out)
-    if kind in ("torchvision", "timm", "huggingface"):
-        _refuse_without_counterpart(config, kind)
     if kind == "huggingface":
         return _write_folder(backbone, config, Path(out))
     if kind == "safetensors":
@@ -241,13 +241,13 @@ def _moco_state(state, config):
             f"has method {config.method}, backbone {config.backbone}: take --format safetensors."
         )
     content = {}
-    for ours, theirs in (("query_encoder", "encoder_q"), ("key_encoder", "encoder_k")):
+    for ours, name_there in (("query_encoder", "encoder_q"), ("key_encoder", "encoder_k")):
         content |= {
-            f"module.{theirs}.{name}": value
+            f"module.{name_there}.{name}": value
             for name, value in _below(state, f"{ours}.backbone.").items()
         }
         content |= {
-            f"module.{theirs}.{HEADS[name]}": value
+            f"module.{name_there}.{HEADS[name]}": value
             for name, value in _below(state, f"{ours}.projector.").items()
         }
     pointer = state["_extra_state"]["pointer"]
