@@ -86,9 +86,7 @@ def _prefixes(tensors, theirs):
     """All that stand before one of these names in a file."""
     found = set()
     for name in tensors:
-        for place in [0, *(match.end() for match in re.finditer(r"\.", name))]:
-            if name[place:] in theirs:
-                found.add(name[:place])
+        found |= {prefix for prefix in _prefixes_of(name) if name[len(prefix) :] in theirs}
     return found
 
 
@@ -166,7 +164,8 @@ def in_order(network: nn.Module, tensors: Tensors) -> Place | None:
     kinds = [(name.rpartition(".")[2], tuple(each.shape)) for name, each in wanted.items()]
     names = [name for name in tensors if not name.endswith("num_batches_tracked")]
     found = {}
-    for prefix in {name[: match.start() + 1] for name in names for match in _dots(name)} | {""}:
+    # Of several that the same names stand below, the longest is the last.
+    for prefix in sorted({"", *(prefix for name in names for prefix in _prefixes_of(name))}):
         below = [name for name in names if name.startswith(prefix)]
         theirs = [(name.rpartition(".")[2], tuple(tensors[name].shape)) for name in below]
         if theirs[: len(kinds)] == kinds and len(theirs) - len(kinds) <= 2:
@@ -178,8 +177,9 @@ def in_order(network: nn.Module, tensors: Tensors) -> Place | None:
     return Place(prefix, paired, [], [], [], [name[len(prefix) :] for name in below[len(kinds) :]])
 
 
-def _dots(name):
-    return re.finditer(r"\.", name)
+def _prefixes_of(name):
+    """All beginnings of a name that end before a part of it, the empty one first."""
+    return [name[:place] for place in [0, *(dot.end() for dot in re.finditer(r"\.", name))]]
 
 
 def by_timms_filter(network: nn.Module, tensors: Tensors) -> dict[str, torch.Tensor] | None:
