@@ -21,7 +21,7 @@ from .batch_norm_triton_kernels import (
     statistics_kernel,
     sums_kernel,
 )
-from .launch import Recorder
+from .launch import Recorder, processors
 from .launch import launch as launch_now
 from .registry import Shipped
 
@@ -37,9 +37,6 @@ PROGRAMS = 4
 MOST_SPLITS = 512
 MERGED = 8192
 """Elements that a program joins at once."""
-PROCESSORS = {"cpu": 4, "meta": 132}
-"""Streaming multiprocessors: of the interpreter (enough to exercise the splits), and of the H200
-that launches are recorded for."""
 
 
 class _Plan(NamedTuple):
@@ -65,7 +62,7 @@ def _plan(images, groups):
         images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
     )
     return _divided(
-        batch // groups * area, channels, area, nhwc, groups, _processors(images.device)
+        batch // groups * area, channels, area, nhwc, groups, processors(images.device)
     )
 
 
@@ -86,13 +83,6 @@ def _divided(rows, channels, area, nhwc, groups, processors):
         tiles_per_split * tile_rows,
         triton.cdiv(tiles, TILES),
     )
-
-
-@cache
-def _processors(device):
-    if device.type in PROCESSORS:
-        return PROCESSORS[device.type]
-    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def statistics(images, running, groups, momentum, launch=launch_now):

@@ -147,7 +147,7 @@ def sweep_kernel(
     row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     valid = row < rows
     scale = inverse_temperature(temperature, TENSOR_TEMPERATURE) * LOG2E
-    q = load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
+    q = load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD).to(OPERAND)
     positive_dot = _positive_dots(
         query, positive, row, valid, query_n, query_d, positive_n, positive_d,
         DIM, OPERAND, BLOCK_N,

@@ -72,6 +72,7 @@ LEAN_TILES = {
 multiprocessor: see `sweep_tiles`."""
 LEAN_SINCE = 3, 6
 """The first Triton known to compile them without spilling; 3.2 spills 200 bytes."""
+VERSION = tuple(map(int, triton.__version__.split(".")[:2]))
 LARGEST_DIM = 1024
 
 
@@ -104,15 +105,11 @@ def sweep_tiles(rows, dim_padded, operand, query, negatives, lean=False):
         tiles_for(rows, dim_padded, operand, query, negatives),
         LEAN_TILES.get(dim_padded),
     )
-    if not lean or narrow is None or tiles.rows < narrow.rows or _version() < LEAN_SINCE:
+    if not lean or narrow is None or tiles.rows < narrow.rows or VERSION < LEAN_SINCE:
         return tiles
     half = operand in ("bfloat16", "float16") and negatives.element_size() == 2
     whole = len(negatives) % narrow.keys == 0
     return narrow if half and whole and _aligned(query) and _aligned(negatives) else tiles
-
-
-def _version():
-    return tuple(map(int, triton.__version__.split(".")[:2]))
 
 
 def options_of(tiles):

@@ -16,13 +16,10 @@ from .info_nce_sweep_kernel import sweep_kernel
 from .info_nce_tiles import LARGEST_DIM, OPERANDS, options_of, sweep_tiles, tiles_for
 from .info_nce_triton_kernels import merge_kernel, negatives_grad_kernel
 from .launch import launch as launch_now
+from .launch import processors
 
 # Read when @triton.jit decorates, so it must be read once, here, and nowhere else.
 INTERPRETED = interpreting()
-
-# Streaming multiprocessors to fill: of the interpreter (enough to exercise the merge), and of the
-# H200 that launches are recorded for.
-PROCESSORS = {"cpu": 4, "meta": 132}
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -78,7 +75,7 @@ def _sweep(query, positive, negatives, temperature, left_out, operand, common, l
     tiles = sweep_tiles(rows, common["DIM_PAD"], operand, query, negatives, lean)
     row_blocks, key_tiles = triton.cdiv(rows, tiles.rows), triton.cdiv(count, tiles.keys)
     # As many programs as the processors hold at a time, if the rows alone do not fill them.
-    programs = _processors(query) * tiles.resident
+    programs = processors(query.device) * tiles.resident
     tiles_per_split = max(1, triton.cdiv(key_tiles, max(1, programs // row_blocks)))
     tiles_per_split = min(tiles_per_split, COUNTED // tiles.keys)
     splits = max(1, triton.cdiv(key_tiles, tiles_per_split))
@@ -220,9 +217,3 @@ def _common(dim, temperature, operand):
         "OPERAND": OPERANDS[operand],
         "TENSOR_TEMPERATURE": isinstance(temperature, torch.Tensor),
     }
-
-
-def _processors(tensor):
-    if tensor.device.type in PROCESSORS:
-        return PROCESSORS[tensor.device.type]
-    return torch.cuda.get_device_properties(tensor.device).multi_processor_count

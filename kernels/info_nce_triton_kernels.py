@@ -82,7 +82,7 @@ def _join_extra(
     for start in range(0, extra_count, BLOCK_M):
         m = start + tl.arange(0, BLOCK_M)
         inside = m < extra_count
-        t = load_rows(extra, m, extra_m, extra_d, inside, DIM, DIM_PAD, False)
+        t = load_rows(extra, m, extra_m, extra_d, inside, DIM, DIM_PAD)
         t = t.to(OPERAND).to(tl.float32)
         dots = tl.sum(q[None, :] * t, 1) * extra_scale
         tl.store(extra_dots + m, dots, mask=inside)
@@ -180,14 +180,14 @@ def negatives_grad_kernel(
     key = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
     d = tl.arange(0, DIM_PAD)
     scale = inverse_temperature(temperature, TENSOR_TEMPERATURE) * LOG2E
-    keys = load_rows(negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD, False).to(
+    keys = load_rows(negatives, key, negatives_k, negatives_d, key < count, DIM, DIM_PAD).to(
         OPERAND
     )
     sums = tl.zeros([BLOCK_K, DIM_PAD], tl.float32)
     for start in range(0, rows, BLOCK_N):
         row = start + tl.arange(0, BLOCK_N)
         valid = row < rows
-        q = load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD, False).to(OPERAND)
+        q = load_rows(query, row, query_n, query_d, valid, DIM, DIM_PAD).to(OPERAND)
         # The sums must be those of the sweep. What interprets the kernels sums a transposed product
         # in another order; tensor cores do not.
         if UPCAST:

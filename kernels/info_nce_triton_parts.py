@@ -40,18 +40,12 @@ def load_rows(
     valid,
     DIM: tl.constexpr,
     DIM_PAD: tl.constexpr,
-    ALL_VALID: tl.constexpr,
 ):
-    """Rows `index` of a (rows, D) matrix, zero where not `valid` and beyond D; ALL_VALID spares the
-    test."""
+    """Rows `index` of a (rows, D) matrix, zero where not `valid` and beyond D."""
     d = tl.arange(0, DIM_PAD)
     pointers = (
         pointer + index.to(tl.int64)[:, None] * stride_row + d.to(tl.int64)[None, :] * stride_dim
     )
-    if ALL_VALID and DIM == DIM_PAD:
-        return tl.load(pointers)
-    if ALL_VALID:
-        return tl.load(pointers, mask=(d < DIM)[None, :], other=0.0)
     return tl.load(pointers, mask=valid[:, None] & (d < DIM)[None, :], other=0.0)
 
 

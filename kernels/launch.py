@@ -10,6 +10,7 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,12 +25,24 @@ POINTER_TYPES = {
     torch.uint8: "*u8",
 }
 
+PROCESSORS = {"cpu": 4, "meta": 132}
+"""Streaming multiprocessors: of the interpreter (enough to exercise what joins the splits), and of
+the H200 that launches are recorded for."""
+
 
 def launch(kernel, grid, args, constants, **options):
     """Runs `kernel` over `grid` on the device of its first tensor, whichever device is current."""
     device = next(arg.device for arg in args if isinstance(arg, torch.Tensor))
     with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
         kernel[grid](*args, **constants, **options)
+
+
+@cache
+def processors(device):
+    """Streaming multiprocessors of a torch.device: how many programs fill it."""
+    if device.type in PROCESSORS:
+        return PROCESSORS[device.type]
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 @dataclass
