@@ -114,9 +114,7 @@ class FeedingLoader(Handle):
         self._running, self._process, self._closed = None, os.getpid(), False
         self._pipe = self._held = self._cached = None
         if cache is not None:
-            self._cached = CachedImages(
-                reader, self.device, self._checks, textures=textures, threads=threads
-            )
+            self._cached = CachedImages(reader, self.device, self._checks, threads=threads)
             self._quarantine.add(self._cached.bad)
             if self._stream is not None:
                 # on which they are read, after they were written on this one
