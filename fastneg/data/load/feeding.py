@@ -203,10 +203,8 @@ class FeedingLoader(Handle):
     def _produce_cached(self, epoch, start):
         for iteration in range(start, len(self)):
             request = self._request((epoch, iteration))
-            yield self._ready(request, lambda request=request: self._cached_views(request))
-
-    def _cached_views(self, request):
-        return self._cached.views(request, self._dtype(), self._normalisation)
+            views = partial(self._cached.views, request, self._dtype(), self._normalisation)
+            yield self._ready(request, views)
 
     def _feed(self, pending, place):
         request = self._request(place)
