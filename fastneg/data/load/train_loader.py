@@ -27,7 +27,7 @@ from fastneg.data.load.augmentation import (
 from fastneg.data.load.batch import TextureSources, ViewBatch
 from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.handle import Data, opened
-from fastneg.data.load.negatives import BatchNegatives, loader_options, negatives_config
+from fastneg.data.load.negatives import BatchNegatives, negatives_config
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.request import Request
 from fastneg.data.load.train_options import check_cache, check_options, recipes_of
@@ -106,7 +106,7 @@ class TrainLoader(FeedingLoader):
             rank, world_size = distributed.joined_place()
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
-        told = loader_options(config)
+        told = {} if config is None else config.negative_options()
         texture = told.get("texture", texture)
         texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = recipes_of(augmentation, views)
