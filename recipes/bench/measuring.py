@@ -122,6 +122,11 @@ def unit_rows(device, rows, count, dim):
     ]
 
 
+def swept_threads(threads):
+    """The numbers of threads of a sweep, up to those that there are."""
+    return sorted({4, 8, 16, threads} & set(range(threads + 1)))
+
+
 def dtype_name(device):
     """The dtype that is measured on a device."""
     return "bfloat16" if device == "cuda" else "float32"
