@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.counts import counted
-from fastneg.kernels.host_copy import LateCopies, to_device
+from fastneg.kernels.host_copy import joined_later, to_device
 
 QUERIES, VOTERS = 1024, 16384
 """Rows of one block of similarities: 64 MiB of float32."""
@@ -50,13 +50,16 @@ def knn_votes(
         to_device(voter_labels, device),
         min(k, len(voters)),
     )
-    votes = LateCopies()
-    for first in range(0, len(queries), blocks[0]):
-        block = to_device(F.normalize(queries[first : first + blocks[0]].float(), dim=1), device)
+
+    def votes(rows):
+        block = to_device(F.normalize(rows.float(), dim=1), device)
         similarity, labels = _nearest(block, voters, voter_labels, k, blocks[1])
         weight = torch.softmax(similarity / temperature, dim=1)
-        votes.add(block.new_zeros(len(block), classes).scatter_add_(1, labels, weight))
-    return votes.joined() if len(queries) else torch.empty(0, classes)
+        return block.new_zeros(len(block), classes).scatter_add_(1, labels, weight)
+
+    if not len(queries):
+        return torch.empty(0, classes)
+    return joined_later(votes(rows) for rows in queries.split(blocks[0]))
 
 
 def _nearest(block, voters, voter_labels, k, rows):

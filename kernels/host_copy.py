@@ -60,29 +60,8 @@ def some_later(rows_and_more, late=2):
         yield copy.rows(), *others
 
 
-class LateCopies:
-    """Collects rows from the device on the host, some copies behind.
-
-    The host waits for a copy when `LATE` younger ones stand behind it, so the device always has
-    work. What comes from the CPU is kept as it is.
-    """
-
-    LATE = 2
-
-    def __init__(self):
-        self._done, self._pending = [], deque()
-
-    def add(self, rows):
-        """Take rows (n, …), which the current stream may still be computing."""
-        self._pending.append(LateCopy(rows))
-        if len(self._pending) > self.LATE:
-            self._settle()
-
-    def joined(self):
-        """All rows in their order, on the CPU; waits for the last. None if there are none."""
-        while self._pending:
-            self._settle()
-        return torch.cat(self._done) if self._done else None
-
-    def _settle(self):
-        self._done.append(self._pending.popleft().rows())
+def joined_later(parts):
+    """All rows of some (n, …) parts in their order, on the CPU, copied as by `some_later`; None of
+    no parts."""
+    rows = [rows for (rows,) in some_later((part,) for part in parts)]
+    return torch.cat(rows) if rows else None

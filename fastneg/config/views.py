@@ -62,12 +62,17 @@ class ViewsPart(Config):
 
     def view_options(self) -> dict[str, Any]:
         """How views are made, as `TrainLoader` takes it."""
-        options = {
+        return {
             "normalisation": self.normalisation(),
             "augmentation": self.recipe(),
             "augment_with": self.augment_with,
             "crop_area": (self.crop_min, self.crop_max),
+            **self.negative_options(),
         }
+
+    def negative_options(self) -> dict[str, Any]:
+        """What the kinds of negatives ask of the views, as `TrainLoader` takes it."""
+        options = {}
         for kind in self.negative_kinds():
             options |= NEGATIVES[kind].loader_options(self)
         return options

@@ -59,18 +59,6 @@ def in_this_process_alone(url):
     return url.lower().startswith("memory://")
 
 
-def remote_glob(url):
-    """The URLs that a pattern fits, sorted."""
-    files, path = filesystem(url)
-    with told(url):
-        return sorted(_whole(url, found) for found in files.glob(path))
-
-
-def _whole(url, path):
-    """A path of a file system as a URL of the kind of `url`."""
-    return path if is_remote(path) else f"{url.partition('://')[0]}://{path.lstrip('/')}"
-
-
 def names_below(url):
     """The names of all files below a URL, relative to it, / between their parts, sorted.
 
@@ -92,7 +80,17 @@ def _is_http(url):
     return url.lower().startswith(("http://", "https://"))
 
 
-class RemoteFiles:
+class _ByMany:
+    """Reads one as `many` reads several."""
+
+    def __call__(self, what):
+        (found,) = self.many([what])
+        if isinstance(found, str):
+            raise BetonError(found)
+        return found
+
+
+class RemoteFiles(_ByMany):
     """Reads files below a URL by name, one or several at a time. Picklable.
 
     Args:
@@ -105,12 +103,6 @@ class RemoteFiles:
 
     def __getstate__(self):
         return {"url": self.url, "_opened": None}  # each process has its own connections
-
-    def __call__(self, name):
-        (found,) = self.many([name])
-        if isinstance(found, str):
-            raise BetonError(found)
-        return found
 
     def many(self, names):
         """For each name the bytes of the file, or a text that says why there are none; read side by
@@ -125,14 +117,8 @@ class RemoteFiles:
         return [_bytes_or_reason(each) for each in found]
 
 
-class RemotePlaces:
+class RemotePlaces(_ByMany):
     """Reads parts of files, each (URL, offset, bytes), several at a time. Picklable."""
-
-    def __call__(self, place):
-        (found,) = self.many([place])
-        if isinstance(found, str):
-            raise BetonError(found)
-        return found
 
     def many(self, places):
         """As `RemoteFiles.many`."""
@@ -190,5 +176,14 @@ def upload(path, url):
 
 
 def expand_remote(url):
-    """The URLs that a text names: itself, or the matches of a pattern with *."""
-    return remote_glob(url) if "*" in url else [url]
+    """The URLs that a text names: itself, or the matches of a pattern with *, sorted."""
+    if "*" not in url:
+        return [url]
+    files, path = filesystem(url)
+    with told(url):
+        return sorted(_whole(url, found) for found in files.glob(path))
+
+
+def _whole(url, path):
+    """A path of a file system as a URL of the kind of `url`."""
+    return path if is_remote(path) else f"{url.partition('://')[0]}://{path.lstrip('/')}"

@@ -13,7 +13,7 @@ from torch import nn
 from fastneg.config import ConfigError
 from fastneg.data.load.labelled_loaders import CropLoader
 from fastneg.evaluation.sgd import train_sgd
-from fastneg.kernels.host_copy import LateCopies, to_device
+from fastneg.kernels.host_copy import joined_later, to_device
 from fastneg.models.encoders import embed
 from fastneg.runs.classifier import classifier_path, read_classifier, write_classifier
 from fastneg.runs.embed import uses_autocast
@@ -43,10 +43,7 @@ class LinearClassifier(nn.Linear):
     def logits(self, features, device="cpu"):
         """(N, C) float32 on the CPU, of stored (N, F) features."""
         self.to(device)
-        found = LateCopies()
-        for part in features.split(8192):
-            found.add(self(to_device(part, device)))
-        return found.joined()
+        return joined_later(self(to_device(part, device)) for part in features.split(8192))
 
     @torch.no_grad()
     def fold(self, mean, scale):

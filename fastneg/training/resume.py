@@ -11,8 +11,7 @@ from fastneg.config import PretrainConfig
 from fastneg.config.method import is_own
 from fastneg.config.renamed import todays_names
 from fastneg.counts import counted
-from fastneg.data.beton.format import TEXTURE_FIELD
-from fastneg.data.beton.identity import images_fingerprint, same_images
+from fastneg.data.beton.identity import images_fingerprint, same_images, used_fields
 from fastneg.errors import TrainingError
 from fastneg.models.encoders import scheduled_momentum
 from fastneg.runs import checkpoint
@@ -269,5 +268,4 @@ def _same_data(path, state, config, reader):
 def data_fingerprint(reader, config):
     """`images_fingerprint` of what a run of this config takes from its data."""
     stored = config.view_options().get("texture") == "file"
-    fields = [reader.image_fields[0], *([TEXTURE_FIELD] if stored else [])]
-    return images_fingerprint(reader, fields)
+    return images_fingerprint(reader, used_fields(reader, stored))

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import statistics
 from functools import partial
 
 import torch
 
 from fastneg.data.load.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from fastneg.kernels.augment import augment, draw_augment_params
-from fastneg.recipes.bench.measuring import bench_device, figures_of, take_turns
+from fastneg.recipes.bench.measuring import bench_device, rows_beside_copy
 
 SHAPES = {"cpu": ((64, 64), (64, 224)), "cuda": ((256, 224), (1024, 224))}
 MOCO_V2 = {
@@ -61,24 +60,9 @@ def bench_augment(shapes=None, rounds=7, only=None):
         }
         if importlib.util.find_spec("kornia") is not None:
             runners["kornia"] = partial(kornia_views(dtype), images)
-        runners = {
-            name: one for name, one in runners.items() if only is None or name in (*only, "copy")
-        }
-        times = take_turns(runners, rounds, device)
-        floor = statistics.median(times["copy"])
-        for name in runners:
-            figures = figures_of(times[name])
-            yield {
-                "bench": "augment",
-                "contender": name,
-                "device": device,
-                "N": count,
-                "H": size,
-                "dtype": str(dtype).removeprefix("torch."),
-                **figures,
-                "images_per_s": 1000 * count / figures["ms_median"],
-                "share_of_floor": floor / figures["ms_median"],
-            }
+        common = {"bench": "augment", "device": device, "N": count, "H": size}
+        common["dtype"] = str(dtype).removeprefix("torch.")
+        yield from rows_beside_copy(runners, rounds, device, count, common, only)
 
 
 def kornia_views(dtype):

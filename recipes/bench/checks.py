@@ -9,7 +9,7 @@ import numpy as np
 from fastneg.data.encode.prepare import prepare
 from fastneg.data.errors import BetonError
 from fastneg.data.images import decoded_alone
-from fastneg.recipes.bench.loader import HEIGHT, WIDTH, photos
+from fastneg.recipes.bench.photos import HEIGHT, WIDTH, photos
 
 STRETCH = 4096  # bytes: a block of most file systems
 KINDS = {

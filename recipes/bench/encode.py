@@ -16,8 +16,8 @@ from fastneg.data.beton.writer import PAGE_SIZE
 from fastneg.data.encode.encode import encode
 from fastneg.data.encode.ffcv_process import run_ffcv
 from fastneg.data.pool import CHUNK, Progress
-from fastneg.recipes.bench.loader import HEIGHT, WIDTH, photos
 from fastneg.recipes.bench.loader_contenders import missing
+from fastneg.recipes.bench.photos import HEIGHT, WIDTH, photos, write_file
 
 # images of the folder that shows what starting takes: work for every process
 FEW = 2 * CHUNK * default_workers()
@@ -167,10 +167,4 @@ CONTENDERS = {
 
 def _write(folder, count):
     """Write the photos into class folders; returns the bytes of all."""
-    size = 0
-    for i, (data, label) in enumerate(photos(count)):
-        path = folder / str(label) / f"{i}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        size += len(data)
-    return size
+    return sum(write_file(folder, i, *photo) for i, photo in enumerate(photos(count)))

@@ -4,25 +4,23 @@ and the same number of threads."""
 from __future__ import annotations
 
 import contextlib
-import io
 import statistics
 import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from fastneg.config import default_workers
 from fastneg.data.beton.reader import BetonReader
-from fastneg.data.encode.samples import encode_samples
 from fastneg.recipes.bench.loader_contenders import BASES, CONTENDERS, LIMITS, missing
 from fastneg.recipes.bench.loader_contenders.common import BenchData, measure
 from fastneg.recipes.bench.loader_contenders.ours import fastneg
+from fastneg.recipes.bench.measuring import swept_threads
+from fastneg.recipes.bench.photos import HEIGHT, WIDTH, write_photos
 
-HEIGHT, WIDTH, SIZE = 416, 458, 224
+SIZE = 224
 HARDWARE_SHARES = (0.65, 0.8, 0.9, 1.0)
 """Shares of the images that the JPEG engines of a GPU get, in the sweep."""
 
@@ -37,7 +35,7 @@ def bench_loader(rounds=3, images=512, batch_size=64, contenders=CONTENDERS):
     with bench_images(images, batch_size) as data:
         yield from loader_rows(data, contenders, rounds)
         if data.device == "cuda":
-            for threads in swept_threads(data):
+            for threads in swept_threads(data.threads):
                 yield from sweep_rows(data, threads, rounds)
 
 
@@ -46,10 +44,10 @@ def bench_images(images, batch_size):
     """The `BenchData` of so many images, for as long as it lasts."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
-        _write(Path(folder), images)
-        with BetonReader(Path(folder) / "bench.beton") as reader:
-            folder = Path(folder) / "images"
-            yield BenchData(folder, reader, batch_size, SIZE, default_workers(), device)
+        path, files = Path(folder) / "bench.beton", Path(folder) / "images"
+        write_photos(path, images, folder=files)
+        with BetonReader(path) as reader:
+            yield BenchData(files, reader, batch_size, SIZE, default_workers(), device)
 
 
 def loader_rows(data, contenders, rounds):
@@ -94,11 +92,6 @@ def _rows(data, figures):
         }
 
 
-def swept_threads(data):
-    """The numbers of decoding threads of the sweep, as far as there are cores."""
-    return sorted({4, 8, 16, data.threads} & set(range(data.threads + 1)))
-
-
 def sweep_rows(data, threads, rounds):
     """A row for each share of the images that the JPEG engines of a GPU get, with so many
     threads."""
@@ -124,42 +117,6 @@ def _row(data, name):
         "threads": data.threads,
         "hw_decoder_load": None,
     }
-
-
-def _write(folder, count):
-    samples = list(photos(count))
-    encode_samples(
-        folder / "bench.beton",
-        ((data, {"label": label}, f"{i}") for i, (data, label) in enumerate(samples)),
-    )
-    for i, (data, label) in enumerate(samples):
-        path = folder / "images" / str(label) / f"{i}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def photos(count, distinct=256):
-    """JPEG bytes of random scenes: smooth areas, edges and grain, about as heavy to decode as
-    photographs; they repeat after `distinct`."""
-    rng = np.random.default_rng(0)
-    photos = []
-    for i in range(count):
-        if i < distinct:
-            coarse, middle = (
-                rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (6, 40)
-            )
-            layers = [
-                np.asarray(
-                    Image.fromarray(layer).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC),
-                    np.float32,
-                )
-                for layer in (coarse, middle)
-            ]
-            pixels = 0.7 * layers[0] + 0.3 * layers[1] + rng.normal(0, 6, (HEIGHT, WIDTH, 1))
-            file = io.BytesIO()
-            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
-            photos.append(file.getvalue())
-        yield photos[i % distinct], i % 4
 
 
 def plot_loader(rows, file):

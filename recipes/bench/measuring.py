@@ -27,6 +27,31 @@ def take_turns(runners, rounds, device):
     return {name: values[1:] for name, values in times.items()}
 
 
+def rows_beside_copy(runners, rounds, device, images, common, only=None):
+    """Yield a row of each runner; share_of_floor compares its time with that of the runner "copy".
+
+    Args:
+        runners: {contender: function}.
+        rounds: as of `take_turns`.
+        images: how many one call makes.
+        common: fields of every row, "bench" among them.
+        only: names of contenders, beside copy; None: all.
+    """
+    kept = {name: one for name, one in runners.items() if only is None or name in (*only, "copy")}
+    times = take_turns(kept, rounds, device)
+    floor = statistics.median(times["copy"])
+    for name in kept:
+        figures = figures_of(times[name])
+        yield {
+            "bench": common["bench"],
+            "contender": name,
+            **common,
+            **figures,
+            "images_per_s": 1000 * images / figures["ms_median"],
+            "share_of_floor": floor / figures["ms_median"],
+        }
+
+
 def times_of(times, base):
     """How many times as long as `base` something took: the median over rounds in which both ran, so
     that a machine's drift cancels."""
@@ -95,6 +120,11 @@ def unit_rows(device, rows, count, dim):
         normalize(torch.randn(size, dim, generator=g), dim=1).to(device, dtype)
         for size in (rows, rows, count)
     ]
+
+
+def swept_threads(threads):
+    """The numbers of threads of a sweep, up to those that there are."""
+    return sorted({4, 8, 16, threads} & set(range(threads + 1)))
 
 
 def dtype_name(device):

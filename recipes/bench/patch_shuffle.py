@@ -5,13 +5,11 @@ Legend: N batch, M copies per image, H pixels a side.
 
 from __future__ import annotations
 
-import statistics
-
 import torch
 
 from fastneg.kernels.patch_shuffle import patch_shuffle
 from fastneg.negatives.patch_torch import draw_patches
-from fastneg.recipes.bench.measuring import bench_device, dtype_name, figures_of, take_turns
+from fastneg.recipes.bench.measuring import bench_device, dtype_name, rows_beside_copy
 
 PATCH_SHAPES = {"cpu": ((32, 2, 64), (32, 2, 224)), "cuda": ((256, 1, 224), (512, 4, 224))}
 
@@ -45,25 +43,9 @@ def bench_patch_shuffle(shapes=None, rounds=7, only=None):
         }
         where = offsets.tolist(), sides.tolist()
         runners["slices"] = lambda images=images, where=where, out=out: _slices(images, *where, out)
-        runners = {
-            name: one for name, one in runners.items() if only is None or name in (*only, "copy")
-        }
-        times = take_turns(runners, rounds, device)
-        floor = statistics.median(times["copy"])
-        for name in runners:
-            figures = figures_of(times[name])
-            yield {
-                "bench": "patch_shuffle",
-                "contender": name,
-                "device": device,
-                "N": rows,
-                "M": copies,
-                "H": size,
-                "dtype": dtype_name(device),
-                **figures,
-                "images_per_s": 1000 * rows * copies / figures["ms_median"],
-                "share_of_floor": floor / figures["ms_median"],
-            }
+        common = {"bench": "patch_shuffle", "device": device, "N": rows, "M": copies, "H": size}
+        common["dtype"] = dtype_name(device)
+        yield from rows_beside_copy(runners, rounds, device, rows * copies, common, only)
 
 
 def _slices(images, offsets, sides, out):

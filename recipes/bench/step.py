@@ -17,9 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastneg.data import stencils
-from fastneg.data.encode.samples import encode_samples
 from fastneg.negatives.batch import make_negatives
-from fastneg.recipes.bench.loader import photos
 from fastneg.recipes.bench.measuring import (
     bench_device,
     figures_of,
@@ -28,6 +26,7 @@ from fastneg.recipes.bench.measuring import (
     take_turns,
     times_of,
 )
+from fastneg.recipes.bench.photos import write_photos
 from fastneg.recipes.bench.plain_moco import PlainMoCo
 from fastneg.recipes.bench.step_contenders import Contender, variants
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
@@ -186,10 +185,7 @@ def bench_data(folder, count, size, device):
     """A .beton file of JPEGs: photographs' weight for a GPU, small stencils for a CPU."""
     path = folder / "bench.beton"
     if device == "cuda":
-        samples = (
-            (data, {"label": label}, f"{i}") for i, (data, label) in enumerate(photos(count))
-        )
-        encode_samples(path, samples)
+        write_photos(path, count)
     else:
         stencils.write_beton(stencils.StencilsSpec(size=max(64, size)), "train", count, path)
     return path

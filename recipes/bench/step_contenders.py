@@ -13,6 +13,7 @@ import torch
 from fastneg import distributed
 from fastneg.data.load.batch import ViewBatch
 from fastneg.recipes.bench.measuring import bench_device
+from fastneg.recipes.bench.photos import write_photos
 from fastneg.recipes.bench.plain_moco import eager_info_nce, reallocating_update
 from fastneg.runs.log import RunLog
 from fastneg.training.optim import GuardedSGD
@@ -191,6 +192,13 @@ class Contender:
             synchronize()
         elapsed = time.perf_counter() - began
         return count / elapsed, waited / elapsed
+
+
+def ready_contender(config, variant, folder, stack, world=None):
+    """A `Contender` on `ReadyBatches`, in a folder that gets its .beton file too."""
+    data = folder / "few.beton"
+    write_photos(data, config.batch_size, 1)
+    return Contender(config, variant, folder / "run", data, stack, world, ready=True)
 
 
 def synchronize():

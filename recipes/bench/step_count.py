@@ -18,10 +18,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from fastneg import distributed
-from fastneg.data.encode.samples import encode_samples
 from fastneg.methods import METHODS
-from fastneg.recipes.bench.loader import photos
-from fastneg.recipes.bench.step_contenders import Contender, Variant
+from fastneg.recipes.bench.step_contenders import Variant, ready_contender
 from fastneg.training.gradients import accumulate
 from fastneg.training.optim import OPTIMIZERS
 
@@ -78,7 +76,8 @@ def count_step(config):
         fused_bn="off" if config.fused_bn == "off" else "on",  # as on a GPU
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        trainer = _trainer(small, Path(folder), stack)
+        world = distributed.World(0, 1, torch.device("cpu"))
+        trainer = ready_contender(small, Variant(), Path(folder), stack, world).trainer
         mode = FakeTensorMode()
         method = _without_memory(trainer.method, mode)
         with mode:
@@ -104,13 +103,6 @@ def gradient_bytes(config):
     """Bytes of all gradients of a step, in float32."""
     method = METHODS[config.method](config)
     return 4 * sum(value.numel() for value in method.parameters() if value.requires_grad)
-
-
-def _trainer(config, folder, stack):
-    data, images = folder / "few.beton", enumerate(photos(config.batch_size, 1))
-    encode_samples(data, ((jpeg, {"label": label}, str(i)) for i, (jpeg, label) in images))
-    world = distributed.World(0, 1, torch.device("cpu"))
-    return Contender(config, Variant(), folder / "run", data, stack, world, ready=True).trainer
 
 
 def _without_memory(method, mode):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fastneg.kernels.host_copy import LateCopies, some_later, to_device
+from fastneg.kernels.host_copy import joined_later, some_later, to_device
 
 
 def test_what_is_there_already_is_the_same():
@@ -12,24 +12,25 @@ def test_what_is_there_already_is_the_same():
 
 
 def test_rows_come_in_their_order():
-    copies = LateCopies()
-    for first in range(0, 10, 2):
-        copies.add(torch.arange(first, first + 2))
-    assert copies.joined().tolist() == list(range(10))
+    parts = (torch.arange(first, first + 2) for first in range(0, 10, 2))
+    assert joined_later(parts).tolist() == list(range(10))
 
 
 def test_no_rows_are_none():
-    assert LateCopies().joined() is None
+    assert joined_later(iter(())) is None
 
 
 @pytest.mark.gpu
 def test_copies_from_a_gpu_are_those_that_were_computed():
-    copies, rows = LateCopies(), []
-    for number in range(8):
-        rows.append(torch.full((1000, 64), float(number), device="cuda").mul_(2))
-        copies.add(rows[-1])
-        rows[-1].add_(1)  # after the copy, in the stream's order
-    assert torch.equal(copies.joined(), torch.cat(rows).cpu() - 1)
+    rows = []
+
+    def made():
+        for number in range(8):
+            rows.append(torch.full((1000, 64), float(number), device="cuda").mul_(2))
+            yield rows[-1]
+            rows[-1].add_(1)  # after the copy, in the stream's order
+
+    assert torch.equal(joined_later(made()), torch.cat(rows).cpu() - 1)
 
 
 @pytest.mark.gpu

@@ -6,6 +6,13 @@ import zlib
 
 import numpy as np
 
+from fastneg.data.beton.format import TEXTURE_FIELD
+
+
+def used_fields(reader, textures):
+    """The image fields that a loader takes: the main one, with textures theirs too."""
+    return [reader.image_fields[0], *([TEXTURE_FIELD] if textures else [])]
+
 
 def images_fingerprint(reader, fields):
     """What tells a data set from others of as many samples; a dict of texts, for a checkpoint.

@@ -16,7 +16,7 @@ from pathlib import Path
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.errors import BetonError
 from fastneg.data.remote import filesystem, read_remote, told
-from fastneg.files import temporary_file, write_json
+from fastneg.files import write_atomically, write_json
 
 CHUNK_BYTES = 1 << 23
 RECORD = "copied.json"
@@ -41,7 +41,7 @@ def local_copy(url, folder=""):
     Processes of one machine that ask for the same file at once wait for the one that copies it. A
     file that has changed at its URL (size, tag or time) is copied anew, beside the old copy. The
     copy is whole or absent; its bytes are compared with the MD5 that the store tells, if it does,
-    and each sample with its checksum, if the file holds them.
+    and each sample with its checksums, if the file holds those of all its image fields.
 
     Args:
         url: of a .beton file.
@@ -113,17 +113,18 @@ def _copy(files, path, url, info, copy):
             f"name another --cache_dir, or {CACHE_VARIABLE}."
         )
     notes = read_remote(f"{url}.json")
-    with temporary_file(copy) as (temporary, file):
-        digests = _stream(files, path, url, size, file)
-        file.flush()
-        os.fsync(file.fileno())
+    digests = {}
+
+    def fill(file):
+        digests.update(_stream(files, path, url, size, file))
         _check_md5(info, digests["md5"], url)
         if notes is not None:
             Path(f"{copy}.json").write_bytes(notes)
-        os.replace(temporary, copy)
+
+    write_atomically(copy, fill)
     try:
         with BetonReader(copy) as reader:
-            verified = reader.checksums is not None
+            verified = all(reader.checksums_of(field) is not None for field in reader.image_fields)
         if verified:
             BetonReader(copy, verify=True).close()
     except BetonError as error:

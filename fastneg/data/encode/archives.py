@@ -18,7 +18,7 @@ from fastneg.config import ConfigError
 from fastneg.data.encode.companions import COMPANIONS, Companions
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
-from fastneg.data.remote import RemotePlaces, is_remote, open_source
+from fastneg.data.remote import open_source
 
 BY_FOLDER = "the folders in the archives"
 OTHER_IMAGES = "other images of a sample"
@@ -58,10 +58,8 @@ class TarPlaces:
 
 
 def read_place(place):
-    """The bytes of a `TarPlaces` place."""
+    """The bytes of a `TarPlaces` place in a local archive."""
     path, offset, size = place
-    if is_remote(path):
-        return RemotePlaces()(place)
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         data = file.read(size)
@@ -223,13 +221,12 @@ def _members(path):
                         suffix,
                         archive.extractfile(member).read() if suffix in COMPANIONS else None,
                     )
-        # tarfile takes a damaged header, and an archive cut between two members, for the end of the
-        # archive.
-        with open_source(path) as file:
-            file.seek(archive.offset)
-            rest = file.read(tarfile.BLOCKSIZE)
+            # tarfile takes a damaged header, and an archive cut between two members, for the end of
+            # the archive.
+            source.seek(archive.offset)
+            rest = source.read(tarfile.BLOCKSIZE)
             whole = len(rest) == tarfile.BLOCKSIZE and not any(rest)
-            while whole and (rest := file.read(1 << 20)):
+            while whole and (rest := source.read(1 << 20)):
                 whole = not any(rest)
         if not whole:
             raise BetonError(

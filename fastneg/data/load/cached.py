@@ -25,13 +25,13 @@ SHARE = 0.5
 class CachedImages:
     """All images of a data set, and their textures where they are asked for, as uint8 on a device.
 
-    They are decoded by the decoder for CPUs, whatever the device: the same pixels everywhere.
+    They are decoded by the decoder for CPUs, whatever the device: the same pixels everywhere. On a
+    GPU the current stream writes them: another one must wait for it.
 
     Args:
         reader: `BetonReader` or `BetonSet`.
         device: torch device.
-        checks: `SampleChecks` of the same fields; a sample that it refuses is a bad one.
-        textures: whether the textures are kept too.
+        checks: `SampleChecks`, whose fields are kept; a sample that it refuses is a bad one.
         threads: decoding threads; 0 takes all cores.
     Attributes:
         bad: {index: reason} of the samples that cannot be used; their pixels are black.
@@ -39,23 +39,20 @@ class CachedImages:
         BetonError: the images are not all of one size, or do not fit into the free memory.
     """
 
-    def __init__(self, reader, device, checks, *, textures=False, threads=0):
-        fields = [reader.image_fields[0], *([TEXTURE_FIELD] if textures else [])]
-        sizes = [_one_size(reader, field) for field in fields]
+    def __init__(self, reader, device, checks, *, threads=0):
+        sizes = [_one_size(reader, field) for field in checks.fields]
         needed = 3 * len(reader) * sum(height * width for height, width in sizes)
         _check_room(needed, device, reader)
         self.bad = checks.refused(np.arange(len(reader)))
         self._pixels = {}
-        for field, (height, width) in zip(fields, sizes, strict=True):
+        for field, (height, width) in zip(checks.fields, sizes, strict=True):
             # Filled where it stays where that is the CPU; else sent there in parts.
             self._pixels[field] = torch.zeros(
                 (len(reader), height, width, 3), dtype=torch.uint8, device=device
             )
-            self.bad |= _decode_all(reader, field, self._pixels[field], set(self.bad), threads)
-        self._main = fields[0]
-        if device.type == "cuda":
-            # Views are cut on another stream, which does not wait for the one that filled these.
-            torch.cuda.synchronize(device)
+            bad = _decode_all(reader, field, self._pixels[field], set(self.bad), threads)
+            self.bad |= {index: checks.named(field, reason) for index, reason in bad.items()}
+        self._main = checks.fields[0]
 
     def record_stream(self, stream):
         """Keep the memory until the stream has used it."""
@@ -144,11 +141,12 @@ def _free_bytes(device):
 
 def _decode_all(reader, field, pixels, bad, threads):
     """Fill pixels (K, H, W, 3), but not of `bad` samples; {index: reason} of further bad ones."""
-    size, found = np.array(pixels.shape[1:3]), {}
+    size, found, every = np.array(pixels.shape[1:3]), {}, np.arange(len(pixels))
     decoder = Decoder(BATCH, threads)
+    reader.will_need(every[:BATCH], field)
     for start in range(0, len(pixels), BATCH):
-        numbers = np.arange(start, min(start + BATCH, len(pixels)))
-        reader.will_need(numbers[-1:] + np.arange(1, min(BATCH, len(pixels) - numbers[-1])), field)
+        numbers, following = every[start : start + BATCH], every[start + BATCH :][:BATCH]
+        reader.will_need(following, field)
         encoded = {i: reader.encoded(i, field) for i in numbers.tolist() if i not in bad}
         try:
             images = decoder(list(encoded.values()))
@@ -171,5 +169,4 @@ def _decode_all(reader, field, pixels, bad, threads):
         if good:
             block = torch.from_numpy(np.stack(list(good.values())))
             pixels[torch.tensor(list(good)).to(pixels.device)] = block.to(pixels.device)
-    named = "" if field == reader.image_fields[0] else "its texture: "
-    return {index: f"{named}{reason}" for index, reason in found.items()}
+    return found

@@ -114,9 +114,7 @@ class FeedingLoader(Handle):
         self._running, self._process, self._closed = None, os.getpid(), False
         self._pipe = self._held = self._cached = None
         if cache is not None:
-            self._cached = CachedImages(
-                reader, self.device, self._checks, textures=textures, threads=threads
-            )
+            self._cached = CachedImages(reader, self.device, self._checks, threads=threads)
             self._quarantine.add(self._cached.bad)
             if self._stream is not None:
                 # on which they are read, after they were written on this one
@@ -205,10 +203,8 @@ class FeedingLoader(Handle):
     def _produce_cached(self, epoch, start):
         for iteration in range(start, len(self)):
             request = self._request((epoch, iteration))
-            yield self._ready(request, lambda request=request: self._cached_views(request))
-
-    def _cached_views(self, request):
-        return self._cached.views(request, self._dtype(), self._normalisation)
+            views = partial(self._cached.views, request, self._dtype(), self._normalisation)
+            yield self._ready(request, views)
 
     def _feed(self, pending, place):
         request = self._request(place)

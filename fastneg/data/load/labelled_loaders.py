@@ -36,7 +36,9 @@ class CropLoader(FeedingLoader):
     Args:
         samples: positions to take; None takes the whole file. Of a part no sample is replaced:
             another might not belong to it.
-        feeding: as of `TrainLoader`.
+        feeding: as of `TrainLoader`, but no cache.
+    Raises:
+        ValueError: a cache is asked for.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class CropLoader(FeedingLoader):
         samples=None,
         **feeding,
     ):
+        _refuse_cache(**feeding)
         self._image_size, self._recipe, self._seed = image_size, augmentation_of(LINEAR_PROBE), seed
         self._samples = np.arange(len(reader)) if samples is None else np.asarray(samples)
         if samples is not None:
@@ -89,7 +92,7 @@ class EvalLoader(FeedingLoader):
         samples: positions to take, in this order; None takes the whole file.
         rank, world_size: of several processes each takes every world_size-th of the samples, from
             the rank-th on.
-        feeding: as of `TrainLoader`, but for what becomes of a bad sample.
+        feeding: as of `TrainLoader`, but no cache, and but for what becomes of a bad sample.
     Raises:
         As `TrainLoader`.
     """
@@ -106,6 +109,7 @@ class EvalLoader(FeedingLoader):
         world_size: int = 1,
         **feeding: Any,
     ) -> None:
+        _refuse_cache(**feeding)
         self._image_size = image_size
         self._resize = resize or round(image_size * EVALUATION["resize"])
         if self._resize < image_size:
@@ -151,4 +155,13 @@ class EvalLoader(FeedingLoader):
             self._image_size,
             bad,
             kept=np.array([sample not in bad for sample in own.tolist()]),
+        )
+
+
+def _refuse_cache(cache=None, **_):
+    """ValueError where a cache is asked for."""
+    if cache is not None:
+        raise ValueError(
+            f"cache is {cache!r}: None was expected, for `TrainLoader` alone cuts its views from "
+            "images that lie on the device."
         )

@@ -42,16 +42,6 @@ def negatives_config(negatives, image_size, batch_size, options):
     return config, others
 
 
-def loader_options(config):
-    """{option of `TrainLoader`: value} that the kinds in a config ask for; None asks for none."""
-    kinds = () if config is None else config.negative_kinds()
-    return {
-        name: value
-        for kind in kinds
-        for name, value in NEGATIVES[kind].loader_options(config).items()
-    }
-
-
 class BatchNegatives:
     """Makes the negatives of each batch from (seed, epoch, iteration, rank), as a run does.
 

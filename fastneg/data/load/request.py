@@ -27,8 +27,6 @@ class Request(NamedTuple):
     sources: object = None
     """What goes with the patches: the rest of a `TextureSources`; on the CPU until the batch is
     made."""
-    place: tuple | None = None
-    """(epoch, iteration) of a batch of training views."""
     kept: np.ndarray | None = None
     """(N,) bool: False for the bad samples that shall be left out, in whose places others stand
     until then; None: all are kept."""

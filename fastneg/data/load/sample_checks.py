@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastneg.data.beton.format import TEXTURE_FIELD
+from fastneg.data.beton.identity import used_fields
 from fastneg.data.errors import BetonError
 from fastneg.data.jpeg import size_by_header
 from fastneg.data.load.pipeline import what_is_wrong, wrong_size
@@ -30,7 +31,7 @@ class SampleChecks:
                 "with --textures, or let them be made from the images while training "
                 "(--texture_source image)."
             )
-        self.fields = reader.image_fields[:1] + ([TEXTURE_FIELD] if textures else [])
+        self.fields = used_fields(reader, textures)
         """The image fields that are used."""
         self._looked_at = np.zeros(len(reader), bool)
         if check_crc and any(reader.checksums_of(field) is None for field in self.fields):
@@ -58,7 +59,7 @@ class SampleChecks:
         for i in index[~self._looked_at[index]].tolist():
             for field in self.fields:
                 if i not in bad and (reason := self._wrong_header(i, field)):
-                    bad[i] = self._named(field, reason)
+                    bad[i] = self.named(field, reason)
             self._looked_at[i] = i not in bad
         return bad
 
@@ -76,7 +77,7 @@ class SampleChecks:
             sizes = self._reader.sizes_of(field)
             for i, data in zip(request.index.tolist(), samples, strict=True):
                 if reason := what_is_wrong(data, sizes[i], self._device):
-                    bad[i] = self._named(field, reason)
+                    bad[i] = self.named(field, reason)
         return bad
 
     def _wrong_header(self, index, field):
@@ -88,5 +89,6 @@ class SampleChecks:
         # the process (see `size_by_header`).
         return what_is_wrong(data, size, self._device) if found is None else wrong_size(found, size)
 
-    def _named(self, field, reason):
+    def named(self, field, reason):
+        """A reason that says of which image of the sample it is."""
         return reason if field == self.fields[0] else f"its texture: {reason}"

@@ -27,7 +27,7 @@ from fastneg.data.load.augmentation import (
 from fastneg.data.load.batch import TextureSources, ViewBatch
 from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.handle import Data, opened
-from fastneg.data.load.negatives import BatchNegatives, loader_options, negatives_config
+from fastneg.data.load.negatives import BatchNegatives, negatives_config
 from fastneg.data.load.order import EpochOrder
 from fastneg.data.load.request import Request
 from fastneg.data.load.train_options import check_cache, check_options, recipes_of
@@ -71,9 +71,9 @@ class TrainLoader(FeedingLoader):
             where it is not used.
         options: of the negatives: negatives_per_query, patch_min, patch_max, texture_source and the
             others that `fastneg pretrain --help` lists. Of the feeding: device, threads,
-            hw_decoder_load, interpolation, normalisation, check_crc, max_bad_share, quarantine,
-            cache (with augment_with "kernel"), as of `FeedingLoader`. A bad sample is replaced by
-            the next good one.
+            hw_decoder_load, prefetch_queue_depth, interpolation, normalisation, check_crc,
+            max_bad_share, quarantine, cache (with augment_with "kernel"), as of `FeedingLoader`. A
+            bad sample is replaced by the next good one.
     Raises:
         ValueError, BetonError: an argument, or the file, cannot be. RuntimeError: several processes
             were started that have not joined each other, and rank is None. While iterating:
@@ -106,7 +106,7 @@ class TrainLoader(FeedingLoader):
             rank, world_size = distributed.joined_place()
         self._size = image_size if callable(image_size) else lambda epoch: image_size
         config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
-        told = loader_options(config)
+        told = {} if config is None else config.negative_options()
         texture = told.get("texture", texture)
         texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = recipes_of(augmentation, views)
@@ -147,7 +147,8 @@ class TrainLoader(FeedingLoader):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[ViewBatch]:
         """Iterate over the `ViewBatch`es of an epoch, from iteration `start` on."""
-        for request, (query, key, *more) in self._run(epoch, start):
+        for iteration, (request, tensors) in enumerate(self._run(epoch, start), start):
+            query, key, *more = tensors
             texture = more.pop() if self._texture == "file" else None
             sources = None
             if self._texture == "image":
@@ -162,7 +163,7 @@ class TrainLoader(FeedingLoader):
                 texture,
                 sources,
             )
-            yield batch._replace(negatives=self._negatives(batch, *request.place))
+            yield batch._replace(negatives=self._negatives(batch, epoch, iteration))
 
     def _request(self, place):
         # The numbers are drawn for the batch of all processes, and each takes its rows: so they do
@@ -192,7 +193,7 @@ class TrainLoader(FeedingLoader):
         if self._augment_with == "kernel":
             made.update(params=params, max_sigma=self._max_sigma())
         fed = [self._fed(view, rows) for view in views]
-        return Request(index[rows], fed, size, replaced, place=place, **made)
+        return Request(index[rows], fed, size, replaced, **made)
 
     def _fed(self, view, rows):
         """{name: (N, …)}: what the pipeline is fed for a view of this process's rows."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,18 +21,22 @@ class Draws:
     """Random numbers for N images, as (N, …) tensors on the device."""
 
     def __init__(self, device, name, severity, index):
-        seeds = [
+        self._seeds = [
             np.random.SeedSequence([zlib.crc32(name.encode()), severity, int(i)]) for i in index
         ]
         self._device = torch.device(device)
-        self._of_host = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
         if self._device.type == "cpu":
             self._generators = self._of_host
         else:
             self._generators = [
                 torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-                for seed in seeds
+                for seed in self._seeds
             ]
+
+    @cached_property
+    def _of_host(self):
+        """A numpy generator for each image; on a GPU few corruptions ask for them."""
+        return [np.random.Generator(np.random.SFC64(seed)) for seed in self._seeds]
 
     def normal(self, *shape):
         """(N, *shape) float32, mean 0, deviation 1."""

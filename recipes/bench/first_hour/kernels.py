@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from functools import partial
 
 import torch
@@ -12,7 +11,7 @@ from fastneg.negatives.texture import texture_sizes
 from fastneg.negatives.texture_torch import texture_negatives
 from fastneg.recipes.bench.augment import bench_augment
 from fastneg.recipes.bench.first_hour.stages import Job
-from fastneg.recipes.bench.measuring import figures_of, take_turns
+from fastneg.recipes.bench.measuring import rows_beside_copy
 from fastneg.recipes.bench.patch_shuffle import bench_patch_shuffle
 
 ROUNDS = {"cpu": 2, "cuda": 20}
@@ -56,17 +55,6 @@ def _textures(device, shape, rounds):
         "fastneg": lambda: texture_negatives(patches, 1, (size, size), **options),
         "copy": lambda: copy.copy_(made),
     }
-    times = take_turns(runners, rounds, device)
-    floor = statistics.median(times["copy"])
-    for name in runners:
-        figures = figures_of(times[name])
-        yield {
-            "bench": "texture",
-            "contender": name,
-            "N": count,
-            "H": size,
-            "dtype": str(made.dtype).removeprefix("torch."),
-            **figures,
-            "images_per_s": 1000 * count / figures["ms_median"],
-            "share_of_floor": floor / figures["ms_median"],
-        }
+    common = {"bench": "texture", "N": count, "H": size}
+    common["dtype"] = str(made.dtype).removeprefix("torch.")
+    yield from rows_beside_copy(runners, rounds, device, count, common)

@@ -25,10 +25,10 @@ def jobs(device):
             yield Job(name, partial(_contender, images, name, rounds))
         if device == "cuda":
             from fastneg.config import default_workers
+            from fastneg.recipes.bench.measuring import swept_threads
 
-            for threads in sorted({4, 8, 16, default_workers()}):
-                if threads <= default_workers():
-                    yield Job(f"sweep {threads} threads", partial(_sweep, images, threads, rounds))
+            for threads in swept_threads(default_workers()):
+                yield Job(f"sweep {threads} threads", partial(_sweep, images, threads, rounds))
 
 
 class _Images:

@@ -78,14 +78,10 @@ def _figures(found, device, seconds):
 
 
 def _write(path, device):
-    from fastneg.data.encode.samples import encode_samples
-    from fastneg.recipes.bench.loader import photos
+    from fastneg.recipes.bench.photos import write_photos
 
     count, distinct = STEPS[device] * BATCH[device], 256 if device == "cuda" else 16
-    samples = (
-        (jpeg, {"label": label}, str(i)) for i, (jpeg, label) in enumerate(photos(count, distinct))
-    )
-    made = encode_samples(path, samples)
+    made = write_photos(path, count, distinct)
     yield {
         "contender": "write",
         "images": count,

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import torch
 
-from fastneg.data.encode.samples import encode_samples
 from fastneg.recipes.bench.first_hour.steps import COMPILED
-from fastneg.recipes.bench.loader import photos
 from fastneg.recipes.bench.measuring import figures_of, flops_per_ms, take_turns, times_of
 from fastneg.recipes.bench.step import flops_of, modelled_config, peak_mib, plain_step
-from fastneg.recipes.bench.step_contenders import Contender, Variant, synchronize, variants
+from fastneg.recipes.bench.step_contenders import Variant, ready_contender, synchronize, variants
 from fastneg.recipes.presets import tiny_cpu
 
 SMALLEST = 32
@@ -99,10 +97,7 @@ class Pairs:
 
     def _contender(self, variant, count, stack):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        data, images = folder / "few.beton", enumerate(photos(count, 1))
-        encode_samples(data, ((jpeg, {"label": label}, str(i)) for i, (jpeg, label) in images))
-        config = self.config.replace(batch_size=count)
-        return Contender(config, variant, folder / "run", data, stack, ready=True)
+        return ready_contender(self.config.replace(batch_size=count), variant, folder, stack)
 
     def _row(self, name, config, times):
         found = figures_of(times[name])

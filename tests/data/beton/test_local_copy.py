@@ -4,14 +4,16 @@ import json
 import multiprocessing
 import os
 import shutil
+import zlib
 
 import numpy as np
 import pytest
 
-from fastneg.data import BetonError, BetonReader, open_data
+from fastneg.data import BetonError, BetonReader, BetonWriter, open_data
 from fastneg.data.beton import local_copy
 from fastneg.data.load.train_loader import TrainLoader
 from helpers.http_files import served
+from helpers.images import jpeg
 from helpers.tinted import damage, make_beton
 
 
@@ -83,6 +85,21 @@ def test_a_copy_is_whole_or_absent(site, monkeypatch):
     assert len(BetonReader(local_copy.local_copy(url))) == 24
     with pytest.raises(BetonError, match=r"none\.beton cannot be read"):
         local_copy.local_copy(url.replace("x.beton", "none.beton"))
+
+
+def test_a_file_whose_textures_have_no_checksums_is_taken(site):
+    folder, url, _ = site
+    image, texture = (jpeg(np.full((40, 48, 3), value, np.uint8)) for value in (60, 200))
+    options = {"paired_fields": ("texture",), "checksums": False}
+    with BetonWriter(folder / "site" / "x.beton", ("label", "crc32"), **options) as writer:
+        paired = {"texture": (texture, 40, 48)}
+        writer.add(image, 40, 48, label=0, crc32=zlib.crc32(image), paired=paired)
+    copy = local_copy.local_copy(url)
+    with BetonReader(copy) as reader:
+        assert reader.checksums is not None and reader.checksums_of("texture") is None
+        assert reader.jpeg(0, "texture").tobytes() == texture
+    told = json.loads((folder / "cache" / os.path.dirname(copy) / "copied.json").read_text())
+    assert not told["samples_verified"]
 
 
 def test_a_wrong_md5_and_a_full_disk_are_told(site, monkeypatch):

@@ -10,6 +10,7 @@ import fastneg.data.load.cached as cached
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load import feeding
+from fastneg.data.load.sample_checks import SampleChecks
 from helpers.images import jpeg, photo, saved
 from helpers.loading import train_loader
 
@@ -119,6 +120,35 @@ def test_bad_samples_are_replaced_as_in_the_file(tmp_path, monkeypatch, share):
     found, here = batches(path, 0, 1, cache="device", **options)
     same(found, expected)
     assert here.quarantine == there.quarantine and set(here.quarantine) == {2, 3, 14}
+
+
+def test_the_samples_of_each_batch_are_announced_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(cached, "BATCH", 8)
+    calls = []
+    with BetonReader(written(tmp_path / "x.beton")) as reader:
+        checks = SampleChecks(reader, False, False, torch.device("cpu"))
+        checks.refused(np.arange(COUNT))  # it reads too
+        will_need, encoded = reader.will_need, reader.encoded
+
+        def announced(indices, field):
+            calls.append(("announced", indices.tolist()))
+            will_need(indices, field)
+
+        def read(index, field):
+            calls.append(("read", index))
+            return encoded(index, field)
+
+        monkeypatch.setattr(reader, "will_need", announced)
+        monkeypatch.setattr(reader, "encoded", read)
+        cached.CachedImages(reader, torch.device("cpu"), checks, threads=1)
+    known = set()
+    for what, indices in calls:
+        if what == "announced":
+            assert known.isdisjoint(indices)
+            known.update(indices)
+        else:
+            assert indices in known
+    assert known == set(range(COUNT)) == {each for what, each in calls if what == "read"}
 
 
 def test_a_checksum_is_compared_when_the_images_are_decoded(tmp_path):

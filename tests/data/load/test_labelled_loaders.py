@@ -52,3 +52,13 @@ def test_crops_of_a_part_of_the_file(reader):
             torch.cat([batch.label for batch in batches]), torch.from_numpy(reader.labels)[index]
         )
     loader.close()
+
+
+@pytest.mark.parametrize("kind", [EvalLoader, CropLoader])
+@pytest.mark.parametrize("cache", ["device", "disk"])
+def test_a_cache_is_refused_at_once(reader, kind, cache):
+    with pytest.raises(ValueError, match=f"cache is '{cache}': None was expected"):
+        kind(reader, 16, 32, cache=cache)
+    loader = kind(reader, 16, 32, cache=None, threads=1)
+    assert len(loader) == 3
+    loader.close()
