@@ -5,29 +5,7 @@ The best cell of a row is marked only where that is beyond doubt.
 
 from __future__ import annotations
 
-# 97.5% quantiles of Student's t for 1, 2, … degrees of freedom.
-T = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-    2.120,
-    2.110,
-    2.101,
-    2.093,
-)
-T_BEYOND = 2.086  # of 20 degrees: a little wide for more
+from fastneg.study.statistics import LEVEL, t_quantile
 
 RULE = (
     "★ marks the best of a row where its 95% interval lies clear of all others'. The interval is "
@@ -39,8 +17,7 @@ RULE = (
 
 def half_width(std, count):
     """Half of the 95% interval of a mean of two or more values, by their standard deviation."""
-    degrees = count - 1
-    return (T[degrees - 1] if degrees <= len(T) else T_BEYOND) * std / count**0.5
+    return t_quantile((1 + LEVEL) / 2, count - 1) * std / count**0.5
 
 
 def bounds(cell):

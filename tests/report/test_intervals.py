@@ -1,11 +1,12 @@
-"""Quantiles of Student's distribution."""
+"""Intervals of a mean of several runs."""
 
 import pytest
 
 from fastneg.report import intervals
 
 
-def test_quantiles_are_students():
+@pytest.mark.parametrize("count", [2, 3, 10, 40])
+def test_half_of_an_interval_is_students(count):
     stats = pytest.importorskip("scipy.stats")
-    exact = [stats.t.ppf(0.975, degrees) for degrees in range(1, len(intervals.T) + 2)]
-    assert pytest.approx(exact, abs=6e-4) == [*intervals.T, intervals.T_BEYOND]
+    exact = stats.t.ppf(0.975, count - 1) * 3.0 / count**0.5
+    assert intervals.half_width(3.0, count) == pytest.approx(exact, rel=1e-8)
