@@ -16,7 +16,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from fastneg.config import ConfigError
+from fastneg.options import UsageError
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -27,7 +27,7 @@ KINDS = (
 )
 
 
-class OutputError(ConfigError):
+class OutputError(UsageError):
     """An output that cannot be, or that would destroy an input: the command line was wrong."""
 
 

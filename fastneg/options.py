@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import inspect
 import itertools
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,8 +22,23 @@ class ConfigError(ValueError):
     """A setting that cannot be: names the field, the value that came and what was expected."""
 
 
+class UsageError(ConfigError):
+    """A command line that cannot be, found after its config was built: exit code 2."""
+
+
+def nearest(word: object, known: Iterable[str], prefix: str = "") -> str:
+    """The end of a sentence about a word that is not among the known ones.
+
+    Returns:
+        "; did you mean PREFIX…?" with the known word that is most like it, or "." where none is.
+    """
+    lower = {name.lower(): name for name in map(str, known)}
+    near = difflib.get_close_matches(str(word).lower(), lower, 1, cutoff=0.5)
+    return f"; did you mean {prefix}{lower[near[0]]}?" if near else "."
+
+
 def option(
-    default: Any,
+    default: Any = dataclasses.MISSING,
     *,
     choices: Sequence[Any] | None = None,
     at_least: float | None = None,
@@ -29,12 +46,15 @@ def option(
     at_most: float | None = None,
     below: float | None = None,
     by: tuple[str, Mapping[Any, Any]] | None = None,
+    listed: str | None = None,
 ) -> Any:
     """A dataclass field with the bounds that `Config` checks.
 
     by: (name of an earlier field, {choice of it: the default there}): under these choices None
     stands for that default; under any other one the field has no effect, must be None, and a value
     is refused.
+    listed: "names" or "paths": the field is a text of several, with commas between them, and takes
+    a list too, as `comma_text` does.
     """
     bounds = {
         "choices": choices,
@@ -43,6 +63,7 @@ def option(
         "at_most": at_most,
         "below": below,
         "by": by,
+        "listed": listed,
     }
     return dataclasses.field(
         default=default,
@@ -68,7 +89,28 @@ def check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
         bound = bounds[rule]
         # a NaN fails every comparison, so it is refused wherever there is a bound
         if not holds(bound):
-            raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}.")
+            guess = nearest(value, bound) if rule == "choices" else "."
+            raise ConfigError(f"--{name} is {value!r}: it must be {wording(bound)}{guess}")
+
+
+def comma_text(value: Any, kind: str = "names") -> Any:
+    """Several names, paths or NAME=VALUE parts as one text with commas between them.
+
+    A list ["a", "b"], a mapping {"a": 1, "b": 2}, "[a, b]" and "a, b" become "a,b", "a=1,b=2",
+    "a,b" and "a,b". Anything else stays. Of paths the brackets may be a pattern, [ab], or a part of
+    one: they mean a list where commas or = stand between them and no further bracket.
+    """
+    if isinstance(value, Mapping):
+        value = [f"{name}={each}" for name, each in value.items()]
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    if not isinstance(value, str):
+        return value
+    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else None
+    if kind == "paths" and not (inner and re.fullmatch(r"[^][]*[,=][^][]*", inner)):
+        return value
+    parts = (value if inner is None else inner).split(",")
+    return ",".join(part.strip(" '\"") for part in parts)
 
 
 @cache

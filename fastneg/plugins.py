@@ -46,6 +46,7 @@ def load() -> None:
 def load_named() -> None:
     """Import the plugins that FASTNEG_PLUGINS names; ConfigError where one cannot be imported."""
     for target in map(str.strip, os.environ.get(VARIABLE, "").split(",")):
+        target = os.path.expanduser(target)
         if target and target not in _loaded:
             _load(lambda target=target: _import(target), f"{VARIABLE} names {target}, which")
             _loaded.add(target)

@@ -3,7 +3,8 @@
 Fire only builds a config, which checks itself; the work starts after. Until then neither torch nor
 anything else that takes its time is imported.
 Exit codes: 0 done, 1 the job failed, 2 the command line was wrong; 128 + signal where a signal
-stopped a training that a second call would finish.
+stopped a training that a second call would finish, or a job whose output nobody reads any more.
+Nothing is printed in colour, so there is nothing that NO_COLOR would switch off.
 """
 
 from __future__ import annotations
@@ -11,35 +12,66 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
+import signal
 import sys
 
 from fastneg import plugins
 from fastneg.config import ConfigError
-from fastneg.files import OutputError
-from fastneg.recipes.arguments import build_config, nearest
+from fastneg.options import UsageError, nearest
+from fastneg.recipes.arguments import build_config
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.dry_run import take_dry_run, tell
 from fastneg.recipes.help import help_text, overview
 from fastneg.recipes.once import Voice
 from fastneg.version import __version__
 
+HELP = ("-h", "--help", "help")
+LINUX_ALONE = (
+    "fastneg: commands run on Linux alone, this is {}: DALI, which decodes the images, is made for "
+    "no other system. On Windows take WSL 2. The losses and patch_negatives, from Python, need "
+    "PyTorch alone."
+)
+
 
 def main(arguments=None):
     """Run one command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = _answer(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        # Whoever read the output has seen enough, as `head` has. Of a help that is all there is to
+        # do, a job ends before its end.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 0 if _asks_for_help(arguments) else 128 + signal.SIGPIPE
     return code
 
 
+def _unread():
+    """Whether the output goes into a pipe that nobody reads any more."""
+    with contextlib.suppress(OSError, ValueError):
+        poll = select.poll()
+        for stream in (sys.stdout, sys.stderr):
+            poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
+
+
+def _asks_for_help(arguments):
+    return not arguments or "--version" in arguments[:1] or not {*HELP[:2]}.isdisjoint(arguments)
+
+
 def _answer(arguments):
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     if getattr(sys.stdout, "errors", None) == "strict":  # names of files may be no UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in HELP:
+        arguments = [*arguments[1:2], "--help"] if arguments[1:] else []
+    if not arguments:
         print(overview())
         return 0
     if arguments[0] == "--version":
@@ -52,13 +84,13 @@ def _answer(arguments):
     try:
         plugins.load_named()
         if name not in COMMANDS:
-            raise ConfigError(
-                f"There is no command {name!r}{nearest(name, COMMANDS)} Commands: "
-                f"{', '.join(COMMANDS)}."
-            )
-        if "-h" in rest or "--help" in rest:
+            raise ConfigError(_no_command(name))
+        if not {*HELP[:2]}.isdisjoint(rest):
             print(help_text(name))
             return 0
+        if sys.platform != "linux":
+            print(LINUX_ALONE.format(sys.platform), file=sys.stderr)
+            return 1
         dry_run, rest = take_dry_run(rest)
         with _missing_extras():
             config = build_config(name, rest)
@@ -66,6 +98,15 @@ def _answer(arguments):
         Voice().error(f"fastneg: {error}")
         return 2
     return _run(name, config, dry_run)
+
+
+def _no_command(name):
+    if name.startswith("-"):
+        meant = {"-v": "--version"}.get(name.lower(), name)
+        guess = nearest(meant, ("--help", "--version"))
+        return f"a command comes first, before {name}{guess} Commands: {', '.join(COMMANDS)}."
+    guess = nearest(name, [*COMMANDS, "--version"])
+    return f"There is no command {name!r}{guess} Commands: {', '.join(COMMANDS)}."
 
 
 def _run(name, config, dry_run=False):
@@ -77,13 +118,15 @@ def _run(name, config, dry_run=False):
             if dry_run:
                 return tell(name, config)
             return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
-    except OutputError as error:
-        print(f"fastneg {name}: {error}", file=sys.stderr)
+    except UsageError as error:
+        voice.error(f"fastneg {name}: {error}")
         return 2
     except KeyboardInterrupt:
         voice.error(f"fastneg {name}: interrupted.")
         return 130
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise
         # Imported here: it brings NumPy, which help and a wrong flag can do without.
         from fastneg.recipes.failures import JOB_FAILURES
 

@@ -14,6 +14,7 @@ from fastneg import config as configs
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
 from fastneg.config.show import show_config
+from fastneg.options import nearest
 from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
 from fastneg.recipes.preset_config import changed, of_preset, preset_config
 from fastneg.recipes.presets import PRESETS
@@ -73,6 +74,10 @@ def _show(source, out, preset=None, **overrides):
 def _bench(name=ALL, **options):
     if name not in (*BENCHES, ALL):
         plugins.load()
+    if name not in (known := (*BENCHES, ALL)):
+        raise ConfigError(
+            f"There is no benchmark {name!r}{nearest(name, known)} Benchmarks: {', '.join(known)}."
+        )
     return bench_config()(name, **options)
 
 
@@ -133,4 +138,5 @@ COMMANDS = {
     ),
     "study": Command(configs.StudyConfig, "study:run_study"),
     "presets": Command(configs.PresetsConfig, "show_presets:run_presets"),
+    "completion": Command(configs.CompletionConfig, "completion:run_completion", ("shell",)),
 }

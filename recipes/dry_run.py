@@ -161,6 +161,9 @@ def _labelled(*more):
 
 
 def _evaluate(config):
+    from fastneg.evaluation.sets.named import parse_sets
+
+    parse_sets(config.sets)
     files = (f"{paths.RESULTS} (lines are added)", paths.PREDICTIONS, paths.FEATURES, paths.SETS)
     classifier = Path(config.run) / paths.CLASSIFIER
     reads = [_run(config.run), f"{_there(classifier)}: the classifier", f"the sets {config.sets}"]
@@ -203,8 +206,10 @@ def _bench(config):
 
 def _study(config):
     from fastneg.files import output_folder
+    from fastneg.recipes.study import named_arms
 
     out = output_folder(config.out, "--out")
+    named_arms(config)
     reads = [_there(config.data)] if config.data else []
     return reads, [f"{out}/: data, runs, figures and the verdict"]
 
@@ -242,5 +247,6 @@ PLANS = {
     "stencils": _stencils,
     "study": _study,
     "presets": _presets,
+    "completion": _presets,
 }
 """{command: config → (what it reads, what it would write), in words}; pretrain has more to say."""

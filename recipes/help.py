@@ -74,7 +74,9 @@ def help_text(name):
     for field in dataclasses.fields(command.config):
         none = field.default in (dataclasses.MISSING, "", None)
         default = "" if none else f" = {flag_text(field.default)}"
-        bounds = "; ".join(_bound_text(rule, bound) for rule, bound in field.metadata.items())
+        bounds = "; ".join(
+            _bound_text(rule, bound) for rule, bound in field.metadata.items() if rule != "listed"
+        )
         label = field.name.upper() if field.name in command.positional else f"--{field.name}"
         lines.append(f"  {label}{default}" + (f"  ({bounds})" if bounds else ""))
         lines += textwrap.wrap(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from fastneg.config import ConfigError, PretrainConfig
+from fastneg.options import nearest
 from fastneg.recipes.presets import PRESETS
 
 LENGTHS = ("eval_resize", "patch_min", "patch_max", "texture_patch", "texture_block")
@@ -34,11 +34,10 @@ def preset_config(preset: str, **overrides: Any) -> PretrainConfig:
 
 def of_preset(preset: str, **overrides: Any) -> PretrainConfig:
     """As `preset_config`, also without data and out."""
-    near = difflib.get_close_matches(str(preset), PRESETS, 1)
     if preset not in PRESETS:
         raise ConfigError(
-            f"--preset is {preset!r}: one of {', '.join(PRESETS)} was expected"
-            + (f"; did you mean {near[0]}?" if near else ".")
+            f"--preset is {preset!r}: there is no such preset{nearest(preset, PRESETS)} fastneg "
+            "presets lists them."
         )
     base = PRESETS[preset]()
     return changed(base, overrides, _lengths(base, overrides.get("image_size")))

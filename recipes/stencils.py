@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from fastneg.config import ConfigError, default_workers
+from fastneg.config import default_workers
 from fastneg.counts import counted
 from fastneg.data import stencils
 from fastneg.files import OutputError, output_folder, write_json
+from fastneg.options import UsageError, nearest
 
 FACTS = "stencils.json"
 
@@ -48,8 +49,9 @@ def places(config):
 def _chosen(sets):
     names = [name.strip() for name in sets.split(",") if name.strip()] or list(stencils.SETS)
     if unknown := [name for name in names if name not in stencils.SETS]:
-        raise ConfigError(
-            f"--sets has {unknown[0]!r}: some of {', '.join(stencils.SETS)} were expected."
+        raise UsageError(
+            f"--sets has {unknown[0]!r}: some of {', '.join(stencils.SETS)} were expected"
+            f"{nearest(unknown[0], stencils.SETS)}"
         )
     return dict.fromkeys(names)
 

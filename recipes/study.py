@@ -13,6 +13,8 @@ from fastneg.config import ConfigError, StudyConfig, default_workers
 from fastneg.counts import counted
 from fastneg.files import append_json, output_folder, write_json
 from fastneg.methods import METHODS
+from fastneg.options import UsageError, nearest
+from fastneg.progress import time_left
 from fastneg.recipes.study_data import make_data
 from fastneg.recipes.study_jobs import run_all
 from fastneg.recipes.study_runs import Task, train_and_evaluate
@@ -33,11 +35,12 @@ from fastneg.study.verdict import judge, sentence
 
 def run_study(config: StudyConfig):
     """Train and evaluate what is missing, block by block, and judge; 0 when the stage is whole."""
+    names = named_arms(config)
     out, size = output_folder(config.out, "--out"), SIZES[config.size]
     _same_study(out, config)
     dose = None if config.stage == "dose" else _dose(out, config)
     queue = METHODS[config.method].queue
-    arms = _chosen(arms_of(config.stage, dose, size, queue), config)
+    arms = [arm for arm in arms_of(config.stage, dose, size, queue) if arm.name in names]
     seeds = config.seed_numbers() or size.seeds[config.stage]
     make_data(out, size, config.data)
     plan = [(seed, arm) for seed in seeds for arm in arms]
@@ -80,7 +83,8 @@ def _train(out, config, size, left):
             rest = (time.perf_counter() - began) / done * (len(left) - done)
             told = ", ".join(f"{pretty(name)} {row[name]:.1f}" for name in figures_of([row])[:3])
             print(
-                f"{done} of {len(left)}  {who}: {told}, {row['seconds']:.0f} s; {_span(rest)} left",
+                f"{done} of {len(left)}  {who}: {told}, {row['seconds']:.0f} s; "
+                f"{time_left(rest)} left",
                 flush=True,
             )
     return signal
@@ -128,14 +132,21 @@ def _dose(out, config):
     return dose
 
 
-def _chosen(arms, config):
-    names = [name.strip() for name in config.arms.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in {arm.name for arm in arms}]:
-        raise ConfigError(
-            f"--arms has {unknown[0]!r}: {', '.join(arm.name for arm in arms)} are the arms of "
-            f"--stage {config.stage}."
+def named_arms(config):
+    """The names in --arms; all arms of the stage where it names none.
+
+    Raises:
+        UsageError: one of them is no arm of the stage.
+    """
+    size, queue = SIZES[config.size], METHODS[config.method].queue
+    known = [arm.name for arm in arms_of(config.stage, 1.0, size, queue)]  # whatever the dose
+    names = [name.strip() for name in config.arms.split(",") if name.strip()] or known
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(
+            f"--arms has {unknown[0]!r}: {', '.join(known)} are the arms of --stage "
+            f"{config.stage}{nearest(unknown[0], known)}"
         )
-    return [arm for arm in arms if arm.name in names] if names else list(arms)
+    return names
 
 
 def _tell(out, config, dose):
@@ -164,8 +175,3 @@ def _tell(out, config, dose):
             print(said, file=sys.stderr)
     if rows:
         print(f"Report: {write_study_report(out, out / 'report.html')}")
-
-
-def _span(seconds):
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastneg.config import ConfigError, EncodeConfig, default_workers
 from fastneg.data import stencils
 from fastneg.data.encode.encode import encode
+from fastneg.options import UsageError
 from fastneg.study.plan import SETS, TRANSFER
 
 DOMAINS = ("photo", *(name.removeprefix("pacs_") for name in TRANSFER))
@@ -36,7 +37,7 @@ def make_data(out, size, folder):
     if (size.data == "stencils") == bool(folder):
         needed = "has no effect with the built-in set" if folder else "is missing: this size trains"
         more = ": leave it out." if folder else " on photographs; docs/study.md says on which."
-        raise ConfigError(f"--data {needed}{more}")
+        raise UsageError(f"--data {needed}{more}")
     (Path(out) / "data").mkdir(parents=True, exist_ok=True)
     {"stencils": _stencils, "photographs": _photographs, "imagenet100": _imagenet100}[size.data](
         out, size, folder

@@ -18,6 +18,7 @@ FLOORS = [  # from the ground up: a part imports parts of lower floors alone
     ["fastneg.config"],
     [
         "fastneg.files",
+        "fastneg.progress",
         "fastneg.distributed",
         "fastneg.feature_geometry",
         "fastneg.knn",

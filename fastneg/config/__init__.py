@@ -15,6 +15,7 @@ from fastneg.config.pretrain import PretrainConfig
 from fastneg.config.stencils import StencilsConfig, StencilsSpec
 from fastneg.config.study import StudyConfig
 from fastneg.config.tools import (
+    CompletionConfig,
     DemoConfig,
     EmbedConfig,
     ExportConfig,
@@ -27,6 +28,7 @@ from fastneg.options import ConfigError, option
 __all__ = [
     "IMAGENET",
     "INTERPOLATIONS",
+    "CompletionConfig",
     "Config",
     "ConfigError",
     "DemoConfig",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from fastneg.options import ConfigError
+from fastneg.options import ConfigError, nearest
 
 RATIO, SIGMA = (3 / 4, 4 / 3), (0.1, 2.0)
 
@@ -143,7 +143,7 @@ def augmentation_of(recipe):
         if recipe not in AUGMENTATIONS:
             raise ConfigError(
                 f"--views is {recipe!r}: {', '.join(AUGMENTATIONS)}, or a file NAME.json "
-                "of operations, was expected."
+                f"of operations, was expected{nearest(recipe, AUGMENTATIONS)}"
             )
         recipe = AUGMENTATIONS[recipe]
     if not isinstance(recipe, (list, tuple)) or not all(

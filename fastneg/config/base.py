@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from fastneg.config.assemble import assembled_docs
-from fastneg.options import ConfigError, check_bounds, source_docs
+from fastneg.options import ConfigError, check_bounds, comma_text, source_docs
 
 C = TypeVar("C", bound="Config")
 
@@ -22,7 +22,10 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = _fit(field.name, getattr(self, field.name), field_types(type(self))[field.name])
+            value = getattr(self, field.name)
+            if "listed" in field.metadata:
+                value = comma_text(value, field.metadata["listed"])
+            value = _fit(field.name, value, field_types(type(self))[field.name])
             if "by" in field.metadata:
                 value = _governed(field.name, value, *self._governor(field))
             object.__setattr__(self, field.name, value)

@@ -12,7 +12,7 @@ from fastneg.options import ConfigError, option
 class EncodeConfig(Config):
     """Encode a folder of images into one .beton file; JPEG bytes pass through untouched."""
 
-    src: str
+    src: str = option(listed="paths")
     """The images: SRC/<class>/*.jpg or SRC/<split>/<class>/*.jpg; SRC/*.jpg (no labels); tar
     archives or WebDataset shards (one .tar, a comma list, a glob or a range {000..146} in quotes);
     or a list of paths and labels (.csv, .tsv, .txt, .jsonl). Each may be a URL (s3://, gs://,
@@ -147,7 +147,7 @@ class VerifyConfig(Config):
     Exit code 1 if any is bad.
     """
 
-    file: str
+    file: str = option(listed="paths")
     """The .beton file; several by a comma list, a glob or a range {00..15} in quotes."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastneg import plugins
 from fastneg.config.base import Config
 from fastneg.negatives import NEGATIVES
-from fastneg.options import ConfigError, option
+from fastneg.options import ConfigError, nearest, option
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class LinearConfig(Config):
 
     run: str
     """The run folder that `fastneg pretrain` wrote."""
-    train: str
+    train: str = option(listed="paths")
     """The labelled .beton file to train the classifier on; several by a comma list or a glob in
     quotes."""
-    val: str
+    val: str = option(listed="paths")
     """The labelled .beton file to report accuracy on; several likewise."""
     mode: str = option("auto", choices=("auto", "crops", "features", "lbfgs"))
     """crops: SGD on augmented crops, as published; features: SGD on features stored once; lbfgs:
@@ -63,9 +63,9 @@ class FinetuneConfig(Config):
 
     run: str
     """The run folder that `fastneg pretrain` wrote; its checkpoints stay as they are."""
-    train: str
+    train: str = option(listed="paths")
     """The labelled .beton file (or several) to train on."""
-    val: str
+    val: str = option(listed="paths")
     """The labelled .beton file (or several) to report accuracy on."""
     share: float = option(100.0, above=0.0, at_most=100.0)
     """Percent of the labels of each class to train on: few-shot fine-tuning, as a line of its own.
@@ -96,9 +96,9 @@ class KnnConfig(Config):
 
     run: str
     """The run folder that `fastneg pretrain` wrote."""
-    train: str
+    train: str = option(listed="paths")
     """The labelled .beton file whose features vote; several by a comma list or a glob in quotes."""
-    val: str
+    val: str = option(listed="paths")
     """The labelled .beton file to classify; several likewise."""
     k: int = option(200, at_least=1)
     """Neighbours that vote."""
@@ -117,7 +117,7 @@ class EvaluateConfig(Config):
 
     run: str
     """The run folder; `fastneg linear` must have been run on it."""
-    sets: str
+    sets: str = option(listed="paths")
     """NAME=PATH[:METRIC][:resize=none|PIXELS][,NAME=PATH…]: .beton files (a glob in quotes takes
     several as one set), folders of classes or of their places in ImageNet, model-vs-human's
     sessions, folders of corruptions and severities, or CIFAR-10-C's. A set in which shape and
@@ -129,7 +129,7 @@ class EvaluateConfig(Config):
     corruptions: str = option("off", choices=("off", "on", "all"))
     """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all:
     and under its 4 extra ones."""
-    similarity: str = "off"
+    similarity: str = option("off", listed="names")
     """on: also count, on the first set, the similarities of queries to their positives, to the
     queue and to the run's kinds of negatives (patch for a run without any); or kinds by name, such
     as patch,texture."""
@@ -153,10 +153,11 @@ class EvaluateConfig(Config):
             plugins.load()
         images = [name for name, kind in NEGATIVES.items() if not kind.from_queue]
         if not set(kinds) <= set(images) or len(set(kinds)) < len(kinds):
-            known = ", ".join(images)
+            unknown = [kind for kind in kinds if kind not in images]
             raise ConfigError(
-                f"--similarity is {self.similarity!r}: off, on, or some of {known}, each once, "
-                "was expected."
+                f"--similarity is {self.similarity!r}: off, on, or some of {', '.join(images)}, "
+                "each once, was expected"
+                + (nearest(unknown[0], ["off", "on", *images]) if unknown else ".")
             )
 
     def similarity_kinds(self):

@@ -10,21 +10,11 @@ from fastneg.config.assemble import Assembled
 from fastneg.config.base import Config
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
-from fastneg.options import ConfigError, check_bounds, option
+from fastneg.options import ConfigError, check_bounds, comma_text, nearest, option
 
 T = TypeVar("T", bound=Config)
 ALPHA = 2.0
 BOUNDS = {"at_least": 0.0, "below": math.inf}
-
-
-def kinds_text(value: Any) -> Any:
-    """Kinds of negatives as one text: "[patch, texture]" and a list mean "patch,texture"."""
-    if isinstance(value, (list, tuple)) and all(isinstance(kind, str) for kind in value):
-        value = ",".join(value)
-    if not isinstance(value, str):
-        return value
-    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-    return ",".join(kind.strip() for kind in inner.split(","))
 
 
 @dataclass(frozen=True)
@@ -32,10 +22,10 @@ class NegativesPart(Config):
     negatives: str = "patch"
     negatives_per_query: int = option(1, at_least=1, at_most=64)
     """Negatives of each kind for each query, M."""
-    alpha: float | str = ALPHA
+    alpha: float | str = option(ALPHA, listed="names")
     """Scale of the similarity to the non-semantic negatives: alpha q·t / T inside the exponent,
     alpha 2 p·t in BYOL's sum. One number, or one for each kind, such as patch=2,texture=1."""
-    dose: float | str | None = None
+    dose: float | str | None = option(None, listed="names")
     """alpha / T, in place of alpha: what a negative weighs in the softmax depends on both together.
     One number, or one for each kind; alpha becomes dose times the temperature."""
 
@@ -71,7 +61,7 @@ class NegativesPart(Config):
         named go, if such an option may be missing. Of alpha and dose the one that changes takes the
         other's place."""
         if "negatives" in changes:
-            changes["negatives"] = kinds_text(changes["negatives"])
+            changes["negatives"] = comma_text(changes["negatives"])
             kinds = set(str(changes["negatives"]).split(","))
             gone = {
                 name: None
@@ -116,10 +106,11 @@ class NegativesPart(Config):
 
     def _check_kinds(self, kinds):
         if len(set(kinds)) < len(kinds) or not set(kinds) <= set(NEGATIVES):
-            known = ", ".join(("none", *NEGATIVES))
+            known = ("none", *NEGATIVES)
+            unknown = [kind for kind in kinds if kind not in known]
             raise ConfigError(
-                f"--negatives is {self.negatives!r}: one of {known}, or several without none, "
-                "each once, was expected."
+                f"--negatives is {self.negatives!r}: one of {', '.join(known)}, or several without "
+                "none, each once, was expected" + (nearest(unknown[0], known) if unknown else ".")
             )
         for kind in kinds:
             if NEGATIVES[kind].from_queue and not METHODS[self.method].queue:

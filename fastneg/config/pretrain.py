@@ -11,14 +11,14 @@ from fastneg import plugins
 from fastneg.config.assemble import assemble, make_again
 from fastneg.config.base import field_docs, field_types
 from fastneg.config.method import MethodPart, method_fields
-from fastneg.config.negatives import NegativesPart, kinds_text, negatives_fields
+from fastneg.config.negatives import NegativesPart, negatives_fields
 from fastneg.config.optimisation import OptimisationPart
 from fastneg.config.renamed import todays_names
 from fastneg.config.run import DataPart, RunPart
 from fastneg.config.views import ViewsPart
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
-from fastneg.options import ConfigError
+from fastneg.options import ConfigError, comma_text
 
 PARTS = (DataPart, MethodPart, NegativesPart, ViewsPart, OptimisationPart, RunPart)
 """In the order of the fields, and of their checks."""
@@ -36,7 +36,7 @@ class PretrainConfig(RunPart, OptimisationPart, ViewsPart, NegativesPart, Method
         def __getattr__(self, name: str) -> Any: ...
 
     def __post_init__(self):
-        object.__setattr__(self, "negatives", kinds_text(self.negatives))
+        object.__setattr__(self, "negatives", comma_text(self.negatives))
         named = {str(self.method), *str(self.negatives).split(",")}
         if not named <= {*METHODS, *NEGATIVES, "none"}:
             plugins.load()

@@ -12,7 +12,7 @@ from fastneg.options import ConfigError, option
 
 @dataclass(frozen=True)
 class DataPart(Config):
-    data: str = ""
+    data: str = option("", listed="paths")
     """The .beton file to train on; several by a comma list or a glob in quotes; what is a URL (of
     s3, gs, hf or https, say) is copied once."""
     out: str = ""
@@ -83,9 +83,9 @@ class RunPart(Config):
 
     Needs labels, which training does not see.
     """
-    knn_train: str = ""
+    knn_train: str = option("", listed="paths")
     """The labelled .beton file whose images vote; default: the training file."""
-    knn_val: str = ""
+    knn_val: str = option("", listed="paths")
     """The labelled .beton file whose images are classified; default: every tenth of those that
     would vote."""
     probe: str = option("crops", choices=("crops", "features"))

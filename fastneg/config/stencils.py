@@ -52,7 +52,7 @@ class StencilsConfig(StencilsSpec):
     to: str = option("beton", choices=("beton", "folders"))
     """beton: a file for each set, with the fields label and texture; folders: class folders of
     JPEGs, those of the swapped set named as cue-conflict images are."""
-    sets: str = ""
+    sets: str = option("", listed="names")
     """The sets to write, with commas between them; default: train and all test sets."""
     train: int = option(6000, at_least=1)
     """Images of the training set."""

@@ -29,9 +29,9 @@ class StudyConfig(Config):
     stage: str = option("main", choices=STAGES)
     """dose: how strong the negatives may be, on seeds of its own; main: the arms of the verdict;
     explore: further arms, whose figures are hints."""
-    arms: str = ""
+    arms: str = option("", listed="names")
     """Arms of the stage to train, with commas between them; default: all."""
-    seeds: str = ""
+    seeds: str = option("", listed="names")
     """Seeds, such as 0-9 or 0,3; default: those of the stage."""
     dose: float | None = option(None, above=0.0)
     """alpha / T of the negatives in main and explore; default: what the stage dose has found in

@@ -1,4 +1,5 @@
-"""The commands around training and evaluation: import, export, embed, report, demo, presets."""
+"""The commands around training and evaluation: import, export, embed, report, demo, presets,
+completion."""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ class EmbedConfig(Config):
     """The file to write: NAME.npz or NAME.parquet (with the extra parquet)."""
     run: str
     """The run folder that `fastneg pretrain` wrote."""
-    data: str
+    data: str = option(listed="paths")
     """The .beton file of the images; several by a comma list or a glob in quotes."""
     picture: str = option("off", choices=("off", "pca", "umap"))
     """pca, umap (with the extra umap): also note where the images lie in two dimensions, for the
@@ -148,3 +149,12 @@ class PresetsConfig(Config):
 
     all: bool = False
     """Show every field, not only those that differ from the defaults."""
+
+
+@dataclass(frozen=True)
+class CompletionConfig(Config):
+    """Print a script by which a shell completes commands, flags and their choices."""
+
+    shell: str = option(choices=("bash", "zsh", "fish"))
+    """The shell. In its start file: eval "$(fastneg completion bash)", likewise for zsh, and
+    fastneg completion fish | source."""

@@ -17,7 +17,7 @@ from fastneg.options import ConfigError, option
 class ViewsPart(Config):
     image_size: int = option(224, at_least=16)
     """Side in pixels of each view."""
-    image_size_schedule: str | None = None
+    image_size_schedule: str | None = option(None, listed="names")
     """Another side of the views by epoch, EPOCH:SIZE[,EPOCH:SIZE…] beginning with epoch 0, such as
     0:128,100:224; evaluation takes --image_size."""
     crop_min: float = option(0.2, above=0.0, at_most=1.0)

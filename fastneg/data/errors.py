@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 
+from fastneg.options import UsageError
+
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class BetonError(Exception):
     """A file that is no whole .beton file, a sample that is not what was asked for, an image that
     cannot be used."""
+
+
+class NoFileError(BetonError, UsageError):
+    """What was named as a .beton file is a folder, or images: the command line was wrong."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Work spread over processes, its results in order, its progress shown."""
+"""Work spread over processes, its results in order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import multiprocessing
 import multiprocessing.connection
 import pickle
 import signal
-import sys
-import time
 import traceback
 from collections import deque
 
@@ -17,7 +15,6 @@ from fastneg.data.errors import BetonError
 from fastneg.data.shared_memory import SLOTS, SharedMemory
 
 CHUNK = 32  # images a task
-PLAIN_LINE_S = 10.0  # seconds between progress lines where there is no terminal
 FITS_A_PIPE = 1 << 15  # bytes that a worker can be sent though it does not read yet
 END_S = 5.0  # seconds that a worker whose pipe was closed may take to end
 
@@ -179,39 +176,3 @@ def process_context():
 def chunks(items, size):
     """Slices of at most `size` items."""
     return [items[first : first + size] for first in range(0, len(items), size)]
-
-
-class Progress:
-    """Samples and bytes done: a bar on a terminal, else a plain line now and then, on stderr."""
-
-    def __init__(self, what, total=None):
-        self._what, self._total, self._done, self._bytes = what, total, 0, 0
-        self._began = self._said = time.perf_counter()
-        self._bar = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc=what, unit="image", leave=False)
-
-    def advance(self, samples, size):
-        self._done, self._bytes = self._done + samples, self._bytes + size
-        now = time.perf_counter()
-        mb_per_s = self._bytes / 1e6 / max(now - self._began, 1e-9)
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{mb_per_s:.1f} MB/s", refresh=False)
-            self._bar.update(samples)
-        elif now - self._said >= PLAIN_LINE_S:
-            self._said, of = now, f"/{self._total}" if self._total else ""
-            rate = self._done / (now - self._began)
-            print(
-                f"{self._what}: {self._done}{of} images, {rate:.0f} images/s, {mb_per_s:.1f} MB/s",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        if self._bar is not None:
-            self._bar.close()

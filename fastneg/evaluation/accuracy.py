@@ -14,6 +14,7 @@ from fastneg.counts import counted
 from fastneg.data.labels import ABSENT
 
 RESAMPLES = 10_000
+CALIBRATION_RESAMPLES = 1000
 BINS = 15
 
 
@@ -156,8 +157,33 @@ def calibration_error(confidence, right, bins=BINS):
         right: (N,) bool.
     Source: Guo et al. 2017, arXiv:1706.04599; 15 bins.
     """
-    place = (confidence.double() * bins).long().clamp(max=bins - 1)
-    zeros = torch.zeros(bins, dtype=torch.float64)
+    place, gap = _gaps(confidence, right, bins)
     # of a bin: images × (mean confidence − accuracy)
-    gap = zeros.scatter_add(0, place, confidence.double() - right.double())
-    return 100.0 * gap.abs().sum().item() / len(confidence)
+    sums = torch.zeros(bins, dtype=torch.float64).scatter_add(0, place, gap)
+    return 100.0 * sums.abs().sum().item() / len(confidence)
+
+
+def calibration_interval(confidence, right, bins=BINS):
+    """The 95% bootstrap interval (low, high) of `calibration_error` over resampled images, in
+    percent.
+
+    A resample's error is higher by what the chance of the draw adds to the error of a bin that has
+    none, as the error itself is. The quantiles are those around the mean of the resamples, moved to
+    the error.
+    """
+    place, gap = (part.cpu().numpy() for part in _gaps(confidence, right, bins))
+    draw, count, found = np.random.default_rng(0), len(gap), []
+    for _ in range(CALIBRATION_RESAMPLES):
+        some = draw.integers(0, count, count)
+        sums = np.bincount(place[some], gap[some], bins)
+        found.append(100.0 * np.abs(sums).sum() / count)
+    low, high = interval(found)
+    error = calibration_error(confidence, right, bins)
+    shift = error - float(np.mean(found))
+    return min(error, max(0.0, low + shift)), max(error, min(100.0, high + shift))
+
+
+def _gaps(confidence, right, bins):
+    """(the bin of each image, its confidence − 1 if it is right)."""
+    place = (confidence.double() * bins).long().clamp(max=bins - 1)
+    return place, confidence.double() - right.double()

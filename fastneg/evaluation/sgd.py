@@ -6,12 +6,14 @@ Legend: N images of a batch, C classes.
 from __future__ import annotations
 
 import sys
+import time
 
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
 from fastneg.config import ConfigError
+from fastneg.progress import time_left
 
 
 def train_sgd(logits_of, groups, batches, epochs, *, schedule, what, weight_decay=0.0, report=None):
@@ -30,6 +32,7 @@ def train_sgd(logits_of, groups, batches, epochs, *, schedule, what, weight_deca
     """
     optimizer, step = torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay), 0
     starts = [group["lr"] for group in optimizer.param_groups]
+    began = time.perf_counter()
     bar = tqdm(range(epochs), desc=what, unit="epoch", disable=None, leave=False)
     for epoch in bar:
         total, images = 0.0, 0
@@ -51,7 +54,9 @@ def train_sgd(logits_of, groups, batches, epochs, *, schedule, what, weight_deca
             )
         bar.set_postfix_str(f"loss {mean:.3f}")
         if report is not None and not sys.stderr.isatty():
+            rest = (time.perf_counter() - began) / (epoch + 1) * (epochs - epoch - 1)
+            left = f" · {time_left(rest)} left" if epoch + 1 < epochs else ""
             report(
                 f"epoch {epoch + 1}/{epochs} · loss {mean:.3f} · lr "
-                f"{optimizer.param_groups[0]['lr']:.3g}"
+                f"{optimizer.param_groups[0]['lr']:.3g}{left}"
             )

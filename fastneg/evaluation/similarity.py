@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 
 import torch
-from tqdm import tqdm
 
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.train_loader import TrainLoader
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
+from fastneg.progress import shown
 from fastneg.runs import checkpoint
 from fastneg.runs.embed import uses_autocast
 from fastneg.training.similarities import edges, histograms
@@ -59,8 +59,7 @@ def evaluate_similarity(run, name, reader, *, kinds=None, device="cpu", threads=
     method.eval().requires_grad_(False).to(device)
     loader, found = _loader(reader, config, device, threads), _Distributions()
     with contextlib.closing(loader):
-        bar = {"desc": f"{name}, similarities", "unit": "batch", "total": len(loader)}
-        batches = tqdm(loader.epoch(0), disable=None, leave=False, **bar)
+        batches = shown(loader.epoch(0), f"{name}, similarities", total=len(loader))
         for images, similarities in _similarities(batches, method, config, kinds, device):
             found.add(images, similarities)
             if found.images >= IMAGES:

@@ -6,8 +6,6 @@ Legend: N batch, F backbone features, H W pixels.
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 from torch import nn
 
@@ -16,6 +14,7 @@ from fastneg.config.method import TIMM, is_own, stem_of
 from fastneg.errors import TrainingError
 from fastneg.models.own_networks import images_of, in_eval_mode, own_network
 from fastneg.models.stems import put, small_stem
+from fastneg.options import UsageError, nearest
 
 CLASSES = 1000
 """The classifier of a torchvision model is its one layer with so many outputs."""
@@ -230,10 +229,8 @@ def _built(name, image_size, build):
 
 
 def _unknown(name, known, expected):
-    near = difflib.get_close_matches(name, known, 3)
-    return ConfigError(
-        f"There is no backbone {name!r}: {expected} was expected"
-        + (f"; near it: {', '.join(near)}." if near else ".")
+    return UsageError(
+        f"There is no backbone {name!r}: {expected} was expected{nearest(name, known)}"
     )
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastneg.report.intervals import clear_best
+from fastneg.report.intervals import bounds, clear_best
 
 HALF, WHOLE = 390, 900
 """Pixels that the columns after the first have on half the page and on all of it."""
@@ -40,6 +40,12 @@ class Cell:
     text: str | None = None
     code: bool = False
     marked: bool = False
+
+    @property
+    def of_mean(self):
+        """The 95% interval (low, high) of a mean over seeds, by Student's t; None of other
+        figures, and where the runs agree exactly."""
+        return bounds(self) if self.runs > 1 else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Table:
     def pixels(self):
         """About how wide the columns after the first are."""
         least = [
-            90 if any(row.cells[n].interval for row in self.rows) else 50
+            90 if any(row.cells[n].interval or row.cells[n].of_mean for row in self.rows) else 50
             for n in range(len(self.columns))
         ]
         return sum(
@@ -183,22 +189,6 @@ def leaves(blocks):
             yield from leaves(block.blocks)
         elif isinstance(block, (Plot, Table)):
             yield block
-
-
-def arranged(blocks):
-    """Blocks in their order as (layout, blocks) pairs.
-
-    Neighbours that fit stand in "halves" or "thirds" of the width, the others are "whole".
-    """
-    found = []
-    for block in blocks:
-        narrow = isinstance(block, Plot) or (isinstance(block, Table) and not block.wide)
-        layout = ("thirds" if getattr(block, "small", False) else "halves") if narrow else "whole"
-        if found and found[-1][0] == layout != "whole":
-            found[-1][1].append(block)
-        else:
-            found.append((layout, [block]))
-    return [(layout if len(members) > 1 else "whole", members) for layout, members in found]
 
 
 def folds_last(blocks):

@@ -10,10 +10,11 @@ from markupsafe import Markup
 
 from fastneg.files import OutputError, output_file, output_folder, remove_stale, write_atomically
 from fastneg.report import exports, likeness
-from fastneg.report.blocks import Report, arranged, figure_text, with_own_names
+from fastneg.report.blocks import Report, figure_text, with_own_names
 from fastneg.report.entries import group_runs, sets_of
+from fastneg.report.layout import arranged
 from fastneg.report.plots.style import DARK, LIGHT, MARKERS, SERIES, marker
-from fastneg.report.plots.svg import inline_svg
+from fastneg.report.plots.svg import inline_svg, natural_size
 from fastneg.report.remarks import remarks
 from fastneg.report.sections import (
     agreement,
@@ -173,9 +174,9 @@ def render_page(report, **head):
         lstrip_blocks=True,
     )
     environment.globals.update(
-        arranged=arranged,
+        arranged=lambda blocks: arranged(blocks, natural_size),
         figure_text=figure_text,
-        plot_svg=lambda plot: Markup(inline_svg(plot)),
+        plot_svg=lambda plot, size=None: Markup(inline_svg(plot, size)),
         mark=lambda number: MARKERS.index(marker(number)),
         series=SERIES,
     )

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from tqdm import tqdm
 
 from fastneg.config import ConfigError
 from fastneg.counts import counted
 from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.kernels.host_copy import some_later, to_device
 from fastneg.models.encoders import embed
+from fastneg.progress import shown
 
 BATCH = 256
 
@@ -70,17 +70,16 @@ def feature_parts(backbone, loader, device, autocast=False, what="features"):
         backbone: (N, 3, H, W) → (N, F), in eval mode, on `device`.
         loader: gives `EvalBatch`es, such as `EvalLoader`; its length is the number of batches.
         autocast: compute in bfloat16.
-        what: the words of the progress bar, which shows on terminals only.
+        what: is done, in the words of `fastneg.progress.Progress`.
     """
     if backbone.training:
         raise ValueError(
             "The backbone is in training mode: its batch statistics would mix the images. Call "
             ".eval() first."
         )
-    shown = tqdm(loader, desc=what, unit="batch", disable=None, leave=False)
     made = (
         (embed(backbone, to_device(batch.images, device), autocast), batch.label, batch.index)
-        for batch in shown
+        for batch in shown(loader, what)
     )
     for part in some_later(made):
         yield Part(*part)

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastneg.config import ConfigError
 from fastneg.files import write_atomically
+from fastneg.options import UsageError
 
 ROW_GROUP = 8192
 """Images in a row group of .parquet; and of which names are turned into bytes at once."""
@@ -51,7 +52,7 @@ def writer_of(path):
     ending = Path(path).suffix.lower()
     if ending not in WRITERS:
         endings = " or ".join(WRITERS)
-        raise ConfigError(f"OUT is {path}: a name that ends in {endings} was expected.")
+        raise UsageError(f"OUT is {path}: a name that ends in {endings} was expected.")
     if ending == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401

@@ -12,6 +12,7 @@ from fastneg.config import ConfigError
 from fastneg.config.renamed import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
+from fastneg.options import UsageError
 from fastneg.runs import paths
 from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.pictures import read_gallery
@@ -93,11 +94,11 @@ class Run:
 def run_names(folders):
     """A short name for each folder: as many of its last parts as tell it from the others."""
     if not folders:
-        raise ConfigError("--runs is empty: at least one run folder was expected.")
+        raise UsageError("--runs is empty: at least one run folder was expected.")
     paths = [Path(folder).resolve() for folder in folders]
     for path, folder in zip(paths, folders, strict=True):
         if paths.count(path) > 1:
-            raise ConfigError(f"--runs names {folder} twice: each run can be shown once.")
+            raise UsageError(f"--runs names {folder} twice: each run can be shown once.")
     for parts in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names):

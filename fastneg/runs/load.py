@@ -56,7 +56,7 @@ class LoadedRun:
             resize: side in pixels to which the shorter side is resized before the crop; None: the
                 run's.
             threads: decoding threads; 0 takes all cores.
-            progress: the words of the progress bar, which shows on terminals only.
+            progress: is done, in the words of the bar on a terminal, of lines on stderr elsewhere.
         Returns:
             `Features`: features (N, F) float32, labels (N,) int64 or None, index (N,) int64, all in
             memory. `fastneg embed` writes them to a file as they come.

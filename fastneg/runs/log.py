@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from fastneg.files import write_atomically
+from fastneg.progress import time_left
 from fastneg.runs.paths import METRICS, TENSORBOARD
 from fastneg.runs.wandb_log import WandbLog
 
@@ -119,7 +120,7 @@ class RunLog:
             if f"{name}_ms" in figures:
                 rates += f" · {name} {figures[f'{name}_ms']:.0f} ms"
         if figures.get("eta_s"):
-            rates += f" · {_time_left(figures['eta_s'])} left"
+            rates += f" · {time_left(figures['eta_s'])} left"
         # A method without ranks has no accuracy.
         accuracy = f" · acc1 {figures['acc1']:.1%}" if "acc1" in figures else ""
         text = f"loss {figures['loss']:.3f}{accuracy} · {rates}"
@@ -160,12 +161,3 @@ def drop_rows_after(run, step):
         except json.JSONDecodeError:
             continue
     write_atomically(path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
-
-
-def _time_left(seconds):
-    """Seconds in the two largest units, such as 2 h 05 min."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -15,7 +15,8 @@ from fastneg.config import EncodeConfig, default_workers
 from fastneg.data.beton.writer import PAGE_SIZE
 from fastneg.data.encode.encode import encode
 from fastneg.data.encode.ffcv_process import run_ffcv
-from fastneg.data.pool import CHUNK, Progress
+from fastneg.data.pool import CHUNK
+from fastneg.progress import Progress
 from fastneg.recipes.bench.loader_contenders import missing
 from fastneg.recipes.bench.photos import HEIGHT, WIDTH, photos, write_file
 

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from fastneg.files import output_file, refuse_twice, remove_stale, write_atomically
+from fastneg.progress import time_left
 from fastneg.recipes.bench.registry import ALL, BENCHES
 from fastneg.runs.environment import environment
 
@@ -29,11 +31,15 @@ def run_bench(config):
         f"{where['device']}, {where['cores']} cores, commit {where['commit']}, "
         + ", ".join(f"{k} {v}" for k, v in where["versions"].items())
     )
-    rows = []
-    for bench, measure, _ in loaded:
+    rows, began = [], time.perf_counter()
+    for number, (bench, measure, _) in enumerate(loaded, 1):
         for row in measure(**bench.arguments(config)):
             rows.append(row)
             print(row_text(row), flush=True)
+        if number < len(loaded):
+            rest = (time.perf_counter() - began) / number * (len(loaded) - number)
+            told = f"{bench.name}: {number} of {len(loaded)} benchmarks"
+            print(f"{told}, about {time_left(rest)} left", file=sys.stderr, flush=True)
     origin = {"device_name": where["device"], "cores": where["cores"], "commit": where["commit"]}
     if config.json:
         _write(outputs["--json"], partial(_json_lines, rows, origin, where["versions"]))

@@ -76,8 +76,8 @@ def test_timms_resnet18_is_torchvisions():
 @pytest.mark.parametrize(
     ("name", "side", "said"),
     [
-        ("resnet5O", 224, "near it: resnet50"),
-        ("timm:resnet5O", 224, "near it: timm:resnet50"),
+        ("resnet5O", 224, "did you mean resnet50"),
+        ("timm:resnet5O", 224, "did you mean timm:resnet50"),
         ("fcn_resnet50", 224, "torchvision classification model"),
         ("vit_b_16", 100, "cannot be built for --image_size 100"),
         ("maxvit_t", 64, "cannot be built for --image_size 64"),

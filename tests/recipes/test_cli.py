@@ -299,7 +299,12 @@ def test_numbers_stay_numbers_where_a_number_is_due():
             ],
             "than the 64",
         ),
-        (["encode", "photos"], "out"),
+        (["encode", "photos"], "OUT is missing"),
+        (["pretrain", "tiny_cpu", "--data", "x", "--out", "y"], "did you mean --preset tiny_cpu?"),
+        (["help", "pretrian"], "did you mean pretrain?"),
+        (["--hlep"], "did you mean --help?"),
+        (["-V"], "did you mean --version?"),
+        (["bench", "infonce"], "did you mean info_nce?"),
         (["encode", "photos", "x.beton", "train"], "train"),
         (["verify", "x.beton", "as_dict"], "as_dict"),
         (["report"], "at least one run"),
@@ -332,6 +337,12 @@ def test_overview_and_version(capsys):
     assert main([]) == 0
     assert "pretrain" in capsys.readouterr().out
     assert main(["--version"]) == 0
+
+
+@pytest.mark.parametrize("words", [["help", "knn"], ["--help", "knn"], ["knn", "x", "-h"]])
+def test_help_is_asked_for_in_any_order(words, capsys):
+    assert main(words) == 0
+    assert capsys.readouterr().out.strip() == help_text("knn")
 
 
 def test_presets_are_listed(capsys):

@@ -19,6 +19,7 @@ ANSWERED = {
     "bench flag": (["bench", "--inside_gbs", "1"], 2, "did you mean --inside_gb_s?"),
     "command": (["pretrian"], 2, "did you mean pretrain?"),
     "presets": (["presets"], 0, "moco_patch_in100"),
+    "completion": (["completion", "bash"], 0, "complete -F _fastneg"),
 }
 CODE = f"""
 import sys
@@ -63,3 +64,28 @@ def test_a_reader_that_leaves_ends_it_quietly():
     )
     assert done.returncode == 0 and not done.stderr
     assert done.stdout.startswith("Pre-train an encoder")
+
+
+UNREAD = """
+import os, sys
+from fastneg.recipes.cli import main
+from fastneg.recipes.commands import COMMANDS
+errors = os.dup(2)
+for words in [[], ["--version"], *([name, "--help"] for name in COMMANDS), ["presets"]]:
+    read, write = os.pipe()
+    os.close(read)
+    os.dup2(write, 1)
+    os.close(write)
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1 if words == ["presets"] else -1)
+    code = main(words)
+    os.write(errors, f"{' '.join(words)}: {code}\\n".encode())
+"""
+
+
+def test_every_command_ends_quietly_where_nobody_reads():
+    done = subprocess.run(
+        [sys.executable, "-c", UNREAD], capture_output=True, text=True, timeout=120
+    )
+    *helps, presets = done.stderr.splitlines()
+    assert all(line.endswith(": 0") for line in helps) and len(helps) > 15
+    assert presets == "presets: 141"  # 128 + SIGPIPE: a job that did not come to its end

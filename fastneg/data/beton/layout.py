@@ -101,7 +101,7 @@ def _read_header(path, data):
     if header["version"] != VERSION:
         raise BetonError(
             f"{path} has format version {header['version']}, {VERSION} was expected: "
-            "damaged or no .beton file."
+            "damaged or no .beton file (fastneg encode makes one of images)."
         )
     if table == 0:
         raise BetonError(

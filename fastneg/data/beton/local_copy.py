@@ -17,6 +17,7 @@ from fastneg.data.beton.reader import BetonReader
 from fastneg.data.errors import BetonError
 from fastneg.data.remote import filesystem, read_remote, told
 from fastneg.files import write_atomically, write_json
+from fastneg.progress import Progress
 
 CHUNK_BYTES = 1 << 23
 RECORD = "copied.json"
@@ -32,7 +33,8 @@ STAMPS = (
 def cache_folder(given=""):
     """The folder of copies: what is given, or FASTNEG_CACHE, or fastneg in the user's cache."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(given or os.environ.get(CACHE_VARIABLE) or os.path.join(home, "fastneg"))
+    named = os.path.expanduser(os.environ.get(CACHE_VARIABLE, ""))
+    return Path(given or named or os.path.join(home, "fastneg"))
 
 
 def local_copy(url, folder=""):
@@ -135,19 +137,16 @@ def _copy(files, path, url, info, copy):
 
 def _stream(files, path, url, size, out):
     """Copy bytes with progress; their {"sha256", "md5"}."""
-    from tqdm import tqdm
-
     digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
-    bar = {"unit": "B", "unit_scale": True, "disable": None, "leave": False}
     print(f"{url}: copying to {Path(out.name).parent}.", file=sys.stderr, flush=True)
     done = 0
-    with told(url), files.open(path, "rb") as source, tqdm(desc=url, total=size, **bar) as shown:
+    with told(url), files.open(path, "rb") as source, Progress(url, size, "byte") as progress:
         while chunk := source.read(CHUNK_BYTES):
             for digest in digests.values():
                 digest.update(chunk)
             out.write(chunk)
             done += len(chunk)
-            shown.update(len(chunk))
+            progress.advance(len(chunk), len(chunk))
     if size is not None and done != size:
         raise BetonError(f"{url} gave {done} of {size} bytes: try again.")
     return {name: digest.hexdigest() for name, digest in digests.items()}

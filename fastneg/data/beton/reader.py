@@ -15,7 +15,7 @@ from fastneg.data.beton.format import HEADER, checksum_field
 from fastneg.data.beton.label_field import label_field
 from fastneg.data.beton.layout import read_layout
 from fastneg.data.beton.sidecar import read_sidecar
-from fastneg.data.errors import BetonError
+from fastneg.data.errors import BetonError, NoFileError
 
 WILL_NEED_BYTES = 1 << 17
 """Linux reads no more of one request than the device's read-ahead or largest transfer, which are
@@ -207,6 +207,11 @@ class BetonReader(Attributes):
         return self._fields[field]
 
     def _open(self):
+        if os.path.isdir(self.path):
+            raise NoFileError(
+                f"{self.path} is a folder: a .beton file was expected. fastneg encode {self.path} "
+                "OUT.beton makes one of a folder of images."
+            )
         try:
             with open(self.path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size

@@ -8,7 +8,8 @@ from fastneg.data.beton.reader import BetonReader
 from fastneg.data.beton.shards import local_files
 from fastneg.data.errors import BetonError
 from fastneg.data.images import decoded_size, pillow
-from fastneg.data.pool import Progress, chunks, in_order
+from fastneg.data.pool import chunks, in_order
+from fastneg.progress import Progress
 
 LARGEST_CHUNK = 2048  # samples a task; a worker opens the file once for each
 

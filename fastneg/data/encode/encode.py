@@ -22,8 +22,8 @@ from fastneg.data.encode.preflight import check_place, check_room
 from fastneg.data.encode.sources import FolderFiles, find_sources, read_class_names, refuse_or_skip
 from fastneg.data.encode.textures import SynthesisedTextures
 from fastneg.data.images import pillow
-from fastneg.data.pool import Progress
 from fastneg.files import remove_stale
+from fastneg.progress import Progress
 
 
 def encode(config: EncodeConfig, textures=None, sources=None, report=None, told=None):

@@ -13,7 +13,7 @@ import numpy as np
 from fastneg.config import EncodeConfig
 from fastneg.data.encode.holdout import Holdout
 from fastneg.data.encode.sources import Sources
-from fastneg.data.pool import Progress
+from fastneg.progress import Progress
 from fastneg.version import __version__
 
 

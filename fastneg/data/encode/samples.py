@@ -10,11 +10,11 @@ from fastneg.data.encode.job import origin_of
 from fastneg.data.encode.prepare import why_change
 from fastneg.data.errors import BetonError
 from fastneg.data.jpeg import jpeg_header
-from fastneg.data.pool import Progress
 from fastneg.files import remove_stale
+from fastneg.progress import Progress
 
 
-def encode_samples(path, samples, classes=None, int_fields=("label",)):
+def encode_samples(path, samples, classes=None, int_fields=("label",), count=None):
     """Write JPEGs that a program makes into a .beton file, in the order in which they come.
 
     Args:
@@ -22,6 +22,7 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
         samples: iterable of (JPEG bytes, {int field: value}, name).
         classes: names of the labels.
         int_fields: names of the int fields.
+        count: how many come, for the time that is left; None: not known.
     Returns:
         dict as of `encode`.
     Raises:
@@ -30,7 +31,7 @@ def encode_samples(path, samples, classes=None, int_fields=("label",)):
     """
     began, size, removed = time.perf_counter(), 0, remove_stale(Path(path))
     with (
-        Progress(f"write {Path(path).name}") as progress,
+        Progress(f"write {Path(path).name}", count) as progress,
         BetonWriter(path, int_fields, classes=classes) as writer,
     ):
         for number, (data, ints, name) in enumerate(samples):

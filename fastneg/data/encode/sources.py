@@ -30,6 +30,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
 from fastneg.data.known_classes import IMAGENET100
 from fastneg.data.remote import RemotePlaces, is_remote
+from fastneg.options import UsageError, nearest
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
@@ -287,9 +288,9 @@ def _wanted(subset):
     if subset == "imagenet100":
         return set(IMAGENET100)
     if not Path(subset).is_file():
-        raise ConfigError(
+        raise UsageError(
             f"--subset is {subset!r}: imagenet100, or a text file of class names, one a line, was "
-            "expected."
+            f"expected{nearest(subset, ['imagenet100'])}"
         )
     try:
         lines = Path(subset).read_text(encoding="utf-8-sig").splitlines()

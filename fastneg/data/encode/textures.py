@@ -26,9 +26,10 @@ from fastneg.data.encode.sources import find_images
 from fastneg.data.errors import BetonError
 from fastneg.data.images import guarded, jpeg_of, load_rgb, pillow
 from fastneg.data.jpeg import FULL_CHROMA
-from fastneg.data.pool import CHUNK, Progress, chunks, in_order
+from fastneg.data.pool import CHUNK, chunks, in_order
 from fastneg.files import write_atomically, write_json
 from fastneg.kernels.texture import block_grid, quilt
+from fastneg.progress import Progress
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 

@@ -83,6 +83,5 @@ def write_beton(spec, set_name, count, path, workers=0):
     from fastneg.data.encode.samples import encode_samples
 
     images = samples(spec, set_name, count, workers)
-    return encode_samples(
-        path, images, classes=CLASSES[: spec.shapes], int_fields=("label", "texture")
-    )
+    fields = ("label", "texture")
+    return encode_samples(path, images, CLASSES[: spec.shapes], int_fields=fields, count=count)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 
 import torch
-from tqdm import tqdm
 
 from fastneg.data.labels import ABSENT, join_labels
 from fastneg.evaluation.accuracy import columns_of, rank_among
@@ -23,6 +22,7 @@ from fastneg.evaluation.corruptions import (
 from fastneg.evaluation.view import run_view
 from fastneg.kernels.host_copy import to_device
 from fastneg.models.encoders import embed
+from fastneg.progress import shown
 from fastneg.runs.embed import central_crops, uses_autocast
 
 IMAGENET_CLASSES = 1000
@@ -195,7 +195,7 @@ def evaluate_corruptions(
     loader = central_crops(reader, loaded.config, resize=view.side, device=device, threads=threads)
     with contextlib.closing(loader):
         columns = columns_of(labels, arg_max)
-        batches = tqdm(loader, desc=f"{name}, corrupted", unit="batch", disable=None, leave=False)
+        batches = shown(loader, f"{name}, corrupted")
         hits, of_the_15 = _hits(batches, loaded, head.to(device), labels, columns, corruptions)
         skipped = sorted(loader.quarantine)
     known = labels != ABSENT

@@ -13,7 +13,13 @@ from fastneg.config import ConfigError
 from fastneg.counts import counted
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, join_labels, labels_of
-from fastneg.evaluation.accuracy import accuracy, answers, calibration_error, columns_of
+from fastneg.evaluation.accuracy import (
+    accuracy,
+    answers,
+    calibration_error,
+    calibration_interval,
+    columns_of,
+)
 from fastneg.evaluation.by_class import answer_shares, class_accuracies
 from fastneg.evaluation.categories import category_logits, join_categories
 from fastneg.evaluation.embedding import embedding
@@ -166,6 +172,7 @@ def _accuracy_lines(opened, judged, truth):
         **common,
         **accuracy(logits, labels, arg_max).figures(),
         "ece": calibration_error(confidence[known], said == true),
+        "ece_interval": list(calibration_interval(confidence[known], said == true)),
         "arg_max": arg_max,
         "most_answered": shares["most_answered"],
     }

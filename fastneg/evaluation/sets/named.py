@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
-from fastneg.config import ConfigError
 from fastneg.evaluation.sets.registry import metrics
+from fastneg.options import UsageError, nearest
 
 
 class NamedSet(NamedTuple):
@@ -21,26 +22,34 @@ def parse_sets(text):
     """{name: NamedSet} of "NAME=PATH[:METRIC][:resize=none|PIXELS][,…]", in that order.
 
     Raises:
-        ConfigError: a part is not NAME=PATH, or a name comes twice.
+        UsageError: a part is not NAME=PATH, or a name comes twice.
     """
     sets = {}
     for part in text.split(","):
         name, equals, path = (piece.strip() for piece in part.partition("="))
         found = _parse_options(part, path)
         if not (name and equals and found.path):
-            raise ConfigError(
+            raise UsageError(
                 f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts "
                 f"separated by commas; a metric is one of {', '.join(metrics())}; :resize=none or "
                 ":resize=256 may follow."
             )
+        _refuse_near_metric(part, found.path)
         # a file is named for each set
         if name.replace("/", "-") in {other.replace("/", "-") for other in sets}:
-            raise ConfigError(
+            raise UsageError(
                 f"--sets names {name!r} twice (/ and - count as one): each test set needs a name "
                 "of its own."
             )
         sets[name] = found
     return sets
+
+
+def _refuse_near_metric(part, path):
+    """UsageError where what stands behind the last colon looks like a metric, and is none."""
+    start, _, word = path.rpartition(":")
+    if start and (guess := nearest(word, metrics())) != "." and not os.path.exists(path):
+        raise UsageError(f"--sets has {part!r}: there is no metric {word!r}{guess}")
 
 
 def _parse_options(part, path):
@@ -53,7 +62,7 @@ def _parse_options(part, path):
             metric = option
         elif colon and equals and word == "resize" and resize is None:
             if value != "none" and not (value.isascii() and value.isdigit() and int(value) > 0):
-                raise ConfigError(
+                raise UsageError(
                     f"--sets has {part!r}: resize=none, or resize=256 for a number of pixels, was "
                     "expected."
                 )

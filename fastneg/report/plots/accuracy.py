@@ -164,13 +164,15 @@ def against_alpha(style, families, baselines):
     return figure
 
 
-def trade_off(style, points, families, across, up):
+def trade_off(style, points, families, across, up, coverages=None):
     """One figure against another: a marker with error bars for each entry.
 
     Args:
         points: {series: (Cell across, Cell up)}.
         families: lists of series, in the order of alpha: their points are joined.
         across, up: names of the axes.
+        coverages: {series: percent of the answers that the second figure is of, or None}: stands
+            beside the marker.
     """
     figure, axes = new_figure(style, 4.6, 3.0)
     for members in families:
@@ -184,7 +186,11 @@ def trade_off(style, points, families, across, up):
         )
     for number, (x, y) in points.items():
         look = {"color": style.colour(number), "marker": marker(number), "markersize": 7}
+        covered = (coverages or {}).get(number)
         axes.errorbar(x.value, y.value, xerr=_error(x), yerr=_error(y), **look, **ERROR)
+        if covered is not None:
+            beside = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 7.5}
+            axes.annotate(f"{covered:.0f}%", (x.value, y.value), color=style.muted, **beside)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.margins(0.1)

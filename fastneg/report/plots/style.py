@@ -211,17 +211,20 @@ def _around_difference(name, names, most):
     return "…" * (place > 0) + piece + "…" * (place + len(piece) < len(name))
 
 
-def drawn(plot, style, named=False):
+def drawn(plot, style, named=False, size=None):
     """The figure of a `blocks.Plot` in a style, laid out.
 
     Args:
         named: whether its title stands beside a vertical axis that has figures and no name: where
             no heading is above it.
+        size: width and height in inches; None: as the plot asks for.
     """
     with matplotlib.rc_context(style.settings()), warnings.catch_warnings():
         # the page has fonts of its own; exports tell of it once
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = plot.draw(style)
+        if size is not None:
+            figure.set_size_inches(size)
         axes = figure.axes[0]
         if (
             named

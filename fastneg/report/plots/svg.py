@@ -26,13 +26,22 @@ _MARKS = re.compile(
 )
 
 
-def inline_svg(plot):
+def natural_size(plot):
+    """(width, height) in inches that a plot asks for."""
+    with matplotlib.rc_context(PAGE.settings()):
+        return tuple(plot.draw(PAGE).get_size_inches())
+
+
+def inline_svg(plot, size=None):
     """A plot as an <svg> element to be put into the page.
 
     It has no ids that could collide, no metadata and no fixed size.
+
+    Args:
+        size: width and height in inches, where it is not to have those that it asks for.
     """
     buffer, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure = drawn(plot, PAGE)
+    figure = drawn(plot, PAGE, size=size)
     with (
         matplotlib.rc_context({**PAGE.settings(), "svg.hashsalt": plot.name}),
         warnings.catch_warnings(),
@@ -43,7 +52,7 @@ def inline_svg(plot):
     text = _compact(text[text.index("<svg") :])
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    text = _own_ids(text, f"p{zlib.crc32(plot.name.encode()):x}")
+    text = _own_ids(text, f"p{zlib.crc32(f'{plot.name} {size}'.encode()):x}")
     box = re.search(r'viewBox="[^"]+"', text)[0]
     label, width = html.escape(plot.label or plot.title), float(box.split()[2])
     head = (

@@ -82,6 +82,8 @@ def _calibration(entries):
         "Expected calibration error in percent. The lower it is, the better the confidence says "
         "how often the answer is right."
     )
+    if any(cell.interval for row in rows for cell in row.cells):
+        caption += " [low, high] is the 95% interval over resampled images."
     return (
         [
             Table(

@@ -242,12 +242,13 @@ def _against_accuracy(entries):
     probes, conflicts = sets_of(entries, "linear"), sets_of(entries, "shape_bias")
     if not probes or not conflicts:
         return None
-    points = {}
+    points, coverages = {}, {}
     for number, entry in enumerate(entries):
         pair = (
             entry.cell("linear", probes[0], "top1"),
             entry.cell("shape_bias", conflicts[0], "shape_bias"),
         )
+        coverages[number] = entry.cell("shape_bias", conflicts[0], "coverage").value
         if None not in (pair[0].value, pair[1].value):
             points[number] = pair
     if len(points) < 2:
@@ -257,8 +258,10 @@ def _against_accuracy(entries):
         f"linear probe, top-1 ({pretty(probes[0])})",
         f"shape bias ({pretty(conflicts[0])})",
     )
-    draw = partial(trade_off, points=points, families=joined, across=across, up=up)
-    words = ["Settings that differ in alpha alone are joined, in its order."] if joined else []
+    names = {"across": across, "up": up}
+    draw = partial(trade_off, points=points, families=joined, coverages=coverages, **names)
+    words = ["Beside a marker stands the coverage of its bias."]
+    words += ["Settings that differ in alpha alone are joined, in its order."] if joined else []
     if chance := told_of_chance(entries, conflicts[0]):
         words.append(f"{chance[0].upper()}{chance[1:]}: a bias means little near it.")
     words.append(whiskers([cell for pair in points.values() for cell in pair]))
@@ -272,7 +275,10 @@ def _caption(entries, table):
         "Chance is 100 / classes."
     ]
     if any(cell.std is not None for cell in cells):
-        words.append("± is the sample standard deviation over seeds.")
+        words.append(
+            "± is the sample standard deviation over seeds; below stands the 95% interval of their "
+            "mean (Student's t)."
+        )
     if any(cell.interval for cell in cells):
         words.append(
             "[low, high] is the 95% interval over resampled images. It says nothing of other seeds."

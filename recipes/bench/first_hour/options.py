@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastneg.config import Config, ConfigError
-from fastneg.options import option
+from fastneg.options import nearest, option
 from fastneg.recipes.bench.first_hour.rows import ROWS
 from fastneg.recipes.bench.first_hour.stages import STAGES
 
@@ -23,7 +23,7 @@ class FirstHourOptions(Config):
 
     out: str | None = _only_here(None)
     """The folder of rows.jsonl, rows.csv, the logs and the page; first_hour must be told."""
-    stages: str | None = _only_here(None)
+    stages: str | None = _only_here(None, listed="names")
     """Stages to measure, commas between them; default: all, in order of worth."""
     budget: float | None = _only_here(None, above=0.0)
     """Seconds that the whole may take; what does not fit is left for a call with --resume."""
@@ -65,6 +65,6 @@ def chosen(stages):
     if not named or (unknown := [name for name in named if name not in STAGES]):
         raise ConfigError(
             f"--stages is {stages!r}: names among {', '.join(STAGES)} were expected"
-            + (f", not {', '.join(unknown)}." if named else ".")
+            + (f", not {', '.join(unknown)}{nearest(unknown[0], STAGES)}" if named else ".")
         )
     return [name for name in STAGES if name in named]

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from fastneg import checkout
+from fastneg.files import output_folder
 from fastneg.recipes.bench.first_hour.options import chosen
 from fastneg.recipes.bench.first_hour.page import write_page
 from fastneg.recipes.bench.first_hour.rows import Rows, write_table
@@ -35,7 +36,7 @@ def bench_first_hour(out, stages=None, budget=None, resume=False, page=False):
     Args:
         out, stages, budget, resume, page: as of `FirstHourOptions`.
     """
-    folder, began = Path(out), time.monotonic()
+    folder, began = output_folder(out, "--out"), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     rows = Rows(folder)
     for name in () if page else chosen(stages):

@@ -20,12 +20,13 @@ import pytest
 from PIL import Image
 
 from fastneg.config import ConfigError, EncodeConfig
-from fastneg.data import BetonError, BetonReader, pool
+from fastneg.data import BetonError, BetonReader
 from fastneg.data.encode.encode import encode
 from fastneg.data.encode.samples import encode_samples
 from fastneg.data.images import decoded_size
 from fastneg.data.known_classes import IMAGENET100
 from fastneg.files import temporary_file
+from fastneg.progress import Progress
 from fastneg.recipes.encode import run_encode
 from helpers.images import jpeg, photo, rotated, saved
 
@@ -407,14 +408,14 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(tmp_path, folder, monkeypatch, capsys):
-    monkeypatch.setattr(pool, "PLAIN_LINE_S", 0.0)
+    monkeypatch.setattr("fastneg.progress.PLAIN_LINE_S", 0.0)
     encode(config(tmp_path))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 70 and re.fullmatch(
-        r"encode: 70/70 images, \d+ images/s, \d+\.\d MB/s", lines[-1]
+        r"encode: 70/70 images, \d+ images/s, \d+\.\d MB/s, 0 s left", lines[-1]
     )
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    with pool.Progress("encode", 2) as progress:
+    with Progress("encode", 2) as progress:
         for _ in range(2):
             time.sleep(0.15)  # a bar is drawn ten times a second at most
             progress.advance(1, 10**6)

@@ -6,7 +6,7 @@ import pytest
 from fastneg.config import EncodeConfig
 from fastneg.data import BetonError, BetonReader
 from fastneg.data.encode.ffcv_process import run_ffcv
-from fastneg.data.pool import Progress
+from fastneg.progress import Progress
 from helpers.images import jpeg, photo
 
 

@@ -11,7 +11,7 @@ from fastneg.data.encode.holdout import Holdout
 from fastneg.data.encode.job import Job
 from fastneg.data.encode.pass_through import pass_through
 from fastneg.data.encode.sources import Sources
-from fastneg.data.pool import Progress
+from fastneg.progress import Progress
 from helpers.images import jpeg, photo, saved
 
 RNG = np.random.default_rng(0)
