@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from fastneg.kernels.host_copy import to_device
 from fastneg.methods import METHODS
 from fastneg.negatives.batch import make_negatives, step_seed
 from fastneg.runs import checkpoint
+from fastneg.runs.checkpoint_writer import CheckpointWriter
 from fastneg.runs.environment import device_memory
 from fastneg.runs.gallery import write_gallery
 from fastneg.runs.log import ACCURACY_MOST
@@ -97,6 +99,7 @@ class Trainer:
         self.total_steps = config.total_steps(self.iterations)
         self.epochs = config.total_epochs(self.iterations)
         self.draws, self.orders = torch.Generator(self.device), torch.Generator()
+        self.writer = CheckpointWriter()
 
     # One step
 
@@ -147,11 +150,16 @@ class Trainer:
         """
         self.signals, self.last = signals, self.step + (stop_after or self.total_steps)
         try:
-            return self._run()
+            result = self._run()
+            self.writer.wait()
+            return result
         except NotFinite:
             path = dump(self)
         finally:
             self.profile.close(self.step)
+            # only where another error is on its way
+            if (late := self.writer.close()) is not None:
+                self.log.say(str(late))
         raise TrainingError(
             f"The loss or its gradient was not finite in step {self.step + 1}: no step was "
             f"applied from there on, and the checkpoints in {self.run_folder} are from before. "
@@ -210,6 +218,7 @@ class Trainer:
                 self.meter.add(stats)
                 self.step += 1
                 self.profile.tick(self.step)
+                self.writer.look()
                 self.bad_samples.tell(self.step)
                 self.clock.count(self.config.batch_size)
                 logging = self.step % self.config.log_every == 0 or self.step == self.total_steps
@@ -235,6 +244,7 @@ class Trainer:
     def _leave(self):
         self._refuse_bad_weights()
         self.save()
+        self.writer.wait()
         self.log.say(f"Stopped at step {self.step}; the same command goes on from here.")
         # The signal may have reached another process.
         number = distributed.highest(self.signals.received or 0, self.world)
@@ -252,7 +262,11 @@ class Trainer:
     # What is written
 
     def save(self):
-        """Write a checkpoint of this moment (the first process alone; all must call)."""
+        """Begin to write a checkpoint of this moment (the first process alone; all must call).
+
+        Raises:
+            CheckpointError: the one before could not be written.
+        """
         quarantine = self.bad_samples.share(self.step)
         meter = self.meter.state(lambda rows: distributed.gather(rows, self.world))
         if not self.world.first:
@@ -269,10 +283,13 @@ class Trainer:
             quarantine,
             meter,
         )
+        self.writer.begin(state, partial(self._write, self.step))
+
+    def _write(self, step, state):
         every = self.config.keep_every
         checkpoint.save(
             self.run_folder,
-            self.step,
+            step,
             state,
             self.config.keep_checkpoints,
             keep_too=lambda step: every is not None and step % (every * self.iterations) == 0,

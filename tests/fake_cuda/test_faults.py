@@ -1,5 +1,7 @@
 """The fake GPU finds each fault that training on a GPU had, or might have, when it is put back."""
 
+import contextlib
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -8,13 +10,14 @@ from fastneg import distributed
 from fastneg.data.load import batch as load_batch
 from fastneg.data.load import feeding
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.methods import key_order, queue_torch
+from fastneg.methods import key_order, moco_torch, queue_torch
 from fastneg.methods.alpha import Alphas
 from fastneg.models.graphs import GraphedPass
+from fastneg.runs import checkpoint, checkpoint_writer
 from fastneg.training import build, optim
 from fastneg.training.trainer import Trainer
 from helpers.fake_cuda_ranks import process, refuse_different
-from helpers.fake_cuda_streams import Entry, Fault, Stream
+from helpers.fake_cuda_streams import HOST, Entry, Fault, Stream
 from helpers.fake_cuda_training import on_fake_gpu, steps
 from helpers.pretraining import settings
 
@@ -131,6 +134,11 @@ FAULTS = {
         TEXTURE,
         lambda patch: patch.setattr(load_batch, "to_device", PAGEABLE),
     ),
+    "queue in float32": (
+        "queue",
+        {},
+        lambda patch: patch.setattr(moco_torch, "half_of_autocast", lambda device: None),
+    ),
     "textures pageable in the step": ("host waits", TEXTURE, sources_in_the_step),
     "augmentation's numbers pageable": (
         "host waits",
@@ -217,6 +225,36 @@ def test_a_collective_of_one_process_alone_is_found(images, tmp_path, monkeypatc
     monkeypatch.setattr(Trainer, "draw", draw)
     with pytest.raises(Fault, match="allreduce"):
         refuse_different({rank: sent_by(rank, images, tmp_path) for rank in range(2)})
+
+
+def test_a_checkpoint_is_copied_without_a_wait(images, tmp_path, monkeypatch):
+    """The step waits for nothing, the thread for the copies, on its own GPU; and memory that is not
+    pinned is found."""
+    written, plain = [], Trainer._write
+
+    def save(folder, **changes):
+        config = settings(images, folder, device="cuda", bn_splits=2, **changes)
+        world = distributed.World(0, 1, torch.device("cuda", 3))
+        with on_fake_gpu(), contextlib.ExitStack() as stack:
+            torch.cuda.set_device(world.device)
+            run = Trainer(config, world, stack)
+            with HOST.may_wait(False):
+                run.save()
+            run.writer.wait()
+
+    def write(self, step, state):
+        written.append((HOST.device, state))
+        plain(self, step, state)
+
+    monkeypatch.setattr(Trainer, "_write", write)
+    save(tmp_path / "pinned")
+    ((device, state),) = written
+    assert device == 3 and type(state["method"]["queue"]) is torch.Tensor
+    assert checkpoint.load_newest(tmp_path / "pinned")[1]["method"].keys() == state["method"].keys()
+    pageable = lambda self, one: torch.empty(one.shape, dtype=one.dtype).copy_(one, True)
+    monkeypatch.setattr(checkpoint_writer._Copies, "_copied", pageable)
+    with pytest.raises(Fault, match="pageable"):
+        save(tmp_path / "pageable")
 
 
 def test_nccl_is_told_its_device(monkeypatch):

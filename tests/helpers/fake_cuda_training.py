@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from fastneg.distributed import World
+from fastneg.methods import moco_torch
 from fastneg.models import backbones
 from fastneg.training import build, trainer
 from helpers.fake_cuda import HOST, fake_cuda
@@ -37,6 +38,18 @@ class OneBlock(nn.Module):
         return self.blocks(self.stem(images)).mean((2, 3))
 
 
+def _queue_checked(info_nce):
+    """The loss; Fault where it is given a queue of more bytes than it multiplies."""
+
+    def checked(query, positive, negatives, **options):
+        multiplied = torch.get_autocast_dtype("cuda")
+        if torch.is_autocast_enabled("cuda") and negatives.dtype is not multiplied:
+            raise Fault("queue", f"{negatives} is read to be multiplied as {multiplied}")
+        return info_nce(query, positive, negatives, **options)
+
+    return checked
+
+
 @contextlib.contextmanager
 def on_fake_gpu(tiny=OneBlock):
     """Within it training runs on the fake GPU; gives the `Device`.
@@ -51,6 +64,7 @@ def on_fake_gpu(tiny=OneBlock):
         for target, name, substitute in (
             (backbones, "ResNetTiny", tiny),
             (nn.Module, "compile", lambda self, **options: STATIC.append(options)),
+            (moco_torch, "info_nce", _queue_checked(moco_torch.info_nce)),
             # Facts of this machine, which the fake does not change, take seconds.
             (build, "environment", lambda device: {}),
             (trainer, "write_gallery", lambda *_: None),
