@@ -139,9 +139,12 @@ def overview_page():
         MADE,
         "# Commands",
         "",
-        "`fastneg COMMAND --help` prints what stands on the page of a command. Every command takes",
-        "`--config FILE` and `--dry_run`. Exit codes: 0 done, 1 the job failed, 2 the command line",
-        "was wrong, 128 + signal where a signal stopped a training that a second call would finish.",
+        wrapped(
+            "`fastneg COMMAND --help` prints what stands on the page of a command. Every command "
+            "takes `--config FILE` and `--dry_run`. Exit codes: 0 done, 1 the job failed, 2 the "
+            "command line was wrong, 128 + signal where a signal stopped a training that a second "
+            "call would finish."
+        ),
         "",
         "| command | what it does |",
         "|---|---|",
@@ -160,9 +163,11 @@ def presets_page():
         MADE,
         "# Presets",
         "",
-        "A preset is a complete set of settings for `fastneg pretrain --preset NAME`. Each entry",
-        f"lists the flags in which it differs from `{DEFAULT_PRESET}`. `fastneg presets --all True`",
-        "prints every flag of every preset.",
+        wrapped(
+            "A preset is a complete set of settings for `fastneg pretrain --preset NAME`. Each "
+            f"entry lists the flags in which it differs from `{DEFAULT_PRESET}`. `fastneg presets "
+            "--all True` prints every flag of every preset."
+        ),
         "",
     ]
     for name, preset in PRESETS.items():
@@ -243,7 +248,7 @@ def python_page():
         "",
     ]
     for title, (module, names) in PYTHON.items():
-        lines += [f"## {title}", "", f"`from {module} import {', '.join(names)}`", ""]
+        lines += [f"## {title}", "", wrapped(f"`from {module} import {', '.join(names)}`"), ""]
         for name in names:
             thing = getattr(importlib.import_module(module), name)
             lines += [f"### {module}.{name}", "", *described(name, thing)]
@@ -275,7 +280,9 @@ def pages():
     made["commands/README.md"] = overview_page()
     made["presets.md"] = presets_page()
     made["python.md"] = python_page()
-    return {path: re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n" for path, text in made.items()}
+    return {
+        path: re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n" for path, text in made.items()
+    }
 
 
 def main(arguments):
