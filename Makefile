@@ -2,6 +2,7 @@
 # make test   all tests (builds FFCV: needs a C++ compiler, OpenCV and libjpeg-turbo; installs
 #             them, and chromium, where it may)
 # make lint   ruff
+# make docs   the documentation as a site in build/site, its generated pages made anew
 # Other Python, other place:  make PYTHON=python3.12 VENV=/tmp/venv demo
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ export PYTHON
 export GOMP_SPINCOUNT ?= 1000
 SETUP_INPUTS := setup.py fastneg/version.py .ci/setup-venv
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/.train
 	$(VENV)/bin/fastneg demo --out demo-run
@@ -23,11 +24,19 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .
 
+docs: $(VENV)/.docs
+	$(VENV)/bin/python .ci/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict -f .ci/mkdocs.yml
+
 clean:
 	rm -rf $(VENV) demo-run build *.egg-info
 
 $(VENV)/.train: $(SETUP_INPUTS)
 	.ci/setup-venv $(VENV) train
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.train
+	.ci/setup-venv $(VENV) docs
 	touch $@
 
 $(VENV)/.test: $(VENV)/.train .ci/setup-ffcv .ci/setup-browser

@@ -31,6 +31,7 @@ WANDB = ["wandb>=0.17"]
 PARQUET = ["pyarrow>=15"]
 REMOTE = ["fsspec[http]>=2024.2"]  # and s3fs, gcsfs or huggingface_hub by the kind of URL
 UMAP = ["umap-learn>=0.5.6"]
+DOCS = ["mkdocs-material>=9.5"]
 BENCH = [
     "info-nce-pytorch>=0.1.4",
     "cut-cross-entropy>=25.1",
@@ -51,6 +52,7 @@ EXTRAS = {
     "umap": UMAP,
     "ffcv": FFCV,
     "bench": BENCH,
+    "docs": DOCS,
     "all": [*TRAIN, f"nvidia-dali-cuda120>={DALI}", *FFCV, *BENCH],
     "test": [
         "pytest>=8",
@@ -71,6 +73,7 @@ EXTRAS = {
         "accelerate>=1.0",
         *PARQUET,
         *REMOTE,
+        *DOCS,
     ],
 }
 

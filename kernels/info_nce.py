@@ -1,7 +1,7 @@
 """InfoNCE in one pass over the negatives: the contract.
 
 Shapes: N batch, K shared negatives (the queue), M extra negatives per query, D feature dimension.
-The derivation is in docs/kernels.md. The two implementations are info_nce_torch.py and
+The derivation is in docs/explanation/loss.md. The two implementations are info_nce_torch.py and
 info_nce_triton.py; the operator that chooses one is in info_nce_operator.py, the gradients are in
 info_nce_grad.py, what is refused in info_nce_checks.py.
 """

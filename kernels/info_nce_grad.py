@@ -1,5 +1,5 @@
 """The gradients of info_nce from what its forward pass kept; the formulas are derived in
-docs/kernels.md.
+docs/explanation/loss.md.
 
 Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
 """

@@ -2,7 +2,7 @@
 ever held.
 
 Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension. The
-mathematics is in docs/kernels.md.
+mathematics is in docs/explanation/loss.md.
 """
 
 import math

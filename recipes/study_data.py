@@ -36,7 +36,7 @@ def make_data(out, size, folder):
     """
     if (size.data == "stencils") == bool(folder):
         needed = "has no effect with the built-in set" if folder else "is missing: this size trains"
-        more = ": leave it out." if folder else " on photographs; docs/study.md says on which."
+        more = ": leave it out." if folder else " on photographs; see docs/how-to/study.md."
         raise UsageError(f"--data {needed}{more}")
     (Path(out) / "data").mkdir(parents=True, exist_ok=True)
     {"stencils": _stencils, "photographs": _photographs, "imagenet100": _imagenet100}[size.data](

@@ -1,4 +1,5 @@
-"""docs/architecture.md says what is there: its files exist, and the road of a batch is short."""
+"""docs/explanation/architecture.md says what is there: its files exist, and the road of a batch is
+short."""
 
 import re
 
@@ -6,7 +7,7 @@ import pytest
 
 from helpers.modules import ROOT
 
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 FILES_OF_A_BATCH, LINES_OF_A_BATCH = 12, 1600
 
 
@@ -20,4 +21,4 @@ def test_one_batch_is_followed_in_few_files_and_lines():
 def test_each_file_that_is_named_is_there(name):
     found = [path for path in ROOT.rglob(f"*{name}") if str(path).endswith(f"/{name}")]
     named = [path for path in found if ".venv" not in path.parts and "build" not in path.parts]
-    assert named or "NAME" in name, f"docs/architecture.md names {name}"
+    assert named or "NAME" in name, f"docs/explanation/architecture.md names {name}"

@@ -1,7 +1,7 @@
 """Whether a JPEG is all there, by its markers alone: what the coded data say is not looked at.
 
-What the check finds and misses, measured: docs/data.md. Source of the format: ITU-T T.81, annexes B
-and G.
+What the check finds and misses, measured: docs/benchmarks/data.md. Source of the format: ITU-T
+T.81, annexes B and G.
 """
 
 from __future__ import annotations

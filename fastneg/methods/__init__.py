@@ -7,7 +7,7 @@ processes (None where the method gives none), `progress` is the share of the run
 one. The network to keep is `query_encoder`.
 
 To add a method: the two files, and the name in BUILT_IN. A method of a user's own registers itself
-with `register`; docs/training.md shows how.
+with `register`; docs/how-to/extend.md shows how.
 """
 
 from importlib import import_module

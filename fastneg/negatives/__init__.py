@@ -4,7 +4,7 @@ NAME.py holds the options of a kind, their checks and what it needs (`Negative`)
 generator. `batch.make_negatives` makes the negatives of all kinds that a config names.
 
 To add a kind: the two files, and the name in BUILT_IN. A kind of a user's own registers itself with
-`register`; docs/negatives.md shows how.
+`register`; docs/how-to/extend.md shows how.
 """
 
 from importlib import import_module

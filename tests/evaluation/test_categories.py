@@ -50,7 +50,7 @@ def test_they_are_the_classes_of_model_vs_human():
         )
         for name in "ar"
     }
-    assert overlap == {"a": 15, "r": 19}, "as docs/evaluation.md says"
+    assert overlap == {"a": 15, "r": 19}, "as docs/how-to/test-sets.md says"
 
 
 def test_imagenet_100_knows_seven_of_them():

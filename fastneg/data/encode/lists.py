@@ -38,7 +38,8 @@ class Listed(NamedTuple):
 def read_list(path, label_column=None, split=None):
     """The images and labels of a list.
 
-    The delimiter, a header and the columns are found by what they hold; see docs/data.md, "Lists".
+    The delimiter, a header and the columns are found by what they hold; see
+    docs/how-to/encode-odd-sources.md.
 
     Args:
         label_column: its name or number from 1; "none": no labels are taken; None: it is found.

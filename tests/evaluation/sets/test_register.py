@@ -29,7 +29,7 @@ from fastneg.runs import checkpoint
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "evaluation.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "extend.md"
 
 
 def write_plug_in(path):
