@@ -19,7 +19,7 @@ demo: $(VENV)/.train
 	$(VENV)/bin/fastneg demo --out demo-run
 
 test: $(VENV)/.test lint
-	.ci/run-tests $(VENV)/bin/python
+	$(VENV)/bin/python .ci/run_tests.py
 
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .

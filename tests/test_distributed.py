@@ -37,7 +37,7 @@ model = distributed.data_parallel(method, world)
 data = torch.Generator().manual_seed(1)
 losses = []
 for _ in range(4):
-    shapes = ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32))
+    shapes = ((3, 16, 16), (3, 16, 16), (1, 3, 16, 16))
     query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in shapes)
     mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
     output = model(query[mine], key[mine], negatives[mine])

@@ -1,10 +1,8 @@
 """The scripts of docs/examples run, with the packages that they are about, on two processes."""
 
 import importlib.util
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import lightning
@@ -15,19 +13,23 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 import fastneg
 from helpers.images import jpeg
+from helpers.ready import ready_environment, ready_python
 from helpers.tinted import tinted
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 SMALL = ["--epochs", "1", "--batch_size", "8", "--image_size", "32"]
-ONE_CORE = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+
+
+def one_core():
+    return ready_environment(OMP_NUM_THREADS="1", ACCELERATE_USE_CPU="1")
 
 
 def in_two(script, *arguments):
     """What a script prints, run by two gloo processes of torchrun."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun = [ready_python(), "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc_per_node", "2", EXAMPLES / script, *map(str, arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, env=ONE_CORE, check=False
+        command, capture_output=True, text=True, timeout=600, env=one_core(), check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -47,8 +49,8 @@ def test_plain_pytorch_goes_on_where_it_stopped(beton, tmp_path):
     assert (state["loader"]["epoch"], state["loader"]["iteration"]) == (0, 5)
     state["loader"]["iteration"] = 3
     torch.save(state, out)
-    alone = [sys.executable, EXAMPLES / "plain_pytorch.py", beton, "--out", out, *SMALL]
-    done = subprocess.run([*map(str, alone)], capture_output=True, text=True, env=ONE_CORE)
+    alone = [ready_python(), EXAMPLES / "plain_pytorch.py", beton, "--out", out, *SMALL]
+    done = subprocess.run([*map(str, alone)], capture_output=True, text=True, env=one_core())
     assert losses(done.stdout).keys() == {0}, done.stderr  # by one process what two began
     assert torch.load(out)["loader"]["iteration"] == 5
 
@@ -68,10 +70,10 @@ def test_an_own_network_on_an_own_folder(tmp_path):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(25):
             (tmp_path / "photos" / name / f"{i}.jpg").write_bytes(jpeg(tinted(rng, name)))
-    command = [sys.executable, EXAMPLES / "own_network.py", tmp_path / "photos", tmp_path / "out"]
+    command = [ready_python(), EXAMPLES / "own_network.py", tmp_path / "photos", tmp_path / "out"]
     done = subprocess.run(
         [*map(str, command), "2", "32"],
-        capture_output=True, text=True, timeout=600, env=ONE_CORE, check=False,
+        capture_output=True, text=True, timeout=600, env=one_core(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = re.search(r"on 15 held-out images: ([\d.]+)%, chance 33.3%", done.stdout)

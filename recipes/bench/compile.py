@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 
 TARGETS = {"sm_80": 80, "sm_90": 90, "sm_100": 100}
 
@@ -45,12 +46,18 @@ def bench_compile(targets=("sm_80", "sm_90", "sm_100"), contains="", kernels=Non
         yield from pool.map(_compile, jobs)
 
 
-def _compile(job):
-    from fastneg.kernels.launch import compile_launch
+@cache
+def _listed(module):
     from fastneg.kernels.registry import shipped
 
+    return shipped(module)
+
+
+def _compile(job):
+    from fastneg.kernels.launch import compile_launch
+
     module, number, target = job
-    config, (kernel, args, constants, options), _ = shipped(module)[number]
+    config, (kernel, args, constants, options), _ = _listed(module)[number]
     compiled = compile_launch(kernel, args, constants, options, TARGETS[target])
     row = {"bench": "compile", "contender": "fastneg", "kernel": kernel.__name__}
     return {**row, "config": config, "target": target, **compiled.__dict__}

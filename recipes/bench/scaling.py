@@ -183,7 +183,9 @@ def _run_processes(config, size, data, folder, rounds):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+    # Its processes have this module, and so torch, when they begin.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     results = context.Queue()
     workers = [
         context.Process(

@@ -71,7 +71,7 @@ class Operators(TorchDispatchMode):
                 return name == "equal"
         if name == "_linalg_check_errors":
             return None
-        return self._run(func, name, place, args, kwargs)
+        return self._run(func, name, place, there, args, kwargs)
 
     def _on_host(self, func, args, kwargs):
         pinned = kwargs.pop("pin_memory", None)
@@ -124,11 +124,9 @@ class Operators(TorchDispatchMode):
                 return "a mask is counted"
         return None
 
-    def _run(self, func, name, place, args, kwargs):
+    def _run(self, func, name, place, there, args, kwargs):
         roles = roles_of(func)
         written = roles.written(args, kwargs)
-        leaves = _leaves((args, kwargs))
-        there = [leaf for leaf in leaves if isinstance(leaf, CudaTensor)]
         if roles.in_place:
             self.state.use(name, [leaf for leaf in there if not _among(leaf, written)], written)
             return roles.returned(args, kwargs)
@@ -190,13 +188,20 @@ SHAPES = {}
 """{operator and its arguments without values: its outputs likewise}."""
 
 
+NESTED = (tuple, list, dict)
+
+
 def _leaves(value):
     """What stands in nested tuples, lists and dicts; torch's own takes ten times as long."""
-    if isinstance(value, (tuple, list)):
-        return [leaf for each in value for leaf in _leaves(each)]
-    if isinstance(value, dict):
-        return [leaf for each in value.values() for leaf in _leaves(each)]
-    return [value]
+    if not isinstance(value, NESTED):
+        return [value]
+    found = []
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, NESTED):
+            found += _leaves(each)
+        else:
+            found.append(each)
+    return found
 
 
 def _among(tensor, tensors):

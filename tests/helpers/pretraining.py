@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import subprocess
-import sys
 
 import torch
 
@@ -13,6 +11,7 @@ from fastneg.data.load.train_loader import TrainLoader
 from fastneg.distributed import World
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.runs import checkpoint
+from helpers.ready import ready_environment, ready_python
 
 TIMES = (
     *("images_per_s", "data_wait_share", "step_ms", "data_wait_ms", "host_ms", "device_ms"),
@@ -53,13 +52,13 @@ def pretrain_in_two(config):
     """`fastneg pretrain` in two gloo processes of torchrun."""
     given = config.as_dict().items()
     flags = [f"--{name}={value}" for name, value in given if value not in (None, "")]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun = [ready_python(), "-m", "torch.distributed.run", "--standalone"]
     program = ["--nproc_per_node", "2", "-m", "fastneg", "pretrain", "--preset=tiny_cpu"]
     subprocess.run(
         [*torchrun, *program, *flags],
         check=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=ready_environment(OMP_NUM_THREADS="1"),
         stdout=subprocess.DEVNULL,
     )
 

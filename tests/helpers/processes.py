@@ -1,13 +1,13 @@
 """Scripts that several processes of torchrun run, and what they need."""
 
-import os
 import socket
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import torch
+
+from helpers.ready import ready_environment, ready_python
 
 TESTS = Path(__file__).resolve().parents[1]
 """The folder from which another process imports `helpers`."""
@@ -28,8 +28,8 @@ def train(tmp_path, processes, script, *arguments):
             str(processes),
             *command,
         ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
-    subprocess.run([sys.executable, *command], check=True, timeout=300, env=environment)
+    environment = ready_environment(OMP_NUM_THREADS="1", PYTHONPATH=str(TESTS))
+    subprocess.run([ready_python(), *command], check=True, timeout=300, env=environment)
     return torch.load(out, weights_only=True)
 
 

@@ -43,7 +43,7 @@ for name in ("simclr", "byol", "moco_v3", "supcon"):
         model = distributed.data_parallel(method, world)
         data = torch.Generator().manual_seed(1)
         for step in range(3):
-            shapes = ((3, 32, 32), (3, 32, 32), (1, 3, 32, 32))
+            shapes = ((3, 16, 16), (3, 16, 16), (1, 3, 16, 16))
             query, key, negatives = (torch.randn(8, *shape, generator=data) for shape in shapes)
             mine = slice(world.rank * 8 // world.size, (world.rank + 1) * 8 // world.size)
             labels = [torch.tensor([0, 1, 1, 2, 2, 2, 0, 1])[mine]] if name == "supcon" else []

@@ -9,7 +9,6 @@ import re
 import shlex
 import struct
 import subprocess
-import sys
 import termios
 
 import pytest
@@ -20,12 +19,13 @@ from fastneg.data.stencils import TEST_SETS, StencilsSpec
 from fastneg.recipes.arguments import build_config
 from fastneg.recipes.demo import _make_images
 from fastneg.runs import checkpoint
+from helpers.ready import ready_python
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "fastneg", "demo", "--size", "tiny", "--out", str(out)]
+    command = [ready_python(), "-m", "fastneg", "demo", "--size", "tiny", "--out", str(out)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL
     )
@@ -116,7 +116,7 @@ def test_images_of_another_demo_are_not_mixed_in(tmp_path):
 
 def test_a_second_call_goes_on_from_the_finished_run(demo):
     out, _ = demo
-    command = [sys.executable, "-m", "fastneg", "pretrain", "--preset", "tiny_cpu", *_flags(out)]
+    command = [ready_python(), "-m", "fastneg", "pretrain", "--preset", "tiny_cpu", *_flags(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "is finished: 12 steps of 12" in done.stdout
@@ -126,7 +126,7 @@ def test_a_terminal_gets_a_progress_bar(demo, tmp_path):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))  # rows, columns
     command = [
-        sys.executable,
+        ready_python(),
         "-m",
         "fastneg",
         "pretrain",

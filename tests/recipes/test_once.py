@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -14,6 +13,7 @@ import pytest
 
 from fastneg.recipes import once
 from fastneg.recipes.once import Voice
+from helpers.ready import ready_environment, ready_python
 
 
 def place(rank, size=2):
@@ -121,7 +121,7 @@ def together(command, tmp_path, **settings):
     own = {**os.environ, **meet, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path), **settings}
     streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
     started = [
-        subprocess.Popen([sys.executable, *command], env={**own, **place(rank)}, **streams)
+        subprocess.Popen([ready_python(), *command], env={**own, **place(rank)}, **streams)
         for rank in (0, 1)
     ]
     said = [process.communicate(timeout=240)[1] for process in started]
@@ -149,7 +149,7 @@ def test_an_error_of_one_process_alone_is_seen_with_its_rank_under_torchrun(tmp_
     script.write_text(ONE)
     done = subprocess.run(
         [
-            sys.executable,
+            ready_python(),
             "-m",
             "torch.distributed.run",
             "--standalone",
@@ -158,7 +158,7 @@ def test_an_error_of_one_process_alone_is_seen_with_its_rank_under_torchrun(tmp_
             str(script),
             "presets",
         ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
+        env=ready_environment(OMP_NUM_THREADS="1", TMPDIR=str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=240,

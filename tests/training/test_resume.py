@@ -16,6 +16,7 @@ from fastneg.errors import CheckpointError, TrainingError
 from fastneg.runs import checkpoint
 from fastneg.training.trainer import pretrain
 from helpers.pretraining import rows, same_weights, settings
+from helpers.ready import ready_python
 
 VICTIMS = """
 import json, os, random, signal, sys, time
@@ -86,7 +87,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_undisturbed(beton, tmp_
     script = tmp_path / "victims.py"
     script.write_text(textwrap.dedent(VICTIMS).replace("{threads}", str(torch.get_num_threads())))
     ran = subprocess.run(
-        [sys.executable, script, json.dumps(config.as_dict()), str(seed)],
+        [ready_python(), script, json.dumps(config.as_dict()), str(seed)],
         capture_output=True,
         text=True,
         timeout=400,

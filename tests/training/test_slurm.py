@@ -5,12 +5,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 
 from fastneg.runs import checkpoint
 from helpers.pretraining import rows, settings
 from helpers.processes import free_port
+from helpers.ready import ready_python
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def srun(config, tasks=2):
     flags = [
         f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")
     ]
-    command = [sys.executable, "-m", "fastneg", "pretrain", "--preset=tiny_cpu", *flags]
+    command = [ready_python(), "-m", "fastneg", "pretrain", "--preset=tiny_cpu", *flags]
     kept = {
         name: value
         for name, value in os.environ.items()
