@@ -43,7 +43,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(360, 120, 2, 0, 60, "half a minute on two CPU cores"),
-    "small": Size(6000, 600, 18, 2, 100, "a few minutes on two CPU cores, most of them for step 3"),
+    "small": Size(6000, 600, 24, 2, 100, "a few minutes on two CPU cores, most of them for step 3"),
 }
 
 

@@ -22,7 +22,7 @@ def _tiny(**settings):
         cache="device",
         patch_min=4,
         patch_max=12,
-        epochs=18,
+        epochs=24,
         warmup_epochs=2,
         batch_size=100,
         lr=0.3,
