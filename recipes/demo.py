@@ -1,4 +1,4 @@
-"""fastneg demo: the whole road on the built-in shape × texture set."""
+"""fastneg demo: the whole road on the built-in shape × texture set, with and without negatives."""
 
 from __future__ import annotations
 
@@ -13,27 +13,22 @@ from fastneg.config import (
     ConfigError,
     DemoConfig,
     EncodeConfig,
-    EvaluateConfig,
-    KnnConfig,
-    LinearConfig,
     ReportConfig,
     default_workers,
 )
 from fastneg.counts import counted
 from fastneg.data import stencils
 from fastneg.data.encode.encode import encode
-from fastneg.evaluation.untrained import verdict
 from fastneg.files import OutputError, output_folder
-from fastneg.recipes.evaluate import run_evaluate
-from fastneg.recipes.knn import run_knn
-from fastneg.recipes.linear import run_linear
-from fastneg.recipes.presets import tiny_cpu
+from fastneg.recipes.demo_arms import UNTRAINED, arms_of, run_arms
+from fastneg.recipes.demo_summary import summary
+from fastneg.recipes.presets import tiny_simclr, tiny_simclr_patch
 from fastneg.report.page import write_report
 from fastneg.runs.folder import read_run
-from fastneg.runs.results import chance_coverage
-from fastneg.training.trainer import pretrain
 
-STEPS = ("make the images", "encode", "pre-train", "linear probe", "kNN", "evaluate", "report")
+STEPS = ("make the images", "encode", "train and evaluate", "report")
+ARMS = {"none": tiny_simclr, "patch": tiny_simclr_patch}
+"""{name of an arm that is trained: its preset}, the plain one first."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +36,25 @@ class Size:
     train_images: int
     test_images: int
     epochs: int
+    warmup_epochs: int
     batch_size: int
-    queue_size: int
     takes: str
 
 
 SIZES = {
-    "tiny": Size(360, 120, 2, 60, 240, "half a minute on two CPU cores"),
-    "small": Size(
-        6000, 600, 18, 100, 1024, "a few minutes on two CPU cores, most of them for step 3"
-    ),
+    "tiny": Size(360, 120, 2, 0, 60, "half a minute on two CPU cores"),
+    "small": Size(6000, 600, 24, 2, 100, "a few minutes on two CPU cores, most of them for step 3"),
 }
 
 
 def run_demo(config: DemoConfig):
-    """Make the images, encode them, pre-train, probe, evaluate, report; returns 0 when all of it
-    worked."""
+    """Make the images, encode them, train and measure an encoder with negatives beside one without,
+    report.
+
+    Returns:
+        0 when all of it worked; 1 when a set could not be evaluated; 128 + signal where one stopped
+        it, and the same command goes on from there.
+    """
     out, size, began = demo_output(config.out), SIZES[config.size], time.perf_counter()
     print(
         f"From images to a report in {counted(len(STEPS), 'step')}, all of it in {out}/: "
@@ -70,47 +68,48 @@ def run_demo(config: DemoConfig):
         lambda: [_make_images(spec, name, count, out) for name, count in counts.items()],
     )
     _step("encode", lambda: [_encode(out, name, config.seed) for name in counts])
-    settings = tiny_cpu().replace(
-        data=str(out / "train.beton"),
-        out=str(out / "run"),
-        epochs=size.epochs,
-        batch_size=size.batch_size,
-        queue_size=size.queue_size,
-        seed=config.seed,
-        device=config.device,
-        log_every=max(1, size.train_images // size.batch_size // 6),
-    )
-    result = _step("pre-train", lambda: pretrain(settings))
-    if not result.finished:
-        return 128 + result.signal
-    run, train, val = settings.out, str(out / "train.beton"), str(out / "in_domain.beton")
-    # The set of textures alone also tells which classes live by their texture.
-    sets = ",".join(
-        f"{name}={out / name}.beton" + ":texture" * (name == "texture_only")
-        for name in stencils.TEST_SETS
-    )
-    evaluation = EvaluateConfig(run, sets, corruptions="on", similarity="on", device=config.device)
-    probe = LinearConfig(run, train, val, device=config.device, untrained="on")
-    codes = [
-        _step("linear probe", lambda: run_linear(probe)),
-        _step("kNN", lambda: run_knn(KnnConfig(run, train, val, device=config.device))),
-        _step("evaluate", lambda: run_evaluate(evaluation)),
-    ]
-    report = _step("report", lambda: write_report(ReportConfig((run,), str(out / "report.html"))))
+    arms = arms_of(out, settings_of(config))
+    code, stopped = _step("train and evaluate", lambda: _measured(arms))
+    if stopped:
+        print("Stopped; the same command goes on from here.", flush=True)
+        return 128 + stopped
+    runs = tuple(str(arm.run) for arm in arms)
+    report = _step("report", lambda: write_report(ReportConfig(runs, str(out / "report.html"))))
+    results = {arm.name: read_run(arm.run, arm.name).results for arm in arms}
     print(f"\n── done in {time.perf_counter() - began:.0f} s " + "─" * 46)
+    lines = [*summary(results), "", *_where(out, report), "", *next_steps(config)]
+    print("\n".join(lines), flush=True)
+    return code
+
+
+def settings_of(config):
+    """{name of an arm: its `PretrainConfig`, without data and out} of a `DemoConfig`, the plain one
+    first: they differ in the negatives alone."""
+    size = SIZES[config.size]
+    changes = {
+        "epochs": size.epochs,
+        "warmup_epochs": size.warmup_epochs,
+        "batch_size": size.batch_size,
+        "seed": config.seed,
+        "device": config.device,
+        "log_every": max(1, size.train_images // size.batch_size // 6),
+    }
+    return {name: preset().replace(**changes) for name, preset in ARMS.items()}
+
+
+def _measured(arms):
+    trained = [f"{arm.name} ({_negatives(arm.settings)})" for arm in arms if arm.trained]
     print(
-        "\n".join(
-            [
-                *summary(read_run(run, run).results),
-                "",
-                *_where(out, report),
-                "",
-                *next_steps(out, settings),
-            ]
-        ),
+        f"{arms[0].settings.method} from the same weights on the same views, side by side: "
+        f"{' and '.join(trained)}.\nWhat they print is in {arms[0].log.parent}/.",
         flush=True,
     )
-    return max(codes)
+    return run_arms(arms)
+
+
+def _negatives(settings):
+    kinds = settings.negative_kinds()
+    return f"{' and '.join(kinds)} negatives, dose {settings.dose:g}" if kinds else "no negatives"
 
 
 def demo_output(out):
@@ -134,102 +133,26 @@ def demo_output(out):
     return out
 
 
-def summary(results):
-    """What came out, as aligned lines for a person.
-
-    Args:
-        results: {(kind, set): line of evaluation.jsonl}. What is not there is left out.
-    """
-    figures = (
-        ("linear probe", "linear", "val", "top1", "as in training, other images"),
-        ("untrained", "untrained", "val", "top1", "the same probe on the network before training"),
-        ("kNN", "knn", "val", "top1", "the same images"),
-        (
-            "swapped",
-            "accuracy",
-            "swapped",
-            "top1",
-            "the shape of one class, the texture of another: right is the shape",
-        ),
-        ("texture only", "accuracy", "texture_only", "top1", "no shape at all"),
-        (
-            "corrupted",
-            "corruptions",
-            "in_domain",
-            "mean_top1",
-            "the mean over 15 corruptions and 5 severities",
-        ),
-    )
-    found = [
-        (name, results.get((kind, test_set), {}).get(field), what)
-        for name, kind, test_set, field, what in figures
-    ]
-    lines = [
-        f"  {name:<14}{value:6.1f}%  {what}" for name, value, what in found if value is not None
-    ]
-    bias = results.get(("shape_bias", "swapped"), {})
-    if bias.get("shape_bias") is not None:
-        chance = chance_coverage(bias, results.get(("linear", "val")))
-        by_chance = "" if chance is None else f" ({chance:.0f}% by chance)"
-        words = (
-            f"of the {bias['coverage']:.0f}%{by_chance} of answers that name either cue, so "
-            "many name the shape"
-        )
-        lines.append(f"  {'shape bias':<14}{bias['shape_bias']:6.1f}%  {words}")
-    trained, before = (results.get((kind, "val")) for kind in ("linear", "untrained"))
-    if said := verdict(trained, before):
-        lines.append(f"  The encoder is {said}.")
-    classes = (trained or {}).get("classes")
-    chance = f"Guessing gets {100 / classes:.1f}%. " if classes else ""
-    words = (
-        "One short run shows that everything works, not what the negatives gain: that takes "
-        "several seeds and longer training."
-    )
-    return [*lines, chance + words]
-
-
 def _where(out, report):
     kept = "checkpoints, figures as JSON lines, TensorBoard events"
-    return [f"Report:  {report} (open it in a browser)", f"Run:     {out / 'run'}/ ({kept})"]
+    runs = f"{out}/{{{','.join((*ARMS, UNTRAINED))}}}/"
+    return [f"Report:  {report} (open it in a browser)", f"Runs:    {runs} ({kept})"]
 
 
-def next_steps(out, settings):
-    """Command lines that compare the demo's run with one without negatives, and that start with own
-    images."""
-    plain, data = (
-        out / "moco",
-        {name: str(out / f"{name}.beton") for name in ("train", "in_domain", "swapped")},
-    )
-    sized = ("epochs", "batch_size", "queue_size", "seed")
-    flags = [
-        word
-        for name in sized
-        if (value := getattr(settings, name)) != getattr(tiny_cpu(), name)
-        for word in (f"--{name}", value)
-    ]
-    device = () if settings.device == "auto" else ("--device", settings.device)
-    compare = (
+def next_steps(config):
+    """Command lines that ask whether the negatives help, and that start with own images."""
+    device = () if config.device == "auto" else ("--device", config.device)
+    study = (
         (
-            "pretrain",
-            "--preset",
-            "tiny_cpu_moco",
-            "--data",
-            data["train"],
+            "study",
+            "--size",
+            "cpu",
+            "--dose",
+            f"{tiny_simclr_patch().dose:g}",
+            *device,
             "--out",
-            plain,
-            *flags,
-            *device,
+            "study",
         ),
-        ("linear", "--run", plain, "--train", data["train"], "--val", data["in_domain"], *device),
-        (
-            "evaluate",
-            "--run",
-            plain,
-            "--sets",
-            f"in_domain={data['in_domain']},swapped={data['swapped']}",
-            *device,
-        ),
-        ("report", out / "run", plain, "--out", out / "comparison.html"),
     )
     own = (
         ("encode", "FOLDER", "mine.beton"),
@@ -239,10 +162,10 @@ def next_steps(out, settings):
     program = "fastneg" if shutil.which("fastneg") else f"{_from_here(sys.executable)} -m fastneg"
     shown = [
         [f"  {program} {shlex.join(map(str, words))}" for words in commands]
-        for commands in (compare, own)
+        for commands in (study, own)
     ]
     return [
-        "Next, the same without negatives, beside this run:",
+        "Next, the question itself, on ten seeds (hours; it goes on after any stop):",
         *shown[0],
         "Or your own images (on a GPU):",
         *shown[1],

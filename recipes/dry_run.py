@@ -110,7 +110,7 @@ def _demo(config):
     from fastneg.files import output_folder
 
     out = output_folder(config.out, "--out")
-    return ["the built-in set, which is drawn"], [f"{out}/: images, .beton files, a run, a report"]
+    return ["the built-in set, which is drawn"], [f"{out}/: images, .beton files, runs, a report"]
 
 
 def _encode(config):

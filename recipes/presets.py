@@ -10,6 +10,20 @@ here.
 from __future__ import annotations
 
 from fastneg.config import PretrainConfig
+from fastneg.recipes.presets_tiny import (
+    tiny_byol,
+    tiny_byol_patch,
+    tiny_cpu,
+    tiny_cpu_byol,
+    tiny_cpu_moco,
+    tiny_cpu_moco_v3,
+    tiny_cpu_simclr,
+    tiny_cpu_supcon,
+    tiny_moco,
+    tiny_moco_patch,
+    tiny_simclr,
+    tiny_simclr_patch,
+)
 
 
 def moco_in100():
@@ -223,65 +237,6 @@ def small_patch_resnet18():
     return small_resnet18().replace(negatives="patch")
 
 
-def tiny_cpu():
-    """A 0.3 M-parameter network on views of 32 px: minutes on two CPU cores.
-
-    The demo's settings.
-    """
-    return PretrainConfig(
-        backbone="resnet_tiny",
-        image_size=32,
-        eval_resize=32,
-        views="colour_invariant",
-        crop_min=0.4,
-        temperature=0.1,
-        queue_size=1024,
-        key_momentum=0.99,
-        alpha=1.0,
-        patch_min=4,
-        patch_max=12,
-        epochs=18,
-        batch_size=100,
-        lr=0.12,
-        lr_schedule="cosine_step",
-        probe="features",
-    )
-
-
-def tiny_cpu_moco():
-    """The same without non-semantic negatives: the baseline of `tiny_cpu`."""
-    return tiny_cpu().replace(negatives="none")
-
-
-def tiny_cpu_moco_v3():
-    """MoCo v3 on the network and views of `tiny_cpu`, with a small head and alpha 1; not tuned."""
-    return tiny_cpu().replace(
-        method="moco_v3",
-        feature_dim=64,
-        hidden_dim=256,
-        projector_layers=2,
-        temperature=0.2,
-        key_momentum=0.99,
-    )
-
-
-def tiny_cpu_supcon():
-    """SupCon, which learns from the labels, on the network and views of `tiny_cpu`; not tuned."""
-    return tiny_cpu().replace(method="supcon")
-
-
-def tiny_cpu_simclr():
-    """SimCLR on the network and views of `tiny_cpu`; not tuned."""
-    return tiny_cpu().replace(method="simclr")
-
-
-def tiny_cpu_byol():
-    """BYOL on the network and views of `tiny_cpu`, with a small head and alpha 0.5; not tuned."""
-    return tiny_cpu().replace(
-        method="byol", feature_dim=64, hidden_dim=256, key_momentum=0.99, alpha=0.5
-    )
-
-
 PRESETS = {
     preset.__name__: preset
     for preset in (
@@ -310,6 +265,12 @@ PRESETS = {
         cifar_patch_resnet18,
         small_resnet18,
         small_patch_resnet18,
+        tiny_simclr,
+        tiny_simclr_patch,
+        tiny_moco,
+        tiny_moco_patch,
+        tiny_byol,
+        tiny_byol_patch,
         tiny_cpu,
         tiny_cpu_moco,
         tiny_cpu_simclr,

@@ -88,7 +88,8 @@ def settings(task):
     """
     config, size, arm = task.config, task.size, task.arm
     base = BASES[size.data, config.method](size)
-    length = {"epochs": size.epochs} if size.steps is None else {"steps": size.steps}
+    name, count = ("epochs", size.epochs) if size.steps is None else ("steps", size.steps)
+    length = {name: round(count * arm.length)}
     steps = size.steps or size.train_images // size.batch_size * size.epochs
     own = {
         # on a GPU too: networks this small gain nothing from half of it, nor from fused layers

@@ -35,9 +35,9 @@ def stem_of(backbone: str, image_size: int, stem: str = "auto") -> str:
 class MethodPart(Config):
     method: str = "moco"
     backbone: str = "resnet50"
-    """A torchvision classification model by name, timm:NAME, resnet_tiny (0.3 M parameters, for
-    CPUs), or a network of your own: package.module:factory or FILE.py:factory, which gives an
-    nn.Module from images to features (N, F) or to a map, which is averaged."""
+    """A torchvision classification model by name, timm:NAME, resnet_tiny or vgg_tiny (0.3 and 0.1 M
+    parameters, for CPUs), or a network of your own: package.module:factory or FILE.py:factory,
+    which gives an nn.Module from images to features (N, F) or to a map, which is averaged."""
     stem: str = option("auto", choices=("auto", "small", "standard"))
     """The first layers of a ResNet or DenseNet: standard (7×7, stride 2, max-pool), small (3×3,
     stride 1, no max-pool, for small images); auto: small for a ResNet on views below 64 px."""
@@ -71,7 +71,7 @@ class MethodPart(Config):
             return
         if not OWN.match(name):
             raise ConfigError(
-                f"--backbone is {name!r}: a torchvision model, timm:NAME, resnet_tiny, "
+                f"--backbone is {name!r}: a torchvision model, timm:NAME, resnet_tiny, vgg_tiny, "
                 "package.module:factory or FILE.py:factory was expected."
             )
         file, _, factory = name.rpartition(":")

@@ -130,11 +130,11 @@ class ReportConfig(Config):
 
 @dataclass(frozen=True)
 class DemoConfig(Config):
-    """The whole road on the built-in data set: make it, encode, pre-train, probe, evaluate,
-    report."""
+    """The whole road on the built-in data set: make it, encode, pre-train with negatives and
+    without, probe, evaluate, report."""
 
     out: str = "demo-run"
-    """The folder for the images, .beton files, the run and report.html."""
+    """The folder for the images, .beton files, the runs and report.html."""
     size: str = option("small", choices=("tiny", "small"))
     """small: a few minutes on two cores; tiny: seconds, to see that everything works."""
     seed: int = option(0, at_least=0)

@@ -32,7 +32,7 @@ def build_backbone(name, image_size=224, stem="auto"):
 
     Args:
         name: a torchvision model (resnet50, convnext_tiny, vit_b_16, …), timm:<a timm model>,
-            resnet_tiny, or an own network as `own_network` takes it.
+            resnet_tiny, vgg_tiny, or an own network as `own_network` takes it.
         image_size: side in pixels of the images, which networks with a fixed number of tokens are
             built for; others take any.
         stem: as of --stem.
@@ -46,6 +46,8 @@ def build_backbone(name, image_size=224, stem="auto"):
         model, width = own_network(name, image_size)
     elif name == "resnet_tiny":
         model, width = ResNetTiny(), ResNetTiny.features
+    elif name == "vgg_tiny":
+        model, width = VGGTiny(), VGGTiny.features
     elif name.startswith(TIMM):
         model, width = _from_timm(name.removeprefix(TIMM), image_size)
     else:
@@ -133,8 +135,8 @@ def _from_torchvision(name, image_size):
     if name not in known:
         raise _unknown(
             name,
-            [*known, "resnet_tiny"],
-            "a torchvision classification model, timm:<name> or resnet_tiny",
+            [*known, "resnet_tiny", "vgg_tiny"],
+            "a torchvision classification model, timm:<name>, resnet_tiny or vgg_tiny",
         )
     options = {}
     builder = models.get_model_builder(name)
@@ -260,3 +262,25 @@ class ResNetTiny(nn.Module):
 
     def forward(self, images):
         return self.blocks(self.stem(images)).mean((2, 3))
+
+
+class VGGTiny(nn.Module):
+    """Six convolutions of 16 to 128 channels, each batch-normalised, 0.14 M parameters: for images
+    of 32 px, where a step takes a CPU a fifth of `resnet_tiny`'s time."""
+
+    features = 128
+    layers = ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (128, 1))
+    """(channels, stride) of each convolution."""
+
+    def __init__(self):
+        super().__init__()
+        made, before = [], 3
+        for channels, stride in self.layers:
+            convolution = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
+            nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+            made += [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            before = channels
+        self.body = nn.Sequential(*made)
+
+    def forward(self, images):
+        return self.body(images).mean((2, 3))

@@ -89,7 +89,8 @@ def _refuse_without_counterpart(config, kind):
     # The ResNets of both name their tensors alike; other families do not.
     alike = own == wanted or RESNET.match(config.backbone)
     small = stem_of(config.backbone, config.image_size, config.stem) == "small"
-    if config.backbone == "resnet_tiny" or is_own(config.backbone) or small or not alike:
+    ours = config.backbone in ("resnet_tiny", "vgg_tiny") or is_own(config.backbone)
+    if ours or small or not alike:
         stem = " with the small stem" if small else ""
         raise WeightsError(
             f"The backbone {config.backbone}{stem} has no counterpart with these tensors in "

@@ -11,7 +11,7 @@ from fastneg.report.blocks import Cell, Column, Fold, Plot, Report, Row, Section
 from fastneg.report.page import files_folder, is_page, page_output, write_page
 from fastneg.report.plots import study as plots
 from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of, size_of
-from fastneg.study.plan import CONTROL, FIGURES, PLAIN, TREATMENT, figures_of
+from fastneg.study.plan import CONTROL, FIGURES, LONGER, PLAIN, TREATMENT, figures_of
 from fastneg.study.statistics import paired
 from fastneg.study.verdict import IN_DOMAIN, MEANINGFUL, OUTCOMES, judge, sentence
 
@@ -23,6 +23,13 @@ CURVES = {
 HINT = (
     "Exploratory: these arms were not named before, their intervals are not corrected for their "
     "number. They are hints for another study."
+)
+
+
+EQUAL_TIME = (
+    f"{TREATMENT.capitalize()} against the plain arm on the same seeds, where the plain arm trains "
+    "for about the time that the negatives cost. The verdict is at equal steps; this is a second "
+    "view."
 )
 
 
@@ -84,6 +91,8 @@ def make_study_report(folder):
             short = (IN_DOMAIN, *_outcomes(found), "coverage", SHARE)
             table = _table(f"{stage}-arms", "", _arms(found), plain, short)
             sections.append(Section(stage, title, (table,), caption, legend=False))
+    if equal := _equal_time(main, rows_of(rows, "explore")):
+        sections.append(equal)
     sections.append(Section("runs", "The runs", (_runs(rows),), legend=False))
     head = {
         "title": "Does the method work?",
@@ -201,18 +210,32 @@ def _mean_cell(values):
     return Cell(statistics.fmean(values), std, runs=len(values))
 
 
+def _equal_time(main, explore):
+    """The treatment beside the plain arm that trained for about as long; None where no seed has
+    both."""
+    longer = [row for row in explore if row["arm"] == LONGER]
+    seeds = {row["seed"] for row in longer}
+    treated = [row for row in main if row["arm"] == TREATMENT and row["seed"] in seeds]
+    if not treated:
+        return None
+    fields = (IN_DOMAIN, *_outcomes(treated), "steps", "train_seconds")
+    table = _table("equal-time", "", _arms([*longer, *treated]), longer, fields)
+    return Section("equal-time", "Equal time", (table,), EQUAL_TIME, legend=False)
+
+
 def _table(name, title, arms, plain, fields):
     """Means of arms over seeds; with rows of the plain arm, also paired differences from it."""
     base = {row["seed"]: row for row in plain or ()}
     columns = [Column(pretty(field)) for field in fields]
     extra = (IN_DOMAIN, *_outcomes(plain)) if base else ()
-    columns += [Column(f"{pretty(field)} − {PLAIN}") for field in extra]
+    against = plain[0]["arm"] if base else PLAIN
+    columns += [Column(f"{pretty(field)} − {pretty(against)}") for field in extra]
     rows = []
     for arm in arms:
         shares = [100 * value for value in _values(arm, "negative_share")]
         cells = [_mean_cell(shares if field == SHARE else _values(arm, field)) for field in fields]
         for field in extra:
-            found = _paired(arm.rows, base, field) if arm.name != PLAIN else None
+            found = _paired(arm.rows, base, field) if arm.name != against else None
             cells.append(Cell(found.mean, interval=(found.low, found.high)) if found else Cell())
         rows.append(Row(pretty(arm.name), tuple(cells), note=arm.seeds))
     return Table(name, title, "arm", tuple(columns), tuple(rows))

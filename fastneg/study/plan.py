@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fastneg.study.verdict import IN_DOMAIN
 
 PLAIN, TREATMENT, CONTROL = "none", "patch", "random_image"
+LONGER = "none_longer"
+"""The plain arm, trained for about as long as the treatment takes: a negative costs a pass."""
 DOSES = (5.0, 10.0, 12.5, 15.0)
 HIGHER = 1.2
 """The stronger arm of the main stage, as a multiple of the dose."""
@@ -18,6 +20,9 @@ IN_DOMAIN_COST = 2.0
 """Points in domain that a dose may cost to be taken."""
 SHARE = (0.02, 0.4)
 """What the negatives must take of the softmax at the end of training for a dose to be one."""
+SEED_SD = 2.0
+"""Standard deviation between seeds of what an arm changes on the swapped set, points: between 1.5
+and 2.5 in a pilot of the size cpu."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Arm:
     """Further fields of its PretrainConfig."""
     measured: float = 0.0
     """Of an arm without negatives, the dose at which they are measured; 0: the preset's."""
+    length: float = 1.0
+    """Its steps, as a multiple of the other arms'."""
 
     def overrides(self):
         """Fields of its PretrainConfig, {name: value}."""
@@ -128,8 +135,12 @@ def arms_of(stage, dose=None, size=None, queue=True):
         higher = Arm(f"{TREATMENT}_higher", TREATMENT, times * dose)
         arms = plain, Arm(TREATMENT, TREATMENT, dose), Arm(CONTROL, CONTROL, dose), higher
         return tuple(arm for arm in arms if not (size and size.main) or arm.name in size.main)
+    # Passes through the network, a backward pass counted as two: of MoCo's two views one has a
+    # backward pass and its negatives have none; of SimCLR's three images each has one.
+    longer = 5 / 4 if queue else 3 / 2
     return (
         plain,
+        Arm(LONGER, "none", 0.0, measured=dose, length=longer),
         Arm("texture", "texture", dose),
         Arm("patch_texture", "patch,texture", dose / 2),
         *((Arm("queue_entry", "queue_entry", dose),) if queue else ()),

@@ -16,6 +16,7 @@ from fastneg.models.batch_norm import batch_norms
     [
         ("resnet18", 64, 512, 20),
         ("resnet_tiny", 32, 128, 9),
+        ("vgg_tiny", 32, 128, 6),
         ("mobilenet_v3_small", 64, 1024, 34),
         ("squeezenet1_1", 64, 512, 0),
         ("alexnet", 64, 4096, 0),

@@ -32,7 +32,8 @@ def test_the_settings_of_every_arm_can_be(tmp_path, size, method, stage):
     for arm in arms_of(stage, 10.0, plan, METHODS[method].queue):
         made = settings(Task(config, plan, arm, 0))
         length = made.epochs if plan.steps is None else made.steps
-        assert length == (plan.steps or plan.epochs) and made.batch_size == plan.batch_size
+        assert length == round((plan.steps or plan.epochs) * arm.length)
+        assert made.batch_size == plan.batch_size
         assert made.data == str(tmp_path / "data" / "train.beton")
 
 

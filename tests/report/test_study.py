@@ -54,6 +54,22 @@ def test_each_figure_has_its_numbers_beside_it(written):
     assert float(curve[0]["share of the softmax, none"]) == pytest.approx(0.29)
 
 
+def test_equal_time_is_a_second_view(written):
+    """The treatment of the main stage against the plain arm that trained longer, by seed."""
+    folder, page = written
+    assert "this is a second view" in page
+    rows = {(row["arm"], row["seed"]): row for row in results_of(folder) if row["stage"] != "dose"}
+    found = {row["arm"]: row for row in cells(folder, "equal-time")}
+    assert set(found) == {"none longer", "patch"}
+    name = "swapped − none longer"
+    mean = (
+        sum(rows["patch", n]["swapped"] - rows["none_longer", n]["swapped"] for n in range(5)) / 5
+    )
+    assert float(found["patch"][name]) == pytest.approx(mean)
+    assert found["none longer"][name] == ""
+    assert float(found["patch"]["train seconds"]) == 200.0
+
+
 def test_further_arms_are_marked_as_hints(written):
     folder, page = written
     assert "Exploratory: these arms were not named before" in page

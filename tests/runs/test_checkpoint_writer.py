@@ -124,7 +124,11 @@ def test_an_error_is_raised_once_at_the_next_call(writer):
     writer.begin({}, fails)
     assert str(writer.close()) == "no room" and writer.close() is None
     writer.begin({}, fails)
-    until = time.monotonic() + 30
     with pytest.raises(CheckpointError, match="no room"):
-        while time.monotonic() < until:
-            writer.look()
+        _look_for(writer, 30)
+
+
+def _look_for(writer, seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        writer.look()

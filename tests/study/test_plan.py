@@ -25,6 +25,14 @@ def test_the_control_has_the_treatments_dose():
     assert joint.overrides() == {"negatives": "patch", "dose": 12.5, "negatives_bn": "joint"}
 
 
+def test_an_arm_without_negatives_trains_as_long_as_they_cost():
+    for queue, times in ((True, 1.25), (False, 1.5)):
+        longer = [arm for arm in arms_of("explore", 12.5, queue=queue) if arm.length != 1]
+        assert [(arm.name, arm.negatives, arm.length) for arm in longer] == [
+            ("none_longer", "none", times)
+        ]
+
+
 def test_sizes_have_arms_and_doses_of_their_own():
     paper = SIZES["imagenet100"]
     arms = arms_of("main", paper.dose, paper)
