@@ -27,7 +27,7 @@ BETWEEN = frozenset(range(0xC0, 0xFF)) - FRAMES - {SOI, EOI, SOS, *RESTARTS}
 """What a decoder takes between the frame and the first scan, or passes over."""
 SEGMENT = re.compile(rb"\xff[^\x00\xff\x01\xd0-\xd7]")
 MARKER_AND_LENGTH = struct.Struct(">BBH")
-BEGINNING = bytes((0xFF, SOI))
+BEGINNING, END = bytes((0xFF, SOI)), bytes((0xFF, EOI))
 FRAME_BYTES, COMPONENT_BYTES = 8, 3
 """Of a frame's segment: before its components, and of each."""
 FULL_CHROMA = "4:4:4"

@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from fastneg.models import backbones
 from fastneg.models.compiled import compile_static
+from fastneg.training.trainer import pretrain
+from helpers.fake_cuda_training import OneBlock
+from helpers.pretraining import settings
 
 
 class Network(nn.Module):
@@ -20,11 +24,11 @@ class Network(nn.Module):
 
 @pytest.fixture
 def graphs(monkeypatch):
-    """The shapes of the inputs of each graph that is compiled; the graphs run as they are."""
+    """The shape of the images of each graph that is compiled; the graphs run as they are."""
     seen, plain = [], torch.compile
 
     def backend(graph, inputs):
-        seen.append([tuple(each.shape) for each in inputs if each.dim() == 4][-1])
+        seen.append(max(tuple(each.shape)[::-1] for each in inputs if each.dim() == 4)[::-1])
         return graph.forward
 
     monkeypatch.setattr(
@@ -50,3 +54,15 @@ def test_each_size_has_one_graph_and_none_is_dynamic(graphs):
                 second(images)
     assert all(isinstance(side, int) for shape in graphs for side in shape)
     assert sorted(shape[-1] for shape in graphs) == sorted(2 * sizes)
+
+
+def test_a_run_whose_views_grow_has_one_graph_a_size(graphs, beton, tmp_path, monkeypatch):
+    """Of each encoder, the query's with a gradient and the key's without, for views and negatives
+    alike; and a size that comes again has the graph that it had."""
+    monkeypatch.setattr(backbones, "ResNetTiny", OneBlock)
+    schedule = "0:16,1:32,2:24,3:32"
+    config = settings(beton, tmp_path / "run", image_size_schedule=schedule, epochs=4, compile=True)
+    torch._dynamo.config.recompile_limit = 1  # the run makes room for its own sizes, and no other
+    assert pretrain(config.replace(fused_bn="on", log_every=5, patch_max=12)).finished
+    assert all(isinstance(side, int) for shape in graphs for side in shape)
+    assert sorted(shape[-1] for shape in graphs) == [16, 16, 24, 24, 32, 32]

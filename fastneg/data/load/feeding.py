@@ -27,7 +27,12 @@ from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
 from fastneg.data.load.cached import CachedImages
 from fastneg.data.load.handle import Handle
-from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
+from fastneg.data.load.pipeline import (
+    PREFETCH_QUEUE_DEPTH,
+    build_pipeline,
+    decoder_hint,
+    wrong_size,
+)
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
 from fastneg.data.load.request import Request
@@ -131,6 +136,10 @@ class FeedingLoader(Handle):
             device=self.device,
             threads=threads,
             hw_decoder_load=hw_decoder_load,
+            hints=[
+                decoder_hint(reader.sizes_of(field), order.local_batch_size)
+                for field in self._checks.fields
+            ],
             prefetch_queue_depth=prefetch_queue_depth,
             interpolation=interpolation,
             normalisation=normalisation if normalise else None,

@@ -17,6 +17,7 @@ Outputs:
 
 from __future__ import annotations
 
+import numpy as np
 from nvidia.dali import fn, math, pipeline_def, types
 
 from fastneg.config import IMAGENET, default_workers
@@ -86,7 +87,7 @@ def _pipeline(
     `augment` stands for."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
-    image = _decode(encoded, decoder, **options)
+    image = _decode(encoded, decoder, **options[0])
     outputs = [image.shape()]
     sources = [image] * views
     if textures:
@@ -94,6 +95,7 @@ def _pipeline(
             _decode(
                 fn.external_source(name="encoded_texture", dtype=types.UINT8, ndim=1, no_copy=True),
                 decoder,
+                **options[-1],
             )
         )
     for view, source in enumerate(sources):
@@ -127,7 +129,31 @@ def _pipeline(
     return tuple(outputs)
 
 
-def build_pipeline(
+PREALLOCATED = 1 << 30
+"""Bytes at most that a GPU's JPEG engines are told to take beforehand."""
+
+
+def decoder_hint(sizes, batch_size):
+    """(height, width) of the images for which a GPU's JPEG engines take memory beforehand: of a
+    hundred images, 99 are no higher, and 99 no wider. None where a batch of such images takes more
+    than `PREALLOCATED`: a few huge ones would have memory for all.
+
+    Args:
+        sizes: (samples, 2) height and width.
+        batch_size: as of `build_pipeline`.
+    """
+    height, width = (int(side) for side in np.quantile(sizes, 0.99, axis=0, method="higher"))
+    return (height, width) if 3 * height * width * batch_size <= PREALLOCATED else None
+
+
+def _decoder_options(hw_decoder_load, hints):
+    """The options of the decoder of each image field."""
+    load = {} if hw_decoder_load is None else {"hw_decoder_load": hw_decoder_load}
+    sides = "preallocate_height_hint", "preallocate_width_hint"
+    return [load | dict(zip(sides, hint or (), strict=False)) for hint in hints]
+
+
+def define_pipeline(
     batch_size,
     *,
     views,
@@ -139,8 +165,36 @@ def build_pipeline(
     textures=False,
     patches=False,
     hw_decoder_load=None,
+    hints=(None,),
     prefetch_queue_depth=PREFETCH_QUEUE_DEPTH,
 ):
+    """The pipeline, which takes neither memory nor a GPU until it is built; arguments as of
+    `build_pipeline`."""
+    cuda = device.type == "cuda"
+    if hw_decoder_load is not None and not cuda:
+        raise ValueError(
+            f"hw_decoder_load is {hw_decoder_load}, but the device is {device}: only a GPU has "
+            "JPEG engines."
+        )
+    return _pipeline(
+        views,
+        augment,
+        normalisation,
+        interpolation,
+        textures,
+        patches,
+        "mixed" if cuda else "cpu",
+        types.FLOAT16 if cuda else types.FLOAT,
+        _decoder_options(hw_decoder_load, hints if cuda else (None,)),
+        batch_size=batch_size,
+        num_threads=threads or default_workers(),
+        device_id=device.index if cuda else None,
+        prefetch_queue_depth=prefetch_queue_depth,
+        seed=0,
+    )
+
+
+def build_pipeline(batch_size, *, prefetch_queue_depth=PREFETCH_QUEUE_DEPTH, **options):
     """A `FedPipeline` that is ready to be fed.
 
     Args:
@@ -156,32 +210,13 @@ def build_pipeline(
         patches: True for two more windows, as they are resized, uint8.
         hw_decoder_load: the share of the images that a GPU's JPEG engines get, 0 to 1; None leaves
             it to DALI (0.65). CUDA only.
+        hints: `decoder_hint` of the images, and of the paired ones if there are any. On the CPU
+            they mean nothing.
         prefetch_queue_depth: batches that DALI works on at a time, each with memory of its own.
     Raises:
         ValueError: hw_decoder_load on the CPU.
     """
-    cuda = device.type == "cuda"
-    if hw_decoder_load is not None and not cuda:
-        raise ValueError(
-            f"hw_decoder_load is {hw_decoder_load}, but the device is {device}: only a GPU has "
-            "JPEG engines."
-        )
-    pipe = _pipeline(
-        views,
-        augment,
-        normalisation,
-        interpolation,
-        textures,
-        patches,
-        "mixed" if cuda else "cpu",
-        types.FLOAT16 if cuda else types.FLOAT,
-        {} if hw_decoder_load is None else {"hw_decoder_load": hw_decoder_load},
-        batch_size=batch_size,
-        num_threads=threads or default_workers(),
-        device_id=device.index if cuda else None,
-        prefetch_queue_depth=prefetch_queue_depth,
-        seed=0,
-    )
+    pipe = define_pipeline(batch_size, prefetch_queue_depth=prefetch_queue_depth, **options)
     pipe.build()
     return FedPipeline(pipe, prefetch_queue_depth)
 

@@ -1,14 +1,23 @@
-"""Which samples DALI is not given, and which of a batch that failed were to blame."""
+"""Which samples DALI is not given, and which of a batch that failed were to blame.
+
+What a GPU's decoder makes of a broken image is nobody's to say, and the others of the batch are at
+its side. So an image is judged by its bytes and by the CPU's decoder, and the GPU's gets those
+that passed.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.beton.identity import used_fields
 from fastneg.data.errors import BetonError
-from fastneg.data.jpeg import size_by_header
+from fastneg.data.jpeg import END, size_by_header
+from fastneg.data.jpeg_check import check_markers
 from fastneg.data.load.pipeline import what_is_wrong, wrong_size
+
+CPU = torch.device("cpu")
 
 
 class SampleChecks:
@@ -43,7 +52,8 @@ class SampleChecks:
     def refused(self, index):
         """{index: reason} of the samples that DALI is not given.
 
-        Each sample's checksum is compared every time, its header looked at once.
+        Each sample's checksum is compared every time; its header, and whether its end is there, are
+        looked at once.
 
         Args:
             index: (N,) int64.
@@ -58,7 +68,7 @@ class SampleChecks:
             bad = dict.fromkeys(damaged, "it fails its checksum, the file is damaged")
         for i in index[~self._looked_at[index]].tolist():
             for field in self.fields:
-                if i not in bad and (reason := self._wrong_header(i, field)):
+                if i not in bad and (reason := self._wrong_bytes(i, field)):
                     bad[i] = self.named(field, reason)
             self._looked_at[i] = i not in bad
         return bad
@@ -72,23 +82,46 @@ class SampleChecks:
             encoded: for the images, then the textures: a list of (bytes,) uint8, in the order of
                 the request, or empty.
         """
+        for device in dict.fromkeys((CPU, self._device)):
+            if bad := self._undecodable(request, encoded, device):
+                return bad
+        return {}
+
+    def _undecodable(self, request, encoded, device):
         bad = {}
         for field, samples in zip(self.fields, encoded, strict=False):
             sizes = self._reader.sizes_of(field)
             for i, data in zip(request.index.tolist(), samples, strict=True):
-                if reason := what_is_wrong(data, sizes[i], self._device):
+                if reason := what_is_wrong(data, sizes[i], device):
                     bad[i] = self.named(field, reason)
         return bad
 
-    def _wrong_header(self, index, field):
+    def _wrong_bytes(self, index, field):
         if self._reader.is_raw(index, field):
             return None
         data, size = self._reader.encoded(index, field), self._reader.sizes_of(field)[index]
         found = size_by_header(data)
-        # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may end
-        # the process (see `size_by_header`).
-        return what_is_wrong(data, size, self._device) if found is None else wrong_size(found, size)
+        if found is None:
+            # What is no plain JPEG is tried alone: in a batch, a header that DALI cannot read may
+            # end the process (see `size_by_header`).
+            return what_is_wrong(data, size, CPU)
+        return wrong_size(found, size) or _cut(data)
 
     def named(self, field, reason):
         """A reason that says of which image of the sample it is."""
         return reason if field == self.fields[0] else f"its texture: {reason}"
+
+
+def _cut(data):
+    """Why a JPEG with a good header is not all there; None if it is.
+
+    The walk through its markers takes twenty times as long as its header, and is spared where the
+    last bytes are the end marker.
+    """
+    if bytes(data[-2:]) == END:
+        return None
+    try:
+        check_markers(bytes(data))
+    except BetonError as error:
+        return f"it cannot be decoded ({error})"
+    return None  # something follows the end
