@@ -1,9 +1,6 @@
 """An installed wheel works from every folder, those of a checkout and of its parent included, and
 holds all that the tree holds (fastneg.checkout)."""
 
-import os
-import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -12,47 +9,19 @@ import pytest
 
 import fastneg
 from fastneg.checkout import BESIDE, CheckoutFinder, find_what_lies_beside
+from helpers.packages import FOLDERS, built, copied_tree, shell, site_packages
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"fastneg": "fastneg", "kernels": "fastneg/kernels", "recipes": "fastneg/recipes"}
 KEPT = {".py", ".pyi", ".jinja", ".css"}
-
-
-def shell(*words, cwd, timeout=200, **settings):
-    """What a program prints; its PYTHONPATH is empty."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | settings
-    done = subprocess.run(
-        list(map(str, words)),
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of the tree in a folder called fastneg, as git clones it: there, nothing is built into
-    this one."""
-    copy = tmp_path_factory.mktemp("clones") / "fastneg"
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    return copy
+    return copied_tree(tmp_path_factory.mktemp("clones"))
 
 
 @pytest.fixture(scope="module")
 def sdist(checkout, tmp_path_factory):
-    out = tmp_path_factory.mktemp("built")
-    build = f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})"
-    shell(sys.executable, "-c", build, cwd=checkout)
-    (sdist,) = out.glob("*.tar.gz")
-    return sdist
+    return built(checkout, "sdist", tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +40,6 @@ def environment(venv, *what):
     pip_install = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index")
     shell(*pip_install, "--no-deps", "--no-build-isolation", *what, cwd=venv)
     return python
-
-
-def site_packages(python):
-    (found,) = python.parent.parent.glob("lib/python*/site-packages")
-    return found
 
 
 def test_the_wheel_and_the_sdist_hold_the_whole_tree(checkout, sdist, python):

@@ -41,8 +41,9 @@ class Band:
     """A part of the page from its left to its right."""
 
     layout: str
-    """"halves" (two columns), "thirds" (three) or "whole"."""
+    """"halves" (two beside each other), "thirds" (three) or "whole"."""
     columns: tuple[tuple[Placed, ...], ...]
+    """From left to right, and in further rows where there are more than fit into one."""
 
 
 def arranged(blocks: Sequence, size_of: Callable[[Plot], tuple[float, float]]) -> Iterator[Band]:
@@ -80,14 +81,13 @@ def _thirds(plots, size_of):
     pairs = {0: 0, 1: 2, 2: 1}[len(plots) % 3] if len(plots) > 1 else 0
     threes = len(plots) - 2 * pairs if len(plots) > 1 else 0
     if threes:
-        columns = tuple(tuple(map(Placed, plots[n:threes:3])) for n in range(3))
-        yield Band("thirds", columns)
+        yield Band("thirds", tuple((Placed(plot),) for plot in plots[:threes]))
     rest = plots[threes:]
     if len(rest) == 1:
         yield _whole(rest[0], size_of)
     elif rest:
-        wide = [Placed(plot, (HALF, size_of(plot)[1])) for plot in rest]
-        yield Band("halves", (tuple(wide[::2]), tuple(wide[1::2])))
+        wide = (Placed(plot, (HALF, size_of(plot)[1])) for plot in rest)
+        yield Band("halves", tuple((placed,) for placed in wide))
 
 
 def _halves(blocks, size_of):

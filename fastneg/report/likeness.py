@@ -71,20 +71,27 @@ def shared(entries, kind, test_set):
 
 
 def shared_problems(runs):
-    """[(name of a run, sentence)] of the sets that share images with a training set."""
+    """[(names of runs, sentence)] of the sets that share images with a training set.
+
+    What is to be said of several runs, or of a file under several names, is one sentence.
+    """
     found = {}
     for run in runs:
         for (kind, test_set), row in run.results.items():
             if is_number(row.get(FIELD)) and row[FIELD] > 0:
-                found.setdefault((run.name, test_set, row[FIELD]), []).append(pretty(kind))
+                file = row["path"] if isinstance(row.get("path"), str) else test_set
+                told = found.setdefault((file, row[FIELD]), [{}, {}, {}])
+                own = (run.name, pretty(test_set), pretty(kind))
+                for names, name in zip(told, own, strict=True):
+                    names[name] = True
     return [
         (
-            name,
-            f"{counted(count, 'image', ',')} of {pretty(test_set)} are in the training set too, "
+            ", ".join(names) if len(names) <= 3 else f"{len(names)} runs",
+            f"{counted(count, 'image', ',')} of {' / '.join(sets)} are in the training set too, "
             "byte for byte. The figures on them say how well they are remembered "
             f"({', '.join(kinds)}).",
         )
-        for (name, test_set, count), kinds in found.items()
+        for (_, count), (names, sets, kinds) in found.items()
     ]
 
 

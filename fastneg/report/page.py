@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -174,7 +175,7 @@ def render_page(report, **head):
         lstrip_blocks=True,
     )
     environment.globals.update(
-        arranged=lambda blocks: arranged(blocks, natural_size),
+        arranged=lambda blocks: arranged(blocks, cache(natural_size)),
         figure_text=figure_text,
         plot_svg=lambda plot, size=None: Markup(inline_svg(plot, size)),
         mark=lambda number: MARKERS.index(marker(number)),

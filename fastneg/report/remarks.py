@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastneg.evaluation.default_answer import told_of_default
 from fastneg.evaluation.untrained import KIND, verdict
 from fastneg.report.blocks import pretty
@@ -43,10 +45,26 @@ def remarks(entries, sets):
                     (entry.name, f"{pretty(test_set)}: {said}. Recall rewards that: see precision")
                 )
     several = len(entries) > 1
-    return [
+    return _named_twice(entries, sets) + [
         f"{name}: {words}." if several else f"{words[0].upper()}{words[1:]}."
         for name, words in found
     ]
+
+
+def _named_twice(entries, sets):
+    """Sentences about the test sets that are one file, shown in the same way."""
+    names = {}
+    for test_set in sets:
+        for entry in entries:
+            for row in entry.rows("accuracy", test_set):
+                if isinstance(path := row.get("path"), str):
+                    names.setdefault((path, row.get("resize")), {})[pretty(test_set)] = True
+    twice = dict.fromkeys(
+        f"{' and '.join(found)} are one file, {Path(path).name}: it counts once."
+        for (path, _), found in names.items()
+        if len(found) > 1
+    )
+    return list(twice)
 
 
 def _seeds(told, entry):

@@ -9,6 +9,7 @@ from fastneg.evaluation.accuracy import (
     accuracy,
     answers,
     calibration_error,
+    calibration_interval,
     columns_of,
     hit_interval,
     rank_of,
@@ -115,3 +116,27 @@ def test_answers_over_all_and_over_present_classes():
     assert predicted.tolist() == [0, 0, 3, 0] and confidence[3].item() == pytest.approx(1 / 7)
     predicted, confidence = answers(LOGITS, columns_of(labels, "present"))
     assert predicted.tolist() == [1, 3, 3, 1] and confidence[3].item() == pytest.approx(1 / 2)
+
+
+def test_the_interval_of_the_calibration_error_covers_what_other_images_give():
+    """Against fresh samples of one distribution, whose confidence is 20 points too high."""
+    rng = torch.Generator().manual_seed(0)
+
+    def sample(count=400):
+        confidence = 0.4 + 0.6 * torch.rand(count, generator=rng)
+        return confidence, torch.rand(count, generator=rng) < confidence - 0.2
+
+    confidence, right = sample()
+    low, high = calibration_interval(confidence, right)
+    assert low < calibration_error(confidence, right) < high
+    assert (low, high) == calibration_interval(confidence, right), "drawn with one seed"
+    spread = np.quantile([calibration_error(*sample()) for _ in range(200)], [0.025, 0.975])
+    assert high - low == pytest.approx(spread[1] - spread[0], rel=0.35)
+    more = calibration_interval(*sample(6400))
+    assert more[1] - more[0] == pytest.approx((high - low) / 4, rel=0.4), "four times as narrow"
+
+
+def test_the_interval_of_the_calibration_error_stays_in_bounds():
+    sure, right = torch.ones(5), torch.ones(5, dtype=torch.bool)
+    assert calibration_interval(sure, right) == (0.0, 0.0)
+    assert calibration_interval(sure, ~right) == (100.0, 100.0)

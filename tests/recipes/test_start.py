@@ -1,6 +1,8 @@
 """What asks for no work is answered at once: fastneg.recipes.cli, fastneg.recipes.commands,
 fastneg.recipes.arguments and fastneg.recipes.help import no library that takes its time."""
 
+import os
+import pty
 import shlex
 import subprocess
 import sys
@@ -89,3 +91,15 @@ def test_every_command_ends_quietly_where_nobody_reads():
     *helps, presets = done.stderr.splitlines()
     assert all(line.endswith(": 0") for line in helps) and len(helps) > 15
     assert presets == "presets: 141"  # 128 + SIGPIPE: a job that did not come to its end
+
+
+@pytest.mark.parametrize("words", [["--help"], ["pretrain", "--wrong"]])
+def test_a_terminal_gets_no_colours(words):
+    """So NO_COLOR has nothing to switch off."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fastneg", *words]
+    done = subprocess.run(command, stdout=theirs, stderr=theirs, timeout=60, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert done.returncode in (0, 2) and b"fastneg" in shown and b"\x1b" not in shown

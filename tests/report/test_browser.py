@@ -7,13 +7,18 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fastneg.config import ReportConfig
 from fastneg.recipes.presets import tiny_cpu, tiny_cpu_moco
 from fastneg.report.page import write_report
+from fastneg.report.study import write_study_report
 from helpers.report_runs import add_new_kinds, make_run
+from helpers.study_folders import study_folder
 
 CHROMIUM = next(
     filter(
@@ -51,8 +56,8 @@ pytestmark = pytest.mark.skipif(
 # probe tells into its own title, which --dump-dom shows.
 FRAME = """<!DOCTYPE html><html><head><title></title><script>
 addEventListener("message", event => document.title = event.data);
-</script></head><body>
-<iframe src="{source}" style="border: 0; width: {width}px; height: 900px"></iframe>
+</script></head><body style="margin: 0">
+<iframe src="{source}" style="border: 0; width: {width}px; height: {height}px"></iframe>
 </body></html>"""
 PROBE = """<script>
 const errors = [];
@@ -77,13 +82,41 @@ addEventListener("load", () => {
     empty: [...document.querySelectorAll(".card, .views, details")]
       .filter(card => card.getBoundingClientRect().height < 30).length,
     plots: [...document.querySelectorAll("svg.plot")]
-      .map(plot => Math.round(plot.getBoundingClientRect().width)),
+      .map(plot => Math.round(plot.getBoundingClientRect().width)).filter(width => width),
+    height: document.documentElement.scrollHeight,
+    blank: [...document.querySelectorAll(".card")].filter(card => {
+      const ends = [...card.children].map(child => child.getBoundingClientRect().bottom);
+      return card.getBoundingClientRect().bottom - Math.max(...ends) > 110;
+    }).map(card => card.innerText.slice(0, 60)),
+    holes: [...document.querySelectorAll(".halves, .thirds, .tiles")].filter(grid => {
+      const box = grid.getBoundingClientRect();
+      const last = grid.lastElementChild.getBoundingClientRect();
+      return box.right - last.right > 2;
+    }).map(grid => grid.innerText.slice(0, 60)),
+    hidden: [...document.querySelectorAll(".scroll")].filter(table =>
+      table.scrollWidth > table.clientWidth + 1
+      && !getComputedStyle(table).backgroundImage.includes("gradient")
+    ).map(table => table.innerText.slice(0, 60)),
     colour: getComputedStyle(document.body).backgroundColor,
     requests: performance.getEntriesByType("resource")
       .map(entry => entry.name).filter(name => !name.startsWith("data:")),
   }), "*");
 });
 </script>"""
+
+
+@pytest.fixture(scope="module")
+def pages(page, tmp_path_factory, beton):
+    """The same, that of one run and that of a study."""
+    folder = tmp_path_factory.mktemp("more")
+    add_new_kinds(Path(make_run(folder / "run")), beton)
+    one = write_report(ReportConfig((str(folder / "run"),), str(folder / "one.html")))
+    study_folder(folder / "study")
+    return {
+        "runs": page,
+        "one": one,
+        "study": write_study_report(folder / "study", folder / "study.html"),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -104,35 +137,103 @@ def page(tmp_path_factory, beton):
     )
 
 
+def framed(page, source, width, height):
+    """A page with another one in a frame of this width: a window may not be as narrow."""
+    frame = page.with_name(f"frame-{width}-{source}")
+    frame.write_text(FRAME.format(source=source, width=width, height=height), encoding="utf-8")
+    return frame
+
+
+def chromium(page, *flags):
+    profile = page.with_name("profile")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+
+
 def opened(page, width, *flags):
     """What the probe found, and what Chromium wrote to its console."""
-    copy = page.with_name(f"probed-{width}.html")
+    copy = page.with_name(f"probed-{page.name}")
     copy.write_text(
         page.read_text(encoding="utf-8").replace("<title>", PROBE + "<title>", 1), encoding="utf-8"
     )
-    profile = page.with_name(f"profile-{width}{len(flags)}")
-    frame = page.with_name(f"frame-{width}.html")
-    frame.write_text(FRAME.format(source=copy.name, width=width), encoding="utf-8")
+    frame = framed(page, copy.name, width, 900)
     shown = ["--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom", frame.as_uri()]
-    command = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}", *shown]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    done = chromium(page, *flags, *shown)
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return json.loads(html.unescape(title)), console
 
 
+def screenshot(page, width, height, *flags):
+    """(height, width, 3) uint8, as a reader sees the page before the folds are opened."""
+    path, frame = page.with_suffix(".png"), framed(page, page.name, width, height)
+    window = f"--window-size={max(width, 500)},{height}"
+    chromium(
+        page, *flags, window, "--virtual-time-budget=20000", f"--screenshot={path}", frame.as_uri()
+    )
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))[:height, :width]
+
+
+def blank_places(pixels, colours, size):
+    """Left upper corners of windows (height, width) that hold one of the colours alone."""
+    high, wide = size
+    found = []
+    for colour in colours:
+        other = (np.abs(pixels.astype(int) - colour) > 3).any(2)
+        total = np.pad(other.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        inside = total[high:, wide:] - total[:-high, wide:] - total[high:, :-wide]
+        found += np.argwhere(inside + total[:-high, :-wide] == 0).tolist()
+    return found
+
+
+LIGHT = (0xF6F6F3, 0xFFFFFF)
+DARK = (0x131519, 0x1C1F25)
+"""The colours of the page and of its cards."""
+
+
+def bytes_of(colour):
+    return tuple(colour.to_bytes(3, "big"))
+
+
 @pytest.mark.parametrize(
-    ("width", "flags"), [(1280, ()), (390, ()), (390, ("--blink-settings=preferredColorScheme=0",))]
+    ("name", "width", "dark", "looked_at"),
+    [
+        ("runs", 1280, False, True),
+        ("runs", 400, True, True),
+        ("one", 1280, True, True),
+        ("study", 400, False, False),
+    ],
 )
-def test_a_browser_shows_all_of_it(page, width, flags):
+def test_a_browser_shows_all_of_it(pages, name, width, dark, looked_at):
+    page, flags = pages[name], ["--blink-settings=preferredColorScheme=0"] if dark else []
     found, console = opened(page, width, *flags)
     assert found["errors"] == [] and console == [] and found["requests"] == []
     assert found["width"] == width and found["page"] <= width
     assert found["beyond"] == [] and found["empty"] == 0
-    assert len(found["images"]) > 30 and all(found["images"])
-    assert len(found["plots"]) > 20 and min(found["plots"]) > 180
-    light, dark = "rgb(246, 246, 243)", "rgb(19, 21, 25)"
-    assert found["colour"] == (dark if flags else light)
+    assert found["blank"] == [] and found["holes"] == [] and found["hidden"] == []
+    assert all(found["images"]) and min(found["plots"]) > 180
+    if name == "runs":
+        assert len(found["images"]) > 30 and len(found["plots"]) > 20
+    colours = [bytes_of(colour) for colour in (DARK if dark else LIGHT)]
+    assert found["colour"] == f"rgb{colours[0]}"
+    if looked_at:
+        pixels = screenshot(page, width, found["height"], *flags)
+        # The folds are closed in the picture: what is below the footer does not count.
+        inked = (np.abs(pixels.astype(int) - colours[0]) > 3).any(2).any(1)
+        pixels = pixels[: inked.nonzero()[0].max()]
+        margin = max(0, (width - 1120) // 2)
+        window = (230, min(400, width - 60))
+        assert blank_places(pixels[:, margin : width - margin], colours, window) == []
+
+
+def test_a_blank_place_is_found():
+    page, card = ((200, 200, 200), (255, 255, 255))
+    pixels = np.full((300, 400, 3), 200, np.uint8)
+    pixels[::40] = 0
+    assert blank_places(pixels, (page, card), (60, 100)) == []
+    pixels[100:170, 50:160] = 255
+    assert blank_places(pixels, (page, card), (60, 100))[0] == [100, 50]
 
 
 def test_the_probe_finds_what_is_wrong(page):
@@ -140,30 +241,15 @@ def test_the_probe_finds_what_is_wrong(page):
     text = page.read_text(encoding="utf-8").replace(
         "</main>", '<img src="data:image/png;base64,AAAA"><p style="width: 900px">wide</p></main>'
     )
+    hole = '<div class="tiles" style="--tiles: 3"><div class="card" style="height: 300px"></div>'
+    text = text.replace("</main>", hole + "</div></main>")
     broken.write_text(text, encoding="utf-8")
-    found, _ = opened(broken, 390)
-    assert (
-        not found["images"][-1]
-        and found["errors"]
-        and len(found["beyond"]) == 1
-        and found["page"] > 390
-    )
+    found, _ = opened(broken, 400)
+    assert not found["images"][-1] and found["errors"] and len(found["beyond"]) == 1
+    assert found["page"] > 400 and len(found["holes"]) == 1
 
 
 def test_it_prints(page):
     paper = page.with_suffix(".pdf")
-    profile = page.with_name("profile-print")
-    subprocess.run(
-        [
-            CHROMIUM,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            "--no-pdf-header-footer",
-            f"--print-to-pdf={paper}",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        timeout=240,
-        check=True,
-    )
+    chromium(page, "--no-pdf-header-footer", f"--print-to-pdf={paper}", page.as_uri())
     assert paper.read_bytes().startswith(b"%PDF") and paper.stat().st_size > 50_000

@@ -116,3 +116,19 @@ def test_differences_and_curves_over_alpha_carry_the_warning_too(tmp_path):
     assert len(warned) == 2 and all(
         cell.endswith("not comparable: images differs") for cell in warned
     )
+
+
+def test_a_file_under_two_names_and_in_several_runs_is_said_once(tmp_path):
+    shared = {"path": "x/in_domain.beton"}
+    names = ("a", "b", "c", "d")
+    for name in names:
+        make_run(tmp_path / name)
+        rows = [{"kind": kind, "set": "val", "top1": 50.0, **shared} for kind in ("linear", "knn")]
+        rows += [
+            {"kind": "accuracy", "set": each, "top1": 50.0, **shared} for each in ("one", "two")
+        ]
+        add_rows(tmp_path / name, *({**row, likeness.FIELD: 6} for row in rows))
+    text = page_of(tmp_path, *(str(tmp_path / name) for name in names), group="none").text
+    assert text.count("are in the training set too, byte for byte") == 1
+    assert "4 runs: 6 images of val / one / two are in the training set too" in text
+    assert text.count("one and two are one file, in_domain.beton: it counts once.") == 1

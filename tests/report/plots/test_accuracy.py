@@ -41,6 +41,13 @@ def test_a_tenth_of_a_point_does_not_fill_the_plot():
     assert axes.get_xlim()[0] < 60 and axes.get_xlim()[1] > 60.1
 
 
+def test_the_coverage_of_a_bias_stands_beside_its_marker():
+    points = {0: (Cell(60.0), Cell(40.0)), 2: (Cell(65.0), Cell(45.0))}
+    coverages = {0: 52.4, 1: 9.0, 2: None}
+    axes = accuracy.trade_off(style.PAGE, points, [], "x", "y", coverages).axes[0]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("52%", (60.0, 40.0))]
+
+
 def test_severity_curves_start_at_clean_where_it_is_known():
     axes = accuracy.severity(
         style.PAGE, [([60, 50, 40, 30, 20, 10], None), None, ([5, 4, 3, 2, 1], [(0, 6)] * 5)]
