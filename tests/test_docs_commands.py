@@ -103,6 +103,8 @@ HOW = (
     (r"FASTNEG_PLUGINS=", plugged),
     # minutes or hours, or a GPU
     (r"fastneg (bench|study) ", parses),
+    (r"fastneg (evaluate|report) .*runs/patch", parses),
+    (r"fastneg pretrain .*(--profile|--cache device)", parses),
     (r"fastneg (pretrain|show) .*(_in1k|_in100)", parses),
     # a network
     (r"fastneg \w+ .*s3://", parses),
