@@ -291,7 +291,7 @@ def _same_file(identity, inputs, harmless):
 
 def _entries(folder):
     """(entry, whether it is a folder) of all that lies below a folder, links followed, each folder
-    once. What cannot be listed is passed over: whoever reads it tells of it."""
+    once. What cannot be listed is skipped: whoever reads it tells of it."""
     seen, waiting = set(), [os.fspath(folder)]
     while waiting:
         here = waiting.pop()

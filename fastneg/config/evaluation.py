@@ -25,7 +25,7 @@ class LinearConfig(Config):
     mode: str = option("auto", choices=("auto", "crops", "features", "lbfgs"))
     """crops: SGD on augmented crops, as published; features: SGD on features stored once; lbfgs:
     logistic regression on them, its weight decay chosen on a held-out part of the training set;
-    auto: what the run's preset names, with --share lbfgs."""
+    auto: the mode that the run's preset sets; with --share lbfgs."""
     share: float = option(100.0, above=0.0, at_most=100.0)
     """Percent of the labels of each class to train on; below 100 a few-shot probe, which does not
     take the classifier's place."""

@@ -10,7 +10,7 @@ What the rooms share lies beside them:
     label_names, known_classes      what people call labels, and published lists of classes
     errors                          the exception for bad files
 
-Importing this needs NumPy alone.
+Importing this needs NumPy and nothing else.
 """
 
 from fastneg.data.beton.reader import BetonReader

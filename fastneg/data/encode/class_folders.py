@@ -135,6 +135,11 @@ def splits_among(folders):
     return [name for name in folders if SPLIT.fullmatch(name)]
 
 
+def split_words(splits):
+    """{train, val} of train-000, train-001 and VAL2017: shards are called so."""
+    return {re.sub(r"[-_ .]?\d+$", "", name.casefold()) for name in splits}
+
+
 def split_folder(source, split):
     """The folder that --split names below the source; in another case, if only one is called so.
 

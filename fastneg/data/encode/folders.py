@@ -25,7 +25,7 @@ SYSTEM_FOLDERS = frozenset(
     )
 )  # fmt: skip
 """Folders that systems, archives and network disks make, in lower case. Hidden ones (.git) are not
-among them: every name that begins with a dot is passed over."""
+among them: every name that begins with a dot is skipped."""
 
 
 def is_image(name):

@@ -19,6 +19,7 @@ from fastneg.data.encode.class_folders import (
     scan,
     some,
     split_folder,
+    split_words,
     splits_among,
     takes_as_is,
 )
@@ -154,7 +155,7 @@ def _of_split(told, config):
     folders = [name.rpartition("/")[0] for name in told.names]
     ways = {folder: folder.casefold().split("/") for folder in set(folders)}
     splits = sorted(splits_among({part for way in ways.values() for part in way}))
-    if config.split is None and len(splits) > 1:
+    if config.split is None and len(split_words(splits)) > 1:
         raise ConfigError(
             f"{config.src} holds {', '.join(splits)}: give --split to take one of them, or "
             "--split . for all together."

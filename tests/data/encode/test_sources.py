@@ -406,6 +406,15 @@ def test_ranges_name_shards(tmp_path):
         encoded(tmp_path / "s-{009..012}.tar", tmp_path)
 
 
+def test_shards_that_are_called_after_a_split_are_of_one(tmp_path):
+    for i, name in enumerate(("train-000", "train-001", "val-000")):
+        tar(tmp_path / f"{name}.tar", [("0.jpg", PHOTOS[f"img{i}.jpg"])])
+    found, _ = encoded(tmp_path / "train-{000..001}.tar", tmp_path)
+    assert found == {f"train-00{i}/0.jpg": (PHOTOS[f"img{i}.jpg"], None) for i in range(2)}
+    with pytest.raises(ConfigError, match="holds train-000, train-001, val-000: give --split"):
+        encoded(tmp_path / "*-*.tar", tmp_path)
+
+
 def test_ranges_are_expanded_as_written(tmp_path):
     assert split_names("a{8..10}-{00..01}.beton, b") == [
         ("a{8..10}-{00..01}.beton", [f"a{i}-0{j}.beton" for i in (8, 9, 10) for j in (0, 1)]),
