@@ -1,6 +1,7 @@
-"""Installs what `pip install ARGUMENTS…` would into the running virtual environment: by uv, which
-unpacks and compiles on all cores, where PyPI has it; by pip where it has not, where pip has settings
-that uv does not know, or where uv fails.
+"""Installs what `pip install ARGUMENTS…` would into the running virtual environment.
+
+By uv, which unpacks and compiles on all cores, where PyPI has it. By pip where it has not, where
+pip has a setting that uv does not know, or where uv fails.
 
 python .ci/install.py ARGUMENTS…
 """
