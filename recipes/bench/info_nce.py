@@ -5,7 +5,6 @@ Legend: N batch, K shared negatives, D feature dimension.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from fastneg.recipes.bench.measuring import (
     figures_of,
     flops_per_ms,
     in_cuda_graph,
+    ready_processes,
     take_turns,
     unit_rows,
 )
@@ -161,7 +161,7 @@ def _peak_mib(device, name, shape, which, runner):
     if not os.access("/proc/self/clear_refs", os.W_OK):
         return None  # this system has no high-water mark that a process can reset
     # A process of its own, whose high-water mark nothing else has raised.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=ready_processes(__name__)) as pool:
         return pool.submit(_resident_growth_mib, name, shape, which).result()
 
 

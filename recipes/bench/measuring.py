@@ -3,6 +3,7 @@ matrix product to compare with."""
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 
@@ -16,6 +17,14 @@ BUSY_CYCLES = 400_000
 def bench_device():
     """What is measured: the GPU where there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def ready_processes(module):
+    """A multiprocessing context whose processes have a module, and so torch, when they begin: a
+    fork server imports it once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
 
 
 def take_turns(runners, rounds, device):

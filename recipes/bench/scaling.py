@@ -7,7 +7,6 @@ Legend: N batch of a process, G processes, D feature dimension.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import socket
 import statistics
@@ -19,7 +18,12 @@ import torch.distributed as dist
 
 from fastneg import distributed
 from fastneg.config import default_workers
-from fastneg.recipes.bench.measuring import bench_device, milliseconds, times_of
+from fastneg.recipes.bench.measuring import (
+    bench_device,
+    milliseconds,
+    ready_processes,
+    times_of,
+)
 from fastneg.recipes.bench.scaling_model import (
     ASSUMPTIONS,
     Links,
@@ -183,9 +187,7 @@ def _run_processes(config, size, data, folder, rounds):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Its processes have this module, and so torch, when they begin.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = ready_processes(__name__)
     results = context.Queue()
     workers = [
         context.Process(

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from fastneg.distributed import agree_on_token
 from helpers.pretraining import rows, same_weights
 from helpers.processes import TESTS
+from helpers.ready import ready_python
 
 WORKER = """
 import os, signal, sys, torch
@@ -37,7 +38,7 @@ trainer.pretrain(settings({data!r}, {out!r}, log_every=3))
 """
 
 
-def torchrun(tmp_path, beton, out, dies_at, restarts):
+def torchrun(tmp_path, beton, out, dies_at, restarts, python=sys.executable):
     worker = tmp_path / f"{out.name}.py"
     worker.write_text(
         textwrap.dedent(
@@ -45,7 +46,7 @@ def torchrun(tmp_path, beton, out, dies_at, restarts):
         )
     )
     command = [
-        sys.executable,
+        python,
         "-m",
         "torch.distributed.run",
         "--standalone",
@@ -58,12 +59,14 @@ def torchrun(tmp_path, beton, out, dies_at, restarts):
         timeout=300,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHON_EXEC": python},
     )
 
 
 def test_a_lost_process_ends_the_job_and_a_restart_ends_as_if_undisturbed(tmp_path, beton):
-    whole = torchrun(tmp_path, beton, tmp_path / "whole", dies_at=-1, restarts=0)
+    whole = torchrun(
+        tmp_path, beton, tmp_path / "whole", dies_at=-1, restarts=0, python=ready_python()
+    )
     assert whole.returncode == 0, whole.stderr
     lost = torchrun(tmp_path, beton, tmp_path / "lost", dies_at=7, restarts=0)
     assert lost.returncode not in (0, -9)  # the job's own error, within the time limit: no hang
