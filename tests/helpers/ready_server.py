@@ -112,6 +112,7 @@ def become(asked, streams, plain):
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    end_with_parent()
     if asked["leads"]:
         os.setsid()
     os.umask(asked["umask"])
@@ -156,8 +157,12 @@ def run(words):
     exec(code, main.__dict__)
 
 
+def end_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+
+
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with who started it
+    end_with_parent()
     own = [os.path.dirname(os.path.abspath(__file__))]
     given = os.environ.pop("PYTHONPATH", "").split(os.pathsep)
     own_path = [path for path in sys.path if path not in (*own, *given)]
