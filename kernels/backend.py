@@ -37,6 +37,32 @@ def resolve_backend(tensor, requested="auto", backends=BACKENDS):
     return chosen
 
 
+def product_backend(tensor, operand, requested="auto"):
+    """Which of "triton" and "torch" serves a kernel whose products are taken in `operand`.
+
+    Args:
+        tensor, requested: as for `resolve_backend`.
+        operand: "float64", which torch alone takes, "tf32", which Triton alone takes, or another
+            name of a dtype.
+    Raises:
+        ValueError: the backend does not take these. And as `resolve_backend`.
+    """
+    if operand == "float64":
+        if requested == "triton":
+            raise ValueError(
+                'backend is "triton" but only the torch backend takes float64: convert the '
+                'inputs, or pass "auto".'
+            )
+        requested = "torch"
+    chosen = resolve_backend(tensor, requested)
+    if chosen == "torch" and operand == "tf32":
+        raise ValueError(
+            f'precision is "tf32", which the torch backend (chosen for {tensor.device}) does not '
+            'offer: pass "ieee" or "bf16".'
+        )
+    return chosen
+
+
 def _automatic(tensor, backends):
     if tensor.is_cuda:
         return "triton"

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from . import info_nce_operator  # noqa: F401, registers torch.ops.fastneg.info_nce
 from .backend import debugging
-from .info_nce_call import LeftOut, Pairs, Wanted
+from .info_nce_call import LeftOut, Pairs, Wanted, operand_of
 from .info_nce_checks import (
     check_dim,
     check_labels,
@@ -139,7 +139,7 @@ def info_nce(
     if normalised and debugging():
         check_unit_rows(query=query, negatives=shared)
     asked = _asked(query, shared, negatives is None, pairs)
-    call = _Call(tensors, temperature, extra_scale, _operand(*tensors, precision), backend)
+    call = _Call(tensors, temperature, extra_scale, operand_of(tensors, precision), backend)
     return _loss(call, alone, normalised, asked, reduction, return_stats)
 
 
@@ -231,21 +231,3 @@ def _refuse_tangents(*inputs):
             "info_nce got an input with a tangent (torch.func.jvp, dual numbers): only backward "
             "gradients are implemented."
         )
-
-
-def _operand(query, positive, negatives, extra, precision):
-    """What the products are taken in: "float64", "float32", "tf32", "bfloat16" or "float16"."""
-    dtype = torch.promote_types(torch.promote_types(query.dtype, positive.dtype), negatives.dtype)
-    if extra is not None:
-        dtype = torch.promote_types(dtype, extra.dtype)
-    if precision is not None:
-        if dtype != torch.float32:
-            raise ValueError(
-                f"precision is {precision!r} but the inputs are {dtype}: it says how float32 is "
-                "multiplied; leave it at None."
-            )
-        return {"ieee": "float32", "tf32": "tf32", "bf16": "bfloat16"}[precision]
-    device = query.device.type
-    if dtype == torch.float32 and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-    return str(dtype).removeprefix("torch.")

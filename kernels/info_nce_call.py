@@ -46,6 +46,34 @@ def bounded(temperature, largest=LARGEST_BOUND):
     return not isinstance(temperature, torch.Tensor) and 1 / temperature <= largest
 
 
+def operand_of(tensors, precision=None):
+    """What the products are taken in: "float64", "float32", "tf32", "bfloat16" or "float16".
+
+    Args:
+        tensors: floating-point, or None; of unlike dtypes the finest counts. Where autocast is on,
+            float32 is rounded to its dtype unless a precision is given.
+        precision: of float32 products: "ieee", "tf32" or "bf16"; None: none is asked for.
+    Raises:
+        ValueError: a precision is given, but the tensors are not float32.
+    """
+    tensors = [tensor for tensor in tensors if tensor is not None]
+    dtype = tensors[0].dtype
+    for tensor in tensors[1:]:
+        if tensor.dtype != dtype:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+    if precision is not None:
+        if dtype != torch.float32:
+            raise ValueError(
+                f"precision is {precision!r} but the inputs are {dtype}: it says how float32 is "
+                "multiplied; leave it at None."
+            )
+        return {"ieee": "float32", "tf32": "tf32", "bf16": "bfloat16"}[precision]
+    device = tensors[0].device.type
+    if dtype == torch.float32 and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    return str(dtype).removeprefix("torch.")
+
+
 class PairOptions(TypedDict, total=False):
     """Options of `info_nce` about single pairs and rows."""
 

@@ -7,7 +7,7 @@ Shapes: N batch, K shared negatives, M extra negatives per query, D feature dime
 import torch
 
 from . import info_nce_grad, info_nce_torch
-from .backend import resolve_backend
+from .backend import product_backend
 from .info_nce_call import LeftOut, Wanted
 from .operators import operator
 
@@ -86,22 +86,10 @@ def negatives_grad(
 
 def _implementation(query, operand, backend):
     """The module that runs this call, and `operand` as that module takes it."""
-    if operand == "float64":
-        if backend == "triton":
-            raise ValueError(
-                'backend is "triton" but only the torch backend takes float64: convert the '
-                'inputs, or pass "auto".'
-            )
-        backend = "torch"
-    if resolve_backend(query, backend) == "triton":
+    if product_backend(query, operand, backend) == "triton":
         from . import info_nce_triton  # not at the top: importing fastneg must not import Triton
 
         return info_nce_triton, operand
-    if operand == "tf32":
-        raise ValueError(
-            f'precision is "tf32", which the torch backend (chosen for {query.device}) does not '
-            'offer: pass "ieee" or "bf16".'
-        )
     return info_nce_torch, getattr(torch, operand)
 
 

@@ -40,8 +40,8 @@ def forward(
             for float64).
     """
     wide = torch.promote_types(operand, torch.float32)
-    scaled = _rounded(query, operand, wide) / temperature
-    key = _rounded(positive, operand, wide)
+    scaled = rounded(query, operand, wide) / temperature
+    key = rounded(positive, operand, wide)
     positive_logit = (scaled * key).sum(1)
     fixed = (wanted.normalised and bounded(temperature)) or _short(scaled, negatives)
     top, total, rank, mean = _sweep(
@@ -50,7 +50,7 @@ def forward(
     extra_weights = scaled.new_empty(len(query), 0)
     # The extra negatives come last: their logits become weights by the final maximum, in place.
     if extra is not None and extra.shape[1]:
-        own = _rounded(extra, operand, wide)
+        own = rounded(extra, operand, wide)
         extra_weights = torch.einsum("nd,nmd->nm", scaled, own).mul_(extra_scale)
         if wanted.rank:
             rank += (extra_weights > positive_logit[:, None]).sum(1)
@@ -95,7 +95,7 @@ def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
     logits_buffer = scaled.new_empty(rows, chunk)
     compare_buffer = torch.empty_like(logits_buffer) if wanted.rank else None
     for start in range(0, count, chunk):
-        keys = _rounded(negatives[start : start + chunk], operand, scaled.dtype)
+        keys = rounded(negatives[start : start + chunk], operand, scaled.dtype)
         whole = keys.shape[0] == chunk
         logits = logits_buffer if whole else scaled.new_empty(rows, keys.shape[0])
         torch.mm(scaled, keys.t(), out=logits)
@@ -127,13 +127,13 @@ def negatives_grad(query, negatives, top, weight, temperature, left_out, operand
     The logits are recomputed chunk by chunk, as `forward` did.
     """
     wide = torch.promote_types(operand, torch.float32)
-    rounded = _rounded(query, operand, wide)
-    scaled, weighted = rounded / temperature, rounded * weight[:, None]
+    exact = rounded(query, operand, wide)
+    scaled, weighted = exact / temperature, exact * weight[:, None]
     count = negatives.shape[0]
     grad = torch.empty(negatives.shape, dtype=negatives.dtype, device=negatives.device)
     chunk = chunk_of(query.shape[0], count, query)
     for start in range(0, count, chunk):
-        keys = _rounded(negatives[start : start + chunk], operand, wide)
+        keys = rounded(negatives[start : start + chunk], operand, wide)
         logits = torch.mm(scaled, keys.t())
         _leave_out(logits, start, left_out)
         share = logits.sub_(top[:, None]).exp_()
@@ -141,7 +141,7 @@ def negatives_grad(query, negatives, top, weight, temperature, left_out, operand
     return grad
 
 
-def _rounded(tensor, operand, wide):
+def rounded(tensor, operand, wide):
     return tensor.to(operand).to(wide)
 
 

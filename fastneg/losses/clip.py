@@ -7,11 +7,11 @@ column j softplus(c_j - l_jj), with c_j the one over i ≠ j. One product gives 
 operations). With the sums known the gradient is one more, and two products with it (6 n N D):
 
     W_ij = e^{l_ij - r_i} a_i + e^{l_ij - c_j} b_j, i ≠ j
-    W_ii = a_i' + b_i',    dx = W y / T,    dy = Wᵀ x / T
+    W_ii = -(a_i + b_i),    dx = W y / T,    dy = Wᵀ x / T
 
-where a_i = g sigmoid(r_i - l_ii), g what reaches the row, and a_i' = g expm1(-loss_i), which keeps
+where a_i = g sigmoid(r_i - l_ii), g what reaches the row, taken as -g expm1(-loss_i), which keeps
 its digits where the loss is small; b likewise of columns. Two calls of `info_nce` would take
-16 n N D.
+16 n N D. The sums and the products are those of kernels/pairs.py.
 """
 
 from __future__ import annotations
@@ -19,40 +19,43 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import softplus
 
-from fastneg.losses.ring import Ring, chunks, in_full_precision, working_dtype
+from fastneg.kernels.pairs import pair_sums, softmax_pairs
+from fastneg.losses.ring import Ring, in_full_precision, in_operand
 
 
-def symmetric_losses(first, second, temperature, ring=False):
+def symmetric_losses(first, second, temperature, ring=False, operand="float64", backend="auto"):
     """(rows, columns): the loss of each pair as a row and as a column, (n,) each.
 
     Args:
         first, second: (n, D), as many in each process.
-        temperature: 0-d tensor.
+        temperature: 0-d tensor of the dtype of the losses.
         ring: whether the pairs of all processes meet.
+        operand, backend: as in `pair_sums`.
     """
-    return _Symmetric.apply(first, second, temperature, Ring(ring))
+    return _Symmetric.apply(first, second, temperature, Ring(ring), operand, backend)
 
 
 class _Symmetric(torch.autograd.Function):
     @staticmethod
     @in_full_precision
-    def forward(ctx, first, second, temperature, ring):
-        wide = working_dtype(first, second)
-        scaled = first.to(wide) / temperature
-        positive = (scaled * second.to(wide)).sum(1)
-        rows = scaled.new_full((len(first),), -torch.inf)
+    def forward(ctx, first, second, temperature, ring, operand, backend):
+        ctx.ring, ctx.options = ring, {"operand": operand, "backend": backend}
+        x, y = (in_operand(side, operand) for side in (first, second))
+        scale = temperature.reciprocal()
+        rows = positives = None
 
         def meet(turn, visiting, travelling):
-            columns = []
-            for part, logits in chunks(scaled, visiting[0], own=turn == 0):
-                torch.logaddexp(rows, logits.logsumexp(1), out=rows)
-                columns.append(torch.logaddexp(travelling[0][part], logits.logsumexp(0)))
-            return [torch.cat(columns)]
+            nonlocal rows, positives
+            found = pair_sums(x, *visiting, scale, own=turn == 0, **ctx.options)
+            if turn == 0:
+                rows, columns, positives = found
+                return [columns]
+            torch.logaddexp(rows, found[0], out=rows)
+            return [torch.logaddexp(travelling[0], found[1])]
 
-        (columns,) = ring.blocks([second], [torch.full_like(rows, -torch.inf)], meet)
-        losses = softplus(rows - positive), softplus(columns - positive)
+        (columns,) = ring.blocks([y], [None], meet)
+        losses = softplus(rows - positives), softplus(columns - positives)
         ctx.save_for_backward(first, second, temperature, rows, columns, *losses)
-        ctx.ring = ring
         return losses
 
     @staticmethod
@@ -60,31 +63,31 @@ class _Symmetric(torch.autograd.Function):
     @in_full_precision
     def backward(ctx, g_rows, g_columns):
         first, second, temperature, rows, columns, row_loss, column_loss = ctx.saved_tensors
-        x, y = first.to(rows.dtype), second.to(rows.dtype)
-        scaled = x / temperature
+        x, y = (in_operand(side, ctx.options["operand"]) for side in (first, second))
+        scale = temperature.reciprocal()
         a, b = -torch.expm1(-row_loss) * g_rows, -torch.expm1(-column_loss) * g_columns
-        to_first = torch.zeros_like(x)
+        to_first = None
 
         def meet(turn, visiting, travelling):
+            nonlocal to_first
             others, their_columns, their_b = visiting
-            (to_theirs,) = travelling
-            for part, logits in chunks(scaled, others, own=turn == 0):
-                weights = (logits - rows[:, None]).exp_().mul_(a[:, None])
-                by_column = logits.sub_(their_columns[part]).exp_().mul_(their_b[part])
-                weights.add_(by_column)
-                to_first.addmm_(weights, others[part].to(rows.dtype))
-                to_theirs[part].addmm_(weights.t(), x)
-            return [to_theirs]
+            found = softmax_pairs(
+                x, others, scale, rows, their_columns, a, their_b, own=turn == 0, **ctx.options
+            )
+            if turn == 0:
+                to_first, to_theirs = found
+                return [to_theirs]
+            to_first.add_(found[0])
+            return [travelling[0].add_(found[1])]
 
-        (to_second,) = ctx.ring.blocks([second, columns, b], [torch.zeros_like(y)], meet)
-        diagonal = -(a + b)[:, None]
-        to_first.addcmul_(diagonal, y).div_(temperature)
-        to_second.addcmul_(diagonal, x).div_(temperature)
-        # The loss of all depends on x / T alone, so T d/dT = -x · d/dx, each process's share.
-        to_temperature = -(x * to_first).sum() / temperature
-        return (
-            to_first.to(first.dtype),
-            to_second.to(second.dtype),
-            to_temperature.to(temperature.dtype),
-            None,
-        )
+        (to_second,) = ctx.ring.blocks([y, columns, b], [None], meet)
+        found = [None] * 6
+        needs = ctx.needs_input_grad
+        if needs[0]:
+            found[0] = (to_first * scale).to(first.dtype)
+        if needs[1]:
+            found[1] = (to_second * scale).to(second.dtype)
+        if needs[2]:
+            # The loss of all depends on x / T alone, so T d/dT = -x · d/dx, each process's share.
+            found[2] = -(x * to_first).sum() * scale * scale
+        return tuple(found)

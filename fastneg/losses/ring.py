@@ -11,7 +11,7 @@ import functools
 import torch
 import torch.distributed as dist
 
-from fastneg.kernels.info_nce_torch import chunk_of
+from fastneg.kernels.info_nce_checks import check_number
 
 
 class Ring:
@@ -76,21 +76,31 @@ class Moving:
         return self.received
 
 
-def chunks(scaled, others, own):
-    """Yield (slice of the others, logits (n, that many)); own: pairs of the same number are each
-    other's positives, whose logit is left out."""
-    size = chunk_of(len(scaled), len(others), scaled)
-    for start in range(0, len(others), size):
-        part = slice(start, min(start + size, len(others)))
-        logits = scaled @ others[part].to(scaled.dtype).t()
-        if own:
-            logits[part].fill_diagonal_(-torch.inf)
-        yield part, logits
+def number_in(name, value, dtype, device):
+    """A number or a 0-d tensor as a 0-d tensor of this dtype there, made without waiting for it.
+
+    Raises:
+        ValueError: it is neither, or on another device.
+    """
+    if not isinstance(value, torch.Tensor):
+        check_number(name, value)
+        return torch.full((), value, dtype=dtype, device=device)
+    if value.dim() != 0 or value.device != device:
+        raise ValueError(
+            f"{name} is {tuple(value.shape)} on {value.device}: a 0-d tensor on {device}, or a "
+            "float, was expected."
+        )
+    return value.to(dtype)
 
 
-def working_dtype(first, second):
-    """In which dtype two sides are compared: that of the finer one, float32 at least."""
-    return torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+def wide_dtype(operand):
+    """The dtype of sums of products that are taken in `operand`."""
+    return torch.float64 if operand == "float64" else torch.float32
+
+
+def in_operand(features, operand):
+    """Features rounded as their products take them: so they travel."""
+    return features.to(getattr(torch, operand.replace("tf32", "float32")))
 
 
 def in_full_precision(function):

@@ -14,10 +14,11 @@ W_ii = -sigmoid(-l_ii),
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import logsigmoid
 
-from fastneg.kernels.info_nce_checks import check_dim, check_number, check_tensors
-from fastneg.losses.ring import Ring, chunks, in_full_precision, working_dtype
+from fastneg.kernels.info_nce_call import operand_of
+from fastneg.kernels.info_nce_checks import check_dim, check_options, check_tensors
+from fastneg.kernels.pairs import sigmoid_pairs
+from fastneg.losses.ring import Ring, in_full_precision, in_operand, number_in, wide_dtype
 
 
 def siglip_loss(
@@ -27,6 +28,8 @@ def siglip_loss(
     scale: float | torch.Tensor = 10.0,
     bias: float | torch.Tensor = -10.0,
     ring: bool = False,
+    precision: str | None = None,
+    backend: str = "auto",
 ) -> torch.Tensor:
     """The sigmoid loss of pairs, images and texts say: whether each row of one side belongs to each
     of the other.
@@ -36,93 +39,86 @@ def siglip_loss(
 
     Args:
         first, second: (n, D), the two sides of each pair, L2-normalised; dtypes as in `info_nce`.
-            Products are taken in float32 at least.
+            Where autocast is on, float32 is rounded to its dtype unless precision is given. Sums
+            are float32 throughout.
         scale: s, a float or a 0-d tensor; SigLIP learns its logarithm and starts at 10.
         bias: b, a float or a 0-d tensor; SigLIP starts at -10.
         ring: the pairs of all processes of the default group meet, as many in each; they go round,
             forward and backward. Each process gets the loss of its own rows of `first` against all
             of `second`. Features get the gradient that all processes' losses make: where
             DistributedDataParallel averages over the processes, all is as in one process.
+        precision, backend: as in `info_nce`.
     Returns:
         () float32 (float64 for float64 inputs): the sum over pairs of rows, divided by n.
     Raises:
-        ValueError: shapes, dtypes or devices disagree.
+        ValueError: shapes, dtypes, devices or options disagree.
+        RuntimeError: the backend asked for cannot run here.
     Source: Zhai et al. 2023, arXiv:2303.15343, equation 1 and algorithm 1.
     """
     for name, view in (("first", first), ("second", second)):
         check_dim(name, view, 2, "(n, D)")
     check_tensors(first, second, second, None, 1.0)
-    wide = working_dtype(first, second)
-    factors = []
-    for name, factor in (("scale", scale), ("bias", bias)):
-        if not isinstance(factor, torch.Tensor):
-            check_number(name, factor)
-        elif factor.dim() != 0 or factor.device != first.device:
-            raise ValueError(
-                f"{name} is {tuple(factor.shape)} on {factor.device}: a 0-d tensor on "
-                f"{first.device}, or a float, was expected."
-            )
-        factors.append(torch.as_tensor(factor, dtype=wide, device=first.device))
-    return _Sigmoid.apply(first, second, *factors, Ring(ring))
+    check_options(precision=precision)
+    operand = operand_of((first, second), precision)
+    wide, device = wide_dtype(operand), first.device
+    factors = number_in("scale", scale, wide, device), number_in("bias", bias, wide, device)
+    return _Sigmoid.apply(first, second, *factors, Ring(ring), operand, backend)
 
 
 class _Sigmoid(torch.autograd.Function):
     @staticmethod
     @in_full_precision
-    def forward(ctx, first, second, scale, bias, ring):
-        ctx.save_for_backward(first, second, scale, bias)
-        ctx.ring, ctx.gradients = ring, None
-        wide = scale.dtype
-        if ring.size == 1 and any(ctx.needs_input_grad):
-            loss, *ctx.gradients = _sweep(ring, first.to(wide), second, scale, bias)
-            return loss
-        return _sweep(ring, first.to(wide), second, scale, bias, with_grad=False)[0]
+    def forward(ctx, first, second, scale, bias, ring, operand, backend):
+        ctx.ring, ctx.options = ring, {"operand": operand, "backend": backend}
+        once = ring.size == 1 and any(ctx.needs_input_grad)
+        # A ring makes the gradients backward, on their way round.
+        loss, *gradients = _sweep(ring, first, second, scale, bias, once, ctx.options)
+        ctx.save_for_backward(first, second, scale, bias, *(gradients if once else ()))
+        return loss / len(first)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     @in_full_precision
     def backward(ctx, g):
-        first, second, scale, bias = ctx.saved_tensors
-        wide = scale.dtype
-        if ctx.gradients is None:
-            # What this process's loss is worth, g, goes into the gradients on their way round.
-            _, *gradients = _sweep(ctx.ring, first.to(wide), second, scale, bias, g)
-        else:
-            gradients = [gradient * g for gradient in ctx.gradients]
-        to_first, to_second, to_scale, to_bias = gradients
-        return to_first.to(first.dtype), to_second.to(second.dtype), to_scale, to_bias, None
+        first, second, scale, bias, *gradients = ctx.saved_tensors
+        if not gradients:
+            _, *gradients = _sweep(ctx.ring, first, second, scale, bias, True, ctx.options, g)
+        weight, to_first, to_second = gradients
+        needs, share = ctx.needs_input_grad, g / len(first)
+        found = [None] * 7
+        factor = share * scale
+        if needs[0]:
+            found[0] = (to_first * factor).to(first.dtype)
+        if needs[1]:
+            # What each process's loss is worth has gone round with its part of the gradient.
+            worth = factor if ctx.ring.size == 1 else scale / len(first)
+            found[1] = (to_second * worth).to(second.dtype)
+        if needs[2]:
+            found[2] = (in_operand(first, ctx.options["operand"]) * to_first).sum() * share
+        if needs[3]:
+            found[3] = weight * share
+        return tuple(found)
 
 
-def _sweep(ring, x, second, scale, bias, g=1.0, with_grad=True):
-    """(loss, and g times its gradients by x, second, scale and bias) of this process's rows.
-
-    g: 1, or a 0-d tensor.
+def _sweep(ring, first, second, scale, bias, with_grad, options, g=None):
+    """(loss, sum of W, W y, Wᵀ x) of this process's rows, not divided by their number; without
+    with_grad the loss alone counts. In a ring, Wᵀ x is that of all processes, each times its g.
     """
-    scaled, y, size = x * scale, second.to(x.dtype), len(x)
-    own = (scaled * y).sum(1) + bias
-    share = torch.sigmoid(-own)
-    loss, weight = -logsigmoid(own).sum(), -share.sum()
-    to_x = -share[:, None] * y if with_grad else None
-    # The travelling gradient of y is that of all processes, so each puts its own g in.
-    to_y = torch.zeros_like(y) if with_grad else y.new_empty(0)
-    x_times_g = x * g if isinstance(g, torch.Tensor) else x
+    loss = weight = to_x = None
+    x, y = (in_operand(side, options["operand"]) for side in (first, second))
 
     def meet(turn, visiting, travelling):
-        nonlocal loss, weight
-        (others,), (to_others,) = visiting, travelling
-        for part, logits in chunks(scaled, others, own=turn == 0):
-            logits.add_(bias)
-            loss = loss - logsigmoid(-logits).sum()
-            if with_grad:
-                weights = logits.sigmoid_()
-                weight = weight + weights.sum()
-                to_x.addmm_(weights, others[part].to(x.dtype))
-                to_others[part].addmm_(weights.t(), x_times_g)
-        return [to_others]
+        nonlocal loss, weight, to_x
+        found = sigmoid_pairs(
+            x, *visiting, scale, bias, own=turn == 0, with_grad=with_grad, **options
+        )
+        to_theirs = found[3] if g is None else found[3].mul_(g)
+        if turn == 0:
+            loss, weight, to_x, _ = found
+            return [to_theirs]
+        loss, weight = loss + found[0], weight + found[1]
+        to_x.add_(found[2])
+        return [travelling[0].add_(to_theirs)]
 
-    (to_y,) = ring.blocks([second], [to_y], meet)
-    if not with_grad:
-        return (loss / size,)
-    to_y = (to_y - share[:, None] * x * g) * (scale / size)
-    to_scale = (x * to_x).sum() * (g / size)
-    return loss / size, to_x * (scale * g / size), to_y, to_scale, weight * (g / size)
+    (to_y,) = ring.blocks([y], [None], meet)
+    return loss, weight, to_x, to_y

@@ -5,9 +5,10 @@ from typing import Literal, NamedTuple, overload
 import torch
 
 from fastneg.kernels.info_nce import info_nce
-from fastneg.kernels.info_nce_checks import check_temperature, check_tensors
+from fastneg.kernels.info_nce_call import operand_of
+from fastneg.kernels.info_nce_checks import check_options, check_temperature, check_tensors
 from fastneg.losses.clip import symmetric_losses
-from fastneg.losses.ring import Ring, working_dtype
+from fastneg.losses.ring import Ring, number_in, wide_dtype
 
 
 class NTXentOutput(NamedTuple):
@@ -120,6 +121,8 @@ def clip_loss(
     *,
     temperature: float | torch.Tensor = 0.07,
     ring: bool = False,
+    precision: str | None = None,
+    backend: str = "auto",
 ) -> torch.Tensor:
     """The symmetric loss of pairs, images and texts say: each row against all rows of the other
     side.
@@ -139,26 +142,30 @@ def clip_loss(
             loss of its own pairs, and its features the gradient that all processes' losses make.
             The gradient of T is a share, and the shares add up to that of all losses: where
             DistributedDataParallel averages over the processes, all is as in one process.
+        precision, backend: as in `info_nce`.
     Returns:
         () float32 (float64 for float64 inputs), the mean over the pairs of this process.
     Raises:
-        ValueError: shapes, dtypes or devices disagree, there is one pair alone, or both `everyone`
-            and `ring` are given.
+        ValueError: shapes, dtypes, devices or options disagree, there is one pair alone, or both
+            `everyone` and `ring` are given.
+        RuntimeError: the backend asked for cannot run here.
     Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
     """
     if ring and everyone is not None:
         raise ValueError("everyone is given and ring is True: either says where the others are.")
     all_first, all_second = (first, second) if everyone is None else everyone
-    around = Ring(ring).size
-    _check_views(first, second, all_first, None, around)
+    _check_views(first, second, all_first, None, Ring(ring).size)
     check_temperature(temperature, first.device)
-    if around > 1 or (everyone is None and not first.is_cuda):
+    options = {"precision": precision, "backend": backend}
+    if everyone is None:
+        check_options(precision=precision)
         check_tensors(first, second, second, None, 1.0)
-        wide = working_dtype(first, second)
-        heat = torch.as_tensor(temperature, dtype=wide, device=first.device)
-        rows, columns = symmetric_losses(first, second, heat, ring)
+        operand = operand_of((first, second), precision)
+        heat = number_in("temperature", temperature, wide_dtype(operand), first.device)
+        rows, columns = symmetric_losses(first, second, heat, ring, operand, backend)
         return (rows.mean() + columns.mean()) / 2
-    options = {"temperature": temperature, "exclude_diagonal": True}
+    # The rows and the columns of two matrices: those of one's own against all of the other side.
+    options |= {"temperature": temperature, "exclude_diagonal": True}
     rows = info_nce(first, second, all_second, **options)
     columns = info_nce(second, first, all_first, **options)
     return (rows + columns) / 2

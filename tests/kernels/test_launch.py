@@ -49,6 +49,7 @@ def test_every_kernel_keeps_its_budget(rows):
         *("gray_sums_kernel", "augment_kernel", "quilt_kernel", "crop_resize_kernel"),
         *("statistics_kernel", "merge_statistics_kernel", "normalise_kernel"),
         *("sums_kernel", "merge_sums_kernel", "input_kernel"),
+        *(f"pair_{name}_kernel" for name in ("sigmoid", "sums", "merge", "softmax", "product")),
     }
     budgets = [each.budget for module in KERNELS.values() for each in shipped(module)]
     assert sum(budget.wgmma for budget in budgets) >= 8

@@ -1,15 +1,15 @@
-"""Both directions of CLIP's loss in one sweep: chunks, small losses, what the sweep costs. Its
+"""Both directions of CLIP's loss in one sweep: chunks, small losses, the kernels. Its
 values and gradients are held to the definition in test_two_views.py."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastneg.kernels import info_nce_torch
 from fastneg.kernels.info_nce import info_nce
 from fastneg.losses.clip import symmetric_losses
 from fastneg.losses.two_views import clip_loss
+from helpers.info_nce_definition import BACKENDS, DEVICE
 
 
 def views(count, dim=16, seed=0):
@@ -70,22 +70,28 @@ def test_the_finer_of_two_dtypes_is_the_one_worked_in(finer):
     torch.testing.assert_close(pair[1 - finer].grad, coarse, rtol=1e-6, atol=1e-7)
 
 
-class Products(TorchDispatchMode):
-    """Counts the operations of matrix products, in place or not."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_kernels_give_the_same(dtype):
+    """Backward through both backends, of a loss as a gradient scaler makes it."""
+    results = []
+    for backend in BACKENDS:
+        pair = [side.detach().to(dtype).to(DEVICE).requires_grad_() for side in views(37, 30)]
+        heat = torch.tensor(0.07, device=DEVICE, requires_grad=True)
+        loss = clip_loss(*pair, temperature=heat, backend=backend)
+        (loss * 256).backward()
+        results.append([loss.detach(), *(side.grad for side in pair), heat.grad])
+    for plain, ours in zip(*results, strict=True):
+        assert ours.dtype == plain.dtype
+        error = (ours.double() - plain.double()).norm()
+        assert error <= max(1e-6, 2 * torch.finfo(dtype).eps) * plain.double().norm()
 
-    operations = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
-            one, other = args[-2:]
-            self.operations += 2 * one.shape[0] * one.shape[1] * other.shape[1]
-        return function(*args, **(kwargs or {}))
-
-
-def test_it_takes_half_of_the_products():
-    """8 N² D operations forward and backward; a call of info_nce for each direction takes 16."""
-    first, second = views(64)
-    heat = torch.tensor(0.1, dtype=torch.float64)
-    with Products() as products:
-        sum(losses.sum() for losses in symmetric_losses(first, second, heat)).backward()
-    assert products.operations == 8 * 64 * 64 * 16
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), (None, torch.bfloat16)])
+def test_float32_is_rounded_where_it_is_asked_for(precision, dtype):
+    first, second = (side.detach().float() for side in views(9))
+    expected = clip_loss(first.to(dtype), second.to(dtype))
+    with torch.autocast("cpu", dtype, enabled=precision is None):
+        found = clip_loss(first, second, precision=precision)
+        exact = clip_loss(first, second, precision="ieee")
+    assert torch.equal(found, expected) and torch.equal(exact, clip_loss(first, second))
+    assert not torch.equal(exact, found)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from fastneg.kernels import info_nce_torch
 from fastneg.losses.siglip import siglip_loss
+from helpers.info_nce_definition import BACKENDS, DEVICE
 
 
 def views(count, dim=12, dtype=torch.float64):
@@ -53,8 +54,26 @@ def test_without_gradient_the_loss_is_the_same():
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(siglip_loss(first, second), siglip_loss(first, second))
         wide = [view.float() for view in (first, second)]
-        inside = siglip_loss(*wide)
+        inside = siglip_loss(*wide, precision="ieee")
+        rounded = siglip_loss(*wide)
     assert torch.equal(inside, siglip_loss(*wide))
+    assert torch.equal(rounded, siglip_loss(*(view.bfloat16() for view in wide)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_kernels_give_the_same(dtype):
+    """Backward through both backends, of a loss as a gradient scaler makes it."""
+    results = []
+    for backend in BACKENDS:
+        pair = [side.to(DEVICE).requires_grad_() for side in views(37, 30, dtype)]
+        factors = [torch.tensor(v, device=DEVICE, requires_grad=True) for v in (8.0, -4.0)]
+        loss = siglip_loss(*pair, scale=factors[0], bias=factors[1], backend=backend)
+        (loss * 256).backward()
+        results.append([loss.detach(), *(leaf.grad for leaf in (*pair, *factors))])
+    for plain, ours in zip(*results, strict=True):
+        assert ours.dtype == plain.dtype
+        error = (ours.double() - plain.double()).norm()
+        assert error <= max(1e-6, 2 * torch.finfo(dtype).eps) * plain.double().norm()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +83,14 @@ def test_without_gradient_the_loss_is_the_same():
         (torch.ones(3), torch.ones(3), {}, r"first are \(3,\)"),
         (torch.ones(3, 4), torch.ones(3, 4), {"scale": "a"}, "scale is 'a'"),
         (torch.ones(3, 4), torch.ones(3, 4), {"bias": torch.ones(2)}, r"bias is \(2,\)"),
+        (torch.ones(3, 4), torch.ones(3, 4), {"precision": "fp8"}, "precision is 'fp8'"),
+        (
+            torch.ones(3, 4).half(),
+            torch.ones(3, 4).half(),
+            {"precision": "bf16"},
+            "are torch.float16",
+        ),
+        (torch.ones(3, 4), torch.ones(3, 4), {"backend": "cuda"}, "backend is 'cuda'"),
         (torch.ones(3, 4).long(), torch.ones(3, 4).long(), {}, "dtype torch.int64"),
     ],
 )
