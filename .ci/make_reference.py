@@ -94,6 +94,8 @@ def bounds_text(field):
             told += [
                 f"`{default}` with `--{governor} {choice}`" for choice, default in defaults.items()
             ]
+        elif rule == "listed":
+            told.append("several with commas between them")
         else:
             told.append(f"{rule.replace('_', ' ')} {bound:g}")
     return "; ".join(told)
@@ -274,10 +276,21 @@ def described(name, thing):
     return [*shape, *(docstring(inspect.cleandoc(own)) if own else [])]
 
 
+def navigation():
+    """The settings of MkDocs with each command's page in the navigation."""
+    text = (REFERENCE / "../../.ci/mkdocs.yml").resolve().read_text(encoding="utf-8")
+    first = "          - reference/commands/README.md\n"
+    before, after = text.split(first)
+    rest = re.sub(r"^( {10}- \w+: reference/commands/\w+\.md\n)*", "", after)
+    lines = (f"          - {name}: reference/commands/{name}.md\n" for name in COMMANDS)
+    return before + first + "".join(lines) + rest
+
+
 def pages():
-    """{path below docs/reference: text} of all generated pages."""
+    """{path below docs/reference: text} of all that is generated: pages, and the navigation."""
     made = {f"commands/{name}.md": command_page(name) for name in COMMANDS}
     made["commands/README.md"] = overview_page()
+    made["../../.ci/mkdocs.yml"] = navigation()
     made["presets.md"] = presets_page()
     made["python.md"] = python_page()
     return {

@@ -1,5 +1,4 @@
-"""What to encode: the images that a command names, and what becomes of those that cannot be
-used."""
+"""What to encode: the images that a command names, and those of them that cannot be used."""
 
 from __future__ import annotations
 
