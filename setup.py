@@ -52,8 +52,19 @@ EXTRAS = {
     "umap": UMAP,
     "ffcv": FFCV,
     "bench": BENCH,
+    "all": [
+        *TRAIN,
+        f"nvidia-dali-cuda120>={DALI}",
+        *TIMM,
+        *ONNX,
+        *WANDB,
+        *PARQUET,
+        *REMOTE,
+        *UMAP,
+        *FFCV,
+        *BENCH,
+    ],
     "docs": DOCS,
-    "all": [*TRAIN, f"nvidia-dali-cuda120>={DALI}", *FFCV, *BENCH],
     "test": [
         "pytest>=8",
         "hypothesis>=6.100",
@@ -110,10 +121,12 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

@@ -101,7 +101,7 @@ def _same_study(out, config):
         # What an earlier version's plan says must agree: fields that are younger had no effect.
         old = {**there, "plan": {**wanted["plan"], **there.get("plan", {})}}
         if {"augment_with": "dali", **old} != wanted:
-            raise ConfigError(
+            raise UsageError(
                 f"{path} is of another study ({there.get('method')}, size {there.get('size')}, "
                 f"views of {there.get('augment_with')}, or another version's plan): choose another "
                 "--out."

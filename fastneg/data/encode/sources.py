@@ -87,7 +87,7 @@ def find_sources(config):
             )
         sources = find_images(config)
         if config.writer == "ffcv" and sources.labels is None:
-            raise ConfigError(
+            raise UsageError(
                 f"--writer ffcv takes class folders, {config.src} holds none: leave --writer out."
             )
         return sources
@@ -120,7 +120,7 @@ def _told_sources(config, archives):
     notes = list(told.notes)
     if texts is None:
         if config.subset is not None:
-            raise ConfigError(
+            raise UsageError(
                 f"--subset has no effect: the images of {config.src} have no classes."
             )
         return Sources(None, names, None, ignored, left_out, places, read, "none", skipped, notes)
@@ -164,7 +164,7 @@ def _of_split(told, config):
     chosen = [i for i, folder in enumerate(folders) if config.split.casefold() in ways[folder]]
     if not chosen:
         there = f"there are {', '.join(splits)}" if splits else "name those of the split"
-        raise ConfigError(
+        raise UsageError(
             f"--split is {config.split}, which has no effect on tar archives without a folder of "
             f"that name: {there}."
         )
@@ -176,11 +176,11 @@ def _of_split(told, config):
 def _refuse_without_effect(config, archives):
     what = "tar archives" if archives else "a list"
     if archives and config.label_column is not None:
-        raise ConfigError(
+        raise UsageError(
             f"--label_column is {config.label_column}, which has no effect on {what}: leave it out."
         )
     if config.writer == "ffcv":
-        raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
+        raise UsageError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
 
 
 def find_images(config, labels_matter=True):
@@ -200,7 +200,7 @@ def find_images(config, labels_matter=True):
     if config.subset is not None and top.folders:
         wanted = _subset(config.subset, {readable(name): name for name in top.folders}, top, root)
     elif config.subset is not None:
-        raise ConfigError(
+        raise UsageError(
             f"--subset has no effect: {root} holds no folders, so its images have no classes."
         )
     found = scan(root, top, wanted)
@@ -329,7 +329,7 @@ def read_class_names(path, classes):
         ConfigError: the file cannot be read, or lacks a class.
     """
     if classes is None:
-        raise ConfigError("--class_names has no effect: the images have no classes.")
+        raise UsageError("--class_names has no effect: the images have no classes.")
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

@@ -284,7 +284,7 @@ def test_a_file_cut_anywhere_is_refused(small, tmp_path):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(BetonError, match="Is a directory"):
+    with pytest.raises(BetonError, match=f"fastneg encode {tmp_path} OUT.beton"):
         BetonReader(tmp_path)
 
 
