@@ -7,6 +7,7 @@ Legend: N batch of a process, G processes, D feature dimension.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import socket
 import statistics
@@ -18,12 +19,7 @@ import torch.distributed as dist
 
 from fastneg import distributed
 from fastneg.config import default_workers
-from fastneg.recipes.bench.measuring import (
-    bench_device,
-    milliseconds,
-    ready_processes,
-    times_of,
-)
+from fastneg.recipes.bench.measuring import bench_device, milliseconds, times_of
 from fastneg.recipes.bench.scaling_model import (
     ASSUMPTIONS,
     Links,
@@ -187,7 +183,7 @@ def _run_processes(config, size, data, folder, rounds):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = ready_processes(__name__)
+    context = multiprocessing.get_context("spawn")
     results = context.Queue()
     workers = [
         context.Process(
