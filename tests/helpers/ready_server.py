@@ -74,6 +74,9 @@ class Server:
             asked = json.loads(file.read(int.from_bytes(header, "big")))
         pid = os.fork()
         if not pid:
+            for key in self._waiting.get_map().values():
+                if key.data is not None:
+                    os.close(key.fileobj)
             for held in (self._waiting, self._listening, client, *self._clients):
                 held.close()
             return asked, streams
