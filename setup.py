@@ -37,6 +37,7 @@ BENCH = [
     "cut-cross-entropy>=25.1",
     "liger-kernel>=0.5",
     "inf-cl>=1.2",
+    "siglip-kernel>=0.1.2",
     "matplotlib>=3.8",
 ]
 BENCH += ["lightly>=1.5", "kornia>=0.7.4"]

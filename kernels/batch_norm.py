@@ -10,7 +10,7 @@ import torch
 
 from . import batch_norm_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
-from .batch_norm_checks import check
+from .batch_norm_checks import check, is_channels_last
 from .operators import operator
 
 
@@ -65,14 +65,6 @@ def batch_norm(
     return _Normalised.apply(
         images, residual, weight, bias, mean, var, eps, relu, training, processes, backend
     )
-
-
-def is_channels_last(images):
-    """Whether the channels of a pixel lie side by side and pixels have no gaps: (N, C), or (N, C,
-    H, W) in channels_last."""
-    if images.dim() == 2:
-        return images.is_contiguous()
-    return images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
 
 
 def _in_format_of(images, tensor):

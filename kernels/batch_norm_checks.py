@@ -71,3 +71,11 @@ def _check_groups(images, groups, processes):
             f"images are {tuple(images.shape)} in {groups} groups, one value of each channel in a "
             "group: it has no variance. At least two were expected."
         )
+
+
+def is_channels_last(images):
+    """Whether the channels of a pixel lie side by side and pixels have no gaps: (N, C), or (N, C,
+    H, W) in channels_last."""
+    if images.dim() == 2:
+        return images.is_contiguous()
+    return images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ import torch
 from numba import njit
 
 from . import batch_norm_torch
+from .batch_norm_checks import is_channels_last
 from .cpu_threads import spread_evenly
 
 BLOCK = 1 << 15
@@ -27,12 +28,8 @@ merge = batch_norm_torch.merge
 
 def serves(images):
     """Whether the loops take these images: float32, the channels of a pixel side by side."""
-    last = (
-        images.is_contiguous(memory_format=torch.channels_last)
-        if images.dim() == 4
-        else (images.dim() == 2)
-    )
-    return last and images.dtype == torch.float32 and images.device.type == "cpu"
+    plain = images.dtype == torch.float32 and images.device.type == "cpu"
+    return plain and is_channels_last(images)
 
 
 def statistics(images, running, groups, momentum):

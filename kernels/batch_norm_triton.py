@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 import triton
 
+from .batch_norm_checks import is_channels_last
 from .batch_norm_triton_kernels import (
     input_kernel,
     merge_statistics_kernel,
@@ -58,12 +59,8 @@ class _Plan(NamedTuple):
 def _plan(images, groups):
     batch, channels = images.shape[:2]
     area = images.numel() // (batch * channels)
-    nhwc = images.dim() == 2 or (
-        images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
-    )
-    return _divided(
-        batch // groups * area, channels, area, nhwc, groups, processors(images.device)
-    )
+    nhwc, held = is_channels_last(images), processors(images.device)
+    return _divided(batch // groups * area, channels, area, nhwc, groups, held)
 
 
 @cache

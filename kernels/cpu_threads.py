@@ -9,19 +9,13 @@ import torch
 
 
 def spread(work, count):
-    """Call work(numbers) with shares of range(count) that cover it, as many at a time as torch has
-    threads.
+    """Call work(numbers) with shares of range(count) that cover it, as `spread_evenly`.
 
     Args:
         work: takes a range; to run beside others it must hold no lock of the interpreter (nogil),
             and write to places of its own.
     """
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
-        work(range(count))
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, [range(first, count, threads) for first in range(threads)]))
+    spread_evenly(lambda first, last, step: work(range(first, last, step)), count)
 
 
 def spread_evenly(work, count):

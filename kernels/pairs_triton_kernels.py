@@ -241,7 +241,12 @@ def _product(
     row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     ahead = tl.arange(0, BLOCK_M)
-    sums = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+    there = (row < rows)[:, None] & (d < DIM)[None, :]
+    at = row.to(tl.int64)[:, None]
+    if ADD:  # taken in before the loop, for after it registers are scarce
+        sums = tl.load(out + at * DIM + d[None, :], mask=there, other=0.0) * LIFT
+    else:
+        sums = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     weights_at = weights + row[:, None] * weights_n + ahead[None, :] * weights_m
     others_at = others + ahead.to(tl.int64)[:, None] * others_m + d[None, :]
     for start in range(0, columns, BLOCK_M):
@@ -256,16 +261,11 @@ def _product(
         weights_at += BLOCK_M * weights_m
         others_at += BLOCK_M * others_m
     sums *= 1.0 / LIFT
-    there = (row < rows)[:, None] & (d < DIM)[None, :]
-    at = row.to(tl.int64)[:, None]
     if OWN:
         mine = tl.load(diagonal + row, mask=row < rows, other=0.0)
         partner = tl.load(others + at * others_m + d[None, :], mask=there, other=0.0)
         sums += mine[:, None] * partner.to(tl.float32)
-    out_at = out + at * DIM + d[None, :]
-    if ADD:
-        sums += tl.load(out_at, mask=there, other=0.0)
-    tl.store(out_at, sums, mask=there)
+    tl.store(out + at * DIM + d[None, :], sums, mask=there)
 
 
 @triton.jit

@@ -18,10 +18,12 @@ from fastneg.recipes.bench.measuring import (
     dtype_name,
     figures_of,
     flops_per_ms,
-    in_cuda_graph,
+    in_cuda_graphs,
+    peak_mib_on_gpu,
     ready_processes,
     take_turns,
     unit_rows,
+    why_broken,
 )
 
 TEMPERATURE = 0.2
@@ -73,7 +75,9 @@ def bench_info_nce(shapes=None, rounds=None, tiles=None, peaks=True):
             floor = None if floor is None else floor * shape[0] * shape[1] * shape[2] / rate
             for graphed in (False, True) if device == "cuda" else (False,):
                 row = {**parameters, "pass": which, "cuda_graph": graphed}
-                ready, refused = _graphs(runners) if graphed else (runners, skipped | broken)
+                ready, refused = (
+                    in_cuda_graphs(runners, IN_A_GRAPH) if graphed else (runners, skipped | broken)
+                )
                 times = take_turns(ready, rounds, device)
                 if graphed:
                     times = {
@@ -107,7 +111,7 @@ def _ready(functions, device, shape, which, peaks):
             runner()
             memory[name] = _peak_mib(device, name, shape, which, runner) if peaks else None
         except Exception as error:  # whatever a library of others raises
-            broken[name] = f"{type(error).__name__}: {str(error).strip()[:300]}"
+            broken[name] = why_broken(error)
         else:
             runners[name] = runner
     return runners, memory, broken
@@ -132,17 +136,6 @@ def _runner(function, device, shape, which):
     return backward
 
 
-def _graphs(runners):
-    """({name: replay of the pass from a CUDA graph}, {name: why it cannot be captured})."""
-    ready, refused = {}, {}
-    for name, runner in runners.items():
-        try:
-            ready[name] = in_cuda_graph(runner, IN_A_GRAPH)
-        except RuntimeError as error:
-            refused[name] = f"not captured in a CUDA graph: {str(error).splitlines()[0]}"
-    return ready, refused
-
-
 # --- memory ---------------------------------------------------------------------------------------
 
 
@@ -150,14 +143,7 @@ def _peak_mib(device, name, shape, which, runner):
     if which == "backward":
         return None  # what forward keeps for it counts; see forward_backward
     if device == "cuda":
-        runner()
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        result = runner()
-        torch.cuda.synchronize()
-        del result
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
+        return peak_mib_on_gpu(runner)
     if not os.access("/proc/self/clear_refs", os.W_OK):
         return None  # this system has no high-water mark that a process can reset
     # A process of its own, whose high-water mark nothing else has raised.

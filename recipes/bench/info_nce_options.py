@@ -39,12 +39,13 @@ class InfoNCEOptions(Config):
 
 def parse_shapes(text):
     """((N, K, D), …) of "512x65536x128,…"; ConfigError if it is none."""
-    return _numbers("shapes", text, 3)
+    return numbers("shapes", text, "512x65536x128")
 
 
 def parse_tiles_text(text):
     """((rows, keys, warps, stages, registers, resident), …) of "sweep" or "128x64x8x3x128x2,…"."""
-    return _numbers("tiles", ",".join(SWEEP) if text == "sweep" else text, 6)
+    text = ",".join(SWEEP) if text == "sweep" else text
+    return numbers("tiles", text, "128x64x8x3x128x2")
 
 
 def parse_tiles(text):
@@ -59,10 +60,11 @@ def parse_tiles(text):
     )
 
 
-def _numbers(flag, text, count):
-    found = [part.split("x") for part in text.split(",")]
+def numbers(flag, text, example):
+    """Tuples of whole numbers of a text, as many each as in the example; ConfigError if it holds
+    others."""
+    count, found = example.count("x") + 1, [part.split("x") for part in text.split(",")]
     if any(len(part) != count or not all(map(str.isdecimal, part)) for part in found):
-        example = "512x65536x128" if count == 3 else "128x64x8x3x128x2"
         raise ConfigError(
             f"--{flag} is {text}: {count} whole numbers with x between them, as {example}, were "
             "expected; several of them with commas."

@@ -101,6 +101,35 @@ def in_cuda_graph(runner, calls=1):
     return graph.replay
 
 
+def in_cuda_graphs(runners, calls):
+    """({name: replay of what a runner starts, from a CUDA graph}, {name: why it cannot be
+    captured})."""
+    ready, refused = {}, {}
+    for name, runner in runners.items():
+        try:
+            ready[name] = in_cuda_graph(runner, calls)
+        except RuntimeError as error:
+            refused[name] = f"not captured in a CUDA graph: {str(error).splitlines()[0]}"
+    return ready, refused
+
+
+def why_broken(error):
+    """What a row says of a contender that raised."""
+    return f"{type(error).__name__}: {str(error).strip()[:300]}"
+
+
+def peak_mib_on_gpu(runner):
+    """What a call of `runner` needs of the GPU's memory beyond its inputs, in MiB."""
+    runner()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    result = runner()
+    torch.cuda.synchronize()
+    del result
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
 def figures_of(times):
     """Median, 20th and 80th percentile of some times in milliseconds."""
     ordered = sorted(times)

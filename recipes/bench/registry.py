@@ -66,6 +66,7 @@ BENCHES = {
     bench.name: bench
     for bench in (
         Bench("info_nce", f"{HERE}.info_nce", options=f"{HERE}.info_nce_options:InfoNCEOptions"),
+        Bench("pairs", f"{HERE}.pairs", options=f"{HERE}.pairs_options:PairsOptions"),
         Bench("patch_shuffle", f"{HERE}.patch_shuffle"),
         Bench("augment", f"{HERE}.augment"),
         Bench("batch_norm", f"{HERE}.batch_norm"),
