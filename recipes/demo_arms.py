@@ -69,6 +69,11 @@ class Arm(NamedTuple):
     def log(self):
         return Path(self.out) / "logs" / f"{self.name}.txt"
 
+    @property
+    def mark(self):
+        """Holds the name of the checkpoint that was evaluated wholly."""
+        return self.log.with_suffix(".done")
+
     def file(self, name):
         """The .beton file of a set."""
         return str(Path(self.out) / f"{name}.beton")
@@ -136,8 +141,19 @@ def measure(arm):
                 return None, result.signal or 1
         elif not checkpoint.paths(arm.run):
             _make_untrained(arm)
+        if _is_measured(arm):
+            return 0, None
         codes = [step() for step in _evaluation(arm)]
+    if not max(codes):
+        mark = checkpoint.paths(arm.run)[-1].name.encode()
+        write_atomically(arm.mark, lambda file: file.write(mark))
     return max(codes), None
+
+
+def _is_measured(arm):
+    """Whether an earlier call has evaluated the newest checkpoint wholly."""
+    newest = checkpoint.paths(arm.run)[-1].name
+    return arm.mark.exists() and arm.mark.read_text(encoding="utf-8") == newest
 
 
 def _evaluation(arm):

@@ -9,7 +9,15 @@ import pytest
 from fastneg.config import DemoConfig
 from fastneg.recipes import demo_arms
 from fastneg.recipes.demo import settings_of
-from fastneg.recipes.demo_arms import UNTRAINED, arms_of, progress_of, run_arms, tell_progress
+from fastneg.recipes.demo_arms import (
+    UNTRAINED,
+    arms_of,
+    measure,
+    progress_of,
+    run_arms,
+    tell_progress,
+)
+from fastneg.training.trainer import Result
 
 
 @pytest.fixture
@@ -100,3 +108,27 @@ def test_the_highest_exit_code_is_the_demos(arms, monkeypatch, capsys):
     for arm in arms[:2]:
         last = json.loads((arm.run / "evaluation.jsonl").read_text().splitlines()[-1])
         assert last == {**row, "kind": "untrained", "weights": "before training, seed 3"}
+
+
+def test_what_an_earlier_call_has_evaluated_is_not_evaluated_again(arms, monkeypatch):
+    """Unless there is a newer checkpoint, or a set of it could not be evaluated."""
+    arm, codes, evaluated = arms[0], [1, 0, 0], []
+    finished = Result(arm.run, 12, finished=True)
+    monkeypatch.setattr(demo_arms, "pretrain", lambda settings: finished)
+
+    def evaluation(arm):
+        evaluated.append(arm.name)
+        return (lambda: 0), (lambda: codes.pop(0))
+
+    monkeypatch.setattr(demo_arms, "_evaluation", evaluation)
+    checkpoints = [arm.run / "checkpoints/step-12.pt"]
+    monkeypatch.setattr(demo_arms.checkpoint, "paths", lambda run: checkpoints)
+    assert [measure(arm)[0] for _ in range(3)] == [1, 0, 0] and len(evaluated) == 2
+    checkpoints.append(arm.run / "checkpoints/step-24.pt")
+    assert measure(arm) == (0, None) and len(evaluated) == 3
+
+
+def test_a_stop_in_training_leaves_nothing_measured(arms, monkeypatch):
+    stopped = Result(arms[0].run, 3, finished=False, signal=15)
+    monkeypatch.setattr(demo_arms, "pretrain", lambda settings: stopped)
+    assert measure(arms[0]) == (None, 15) and not arms[0].mark.exists()
