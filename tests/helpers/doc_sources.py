@@ -40,8 +40,6 @@ def lay_out(folder, pages):
     for i in range(2):
         image(f"tiny-imagenet-200/val/images/val_{i}.JPEG")
         image(f"imagenet/val/ILSVRC2012_val_0000000{i}.JPEG")
-    (folder / "DIR").mkdir()
-    (folder / "DIR/rows.jsonl").touch()
     _lists(folder)
     _archives(folder, [jpeg(tinted(rng, name, SIDE)) for name in ("cat", "dog")])
     for page, start, name in (
