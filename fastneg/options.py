@@ -30,10 +30,12 @@ def nearest(word: object, known: Iterable[str], prefix: str = "") -> str:
     """The end of a sentence about a word that is not among the known ones.
 
     Returns:
-        "; did you mean PREFIX…?" with the known word that is most like it, or "." where none is.
+        "; did you mean PREFIX…?" with the known word that begins with it, or is most like it; "."
+        where none is.
     """
-    lower = {name.lower(): name for name in map(str, known)}
-    near = difflib.get_close_matches(str(word).lower(), lower, 1, cutoff=0.5)
+    lower, typed = {name.lower(): name for name in map(str, known)}, str(word).lower()
+    longer = sorted((name for name in lower if name.startswith(typed)), key=len)
+    near = longer if len(typed) > 2 and longer else difflib.get_close_matches(typed, lower, 1, 0.5)
     return f"; did you mean {prefix}{lower[near[0]]}?" if near else "."
 
 

@@ -31,6 +31,7 @@ def test_a_short_flag_is_guessed():
         (["-o", "run"], r"no flag -o; did you mean --out\?"),
         (["-epochs", "3"], r"no flag -epochs; did you mean --epochs\?"),
         (["---epochs", "3"], r"no flag ---epochs; did you mean --epochs\?"),
+        (["--temp", "1"], r"no flag --temp; did you mean --temperature\?"),
         (["--arch", "resnet18"], r"no flag --arch; did you mean --backbone\?"),
         (["--learning-rate", "1"], r"no flag --learning-rate; did you mean --lr\?"),
         (["--moco-k", "1"], r"no flag --moco-k; did you mean --queue_size\?"),

@@ -85,7 +85,7 @@ def test_the_page_gives_mean_and_spread_of_seeds(tmp_path):
         for seed in (0, 1)
     ]
     page = page_of(tmp_path, *runs)
-    assert page.row("in domain120")[1] == "62.0±\u20092.8"
+    assert page.row("in domain120")[1] == "62.0±\u20092.8[36.6, 87.4]"
     assert "2 seeds" in page.text
     assert page.row("arrow")[1:] == ["8", "12", "0"]  # counts of both
     separate = page_of(tmp_path, *runs, group="none")

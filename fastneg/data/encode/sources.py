@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fastneg.config import ConfigError
 from fastneg.counts import counted
 from fastneg.data.encode.archives import BY_FOLDER, archive_paths, list_archives, read_place
 from fastneg.data.encode.class_folders import (
@@ -30,7 +29,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
 from fastneg.data.known_classes import IMAGENET100
 from fastneg.data.remote import RemotePlaces, is_remote
-from fastneg.options import UsageError, nearest
+from fastneg.options import ConfigError, UsageError, nearest
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
@@ -289,8 +288,8 @@ def _wanted(subset):
         return set(IMAGENET100)
     if not Path(subset).is_file():
         raise UsageError(
-            f"--subset is {subset!r}: imagenet100, or a text file of class names, one a line, was "
-            f"expected{nearest(subset, ['imagenet100'])}"
+            f"--subset is {subset!r}: imagenet100, or a text file of class names, was expected"
+            f"{nearest(subset, ['imagenet100'])}"
         )
     try:
         lines = Path(subset).read_text(encoding="utf-8-sig").splitlines()
