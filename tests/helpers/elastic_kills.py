@@ -180,13 +180,14 @@ def train(config, out, phase=None, rank=None):
 
 def main(data, folder, *cases):
     folder = Path(folder)
-    changes = {"bn": "shuffle", "bn_splits": None, "negatives": "none", "knn_every": 1}
-    config = settings(data, folder, **changes, log_every=2)
+    pairs = [case.split(":") for case in cases] or [(name, n) for name in PHASES for n in RANKS]
+    changes = {"bn": "shuffle", "bn_splits": None, "negatives": "none"}
+    knn = 1 if "knn" in dict(pairs) else None
+    config = settings(data, folder, **changes, knn_every=knn, log_every=2)
     warm_up()
     (folder / "whole").mkdir(parents=True)
     train(config, folder / "whole")
     whole = folder / "whole" / "run"
-    pairs = [case.split(":") for case in cases] or [(name, n) for name in PHASES for n in RANKS]
     for phase, rank in pairs:
         out = folder / f"{phase}-{rank}"
         out.mkdir()

@@ -9,8 +9,7 @@ import sys
 from fastneg import distributed
 from helpers.processes import TESTS
 
-CASES = ("backward:1", "checkpoint:0")
-"""Of which the others are within a collective, and of which they are not."""
+CASES = ("backward:1",)
 
 
 def test_a_killed_process_is_replaced_and_nothing_is_lost(beton, tmp_path):
