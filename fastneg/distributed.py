@@ -209,7 +209,27 @@ def data_parallel(module, world, compress=False):
     model = DistributedDataParallel(module, gradient_as_bucket_view=True, **options)
     if compress:
         model.register_comm_hook(None, bf16_compress_hook)
+    _settle_buckets(model)
     return model
+
+
+def _settle_buckets(model):
+    """Let DistributedDataParallel choose its buckets before the first step.
+
+    It sends the first gradients in one bucket, and all later ones in buckets by the order in which
+    the first came. How more than two numbers are added up depends on their place in a bucket. So
+    the first step after a restart would round otherwise than the same step of a run that was not
+    interrupted. Here the first gradients are zeros, which come in the order of a backward pass, the
+    last layers' first; and nothing else is computed.
+    """
+    module = model.module
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    module.forward = lambda: sum(0 * weight.sum() for weight in weights)
+    try:
+        model().backward()
+    finally:
+        del module.forward
+    module.zero_grad(set_to_none=True)
 
 
 def share_of_cores(world):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -28,8 +29,16 @@ from fastneg.recipes.bench.measuring import (
 )
 from fastneg.recipes.bench.photos import write_photos
 from fastneg.recipes.bench.plain_moco import PlainMoCo
-from fastneg.recipes.bench.step_contenders import Contender, variants
+from fastneg.recipes.bench.step_contenders import (
+    Contender,
+    EpochFigures,
+    Variant,
+    loader_in_a_process,
+    variants,
+)
 from fastneg.recipes.presets import moco_patch_in100, tiny_cpu
+
+LOADER_PROCESS = "with_loader_process"
 
 
 def _settings(device):
@@ -51,15 +60,16 @@ def _settings(device):
 def bench_step(settings=None, rounds=15, images=None, only=None, model=None):
     """Yield a row per config and contender.
 
-    step: ready tensors; epoch: the same step fed by the loader, with the share of time in which the
-    host waited for data. flops_utilisation is the share of the rate of one large matrix product of
-    this run that the multiplications of the networks' passes reach.
+    step: ready tensors; epoch: the same step fed by the loader, by one in a process of its own, and
+    on ready tensors right after, with the share of time in which the host waited for data and the
+    processor time of all processes. flops_utilisation is the share of the rate of one large matrix
+    product of this run that the multiplications of the networks' passes reach.
 
     Args:
         settings: configs to measure; None: those of this device.
         rounds: steps measured of each contender, after one that warms up.
         images: of the data set; None: eight batches.
-        only: names of contenders; None: all.
+        only: names of contenders, "fastneg" among them; None: all.
         model: a name in GPUS: model the step there, and measure nothing.
     """
     if model is not None:
@@ -80,7 +90,12 @@ def bench_step(settings=None, rounds=15, images=None, only=None, model=None):
                 name: Contender(config, variant, Path(folder) / name, data, stack)
                 for name, variant in wanted.items()
             }
-            yield from _rows(device, config, contenders, rounds, only)
+            feeds = {"fastneg": contenders["fastneg"]}
+            if only is None or LOADER_PROCESS in only:
+                apart = Variant(prepare=loader_in_a_process)
+                folder = Path(folder) / LOADER_PROCESS
+                feeds[LOADER_PROCESS] = Contender(config, apart, folder, data, stack)
+            yield from _rows(device, config, contenders, feeds, rounds, only)
 
 
 def modelled_config():
@@ -95,7 +110,7 @@ def _modelled(settings, model):
         yield from step_model(config, model)
 
 
-def _rows(device, config, contenders, rounds, only):
+def _rows(device, config, contenders, feeds, rounds, only):
     runners, ours = dict(contenders), contenders["fastneg"]
     if only is None or "plain" in only:
         runners["plain"] = plain_step(ours)
@@ -126,25 +141,34 @@ def _rows(device, config, contenders, rounds, only):
         if name == "fastneg":
             row["flops_utilisation"] = flops / found["ms_median"] / rate
         yield row
-    yield {**common, "measured": "epoch", "contender": "fastneg", **_epochs(ours, min(rounds, 7))}
+    for name, found in _epochs(feeds, min(rounds, 7)):
+        yield {**common, "measured": "epoch", "contender": name, **found}
 
 
-def _epochs(ours, rounds):
-    """Figures of epochs through the loader, each beside as many steps on a ready batch, right after
-    it."""
-    found = []
+def _epochs(feeds, rounds):
+    """(name, figures) of epochs through each loader in turn, and of as many steps on a ready batch
+    right after."""
+    ours, found = feeds["fastneg"], {name: [] for name in (*feeds, "ready_batches")}
+    steps = len(ours.trainer.loader) - 2
     for number in range(1, 1 + rounds):
-        samples, waits = ours.epoch(number)
-        steps = len(ours.trainer.loader) - 2
-        alone = (
-            milliseconds(
-                lambda steps=steps: [ours() for _ in range(steps)], ours.trainer.device.type
-            )
-            / steps
+        for name, contender in feeds.items():
+            found[name].append(contender.epoch(number))
+        cpu = time.process_time()
+        alone = milliseconds(lambda: [ours() for _ in range(steps)], ours.trainer.device.type)
+        samples = steps * ours.config.batch_size
+        spent = 1000 * (time.process_time() - cpu) / samples
+        found["ready_batches"].append(EpochFigures(1000 * samples / alone, 0.0, spent))
+    ready = found["ready_batches"]
+    for name, figures in found.items():
+        shares = [
+            each.samples_per_s / alone.samples_per_s
+            for each, alone in zip(figures, ready, strict=True)
+        ]
+        medians = map(statistics.median, zip(*figures, strict=True))
+        yield (
+            name,
+            EpochFigures(*medians)._asdict() | {"share_of_step_alone": statistics.median(shares)},
         )
-        found.append((samples, waits, samples * alone / 1000 / ours.config.batch_size))
-    samples, waits, shares = map(statistics.median, zip(*found, strict=True))
-    return {"samples_per_s": samples, "data_wait_share": waits, "share_of_step_alone": shares}
 
 
 def plain_step(ours):

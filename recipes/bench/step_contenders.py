@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from unittest import mock
 
 import torch
 
 from fastneg import distributed
 from fastneg.data.load.batch import ViewBatch
+from fastneg.recipes.bench.loader_process import ProcessLoader
 from fastneg.recipes.bench.measuring import bench_device
 from fastneg.recipes.bench.photos import write_photos
 from fastneg.recipes.bench.plain_moco import eager_info_nce, reallocating_update
@@ -84,6 +86,15 @@ def _loop_optimizer(trainer):
     trainer.optimizer = _LoopSGD(trainer.optimizer.parameters, trainer.config)
 
 
+def loader_in_a_process(trainer):
+    """Let the batches come from a loader in a process of its own."""
+    config, world = trainer.config, trainer.world
+    threads = config.threads or distributed.share_of_cores(world)
+    loader = ProcessLoader(trainer.loader, config, world, threads)
+    trainer.loader.close()
+    trainer.loader = loader
+
+
 def _contiguous(trainer):
     trainer.method.to(memory_format=torch.contiguous_format)
 
@@ -124,6 +135,14 @@ def _no_log(run, total_steps, **options):
     return RunLog(run, total_steps, **options | {"enabled": False})
 
 
+class EpochFigures(NamedTuple):
+    samples_per_s: float
+    data_wait_share: float
+    """Of the time, in which the host waited for data."""
+    cpu_ms_per_sample: float
+    """Processor time of this process, and of the loader's own."""
+
+
 class Contender:
     """A trainer on a small data set, and one of its batches that stays on the device.
 
@@ -153,6 +172,7 @@ class Contender:
             self.trainer.step = 1  # the first draws a gallery of the file's images
         if variant.prepare:
             variant.prepare(self.trainer)
+            stack.callback(lambda: self.trainer.loader.close())  # it may be another
         self.trainer.model.train()
         self.batch = next(iter(self.trainer.loader.epoch(0)))
         if variant.prepare is _contiguous:
@@ -173,8 +193,7 @@ class Contender:
             yield
 
     def epoch(self, number):
-        """(samples/s, share of the time spent waiting for data) of one epoch through the loader,
-        its first two batches left out."""
+        """`EpochFigures` of one epoch through the loader, its first two batches left out."""
         waited, began, count = 0.0, None, 0
         batches = self.trainer.loader.epoch(number)
         with contextlib.closing(batches):
@@ -188,10 +207,15 @@ class Contender:
                 self.trainer.step += 1
                 if position == 1:
                     synchronize()
-                    began = time.perf_counter()
+                    began, cpu = time.perf_counter(), self._cpu_s()
             synchronize()
         elapsed = time.perf_counter() - began
-        return count / elapsed, waited / elapsed
+        spent = 1000 * (self._cpu_s() - cpu) / count
+        return EpochFigures(count / elapsed, waited / elapsed, spent)
+
+    def _cpu_s(self):
+        """Processor time so far, of this process and of the loader's if it has one."""
+        return time.process_time() + getattr(self.trainer.loader, "child_cpu_s", 0.0)
 
 
 def ready_contender(config, variant, folder, stack, world=None):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-OPERATOR, OUTPUT = 5, 6  # of a pipeline
+OPERATOR, OUTPUT = 5, 7  # of a pipeline
 NAME, INPUTS, OUTPUTS, ARGUMENTS = 1, 2, 3, 4  # of an operator
 FLOATS, WHOLE, STRINGS, BOOLS, ELEMENTS = 3, 4, 5, 6, 7  # of an argument
 OF_PYTHON = ("_origin_stack", "_module", "_display_name", "preserve_name")

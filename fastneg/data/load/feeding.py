@@ -30,7 +30,7 @@ from fastneg.data.load.handle import Handle
 from fastneg.data.load.pipeline import (
     PREFETCH_QUEUE_DEPTH,
     build_pipeline,
-    decoder_hint,
+    decoder_hints,
     wrong_size,
 )
 from fastneg.data.load.producer import Producer
@@ -136,10 +136,7 @@ class FeedingLoader(Handle):
             device=self.device,
             threads=threads,
             hw_decoder_load=hw_decoder_load,
-            hints=[
-                decoder_hint(reader.sizes_of(field), order.local_batch_size)
-                for field in self._checks.fields
-            ],
+            hints=decoder_hints(reader, self._checks.fields, order.local_batch_size),
             prefetch_queue_depth=prefetch_queue_depth,
             interpolation=interpolation,
             normalisation=normalisation if normalise else None,

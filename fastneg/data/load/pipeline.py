@@ -146,6 +146,11 @@ def decoder_hint(sizes, batch_size):
     return (height, width) if 3 * height * width * batch_size <= PREALLOCATED else None
 
 
+def decoder_hints(reader, fields, batch_size):
+    """The `decoder_hint` of each image field of a data set."""
+    return [decoder_hint(reader.sizes_of(field), batch_size) for field in fields]
+
+
 def _decoder_options(hw_decoder_load, hints):
     """The options of the decoder of each image field."""
     load = {} if hw_decoder_load is None else {"hw_decoder_load": hw_decoder_load}

@@ -120,12 +120,12 @@ def test_rows_name_every_contender(tmp_path):
             row["ms_median"] / steps["fastneg"]["ms_median"]
         )
     assert steps["fastneg"]["flops_utilisation"] > 0
-    (epoch,) = (row for row in rows if row["measured"] == "epoch")
-    assert (
-        0 <= epoch["data_wait_share"] <= 1
-        and epoch["samples_per_s"] > 0
-        and epoch["share_of_step_alone"] > 0
-    )
+    epochs = {row["contender"]: row for row in rows if row["measured"] == "epoch"}
+    assert list(epochs) == ["fastneg", "with_loader_process", "ready_batches"]
+    for row in epochs.values():
+        assert 0 <= row["data_wait_share"] <= 1 and row["samples_per_s"] > 0
+        assert row["cpu_ms_per_sample"] > 0 and row["share_of_step_alone"] > 0
+    assert epochs["ready_batches"]["share_of_step_alone"] == 1.0
 
 
 def test_a_drift_of_the_machine_cancels_from_ratios():
