@@ -26,8 +26,8 @@ class ViewsPart(Config):
     """Largest share of the image's area that a random crop takes."""
     views: str | tuple[dict, ...] = "moco_v2"
     """The recipe of random changes that makes each view: moco_v1, moco_v2, simclr,
-    colour_invariant, crop_flip, or a file NAME.json that lists operations, whose contents the run
-    keeps."""
+    simclr_small, colour_invariant, crop_flip, or a file NAME.json that lists operations, whose
+    contents the run keeps."""
     augment_with: str = option("dali", choices=("dali", "kernel"))
     """What changes colours, blurs and flips after DALI's decoding and crop: dali (its operators;
     contrast and hue differ a little from torchvision's), or kernel (torchvision's semantics)."""
