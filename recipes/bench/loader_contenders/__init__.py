@@ -15,6 +15,7 @@ from fastneg.recipes.bench.loader_contenders.limits import copy_of_ready_tensors
 from fastneg.recipes.bench.loader_contenders.ours import (
     fastneg,
     fastneg_augment_kernel,
+    fastneg_dali,
     fastneg_patch,
 )
 from fastneg.recipes.bench.loader_contenders.torchvision_folder import (
@@ -28,6 +29,7 @@ CONTENDERS = {
     contender.__name__: contender
     for contender in (
         fastneg,
+        fastneg_dali,
         fastneg_augment_kernel,
         fastneg_patch,
         torchvision_pil,
