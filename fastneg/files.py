@@ -16,7 +16,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from fastneg.options import UsageError
+from fastneg.options import UsageError, refuse_url
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -177,8 +177,9 @@ def output_file(path, flag="OUT", inputs=(), harmless=lambda name: False):
         Path. Of a link, what it links to, so that the link stays.
     Raises:
         OutputError: the path is an input (by links, "..", hard links or another spelling of it), a
-            folder, a device, a FIFO or a socket, or lies below a file.
+            folder, a device, a FIFO or a socket, a URL, or lies below a file.
     """
+    refuse_url(path, flag)
     path = Path(path)
     status = _status(path, flag)
     _refuse_no_file(path, status, flag)
@@ -202,8 +203,9 @@ def output_folder(path, flag="OUT", inputs=(), apart_from=()):
         inputs: paths that may not lie in the folder, however deep, nor be the folder.
         apart_from: folders in which it may not lie either.
     Raises:
-        OutputError: it does, or the path is or lies below something that is no folder.
+        OutputError: it does, or the path is a URL, or is or lies below something that is no folder.
     """
+    refuse_url(path, flag)
     path = Path(path)
     status = _status(path, flag)
     if status is not None and not stat.S_ISDIR(status.st_mode):

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import itertools
+import os
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -133,3 +134,20 @@ def source_docs(cls: type) -> dict[str, str]:
         and isinstance(following, ast.Expr)
         and isinstance(following.value, ast.Constant)
     }
+
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""How a URL begins, also one of which a Path has made one slash of two."""
+
+
+def refuse_url(path: Any, flag: str, instead: str = "name a place on this machine") -> None:
+    """ConfigError if a path is a URL, which would be taken for folders of such a name here.
+
+    Args:
+        path: str or Path.
+        flag: how the command line calls it.
+        instead: what to do.
+    """
+    text = os.fspath(path)
+    if URL.match(text) and not os.path.exists(text[: text.index(":") + 1]):
+        raise ConfigError(f"{flag} is {text}, a URL, which is not taken here: {instead}.")

@@ -80,18 +80,28 @@ def _pretrain(config):
     return lines if rank == 0 else []
 
 
-def _data(spec):
-    """What a .beton file holds, in words; BetonError where it cannot be read."""
+def _data(spec, config):
+    """What a .beton file holds, in words; BetonError where it cannot be read.
+
+    Args:
+        config: of the command: where copies of files by URL lie.
+    """
+    from fastneg.data.remote import is_remote
+    from fastneg.recipes.settings_files import read_settings
     from fastneg.training.forecast import held_data
 
-    return f"{spec}: {held_data(spec)[1]}"
+    folder, run = config.cache_dir, Path(getattr(config, "run", "")) / paths.CONFIG
+    if is_remote(spec) and not folder and run.is_file():
+        folder = read_settings(str(run)).get("cache_dir", "")
+    return f"{spec}: {held_data(spec, folder)[1]}"
 
 
 def _there(path):
-    """A path that must be there; ConfigError where it is not. What is a URL is not asked for."""
-    from fastneg.data.remote import is_remote
+    """A path that must be there; ConfigError where it is not."""
+    from fastneg.options import refuse_url
 
-    if not is_remote(str(path)) and not Path(path).exists():
+    if not Path(path).exists():
+        refuse_url(path, "An input")
         raise ConfigError(f"{path} is missing.")
     return str(path)
 
@@ -117,7 +127,7 @@ def _encode(config):
     from fastneg.data.encode.outputs import encode_outputs, named
     from fastneg.data.remote import is_remote
 
-    sources = [_there(path) for path in named(config.src)]
+    sources = [path if is_remote(path) else _there(path) for path in named(config.src)]
     outs = [config.out] if is_remote(config.out) else encode_outputs(config)
     more = [path for path in (config.subset, config.class_names) if path and Path(path).exists()]
     return [*sources, *more], [each for out in outs for each in (f"{out}", f"{out}.json")]
@@ -130,7 +140,7 @@ def _textures(config):
 
 
 def _verify(config):
-    return [_data(config.file)], []
+    return [_data(config.file, config)], []
 
 
 def _import(config):
@@ -154,7 +164,7 @@ def _labelled(*more):
 
         evaluation_output(config.run, named_data(config.train, config.val))
         files = [f"{paths.RESULTS} (a line is added)", *more]
-        reads = [_run(config.run), _data(config.train), _data(config.val)]
+        reads = [_run(config.run), _data(config.train, config), _data(config.val, config)]
         return reads, [f"{config.run}/{file}" for file in files]
 
     return told
@@ -176,13 +186,13 @@ def _embed(config):
     out = [str(embed_output(config))]
     if config.picture != "off":
         out.append(f"{config.run}/{paths.RESULTS} (a line is added)")
-    return [_run(config.run), _data(config.data)], out
+    return [_run(config.run), _data(config.data, config)], out
 
 
 def _show(config):
     from fastneg.recipes.show import show_output
 
-    return [_data(config.data)], [str(show_output(config))]
+    return [_data(config.data, config)], [str(show_output(config))]
 
 
 def _report(config):

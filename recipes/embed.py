@@ -38,7 +38,8 @@ def run_embed(config):
     autocast = uses_autocast(loaded.config, device)
     options = {"device": device, "threads": config.threads, "batch_size": config.batch_size}
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(open_data(config.data))
+        cache_dir = config.cache_dir or loaded.config.cache_dir
+        reader = stack.enter_context(open_data(config.data, cache_dir=cache_dir))
         _check_resize(config, loaded)
         picture = None
         if config.picture != "off":

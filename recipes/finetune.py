@@ -25,7 +25,7 @@ def run_finetune(config):
         for name in ("epochs", "lr", "head_lr", "batch_size", "weight_decay", "seed")
     }
     options = {"device": device, "threads": config.threads}
-    with open_labelled(config) as data:
+    with open_labelled(config, loaded.config.cache_dir) as data:
         rows = few_shot(data.labels, config.share, config.seed) if few else None
         backbone, head = fine_tune(
             loaded, data.train, data.labels, data.count, samples=rows, **options, **settings

@@ -16,7 +16,7 @@ def run_knn(config):
     """Classify by the nearest training features, print and append the accuracy."""
     device = choose_device(config.device)
     loaded = load_run(config.run, device)
-    with open_labelled(config) as data:
+    with open_labelled(config, loaded.config.cache_dir) as data:
         k = min(config.k, len(data.train))
         if k < config.k:
             print(

@@ -37,19 +37,26 @@ class Labelled(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_labelled(config):
+def open_labelled(config, cache_dir=""):
     """The sets that a config names as train and val, joined before any work, so that a wrong file
     costs no hour.
 
     Images that both of them hold are told, before the work and with its result.
 
+    Args:
+        config: of linear, finetune or knn.
+        cache_dir: where copies of files by URL lie, unless the config says so.
     Raises:
         OutputError: a file that is written into the run is one of the sets.
         ConfigError: labels are missing, those of train are of one class alone, or val has none of
             its classes.
     """
     evaluation_output(config.run, named_data(config.train, config.val))
-    with open_data(config.train) as train, open_data(config.val) as val:
+    folder = config.cache_dir or cache_dir
+    with (
+        open_data(config.train, cache_dir=folder) as train,
+        open_data(config.val, cache_dir=folder) as val,
+    ):
         labels, count = labels_of(train), class_count(train)
         if len(labels.unique()) < 2:
             raise ConfigError(

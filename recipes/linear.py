@@ -35,7 +35,7 @@ def run_linear(config):
     began, device = time.perf_counter(), choose_device(config.device)
     loaded = load_run(config.run, device)
     mode, few = mode_of(config, loaded), config.share < 100
-    with open_labelled(config) as data:
+    with open_labelled(config, loaded.config.cache_dir) as data:
         rows = few_shot(data.labels, config.share, config.seed) if few else None
         head, row, told_result = _probe(config, loaded, data, mode, rows, device)
         row = {"kind": "few_shot" if few else "linear", **row, "checkpoint": loaded.checkpoint}

@@ -42,7 +42,7 @@ def run_show(config):
     device = choose_device(config.device)
     processes = _processes(config.run)
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(open_data(config.data))
+        reader = stack.enter_context(open_data(config.data, cache_dir=config.cache_dir))
         told = config.settings()
         if not config.run and told.batch_size > len(reader):
             told = told.replace(batch_size=len(reader))

@@ -173,7 +173,8 @@ def folder(tmp_path_factory):
             "encode photos photos.beton --holdout 0.1",
             "encode data/imagenet in100-train.beton --split train --subset imagenet100",
             "encode data/imagenet in100-val.beton --split val --subset imagenet100",
-            "pretrain --preset tiny_simclr_patch --cache none --data photos.beton --out runs/photos",
+            "pretrain --preset tiny_simclr_patch --cache none --data photos.beton "
+            "--out runs/photos",
             "linear --run runs/photos --train photos.beton --val photos-holdout.beton",
         ):
             assert main(small(line.split())) == 0

@@ -60,6 +60,20 @@ AUGMENTATIONS = {
         {"op": "blur", "p": 0.5, "sigma": SIGMA},
         {"op": "flip", "p": 0.5},
     ],
+    # The same for CIFAR-10, appendix B.9: strength 0.5, and no blur.
+    "simclr_small": [
+        {"op": "crop"},
+        {
+            "op": "jitter",
+            "p": 0.8,
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.4,
+            "hue": 0.1,
+        },
+        {"op": "gray", "p": 0.2},
+        {"op": "flip", "p": 0.5},
+    ],
     # For small images of things whose colour says nothing, such as stencils: with MoCo v2's mild
     # changes the tint alone would tell two images apart. No blur: at 64 px a blur of sigma 2 hides
     # what one of sigma 7 hides at 224 px.

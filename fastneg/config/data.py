@@ -148,6 +148,10 @@ class VerifyConfig(Config):
     """
 
     file: str = option(listed="paths")
-    """The .beton file; several by a comma list, a glob or a range {00..15} in quotes."""
+    """The .beton file; several by a comma list, a glob or a range {00..15} in quotes; each may be a
+    URL."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""
+    cache_dir: str = ""
+    """The folder of local copies of what is named by URL; default FASTNEG_CACHE of the
+    environment, or fastneg in the user's cache."""

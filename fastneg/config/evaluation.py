@@ -19,7 +19,7 @@ class LinearConfig(Config):
     """The run folder that `fastneg pretrain` wrote."""
     train: str = option(listed="paths")
     """The labelled .beton file to train the classifier on; several by a comma list or a glob in
-    quotes."""
+    quotes; each may be a URL."""
     val: str = option(listed="paths")
     """The labelled .beton file to report accuracy on; several likewise."""
     mode: str = option("auto", choices=("auto", "crops", "features", "lbfgs"))
@@ -46,6 +46,8 @@ class LinearConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+    cache_dir: str = ""
+    """The folder of local copies of what is named by URL; default the run's, as of pretrain."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -64,9 +66,9 @@ class FinetuneConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote; its checkpoints stay as they are."""
     train: str = option(listed="paths")
-    """The labelled .beton file (or several) to train on."""
+    """The labelled .beton file (or several, or URLs) to train on."""
     val: str = option(listed="paths")
-    """The labelled .beton file (or several) to report accuracy on."""
+    """The labelled .beton file (or several, or URLs) to report accuracy on."""
     share: float = option(100.0, above=0.0, at_most=100.0)
     """Percent of the labels of each class to train on: few-shot fine-tuning, as a line of its own.
 
@@ -88,6 +90,8 @@ class FinetuneConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+    cache_dir: str = ""
+    """The folder of local copies of what is named by URL; default the run's, as of pretrain."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class KnnConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     train: str = option(listed="paths")
-    """The labelled .beton file whose features vote; several by a comma list or a glob in quotes."""
+    """The labelled .beton file whose features vote; several by a comma list or a glob in quotes;
+    each may be a URL."""
     val: str = option(listed="paths")
     """The labelled .beton file to classify; several likewise."""
     k: int = option(200, at_least=1)
@@ -108,6 +113,8 @@ class KnnConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+    cache_dir: str = ""
+    """The folder of local copies of what is named by URL; default the run's, as of pretrain."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +126,14 @@ class EvaluateConfig(Config):
     """The run folder; `fastneg linear` must have been run on it."""
     sets: str = option(listed="paths")
     """NAME=PATH[:METRIC][:resize=none|PIXELS][,NAME=PATH…]: .beton files (a glob in quotes takes
-    several as one set), folders of classes or of their places in ImageNet, model-vs-human's
-    sessions, folders of corruptions and severities, or CIFAR-10-C's. A set in which shape and
-    texture disagree (an int field `texture`, or file names such as cat7-elephant2.png) gets a shape
-    bias too. METRIC (accuracy, shape_bias, texture, corruptions) asks for that alone; texture gives
-    accuracy by class on a set of textures. resize=none shows the images whole, without the run's
-    resize and central crop, as sets published at 224 px (cue conflict, edges, silhouettes,
-    stylized, ImageNet-C) are by themselves; resize=256 scales the shorter side to 256 px."""
+    several as one set; URLs too), folders of classes or of their places in ImageNet,
+    model-vs-human's sessions, folders of corruptions and severities, or CIFAR-10-C's. A set in
+    which shape and texture disagree (an int field `texture`, or file names such as
+    cat7-elephant2.png) gets a shape bias too. METRIC (accuracy, shape_bias, texture, corruptions)
+    asks for that alone; texture gives accuracy by class on a set of textures. resize=none shows the
+    images whole, without the run's resize and central crop, as sets published at 224 px (cue
+    conflict, edges, silhouettes, stylized, ImageNet-C) are by themselves; resize=256 scales the
+    shorter side to 256 px."""
     corruptions: str = option("off", choices=("off", "on", "all"))
     """on: also evaluate the first set under ImageNet-C's 15 corruptions at five severities; all:
     and under its 4 extra ones."""
@@ -145,6 +153,8 @@ class EvaluateConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+    cache_dir: str = ""
+    """The folder of local copies of what is named by URL; default the run's, as of pretrain."""
 
     def __post_init__(self):
         super().__post_init__()

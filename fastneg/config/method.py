@@ -14,7 +14,7 @@ from fastneg.options import ConfigError, option
 TIMM = "timm:"
 SMALL_VIEW = 64
 """Views of fewer pixels a side are small: a ResNet takes them with the small stem."""
-RESNET = re.compile(r"(timm:)?(resnet|resnext|wide_resnet)\d+(_\d+x\d+d|_\d)?$")
+RESNET = re.compile(r"(timm:)?(resnet|resnext|wide_resnet)\d+(_\d+x\d+d|_\d|_w\d+)?$")
 """Names of the ResNets that have the published stem."""
 OWN = re.compile(r"([^:,]+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 
@@ -36,7 +36,8 @@ class MethodPart(Config):
     method: str = "moco"
     backbone: str = "resnet50"
     """A torchvision classification model by name, timm:NAME, resnet_tiny or vgg_tiny (0.3 and 0.1 M
-    parameters, for CPUs), or a network of your own: package.module:factory or FILE.py:factory,
+    parameters, for CPUs), resnet18_w16 (or another number of channels in the first of its stages,
+    where resnet18 has 64), or a network of your own: package.module:factory or FILE.py:factory,
     which gives an nn.Module from images to features (N, F) or to a map, which is averaged."""
     stem: str = option("auto", choices=("auto", "small", "standard"))
     """The first layers of a ResNet or DenseNet: standard (7×7, stride 2, max-pool), small (3×3,

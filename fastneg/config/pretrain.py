@@ -13,7 +13,7 @@ from fastneg.config.base import field_docs, field_types
 from fastneg.config.method import MethodPart, method_fields
 from fastneg.config.negatives import NegativesPart, negatives_fields
 from fastneg.config.optimisation import OptimisationPart
-from fastneg.config.renamed import todays_names
+from fastneg.config.renamed import EARLIER, todays_names
 from fastneg.config.run import DataPart, RunPart
 from fastneg.config.views import ViewsPart
 from fastneg.methods import METHODS
@@ -52,8 +52,7 @@ class PretrainConfig(RunPart, OptimisationPart, ViewsPart, NegativesPart, Method
         Raises:
             ConfigError: one of them is not known, or has a value that cannot be.
         """
-        # Runs of versions without --stem had the standard one, also on small views.
-        settings = {"stem": "standard", **todays_names(settings)}
+        settings = {**EARLIER, **todays_names(settings)}
         names = {field.name for field in dataclasses.fields(cls)}
         if settings.keys() - names:
             plugins.load()

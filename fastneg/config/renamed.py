@@ -7,6 +7,8 @@ from typing import Any
 
 RENAMED = {"augmentation": "views", "augment": "augment_with"}
 """{name in config.json and checkpoints of earlier runs, and as a flag: today's name}."""
+EARLIER = {"stem": "standard", "augment_with": "dali"}
+"""Fields that earlier versions did not write, or had another default: what their runs did."""
 
 
 def todays_names(settings: Mapping[str, Any]) -> dict[str, Any]:

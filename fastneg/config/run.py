@@ -22,8 +22,8 @@ class DataPart(Config):
     in random order, their samples mixed); or sequential (the order of the file)."""
     cache: str = option("none", choices=("none", "device"))
     """device: the images, all of one size, are decoded once and stay on the device as pixels, which
-    spares a decoder the work in every epoch; with --augment_with kernel, whose views they give.
-    none: each is decoded when it is due."""
+    spares a decoder the work in every epoch; --augment_with is kernel then. none: each is decoded
+    when it is due."""
     cache_dir: str = ""
     """The folder of local copies of .beton files that are named by URL; default FASTNEG_CACHE of
     the environment, or fastneg in the user's cache."""
@@ -35,10 +35,10 @@ class DataPart(Config):
     over the bytes."""
 
     def _check(self):
-        if self.cache == "device" and self.augment_with != "kernel":
+        if self.cache == "device" and self.augment_with == "dali":
             raise ConfigError(
-                f"--cache is device, but --augment_with is {self.augment_with}: DALI makes no view "
-                "from images that lie on the device, give --augment_with kernel too."
+                "--cache is device, but --augment_with is dali: DALI makes no view from images "
+                "that lie on the device, leave it out or give --augment_with kernel."
             )
 
 

@@ -28,7 +28,7 @@ def _class(names):
         """
 
         source: str = ""
-        """The .beton file, or a run folder."""
+        """The .beton file, which may be a URL, or a run folder."""
         out: str = ""
         """The file to write: NAME.png or NAME.html."""
         images: int = option(8, at_least=1, at_most=256)

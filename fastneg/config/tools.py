@@ -88,7 +88,8 @@ class EmbedConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     data: str = option(listed="paths")
-    """The .beton file of the images; several by a comma list or a glob in quotes."""
+    """The .beton file of the images; several by a comma list or a glob in quotes; each may be a
+    URL."""
     picture: str = option("off", choices=("off", "pca", "umap"))
     """pca, umap (with the extra umap): also note where the images lie in two dimensions, for the
     report."""
@@ -103,6 +104,8 @@ class EmbedConfig(Config):
     """auto: CUDA where there is a device, else the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
+    cache_dir: str = ""
+    """The folder of local copies of what is named by URL; default the run's, as of pretrain."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -35,6 +35,8 @@ def told(url):
 
 
 def _words(error):
+    if isinstance(error, FileNotFoundError):  # its text is the path alone
+        return f"there is no file {error}"
     return str(error) or type(error).__name__
 
 

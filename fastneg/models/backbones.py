@@ -12,6 +12,7 @@ from torch import nn
 from fastneg.config import ConfigError
 from fastneg.config.method import TIMM, is_own, stem_of
 from fastneg.errors import TrainingError
+from fastneg.models.narrow import is_narrow, narrow_resnet
 from fastneg.models.own_networks import images_of, in_eval_mode, own_network
 from fastneg.models.stems import put, small_stem
 from fastneg.options import UsageError, nearest
@@ -32,7 +33,8 @@ def build_backbone(name, image_size=224, stem="auto"):
 
     Args:
         name: a torchvision model (resnet50, convnext_tiny, vit_b_16, …), timm:<a timm model>,
-            resnet_tiny, vgg_tiny, or an own network as `own_network` takes it.
+            resnet_tiny, vgg_tiny, resnet18_w<channels> as `narrow_resnet` takes it, or an own
+            network as `own_network` takes it.
         image_size: side in pixels of the images, which networks with a fixed number of tokens are
             built for; others take any.
         stem: as of --stem.
@@ -50,6 +52,8 @@ def build_backbone(name, image_size=224, stem="auto"):
         model, width = VGGTiny(), VGGTiny.features
     elif name.startswith(TIMM):
         model, width = _from_timm(name.removeprefix(TIMM), image_size)
+    elif is_narrow(name):
+        model, width = narrow_resnet(name)
     else:
         model, width = _from_torchvision(name, image_size)
     model.told = getattr(model, "told", [])
@@ -135,8 +139,9 @@ def _from_torchvision(name, image_size):
     if name not in known:
         raise _unknown(
             name,
-            [*known, "resnet_tiny", "vgg_tiny"],
-            "a torchvision classification model, timm:<name>, resnet_tiny or vgg_tiny",
+            [*known, "resnet_tiny", "vgg_tiny", "resnet18_w16"],
+            "a torchvision classification model, timm:<name>, resnet_tiny, vgg_tiny or "
+            "resnet18_w16",
         )
     options = {}
     builder = models.get_model_builder(name)

@@ -17,6 +17,7 @@ from fastneg.config.method import RESNET, TIMM, is_own, stem_of
 from fastneg.errors import WeightsError
 from fastneg.files import remove_stale, write_atomically, write_json
 from fastneg.models.backbones import backbone_of, timm_settings
+from fastneg.models.narrow import is_narrow
 from fastneg.models.own_networks import images_of
 from fastneg.version import __version__
 
@@ -89,8 +90,8 @@ def _refuse_without_counterpart(config, kind):
     # The ResNets of both name their tensors alike; other families do not.
     alike = own == wanted or RESNET.match(config.backbone)
     small = stem_of(config.backbone, config.image_size, config.stem) == "small"
-    ours = config.backbone in ("resnet_tiny", "vgg_tiny") or is_own(config.backbone)
-    if ours or small or not alike:
+    ours = config.backbone in ("resnet_tiny", "vgg_tiny") or is_narrow(config.backbone)
+    if ours or is_own(config.backbone) or small or not alike:
         stem = " with the small stem" if small else ""
         raise WeightsError(
             f"The backbone {config.backbone}{stem} has no counterpart with these tensors in "

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from fastneg.counts import counted
+from fastneg.options import URL
 from fastneg.runs.paths import is_run
 
 WEB_PAGE, LFS_POINTER = (b"<!doctype", b"<html", b"<?xml"), b"version https://git-lfs"
@@ -67,6 +68,8 @@ def _head(path):
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
+        if URL.match(str(path)):
+            raise UnreadableError("it is a URL: copy the file to this machine first") from None
         raise UnreadableError("there is no such file") from None
     if stat.S_ISDIR(mode):
         if is_run(path):

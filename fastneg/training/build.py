@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from fastneg import distributed
+from fastneg.config import PretrainConfig
 from fastneg.counts import counted
 from fastneg.data.beton.shards import open_data
 from fastneg.data.load.train_loader import TrainLoader
@@ -39,6 +40,8 @@ from fastneg.training.optim import OPTIMIZERS, GuardedSGD
 class Parts:
     """What the loop of trainer.py works with; `build` makes it."""
 
+    config: PretrainConfig
+    """With all that a run of it decides once."""
     run_folder: Path
     reader: object
     """The training data."""
@@ -83,6 +86,7 @@ def build(config, world, stack: ExitStack) -> Parts:
         # Held before the folder's checkpoints are read: another training might be writing them.
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
+    config = resume.with_augmenter(config, found, world)
     if config.init and not found:
         _say(begin_with(method, config), world)
     norms = _set_batch_norm(method, config, world)
@@ -100,6 +104,7 @@ def build(config, world, stack: ExitStack) -> Parts:
         # After the log, which may refuse: the settings of a run that never began are not kept.
         write_settings(run_folder, config.as_dict(), environment(world.device))
     return Parts(
+        config=config,
         run_folder=run_folder,
         reader=reader,
         method=method,

@@ -9,7 +9,8 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.config.method import is_own
-from fastneg.config.renamed import todays_names
+from fastneg.config.renamed import EARLIER, todays_names
+from fastneg.config.views import augmenter
 from fastneg.counts import counted
 from fastneg.data.beton.identity import images_fingerprint, same_images, used_fields
 from fastneg.errors import TrainingError
@@ -71,6 +72,19 @@ def find(run_folder, config, world):
             )
         return None
     return checkpoint.load_newest(run_folder, report=print if world.first else lambda text: None)
+
+
+def with_augmenter(config, found, world):
+    """The config with --augment_with auto decided, so that a run keeps to it wherever it goes on.
+
+    Args:
+        found: (path, state) of the checkpoint that the run goes on from, or None.
+    """
+    if config.augment_with != "auto":
+        return config
+    before = {**EARLIER, **todays_names(found[1].get("config", {}))} if found else {}
+    asked = before.get("augment_with", "auto")
+    return config.replace(augment_with=augmenter(asked, world.device.type, config.cache != "none"))
 
 
 def state_of(step, config, world, reader, loader, method, optimizer, quarantine, meter):
@@ -157,7 +171,7 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     needed = ("step", "config", "samples", "world_size", "method", "optimizer")
     checkpoint.require(path, state, needed)
     # A field that is younger than the checkpoint had its default.
-    before = {**plain(PretrainConfig()), **todays_names(state["config"])}
+    before = {**plain(PretrainConfig()), **EARLIER, **todays_names(state["config"])}
     said = [*_statistics(before, config), *_length(path, before, config, state["step"], iterations)]
     free = (
         MAY_CHANGE

@@ -87,7 +87,7 @@ class Trainer:
 
     def __init__(self, config, world, stack):
         parts = build(config, world, stack)
-        self.config, self.world, self.device = config, world, world.device
+        self.config, self.world, self.device = parts.config, world, world.device
         self.run_folder, self.log, self.bad_samples = parts.run_folder, parts.log, parts.bad_samples
         self.reader, self.loader, self.knn = parts.reader, parts.loader, parts.knn
         self.method, self.model, self.optimizer = parts.method, parts.model, parts.optimizer

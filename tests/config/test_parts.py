@@ -41,7 +41,10 @@ def test_each_field_and_each_choice_is_explained():
         ({"image_size_schedule": "1:64"}, "the first epoch 0 and each later"),
         ({"mean": "1,2"}, "three numbers of 0 to 1"),
         ({"views": "mocov2"}, "--views is 'mocov2': crop_flip, moco_v1"),
-        ({"augment_with": "torch"}, "--augment_with is 'torch': it must be one of dali, kernel"),
+        (
+            {"augment_with": "torch"},
+            "--augment_with is 'torch': it must be one of auto, dali, kernel",
+        ),
         ({"epochs": 5, "warmup_epochs": 5}, "it must be less than --epochs 5"),
         ({"cuda_graphs": True, "compile": True}, "--compile makes kernels of its own"),
         ({"cuda_graphs": True, "bn": "sync"}, "a pass waits for other processes"),

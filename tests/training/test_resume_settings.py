@@ -9,9 +9,12 @@ import torch
 
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.beton.shards import open_data
+from fastneg.distributed import World
 from fastneg.errors import TrainingError
 from fastneg.runs import checkpoint
-from fastneg.training.resume import data_fingerprint, plain, refuse_another_run
+from fastneg.runs.folder import read_run
+from fastneg.runs.load import load_run
+from fastneg.training.resume import data_fingerprint, plain, refuse_another_run, with_augmenter
 from fastneg.training.trainer import pretrain
 from helpers.images import jpeg, photo
 from helpers.pretraining import rows, settings
@@ -176,6 +179,47 @@ def write(path, images, **options):
 def photos():
     rng = np.random.default_rng(5)
     return [(jpeg(photo(rng, 48, 48)), 48, 48) for _ in range(12)]
+
+
+def test_who_changes_colours_stays_what_it_was(beton, tmp_path):
+    """On a CPU the kernel by default; a run of an earlier version keeps DALI's operators."""
+    config = settings(beton, tmp_path / "run", epochs=1)
+    assert config.augment_with == "auto"
+    pretrain(config, stop_after=2)
+    assert load_run(tmp_path / "run").config.augment_with == "kernel"
+    assert pretrain(config).finished  # the same command goes on
+
+    pretrain(config.replace(out=str(tmp_path / "old"), augment_with="dali"), stop_after=2)
+    _, state = checkpoint.load_newest(tmp_path / "old")
+    for stored in ("dali", None):  # None: from before there was a choice
+        state["config"].pop("augment_with") if stored is None else None
+        checkpoint.save(tmp_path / "old", state["step"], state, keep=1)
+        found = checkpoint.load_newest(tmp_path / "old")
+        assert load_run(tmp_path / "old").config.augment_with == "dali"
+        for device in ("cpu", "cuda"):
+            world = World(0, 1, torch.device(device))
+            assert with_augmenter(config, found, world).augment_with == "dali"
+    old = config.replace(out=str(tmp_path / "old"))
+    assert pretrain(old).finished
+    assert read_run(tmp_path / "old", "old").config["augment_with"] == "dali"
+    with pytest.raises(TrainingError, match="augment_with 'dali' → 'kernel'"):
+        pretrain(old.replace(augment_with="kernel"))
+
+
+def test_auto_is_dali_on_a_gpu_but_for_cached_images(data):
+    config = settings("x.beton", "run")
+    for device, cache, chosen in (
+        ("cpu", "none", "kernel"),
+        ("cuda", "none", "dali"),
+        ("cuda", "device", "kernel"),
+    ):
+        world = World(0, 1, torch.device(device))
+        made = with_augmenter(config.replace(cache=cache), None, world)
+        assert made.augment_with == chosen and made.replace(augment_with="auto", cache="none") == (
+            config
+        )
+        given = config.replace(augment_with="kernel")
+        assert with_augmenter(given, None, world) == given
 
 
 def test_the_same_images_are_the_same_data_however_they_are_stored(photos, tmp_path):

@@ -13,6 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from fastneg.data.beton.format import VERSION
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.errors import BetonError
 from fastneg.data.remote import filesystem, read_remote, told
@@ -21,6 +22,7 @@ from fastneg.progress import Progress
 
 CHUNK_BYTES = 1 << 23
 RECORD = "copied.json"
+VERIFIED = "samples_verified"
 CACHE_VARIABLE = "FASTNEG_CACHE"
 """The environment variable that names the folder of copies."""
 STAMPS = (
@@ -28,6 +30,11 @@ STAMPS = (
     "last_modified", "mtime", "updated", "created", "sha256", "blob_id",
 )  # fmt: skip
 """What file systems say of a file that changes when the file does."""
+_ELSEWHERE = f"Name another --cache_dir, or {CACHE_VARIABLE}."
+_EXPECTED = (
+    "a .beton file was expected. fastneg encode makes one of images by URL: folders, archives, "
+    "lists."
+)
 
 
 def cache_folder(given=""):
@@ -37,7 +44,7 @@ def cache_folder(given=""):
     return Path(given or named or os.path.join(home, "fastneg"))
 
 
-def local_copy(url, folder=""):
+def local_copy(url, folder="", checked=True):
     """The path of a local copy of a .beton file and of the .json beside it, made at the first call.
 
     Processes of one machine that ask for the same file at once wait for the one that copies it. A
@@ -48,16 +55,24 @@ def local_copy(url, folder=""):
     Args:
         url: of a .beton file.
         folder: where copies lie; as of `cache_folder`.
+        checked: compare samples with checksums; False leaves that to whoever asks next.
     Raises:
-        BetonError: it cannot be read, the copy is damaged, or there is no room for it.
+        BetonError: it cannot be read or is no .beton file, the copy is damaged, there is no room
+            for it, or the folder cannot be made.
     """
     files, path, info, stamp, place = _place(url, folder)
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BetonError(f"{place}, for a copy of {url}: {error.strerror}. {_ELSEWHERE}") from error
     copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
     with _alone(place / "copying", url):
         if not (copy.is_file() and record.is_file()):
             facts = _copy(files, path, url, info, copy)
             write_json(record, {"url": url, **stamp, **facts})
+        facts = json.loads(record.read_text("utf-8"))
+        if checked and VERIFIED not in facts:
+            write_json(record, {**facts, VERIFIED: _verified(copy, url)})
     return os.fspath(copy)
 
 
@@ -67,6 +82,8 @@ def _place(url, folder):
     files, path = filesystem(url)
     with told(url):
         info = files.info(path)
+    if info.get("type") == "directory":
+        raise BetonError(f"{url} is a folder: {_EXPECTED}")
     stamp = {name: str(info[name]) for name in STAMPS if info.get(name) is not None}
     key = hashlib.sha256(json.dumps([url, stamp]).encode()).hexdigest()[:24]
     return files, path, info, stamp, cache_folder(folder) / key
@@ -111,8 +128,8 @@ def _copy(files, path, url, info, copy):
     free = shutil.disk_usage(copy.parent).free
     if size is not None and size > free:
         raise BetonError(
-            f"{url} has {size / 2**30:.1f} GiB, {copy.parent} has {free / 2**30:.1f} GiB free: "
-            f"name another --cache_dir, or {CACHE_VARIABLE}."
+            f"{url} has {size / 2**30:.1f} GiB, {copy.parent} has {free / 2**30:.1f} GiB free. "
+            f"{_ELSEWHERE}"
         )
     notes = read_remote(f"{url}.json")
     digests = {}
@@ -124,6 +141,12 @@ def _copy(files, path, url, info, copy):
             Path(f"{copy}.json").write_bytes(notes)
 
     write_atomically(copy, fill)
+    return {"sha256": digests["sha256"]}
+
+
+def _verified(copy, url):
+    """Whether the samples of a copy were compared with checksums, which not every file holds; a
+    damaged one is removed."""
     try:
         with BetonReader(copy) as reader:
             verified = all(reader.checksums_of(field) is not None for field in reader.image_fields)
@@ -132,7 +155,7 @@ def _copy(files, path, url, info, copy):
     except BetonError as error:
         copy.unlink()
         raise BetonError(f"the copy of {url} is damaged, or it is: {error}") from error
-    return {"sha256": digests["sha256"], "samples_verified": verified}
+    return verified
 
 
 def _stream(files, path, url, size, out):
@@ -142,6 +165,8 @@ def _stream(files, path, url, size, out):
     done = 0
     with told(url), files.open(path, "rb") as source, Progress(url, size, "byte") as progress:
         while chunk := source.read(CHUNK_BYTES):
+            if not done:
+                _check_start(chunk, url)
             for digest in digests.values():
                 digest.update(chunk)
             out.write(chunk)
@@ -150,6 +175,12 @@ def _stream(files, path, url, size, out):
     if size is not None and done != size:
         raise BetonError(f"{url} gave {done} of {size} bytes: try again.")
     return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _check_start(chunk, url):
+    """BetonError where the first bytes of a file are no .beton file's."""
+    if int.from_bytes(chunk[:2], "little") != VERSION:
+        raise BetonError(f"{url} is no .beton file, it begins with {chunk[:16]!r}: {_EXPECTED}")
 
 
 def _check_md5(info, found, url):

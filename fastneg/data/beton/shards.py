@@ -42,9 +42,12 @@ def open_data(
     )
 
 
-def local_files(spec, cache_dir=""):
-    """As `named_files`; of what is a URL the path of its local copy, which is made if need be."""
-    return [local_copy(file, cache_dir) if is_remote(file) else file for file in named_files(spec)]
+def local_files(spec, cache_dir="", checked=True):
+    """As `named_files`; of what is a URL the path of its local copy, as of `local_copy`."""
+    return [
+        local_copy(file, cache_dir, checked) if is_remote(file) else file
+        for file in named_files(spec)
+    ]
 
 
 def named_files(spec):

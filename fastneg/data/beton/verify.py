@@ -26,7 +26,7 @@ def verify(config: VerifyConfig):
             (the sizes of raw samples, say) raises here.
     """
     pillow()
-    files = local_files(config.file)
+    files = local_files(config.file, config.cache_dir, checked=False)
     tasks, names, bad, checked_crc, count = [], {}, [], True, 0
     workers = config.workers or default_workers()
     for file in files:

@@ -18,6 +18,7 @@ from fastneg.files import (
     output_folder,
     refuse_twice,
 )
+from fastneg.options import refuse_url
 
 
 def named(*specs):
@@ -84,6 +85,7 @@ def textures_output(config):
     """The folder that `fastneg textures` writes into, as a Path; OutputError if it is SRC, lies in
     it or holds it, by links too."""
     out, source = Path(config.out), config.src
+    refuse_url(source, "SRC", "copy the images to this machine, or give encode --textures synth")
     output_folder(out, "OUT", [source, *named(_list(config.subset))], apart_from=[source])
     if out.is_dir():
         for link in linked_folders(source):

@@ -14,6 +14,7 @@ import torch
 from fastneg import distributed
 from fastneg.config import PretrainConfig
 from fastneg.config.augmentation import Augmentation
+from fastneg.config.views import augmenter
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.augmentation import (
     augment_params,
@@ -46,9 +47,9 @@ class TrainLoader(FeedingLoader):
         image_size: side of the views in pixels, or a function that gives it for an epoch.
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`),
             or a list of them, one for each view.
-        augment_with: what changes colours, blurs and flips: "dali", its operators; or "kernel",
-            `fastneg.kernels.augment` after DALI's decoding and crop. The crops and the drawn
-            numbers are the same.
+        augment_with: what changes colours, blurs and flips: "dali", its operators; "kernel",
+            `fastneg.kernels.augment` after DALI's decoding and crop; or "auto", "kernel" on a CPU
+            and of cached images, else "dali". The crops and the drawn numbers are the same.
         crop_area: (smallest, largest) share of the image's area in a crop, of recipes that have
             none of their own.
         views: how many views; from the third on they are the batch's `more`.
@@ -72,8 +73,8 @@ class TrainLoader(FeedingLoader):
         options: of the negatives: negatives_per_query, patch_min, patch_max, texture_source and the
             others that `fastneg pretrain --help` lists. Of the feeding: device, threads,
             hw_decoder_load, prefetch_queue_depth, interpolation, normalisation, check_crc,
-            max_bad_share, quarantine, cache (with augment_with "kernel"), as of `FeedingLoader`. A
-            bad sample is replaced by the next good one.
+            max_bad_share, quarantine, cache (without augment_with "dali"), as of `FeedingLoader`.
+            A bad sample is replaced by the next good one.
     Raises:
         ValueError, BetonError: an argument, or the file, cannot be. RuntimeError: several processes
             were started that have not joined each other, and rank is None. While iterating:
@@ -88,7 +89,7 @@ class TrainLoader(FeedingLoader):
         image_size: int | Callable[[int], int] = 224,
         *,
         augmentation: str | Augmentation | Sequence[str | Augmentation] = "moco_v2",
-        augment_with: str = "dali",
+        augment_with: str = "auto",
         crop_area: tuple[float, float] = (0.2, 1.0),
         views: int = 2,
         texture: str | None = None,
@@ -111,6 +112,8 @@ class TrainLoader(FeedingLoader):
         texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = recipes_of(augmentation, views)
         check_options(augment_with, texture, last, rank, world_size)
+        device = torch.device(feeding.get("device", "cpu")).type
+        augment_with = augmenter(augment_with, device, feeding.get("cache") is not None)
         check_cache(augment_with, **feeding)
         self._augment_with, self._texture = augment_with, texture
         self._patch = texture_patch if callable(texture_patch) else lambda size: texture_patch

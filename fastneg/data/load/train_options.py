@@ -9,8 +9,10 @@ def check_options(augment_with, texture, last, rank, world_size):
     """ValueError for arguments that cannot be."""
     if rank is None or world_size is None:
         raise ValueError(f"rank is {rank}, world_size {world_size}: both or none were expected.")
-    if augment_with not in ("dali", "kernel"):
-        raise ValueError(f"augment_with is {augment_with!r}: 'dali' or 'kernel' was expected.")
+    if augment_with not in ("auto", "dali", "kernel"):
+        raise ValueError(
+            f"augment_with is {augment_with!r}: 'auto', 'dali' or 'kernel' was expected."
+        )
     if texture not in (None, "file", "image"):
         raise ValueError(f"texture is {texture!r}: None, 'file' or 'image' was expected.")
     if last not in ("drop", "short") or (last == "short" and world_size > 1):

@@ -1,4 +1,4 @@
-"""Test sets as .beton files: one, or several by a comma list or a glob."""
+"""Test sets as .beton files: one, or several by a glob; or URLs of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastneg.config import ConfigError
 from fastneg.data.beton.shards import open_data
+from fastneg.data.remote import is_remote
 from fastneg.evaluation.sets.labelled import LabelledKind
 
 
@@ -16,6 +17,8 @@ class BetonFiles(LabelledKind):
         return not Path(path).is_dir()
 
     def open(self, path, run, **options):
+        if is_remote(path):
+            return open_data(path, cache_dir=options.get("cache_dir", ""))
         if not any(mark in str(path) for mark in "*?[") and not Path(path).exists():
             raise ConfigError(
                 f"{path} does not exist: a .beton file, a folder {path}/<class>/*.jpg, "

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from fastneg import plugins
-from fastneg.config import PretrainConfig
+from fastneg.config import ConfigError, PretrainConfig
+from fastneg.data.remote import is_remote
 from fastneg.evaluation.context import Context, OpenedSet
 from fastneg.evaluation.first_set import lines_of_first
 from fastneg.evaluation.shared import mark_shared
@@ -60,7 +61,8 @@ class SetKind:
             options: keywords. `workers`: processes that encode, 0 for all cores. `report`: called
                 with a line for a person. `known`: class names of which a set must have some, so
                 that a wrong one is refused before it is encoded; None: any will do. `classes`: the
-                classifier's class names, or None.
+                classifier's class names, or None. `cache_dir`, only where the path is a URL: the
+                folder of local copies, "" for the usual one.
         Raises:
             ConfigError, BetonError: there is no set that can be read.
         """
@@ -124,6 +126,8 @@ class SetKind:
         head, config = context.head, context.config
         known = None if head.classes is None else {*head.classes, *context.categories}
         options = {"workers": config.threads, "report": context.report, "known": known}
+        if is_remote(asked.path):
+            options["cache_dir"] = config.cache_dir or context.loaded.config.cache_dir
         with self.open(asked.path, context.run, classes=head.classes, **options) as reader:
             published = published_view(self, name, asked.path, reader, context.loaded.config)
             view = chosen_view(asked.resize, published, context.loaded.config)
@@ -172,9 +176,17 @@ def kind_of(path, metric=None):
 
     Args:
         metric: one of `metrics`: only kinds that give it are asked; None: all.
+    Raises:
+        ConfigError: a URL that none of them holds.
     """
     able = [kind for kind in known() if metric is None or metric in kind.metrics]
-    return next((kind for kind in able if kind.holds(path)), able[-1])
+    found = next((kind for kind in able if kind.holds(path)), None)
+    if found is None and is_remote(path):
+        raise ConfigError(
+            f"{path} is a URL, and of those .beton files alone are read, without the metric "
+            f"{metric}: copy the folder to this machine and name it here."
+        )
+    return found or able[-1]
 
 
 def fitting(name, path, reader):

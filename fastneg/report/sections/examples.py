@@ -57,7 +57,9 @@ def _pictures(entries, first, test_set):
     ]
     rights = np.stack([run.predictions[test_set].right for found in comparable for run in found])
     rows, sorts = [], rights.sum(0)
-    with open_data(first.source_path(test_set)) as reader:
+    with open_data(
+        first.source_path(test_set), cache_dir=first.config.get("cache_dir", "")
+    ) as reader:
         if len(reader) <= shared.index[-1]:
             raise BetonError(
                 f"{reader.path} holds {counted(len(reader), 'image')}, predictions are of image "

@@ -1,4 +1,4 @@
-"""DALI alone."""
+"""DALI alone: as a pipeline, and by its functions in torchvision's form."""
 
 from __future__ import annotations
 
@@ -31,6 +31,43 @@ def dali_file_reader(data):
                     torch.from_dlpack(output.as_tensor())
         wait(data.device)
         return batches * data.batch_size
+
+    return epoch
+
+
+def dali_torchvision(data):
+    """DALI's `nvidia.dali.experimental.torchvision` on PIL images: torchvision's classes by its
+    operators, an image at a time. (Its colour jitter takes no batches of tensors.)"""
+    from nvidia.dali.experimental import torchvision as dali
+    from torchvision.datasets import ImageFolder
+
+    where = {"device": "gpu" if data.device == "cuda" else "cpu"}
+    jitter = dali.ColorJitter(0.4, 0.4, 0.4, 0.1, **where)
+    view = dali.Compose(
+        [
+            dali.RandomResizedCrop(data.view_size, (0.2, 1.0), **where),
+            dali.RandomApply([jitter], 0.8, **where),
+            dali.RandomGrayscale(0.2, **where),
+            dali.RandomApply([dali.GaussianBlur(13, (0.1, 2.0), **where)], 0.5, **where),
+            dali.RandomHorizontalFlip(**where),
+            dali.ToPureTensor(),
+        ],
+        batch_size=1,
+        num_threads=data.threads,
+    )
+    images = ImageFolder(data.folder)
+    mean, std = (torch.tensor(values) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (255 * value.view(3, 1, 1).to(data.device) for value in (mean, std))
+
+    def epoch(number):
+        order = torch.randperm(len(images)).tolist()
+        count = len(order) // data.batch_size * data.batch_size
+        for first in range(0, count, data.batch_size):
+            batch = [images[i][0] for i in order[first : first + data.batch_size]]
+            for _ in range(2):
+                (torch.stack([view(image) for image in batch]).float() - mean) / std
+        wait(data.device)
+        return count
 
     return epoch
 

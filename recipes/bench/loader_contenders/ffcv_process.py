@@ -13,7 +13,11 @@ from fastneg.recipes.bench.loader_contenders.common import measure
 
 def ffcv(data):
     """FFCV's Loader on the same .beton file, two views: its crop, flip, brightness, contrast,
-    saturation; it has no hue, gray or blur."""
+    saturation.
+
+    Hue, gray, blur and solarisation are of FFCV-SSL, a fork under the same package name, which is
+    not on PyPI: the views here lack them.
+    """
     return _InProcess(_ffcv_epochs, data.reader.path, data.batch_size, data.view_size, data.threads)
 
 

@@ -9,13 +9,19 @@ from fastneg.recipes.bench.loader_contenders.torchvision_folder import PATCH_SIZ
 
 
 def fastneg(data, **options):
-    """Our loader."""
+    """Our loader as it is by default, which on a CPU is `fastneg_augment_kernel`, on a GPU
+    `fastneg_dali`."""
     return _epochs(data, lambda views: views, **options)
 
 
 def fastneg_patch(data):
     """Our loader, and one patch negative of each query view."""
     return _epochs(data, lambda views: patch_negatives(views, 1, PATCH_SIZES))
+
+
+def fastneg_dali(data):
+    """Our loader, with DALI's operators."""
+    return fastneg(data, augment_with="dali")
 
 
 def fastneg_augment_kernel(data):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -47,6 +51,24 @@ def lightly(data):
     from lightly.transforms import MoCoV2Transform
 
     return _image_folder(data, MoCoV2Transform(input_size=data.view_size))
+
+
+def solo_learn(data):
+    """solo-learn's transform for ImageNet with MoCo v2's numbers, in worker processes.
+
+    Of version 1.0.2, the last one on PyPI, the one module with the transforms: the package itself
+    asks for torch 1.9.
+    """
+    place = Path(importlib.util.find_spec("solo").origin).parent / "utils/pretrain_dataloader.py"
+    spec = importlib.util.spec_from_file_location("solo_learn_transforms", place)
+    module = importlib.util.module_from_spec(spec)
+    # under its name, for the worker processes
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    view = module.ImagenetTransform(
+        0.4, 0.4, 0.4, 0.1, min_scale=0.2, crop_size=data.view_size
+    )  # fmt: skip
+    return _image_folder(data, module.NCropAugmentation(view, 2))
 
 
 def _image_folder(data, transform, **options):

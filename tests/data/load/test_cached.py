@@ -187,10 +187,11 @@ def test_what_has_no_effect_is_refused(tmp_path, changes):
         batches(written(tmp_path / "x.beton"), 0, **changes)
 
 
-def test_the_config_wants_the_kernel():
-    with pytest.raises(ConfigError, match="give --augment_with kernel too"):
-        PretrainConfig(cache="device")
-    assert PretrainConfig(cache="device", augment_with="kernel").cache == "device"
+def test_the_config_refuses_dali():
+    with pytest.raises(ConfigError, match="leave it out or give --augment_with kernel"):
+        PretrainConfig(cache="device", augment_with="dali")
+    for chosen in ("auto", "kernel"):
+        assert PretrainConfig(cache="device", augment_with=chosen).cache == "device"
 
 
 @pytest.mark.gpu

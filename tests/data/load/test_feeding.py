@@ -48,7 +48,7 @@ def test_the_views_lie_in_dalis_memory(reader, monkeypatch):
 
     plain = module._tensor
     monkeypatch.setattr(module, "_tensor", noted)
-    loader = train_loader(reader)
+    loader = train_loader(reader, augment_with="dali")
     batches = list(loader.epoch(0))
     assert [view.data_ptr() for batch in batches for view in (batch.query, batch.key)] == places
     assert all(

@@ -150,6 +150,20 @@ def test_an_epoch_can_start_anywhere(reader, augment):
     loader.close()
 
 
+def test_the_kernel_is_the_default_on_a_cpu(reader):
+    batches = {
+        name: next(iter(train_loader(reader, **changes).epoch(0)))
+        for name, changes in (
+            ("default", {}),
+            ("kernel", {"augment_with": "kernel"}),
+            ("dali", {"augment_with": "dali"}),
+        )
+    }
+    assert equal(batches["default"], batches["kernel"])
+    assert not torch.equal(batches["default"].query, batches["dali"].query)
+    assert torch.equal(batches["default"].index, batches["dali"].index)
+
+
 @pytest.mark.parametrize(("world_size", "augment"), [(2, "dali"), (4, "dali"), (4, "kernel")])
 def test_processes_share_the_batches_of_one(reader, world_size, augment):
     whole = list(train_loader(reader, augment_with=augment).epoch(0))

@@ -1,18 +1,24 @@
 """The loaders are measured beside each other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from fastneg.recipes.bench.loader import bench_loader, plot_loader
+from fastneg.recipes.bench.loader import bench_images, bench_loader, plot_loader
 from fastneg.recipes.bench.loader_contenders import CONTENDERS, missing
 from fastneg.recipes.bench.loader_contenders.common import measure
-from fastneg.recipes.bench.loader_contenders.dali_reader import dali_file_reader
+from fastneg.recipes.bench.loader_contenders.dali_reader import (
+    dali_file_reader,
+    dali_torchvision,
+)
 from fastneg.recipes.bench.loader_contenders.ffcv_process import ffcv
 from fastneg.recipes.bench.loader_contenders.limits import copy_of_ready_tensors, decode_only
 from fastneg.recipes.bench.loader_contenders.ours import fastneg, fastneg_patch
 from fastneg.recipes.bench.loader_contenders.torchvision_folder import (
     loop_of_patches,
     published_patch,
+    solo_learn,
     torchvision_pil,
 )
 
@@ -51,6 +57,35 @@ def test_a_contender_that_is_not_installed_is_said_to_be_skipped(monkeypatch):
     }
     assert "fastneg[ffcv]" in rows["ffcv"]["skipped"] and "skipped" not in rows["decode_only"]
     assert "fastneg[bench]" in rows["lightly"]["skipped"]
+
+
+def test_dalis_torchvision_makes_views_where_it_asks_for_no_gpu(tmp_path, monkeypatch):
+    pytest.importorskip("nvidia.dali.experimental.torchvision")
+    monkeypatch.setattr("nvidia.dali.types._get_default_stream_for_array", lambda array: None)
+    made, plain = [], torch.stack
+    monkeypatch.setattr(torch, "stack", lambda views: made.append(views) or plain(views))
+    with bench_images(4, 4) as data:
+        assert dali_torchvision(data)(0) == 4
+    views = [view for views in made for view in views]
+    assert len(views) == 8 and {view.shape for view in views} == {(3, 224, 224)}
+    assert len({view.float().mean().item() for view in views}) == 8
+
+
+def test_solo_learns_transform_is_found_without_its_package(tmp_path, monkeypatch):
+    folder = tmp_path / "solo" / "utils"
+    folder.mkdir(parents=True)
+    (tmp_path / "solo" / "__init__.py").write_text("raise ImportError('torch 1.9')")
+    (folder / "pretrain_dataloader.py").write_text(
+        "import torch\n"
+        "def ImagenetTransform(*jitter, min_scale, crop_size):\n"
+        "    return lambda image: torch.full((3, crop_size, crop_size), jitter[0])\n"
+        "def NCropAugmentation(view, count):\n"
+        "    return lambda image: [view(image) for _ in range(count)]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert missing("solo_learn") is None
+    with bench_images(4, 4) as data:
+        assert solo_learn(replace(data, threads=0))(0) == 4
 
 
 def test_the_published_patches_are_patches_of_the_view(monkeypatch):

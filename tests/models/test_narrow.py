@@ -1,0 +1,55 @@
+"""Narrow ResNets are torchvision's with other numbers of channels (fastneg.models.narrow)."""
+
+import pytest
+import torch
+from torch import nn
+
+from fastneg.config import ConfigError, PretrainConfig
+from fastneg.models.backbones import build_backbone
+from fastneg.models.export import export_weights
+from fastneg.models.fused_norms import fuse
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_with_64_channels_it_is_the_published_one(name):
+    plain, width = build_backbone(name, 64)
+    narrow, same = build_backbone(f"{name}_w64", 64)
+    assert same == width == 512
+    narrow.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(narrow.eval()(images), plain.eval()(images))
+
+
+def test_every_layer_has_its_share_of_the_channels_and_fresh_weights_of_the_same_kind():
+    torch.manual_seed(0)
+    plain, narrow = build_backbone("resnet18", 64)[0], build_backbone("resnet18_w16", 64)[0]
+    assert narrow(torch.randn(2, 3, 64, 64)).shape == (2, 128)
+    for one, other in zip(plain.modules(), narrow.modules(), strict=True):
+        if isinstance(one, nn.Conv2d):
+            assert other.out_channels * 4 == one.out_channels
+            assert (other.kernel_size, other.stride, other.padding) == (
+                (one.kernel_size, one.stride, one.padding)
+            )
+            deviation = (2 / (other.out_channels * other.kernel_size[0] ** 2)) ** 0.5
+            assert other.weight.std().item() == pytest.approx(deviation, rel=0.15)
+        elif isinstance(one, nn.BatchNorm2d):
+            assert other.num_features * 4 == one.num_features
+    assert fuse(narrow) == fuse(plain)
+
+
+def test_small_views_have_the_small_stem():
+    network, _ = build_backbone("resnet18_w8", 32)
+    assert network.conv1.kernel_size == (3, 3) and network.conv1.out_channels == 8
+    assert "small stem" in network.told[0]
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    for name in ("resnet18_w0", "resnet18_w4096"):
+        with pytest.raises(ConfigError, match="1 to 512 channels"):
+            build_backbone(name)
+    with pytest.raises(ConfigError, match="near it: resnet18_w16, resnet50"):
+        build_backbone("resnet50_w16")
+    config = PretrainConfig(backbone="resnet18_w16", image_size=64)
+    for kind in ("torchvision", "timm", "huggingface"):
+        with pytest.raises(ValueError, match="no counterpart"):
+            export_weights({}, config, kind, tmp_path / "w.pth")
