@@ -1,7 +1,7 @@
 """An own loop in plain PyTorch, on one process or several; stopped, it goes on where it last saved.
 
-    python docs/examples/plain_pytorch.py x.beton
-    torchrun --nproc_per_node 2 docs/examples/plain_pytorch.py x.beton
+python docs/examples/plain_pytorch.py x.beton
+torchrun --nproc_per_node 2 docs/examples/plain_pytorch.py x.beton
 """
 
 import argparse

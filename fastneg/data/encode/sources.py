@@ -119,9 +119,7 @@ def _told_sources(config, archives):
     notes = list(told.notes)
     if texts is None:
         if config.subset is not None:
-            raise UsageError(
-                f"--subset has no effect: the images of {config.src} have no classes."
-            )
+            raise UsageError(f"--subset has no effect: the images of {config.src} have no classes.")
         return Sources(None, names, None, ignored, left_out, places, read, "none", skipped, notes)
     classes, labels, more = classes_of(
         [*texts, *lost], [*names, *skipped], told.labels_from, folders=told.labels_from == BY_FOLDER
