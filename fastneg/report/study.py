@@ -10,6 +10,7 @@ from fastneg.counts import counted
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Report, Row, Section, Table, pretty
 from fastneg.report.page import files_folder, is_page, page_output, write_page
 from fastneg.report.plots import study as plots
+from fastneg.report.study_tables import runs_table, verdict_table
 from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of, size_of
 from fastneg.study.plan import CONTROL, FIGURES, LONGER, PLAIN, TREATMENT, figures_of
 from fastneg.study.statistics import paired
@@ -93,7 +94,7 @@ def make_study_report(folder):
             sections.append(Section(stage, title, (table,), caption, legend=False))
     if equal := _equal_time(main, rows_of(rows, "explore")):
         sections.append(equal)
-    sections.append(Section("runs", "The runs", (_runs(rows),), legend=False))
+    sections.append(Section("runs", "The runs", (runs_table(rows),), legend=False))
     head = {
         "title": "Does the method work?",
         "lead": _told(facts, rows, main),
@@ -193,7 +194,7 @@ def _main(arms, rows, judged):
     figures, numbers = zip(*drawn, strict=True)  # the figures side by side, the numbers below
     blocks = (*figures, Fold("The figures of these plots", numbers))
     sections = [Section("figures", "Figures", blocks)]
-    tables = [_verdict_table(rows)] if compared and judged else []
+    tables = [verdict_table(rows)] if compared and judged else []
     full = (*figures_of(rows), "untrained", SHARE, "seconds")
     tables.append(_table("arms", "All figures, mean over seeds", arms, None, full))
     return [*sections, Section("figures-in-numbers", "In numbers", tuple(tables), legend=False)]
@@ -308,56 +309,3 @@ def _curve_table(arms):
         for step, line in sorted(lines.items())
     )
     return Table("over-training", "Over training", "step", tuple(columns), rows, digits=3)
-
-
-def _verdict_table(rows):
-    """The comparisons that the verdict is computed from."""
-    columns = ("difference", "p", "p, Holm", "seeds")
-    found = judge(rows)
-    lines = tuple(
-        Row(
-            f"{pretty(each.treatment)} − {pretty(each.against)}, {pretty(each.outcome)}",
-            (
-                Cell(each.paired.mean, interval=(each.paired.low, each.paired.high)),
-                Cell(text=_chance(each.paired.p)),
-                Cell(text="" if each.adjusted_p is None else _chance(each.adjusted_p)),
-                Cell(text=str(each.paired.count)),
-            ),
-        )
-        for each in found.comparisons
-    )
-    caption = "Points, with 95% intervals (Student's t over seeds)."
-    return Table(
-        "verdict",
-        "What the verdict is computed from",
-        "comparison",
-        tuple(Column(name, figures=name == columns[0]) for name in columns),
-        lines,
-        caption,
-        signed=True,
-    )
-
-
-def _chance(p):
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
-
-
-def _runs(rows):
-    """What the figures depend on beside the settings, by stage."""
-    fields = ("device", "cores", "commit", "cache", "jobs")
-    lines = []
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        own = [row for row in rows if row["stage"] == stage]
-        cells = [Cell(text=str(len(own)))]
-        cells += [Cell(text=", ".join(_distinct(own, name))) for name in fields]
-        versions = {
-            f"{name} {number}" for row in own for name, number in row.get("versions", {}).items()
-        }
-        cells.append(Cell(text=", ".join(sorted(versions))))
-        lines.append(Row(stage, tuple(cells)))
-    columns = tuple(Column(name, figures=False) for name in ("runs", *fields, "versions"))
-    return Table("runs", "", "stage", columns, tuple(lines))
-
-
-def _distinct(rows, name):
-    return sorted({str(row[name]) for row in rows if row.get(name) is not None})
