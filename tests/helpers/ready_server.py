@@ -20,7 +20,7 @@ import types
 LIBRARIES = (
     "multiprocessing.spawn",  # which keeps the sys.executable of its import
     *("torch._dynamo", "torch.distributed.run", "torch.utils.tensorboard", "torchvision", "pytest"),
-    *("hypothesis", "fire", "tqdm", "PIL.Image", "matplotlib.figure"),
+    *("fire", "tqdm", "PIL.Image", "matplotlib.figure"),
 )
 WITHOUT_GPU = ("numba", "nvidia.dali.fn")
 """Where there is a GPU, each fork imports them itself."""
@@ -62,16 +62,22 @@ class Server:
             for key, _ in self._waiting.select():
                 if key.data is not None:
                     self._end(key.fileobj, *key.data)
-                elif key.fileobj is not self._listening:
+                elif key.fileobj in self._clients:
                     self._kill(key.fileobj)
-                elif (fork := self._fork()) is not None:
+                elif key.fileobj is self._listening and (fork := self._fork()) is not None:
                     return fork
 
     def _fork(self):
         client, _ = self._listening.accept()
         header, streams, _, _ = socket.recv_fds(client, 8, 3)
         with client.makefile("rb") as file:
-            asked = json.loads(file.read(int.from_bytes(header, "big")))
+            text = file.read(int.from_bytes(header, "big"))
+        if not text.endswith(b"}"):  # it was killed as it asked
+            client.close()
+            for stream in streams:
+                os.close(stream)
+            return None
+        asked = json.loads(text)
         pid = os.fork()
         if not pid:
             for key in self._waiting.get_map().values():
@@ -82,7 +88,8 @@ class Server:
             return asked, streams
         for stream in streams:
             os.close(stream)
-        client.sendall(b"%d\n" % pid)
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"%d\n" % pid)
         self._clients[client] = pid, asked["leads"]
         self._waiting.register(client, selectors.EVENT_READ)
         self._waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, client))
@@ -91,7 +98,10 @@ class Server:
     def _kill(self, client):
         """The client is gone, so its process goes, with its group where the client led one."""
         pid, leads = self._clients.pop(client)
-        (os.killpg if leads else os.kill)(pid, signal.SIGKILL)
+        if leads:
+            with contextlib.suppress(ProcessLookupError):  # it does not lead it yet
+                os.killpg(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         self._waiting.unregister(client)
         client.close()
 
@@ -101,7 +111,7 @@ class Server:
         os.close(ended)
         if self._clients.pop(client, None):
             self._waiting.unregister(client)
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(ConnectionError):
                 client.sendall(b"%d\n" % code)
             client.close()
 
