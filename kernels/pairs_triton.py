@@ -51,9 +51,6 @@ class Tiles(NamedTuple):
     def options(self):
         return {"num_warps": self.warps, "num_stages": self.stages}
 
-    def __str__(self):
-        return f"{self.rows}x{self.columns}x{self.depth} warps={self.warps} stages={self.stages}"
-
 
 # Largest first, by the bytes of an element; none spills a register (tests/kernels/test_launch.py).
 PAIR_TILES = {
@@ -71,7 +68,7 @@ def sigmoid(first, second, scale, bias, own, with_grad, operand, launch=launch_n
     grads = _Gradients(x, y, own) if with_grad else None
     losses, sums = [], []
     for block in _blocks(x, y, own, SIDE if with_grad else LONG_SIDE):
-        tiles, grid = _tiles(block.x, len(block.x), len(block.y))
+        tiles, grid = _tiles(block.x, *block.lengths)
         found = _empty(x, 2 if with_grad else 1, grid[0] * grid[1])
         weights = grads.weights if with_grad else None
         diagonal = grads.diagonal(block) if with_grad else None
@@ -106,7 +103,7 @@ def sums(first, second, scale, own, operand, launch=launch_now):
     rows, columns = _empty(x, len(x)), _empty(x, len(y))
     positives = _empty(x, len(x) if own else 0)
     for block in _blocks(x, y, own, LONG_SIDE):
-        tiles, grid = _tiles(block.x, len(block.x), len(block.y))
+        tiles, grid = _tiles(block.x, *block.lengths)
         row_parts, column_parts = _empty(x, grid[1], len(block.x)), _empty(x, grid[0], len(block.y))
         launch(
             pair_sums_kernel,
@@ -152,15 +149,14 @@ def softmax(
     diagonal = row_weights.add(column_weights).neg_() if own else None
     grads = _Gradients(x, y, own, diagonal)
     for block in _blocks(x, y, own, SIDE):
-        tiles, grid = _tiles(block.x, len(block.x), len(block.y))
-        weights = grads.weights
+        tiles, grid = _tiles(block.x, *block.lengths)
         launch(
             pair_softmax_kernel,
             grid,
             (
                 *(block.x, block.y, scale, row_sums[block.rows], column_sums[block.columns]),
-                *(row_weights[block.rows], column_weights[block.columns], weights),
-                *(*block.lengths, block.width, *block.strides, weights.stride(0)),
+                *(row_weights[block.rows], column_weights[block.columns], grads.weights),
+                *(*block.lengths, block.width, *block.strides, grads.weights.stride(0)),
             ),
             block.constants(tiles, operand),
             **tiles.options,
@@ -247,14 +243,12 @@ class _Gradients:
     def add(self, block, operand, launch):
         """The part of a block, whose weights are made."""
         dim = block.x.shape[1]
-        longest = max(len(block.x), len(block.y))
         into = self.to_first[block.rows], self.to_second[block.columns]
         add = [block.columns.start > 0, block.rows.start > 0]
         # The diagonal and what is added to would take more registers than the widest tile leaves.
         choices = PAIR_TILES if block.own and any(add) else GRADIENT_TILES
-        tiles, grid = _tiles(block.x, longest, dim, choices, 2)
-        sides = len(block.x), len(block.y)
-        whole = not any(length % max(tiles.rows, tiles.depth) for length in sides)
+        tiles, grid = _tiles(block.x, max(block.lengths), dim, choices, 2)
+        whole = not any(length % max(tiles.rows, tiles.depth) for length in block.lengths)
         launch(
             pair_product_kernel,
             (*grid, 2),
@@ -270,7 +264,7 @@ class _Gradients:
                 "OWN": block.own,
                 "ADD_FIRST": add[0],
                 "ADD_SECOND": add[1],
-                "WHOLE": whole and sides[0] == sides[1] and dim % tiles.columns == 0,
+                "WHOLE": whole and len(set(block.lengths)) == 1 and dim % tiles.columns == 0,
                 **_product(operand),
             },
             **tiles.options,
@@ -291,8 +285,7 @@ def _operands(first, second, operand):
     """Both sides as the products take them, each row a number of whole vectors: D is filled up with
     zeros where it is none."""
     dtype = getattr(torch, operand.replace("tf32", "float32"))
-    dim = first.shape[1]
-    found = []
+    dim, found = first.shape[1], []
     for side in (first, second):
         side = side.to(dtype)
         if dim % 16:
