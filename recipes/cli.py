@@ -63,7 +63,8 @@ def _unread():
 
 
 def _asks_for_help(arguments):
-    return not arguments or "--version" in arguments[:1] or not {*HELP[:2]}.isdisjoint(arguments)
+    first = arguments[:1]
+    return not first or first[0] in (*HELP, "--version") or not {*HELP[:2]}.isdisjoint(arguments)
 
 
 def _answer(arguments):

@@ -21,7 +21,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.source = text
+        self.source, self.narrow = text, None
         self.open, self.images, self.loads, self.ids, self.words, self.tables, self.plots = (
             [],
             [],
@@ -39,8 +39,10 @@ class Page(HTMLParser):
         attributes = dict(attributes)
         if tag not in VOID:
             self.open.append(tag)
+        if attributes.get("class") == "on-narrow":  # a window does not show it, a phone does
+            self.narrow = len(self.open)
         self.ids += [attributes["id"]] if "id" in attributes else []
-        if tag == "svg" and attributes.get("class") == "plot":
+        if tag == "svg" and attributes.get("class") == "plot" and self.narrow is None:
             self.plots.append(attributes["aria-label"])
         if tag == "img":
             self.images.append(attributes["src"])
@@ -63,10 +65,14 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        if self.narrow is not None and len(self.open) < self.narrow:
+            self.narrow = None
 
     def handle_data(self, data):
         if "style" in self.open:
             self.loads += re.findall(r"url\(([^)]*)\)|@import", data)
+            return
+        if self.narrow is not None:
             return
         self.words.append(data)
         if {"td", "th"} & set(self.open):
