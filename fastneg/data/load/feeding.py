@@ -26,13 +26,9 @@ from fastneg.config import IMAGENET
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
 from fastneg.data.load.cached import CachedImages
+from fastneg.data.load.decoder_hints import decoder_hints
 from fastneg.data.load.handle import Handle
-from fastneg.data.load.pipeline import (
-    PREFETCH_QUEUE_DEPTH,
-    build_pipeline,
-    decoder_hints,
-    wrong_size,
-)
+from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine
 from fastneg.data.load.request import Request

@@ -17,12 +17,12 @@ Outputs:
 
 from __future__ import annotations
 
-import numpy as np
 from nvidia.dali import fn, math, pipeline_def, types
 
 from fastneg.config import IMAGENET, default_workers
 from fastneg.data.errors import BetonError
 from fastneg.data.images import decoded_size
+from fastneg.data.load.decoder_hints import decoder_options
 from fastneg.data.load.fed import FedPipeline
 
 _VIEW_INPUTS = {
@@ -129,35 +129,6 @@ def _pipeline(
     return tuple(outputs)
 
 
-PREALLOCATED = 1 << 30
-"""Bytes at most that a GPU's JPEG engines are told to take beforehand."""
-
-
-def decoder_hint(sizes, batch_size):
-    """(height, width) of the images for which a GPU's JPEG engines take memory beforehand: of a
-    hundred images, 99 are no higher, and 99 no wider. None where a batch of such images takes more
-    than `PREALLOCATED`: a few huge ones would have memory for all.
-
-    Args:
-        sizes: (samples, 2) height and width.
-        batch_size: as of `build_pipeline`.
-    """
-    height, width = (int(side) for side in np.quantile(sizes, 0.99, axis=0, method="higher"))
-    return (height, width) if 3 * height * width * batch_size <= PREALLOCATED else None
-
-
-def decoder_hints(reader, fields, batch_size):
-    """The `decoder_hint` of each image field of a data set."""
-    return [decoder_hint(reader.sizes_of(field), batch_size) for field in fields]
-
-
-def _decoder_options(hw_decoder_load, hints):
-    """The options of the decoder of each image field."""
-    load = {} if hw_decoder_load is None else {"hw_decoder_load": hw_decoder_load}
-    sides = "preallocate_height_hint", "preallocate_width_hint"
-    return [load | dict(zip(sides, hint or (), strict=False)) for hint in hints]
-
-
 def define_pipeline(
     batch_size,
     *,
@@ -190,7 +161,7 @@ def define_pipeline(
         patches,
         "mixed" if cuda else "cpu",
         types.FLOAT16 if cuda else types.FLOAT,
-        _decoder_options(hw_decoder_load, hints if cuda else (None,)),
+        decoder_options(hw_decoder_load, hints if cuda else (None,)),
         batch_size=batch_size,
         num_threads=threads or default_workers(),
         device_id=device.index if cuda else None,

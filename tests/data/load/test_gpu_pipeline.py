@@ -9,7 +9,7 @@ from nvidia.dali import backend, types
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.data.load import feeding
 from fastneg.data.load.labelled_loaders import CropLoader, EvalLoader
-from fastneg.data.load.pipeline import PREALLOCATED, decoder_hint, define_pipeline
+from fastneg.data.load.pipeline import define_pipeline
 from fastneg.data.load.train_loader import TrainLoader
 from helpers.dali_graph import operators, outputs
 from helpers.images import jpeg, photo
@@ -130,17 +130,6 @@ def test_a_gpus_decoder_is_left_at_dalis_defaults_but_for_what_is_known(paired, 
     default = lambda name: float(schema.GetArgumentDefaultValueString(name))
     assert default("hw_decoder_load") == pytest.approx(0.65)  # what our help says
     assert default("preallocate_width_hint") == default("preallocate_height_hint") == 0
-
-
-def test_the_hint_is_of_nearly_all_images_and_of_none_where_they_are_huge():
-    sizes = np.full((1000, 2), (300, 400))
-    sizes[:5] = 6000, 9000
-    assert decoder_hint(sizes, 256) == (300, 400)
-    sizes[:20] = 6000, 9000
-    assert decoder_hint(sizes, 256) is None and PREALLOCATED < 3 * 6000 * 9000 * 256
-    assert decoder_hint(sizes, 1) == (6000, 9000)
-    found = decoder_hint(np.array([(50, 40)]), 256)
-    assert found == (50, 40)
 
 
 def test_engines_are_a_gpus_alone():
