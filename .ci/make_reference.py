@@ -21,7 +21,8 @@ from fastneg.recipes.commands import COMMANDS, DEFAULT_PRESET
 from fastneg.recipes.help import DRY_RUN, IN_A_FILE, usage
 from fastneg.recipes.presets import PRESETS
 
-REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+REFERENCE = DOCS / "reference"
 MADE = "<!-- Made by .ci/make_reference.py: change the docstrings that it reads, not this page. -->"
 PARTS_TITLES = ("Data", "Method", "Negatives", "Views", "Optimisation", "The run")
 
@@ -286,11 +287,41 @@ def navigation():
     return before + first + "".join(lines) + rest
 
 
+def _sorted_by(heading):
+    """A heading without number, article and signs."""
+    return re.sub(r"^(\d+\. )?((a|an|the|on|of|and) )*", "", heading.strip("`_-.").lower())
+
+
+def index_page():
+    """All headings of the pages that are written by hand, in alphabetical order."""
+    found = []
+    for path in sorted(DOCS.rglob("*.md")):
+        text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+        if text.startswith("<!--"):
+            continue
+        title = re.search(r"^# (.+)$", text, re.M)[1]
+        place = path.relative_to(DOCS).as_posix()
+        found.append((title, title, place))
+        for heading in re.findall(r"^##+ (.+)$", text, re.M):
+            words = re.sub(r"[^\w\s-]", "", heading.replace("`", "").lower()).strip()
+            found.append((heading, title, f"{place}#{re.sub(r'[ ]', '-', words)}"))
+    lines = [MADE, "# Index", "", "All headings of the pages, by their first letter.", ""]
+    letter = ""
+    for heading, title, place in sorted(found, key=lambda each: _sorted_by(each[0])):
+        if (first := _sorted_by(heading)[0].upper()) != letter and first.isalpha():
+            letter = first
+            lines += ["", f"## {letter}", ""]
+        heading = re.sub(r"^\d+\. ", "", heading)
+        lines.append(f"- [{heading}]({place})" + (f", {title}" if heading != title else ""))
+    return "\n".join(lines)
+
+
 def pages():
     """{path below docs/reference: text} of all that is generated: pages, and the navigation."""
     made = {f"commands/{name}.md": command_page(name) for name in COMMANDS}
     made["commands/README.md"] = overview_page()
     made["../../.ci/mkdocs.yml"] = navigation()
+    made["../topics.md"] = index_page()
     made["presets.md"] = presets_page()
     made["python.md"] = python_page()
     return {

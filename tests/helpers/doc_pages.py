@@ -7,7 +7,7 @@ from helpers.modules import ROOT
 
 DOCS = ROOT / "docs"
 FIRST = ("README.md", "docs/getting-started", "docs/how-to")
-GENERATED = ("reference/commands", "reference/presets.md", "reference/python.md")
+GENERATED = ("reference/commands", "reference/presets.md", "reference/python.md", "topics.md")
 
 
 def pages():
