@@ -242,9 +242,8 @@ class _Gradients:
 
     def add(self, block, operand, launch):
         """The part of a block, whose weights are made."""
-        dim = block.x.shape[1]
         into = self.to_first[block.rows], self.to_second[block.columns]
-        add = [block.columns.start > 0, block.rows.start > 0]
+        add, dim = [block.columns.start > 0, block.rows.start > 0], block.x.shape[1]
         # The diagonal and what is added to would take more registers than the widest tile leaves.
         choices = PAIR_TILES if block.own and any(add) else GRADIENT_TILES
         tiles, grid = _tiles(block.x, max(block.lengths), dim, choices, 2)
