@@ -32,7 +32,10 @@ def _tiny(**settings):
 
 
 def tiny_simclr():
-    """SimCLR on the built-in set, in minutes on two CPU cores: the demo's arm without negatives."""
+    """SimCLR on the built-in set, in minutes on two CPU cores: the demo's arm without negatives.
+
+    One seed reached 85.5% in domain (untrained 35.0%) in 250 processor seconds of shared cores.
+    """
     return _tiny(method="simclr", negatives="none")
 
 
@@ -42,7 +45,7 @@ def tiny_simclr_patch():
 
 
 def tiny_moco():
-    """MoCo v2 on the built-in set, in minutes on two CPU cores."""
+    """MoCo v2 on the built-in set, in minutes on two CPU cores; not trained to the end here."""
     return _tiny(
         method="moco",
         negatives="none",
