@@ -97,6 +97,13 @@ def files_are_there(words):
     assert named and all((ROOT / name).is_file() for name in named)
 
 
+def in_a_container(words):
+    """The recipe of the image is there, and what runs in it is right."""
+    assert (ROOT / "docs/docker/Dockerfile").is_file()
+    if "pretrain" in words:
+        parses(words[words.index("pretrain") - 1 :])
+
+
 def makes(words):
     """The Makefile has the target."""
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
@@ -110,6 +117,7 @@ def installs(words):
 
 HOW = (
     (r"make ", makes),
+    (r"docker ", in_a_container),
     (r"pip install \.", installs),
     (r"(torchrun|srun) .*-m fastneg pretrain ", launched),
     (r"torchrun .* docs/examples/", files_are_there),
@@ -123,6 +131,7 @@ HOW = (
     (r"fastneg (pretrain|show) .*(_in1k|_in100)", parses),
     # a network
     (r"fastneg \w+ .*s3://", parses),
+    (r"fastneg \w+ .*cifar", parses),
     # weights and sets of others
     (r"fastneg \w+ .*(moco_v2_800ep|lite0|stylized|imagenet_c)", parses),
     (r"fastneg export --run runs/patch ", parses),  # of a ResNet-50
