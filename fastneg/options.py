@@ -141,7 +141,7 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 def refuse_url(path: Any, flag: str, instead: str = "name a place on this machine") -> None:
-    """ConfigError if a path is a URL, which would be taken for folders of such a name here.
+    """UsageError if a path is a URL, which would be taken for folders of such a name here.
 
     Args:
         path: str or Path.
@@ -150,4 +150,4 @@ def refuse_url(path: Any, flag: str, instead: str = "name a place on this machin
     """
     text = os.fspath(path)
     if URL.match(text) and not os.path.exists(text[: text.index(":") + 1]):
-        raise ConfigError(f"{flag} is {text}, a URL, which is not taken here: {instead}.")
+        raise UsageError(f"{flag} is {text}, a URL, which is not taken here: {instead}.")
