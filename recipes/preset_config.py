@@ -10,7 +10,9 @@ from fastneg.recipes.presets import PRESETS
 
 LENGTHS = ("eval_resize", "patch_min", "patch_max", "texture_patch", "texture_block")
 """Settings in pixels of the view: those of a preset are scaled with it where --image_size is
-given."""
+given, and --image_size_schedule too."""
+LEAST = 16
+"""The smallest side that views may have."""
 
 
 def preset_config(preset: str, **overrides: Any) -> PretrainConfig:
@@ -66,4 +68,8 @@ def _lengths(base, image_size):
         return {}  # none is given, or what will be refused
     share = image_size / base.image_size
     given = {name: getattr(base, name) for name in LENGTHS}
-    return {name: max(1, round(share * side)) for name, side in given.items() if side}
+    scaled = {name: max(1, round(share * side)) for name, side in given.items() if side}
+    if base.image_size_schedule is not None:
+        sizes = [(epoch, max(LEAST, round(share * side))) for epoch, side in base.view_sizes()]
+        scaled["image_size_schedule"] = ",".join(f"{epoch}:{side}" for epoch, side in sizes)
+    return scaled

@@ -22,6 +22,21 @@ def test_lengths_follow_the_size_of_the_views_unless_they_are_given(preset, chan
     assert (config.patch_min, config.patch_max, config.eval_resize) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "0:16,6:24"),
+        ({"image_size": 64}, "0:32,6:48"),
+        ({"image_size": 20}, "0:16,6:16"),
+        ({"image_size": 64, "image_size_schedule": None}, None),
+        ({"image_size": 64, "image_size_schedule": "0:40"}, "0:40"),
+    ],
+)
+def test_a_schedule_of_sizes_follows_too(changes, expected):
+    config = preset_config("cifar_cpu", data="x", out="y", **changes)
+    assert config.image_size_schedule == expected
+
+
 def test_every_preset_takes_small_views():
     for name in PRESETS:
         config = preset_config(name, data="x", out="y", image_size=32)
