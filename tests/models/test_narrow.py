@@ -47,7 +47,7 @@ def test_what_cannot_be_is_refused(tmp_path):
     for name in ("resnet18_w0", "resnet18_w4096"):
         with pytest.raises(ConfigError, match="1 to 512 channels"):
             build_backbone(name)
-    with pytest.raises(ConfigError, match="near it: resnet18_w16, resnet50"):
+    with pytest.raises(ConfigError, match="did you mean resnet18_w16"):
         build_backbone("resnet50_w16")
     config = PretrainConfig(backbone="resnet18_w16", image_size=64)
     for kind in ("torchvision", "timm", "huggingface"):

@@ -24,9 +24,9 @@ def test_paired_differences_by_hand():
     base = entry({0: 50.0, 1: 60.0, 2: 40.0}, negatives="none")
     other = entry({2: 43.0, 1: 61.0, 0: 52.0, 5: 99.0})
     found = paired.difference(base, other, "accuracy", "x", "top1")
-    # differences 2, 1, 3: mean 2, standard deviation 1, half width 4.303 / √3
+    # differences 2, 1, 3: mean 2, standard deviation 1, half width 4.3027 / √3
     assert found.value == pytest.approx(2.0) and found.note == "3 pairs"
-    assert found.interval == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+    assert found.interval == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
     assert paired.difference(base, entry({7: 1.0, 0: 2.0}), "accuracy", "x", "top1") == Cell()
     same = paired.difference(base, entry({0: 51.0, 1: 61.0}), "accuracy", "x", "top1")
     assert (same.value, same.interval, same.note) == (pytest.approx(1.0), None, "equal in 2 pairs")
