@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError, PretrainConfig
+from fastneg.errors import WeightsError
 from fastneg.models.backbones import build_backbone
 from fastneg.models.export import export_weights
 from fastneg.models.fused_norms import fuse
@@ -51,5 +52,5 @@ def test_what_cannot_be_is_refused(tmp_path):
         build_backbone("resnet50_w16")
     config = PretrainConfig(backbone="resnet18_w16", image_size=64)
     for kind in ("torchvision", "timm", "huggingface"):
-        with pytest.raises(ValueError, match="no counterpart"):
+        with pytest.raises(WeightsError, match="no counterpart"):
             export_weights({}, config, kind, tmp_path / "w.pth")

@@ -49,7 +49,7 @@ def test_sets_may_follow_but_not_of_another_kind_nor_over_what_is_there(tmp_path
     assert call("train") == 2 and "is there already" in capsys.readouterr().err
     assert call("silhouette", "--rho", "0") == 2
     assert "is of other stencils" in capsys.readouterr().err
-    assert call("silhouettes") == 1 and "'silhouettes': some of train" in capsys.readouterr().err
+    assert call("silhouettes") == 2 and "'silhouettes': some of train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("textures", [None, 5])
