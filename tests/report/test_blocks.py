@@ -20,6 +20,6 @@ def test_the_best_is_marked_where_its_interval_lies_clear():
 
 def test_a_mean_over_seeds_has_the_interval_of_the_mean():
     low, high = Cell(50.0, std=2.0, runs=4).of_mean
-    assert (low, high) == pytest.approx((50 - 3.182, 50 + 3.182))  # t of 3 degrees × 2 / √4
+    assert (low, high) == pytest.approx((50 - 3.182446, 50 + 3.182446))  # t of 3 degrees × 2 / √4
     assert Cell(50.0, interval=(48.0, 52.0)).of_mean is None, "of one run, over images"
     assert Cell(50.0, std=0.0, runs=2).of_mean is None and Cell(None).of_mean is None

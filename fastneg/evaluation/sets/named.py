@@ -48,7 +48,10 @@ def parse_sets(text):
 def _refuse_near_metric(part, path):
     """UsageError where what stands behind the last colon looks like a metric, and is none."""
     start, _, word = path.rpartition(":")
-    if start and (guess := nearest(word, metrics())) != "." and not os.path.exists(path):
+    known = metrics()
+    if not start or word in known or os.path.exists(path):
+        return  # a metric before another one is a part of the path
+    if (guess := nearest(word, known)) != ".":
         raise UsageError(f"--sets has {part!r}: there is no metric {word!r}{guess}")
 
 
