@@ -133,7 +133,7 @@ def test_the_command_line_knows_it(margin, capsys):
 
 def test_it_trains_and_its_run_loads_again(margin, beton, tmp_path):
     plugins.load_named()
-    config = given(beton, tmp_path / "run", my_margin=0.9)
+    config = given(beton, tmp_path / "run", my_margin=0.9, augment_with="kernel")
     assert pretrain(config, stop_after=2).step == 2
     _, state = checkpoint.load_newest(tmp_path / "run")
     assert state["step"] == 2 and state["config"]["my_margin"] == 0.9

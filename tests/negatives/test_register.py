@@ -98,7 +98,7 @@ def test_it_trains_and_its_run_loads_again(shift, beton, tmp_path):
     small = {"epochs": 1, "batch_size": 8, "bn_splits": 2, "queue_size": 20, "feature_dim": 8}
     config = tiny_cpu().replace(
         data=str(beton), out=str(tmp_path / "run"), negatives="shift", shift_pixels=5, threads=1,
-        log_every=1, **small,
+        log_every=1, augment_with="kernel", **small,
     )  # fmt: skip
     assert pretrain(config, stop_after=2).step == 2
     _, state = checkpoint.load_newest(tmp_path / "run")

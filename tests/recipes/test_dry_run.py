@@ -57,6 +57,7 @@ def words(name, data, folder):
         "stencils": [out],
         "study": [f"--out={out}", "--size=tiny"],
         "presets": [],
+        "completion": ["bash"],
     }
     return [name, *given[name], "--dry_run"]
 
@@ -72,7 +73,7 @@ def test_nothing_is_written(name, parts, capsys):
     reads, writes = (said.partition(f"\n{title}\n")[2] for title in ("Reads:", "Would write:"))
     if str(data) in " ".join(words(name, data, folder)) and name != "evaluate":
         assert f"{data}: 40 images, " in reads and ", 4 classes" in reads
-    if name not in ("verify", "presets"):
+    if name not in ("verify", "presets", "completion"):
         assert f"{folder}/" in writes
 
 
