@@ -15,8 +15,8 @@ import triton
 from torch.nn.functional import pad
 
 from .backend import interpreting
-from .launch import Recorder, processors
 from .launch import launch as launch_now
+from .launch import processors
 from .pairs_triton_kernels import (
     pair_merge_kernel,
     pair_product_kernel,
@@ -24,7 +24,6 @@ from .pairs_triton_kernels import (
     pair_softmax_kernel,
     pair_sums_kernel,
 )
-from .registry import Budget, Shipped
 
 # Read when @triton.jit decorates, so it must be read once, here, and nowhere else.
 INTERPRETED = interpreting()
@@ -314,37 +313,3 @@ def _sum(parts):
 
 
 # --- what ships -----------------------------------------------------------------------------------
-
-
-def shipped():
-    """Each dtype of products, in large tiles and in small; rows and features whose number is no
-    multiple of a tile; pairs of which none belong together, as of two processes; gradients that are
-    added up over blocks."""
-    for operand in ("bfloat16", "float16", "tf32", "float32"):
-        yield from _launches(operand, 4096, 512, True)
-    yield from _launches("bfloat16", 512, 512, True)
-    yield from _launches("bfloat16", 4001, 125, True)
-    yield from _launches("bfloat16", 4096, 512, False)
-    yield from _launches("bfloat16", 2 * SIDE, 512, True, "blocks")
-
-
-def _launches(operand, rows, dim, own, which=None):
-    recorder = Recorder()
-    usual = getattr(torch, operand.replace("tf32", "float32"))
-    side = torch.empty(rows, dim, dtype=usual, device="meta")
-    number, row = _empty(side), _empty(side, rows)
-    sigmoid(side, side, number, number, own, True, operand, launch=recorder)
-    if which is None:
-        sums(side, side, number, own, operand, launch=recorder)
-        softmax(side, side, number, row, row, row, row, own, operand, launch=recorder)
-    if operand == "bfloat16" and own and rows == 4096:
-        sigmoid(side, side, number, number, own, False, operand, launch=recorder)
-    seen = []
-    for launch in recorder.launches:
-        kernel, _, constants, _ = launch
-        if (kernel, constants) in seen:
-            continue  # the product that both losses end with
-        seen.append((kernel, constants))
-        products = operand in ("bfloat16", "float16") and kernel is not pair_merge_kernel
-        name = f"{operand} N={rows} D={dim} {'own pairs' if own else 'others'}"
-        yield Shipped(name, launch, Budget(wgmma=products))

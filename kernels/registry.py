@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 KERNELS = {
     "info_nce": "fastneg.kernels.info_nce_shipped",
-    "pairs": "fastneg.kernels.pairs_triton",
+    "pairs": "fastneg.kernels.pairs_shipped",
     "patch_shuffle": "fastneg.kernels.patch_shuffle_triton",
     "augment": "fastneg.kernels.augment_triton",
     "texture": "fastneg.kernels.texture_triton",

@@ -169,6 +169,7 @@ SERVED_BY = {
     "fastneg.kernels.unit_length": "kernels/test_info_nce_checks.py",
     "fastneg.kernels.info_nce_operator": "kernels/test_info_nce_in_torch.py",
     "fastneg.kernels.info_nce_shipped": "kernels/test_info_nce_tiles.py",
+    "fastneg.kernels.pairs_shipped": "kernels/test_pairs.py",
     "fastneg.kernels.info_nce_sweep_kernel": "kernels/test_info_nce_call.py",
     "fastneg.kernels.info_nce_triton_parts": "kernels/test_info_nce_call.py",
     # what a page shows of a run folder

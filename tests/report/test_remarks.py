@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from fastneg.config import ReportConfig
-from fastneg.recipes.demo import summary
 from fastneg.recipes.presets import tiny_cpu
 from fastneg.report.blocks import Cell
 from fastneg.report.entries import Entry, group_runs
@@ -172,17 +171,3 @@ def test_one_seed_is_called_one_seed(tmp_path):
     assert Entry("a", (Run(Path("a"), "a", imported="w.pth"),)).seeds == ""
     page = page_of(tmp_path, make_run(tmp_path / "run"))
     assert "· 1 seed ·" in page.text
-
-
-def test_the_demos_last_lines_tell_chance_and_the_untrained_encoder():
-    linear, before = untrained(52.0, 48.0, 56.0)
-    bias = {"shape_bias": 40.0, "coverage": 61.0}
-    results = {
-        ("linear", "val"): linear,
-        ("untrained", "val"): before,
-        ("shape_bias", "swapped"): bias,
-    }
-    text = "\n".join(summary(results))
-    assert "untrained       52.0%  the same probe on the network before training" in text
-    assert "The encoder is at or below an untrained encoder: 50.0% against 52.0%" in text
-    assert "of the 61% (17% by chance) of answers" in text

@@ -224,7 +224,10 @@ def test_no_step_reads_from_the_device_between_log_lines(beton, tmp_path, monkey
             # On a CPU the checks of patch_shuffle's offsets and the loss's look at the lengths of
             # its rows cost nothing; on a GPU neither is done.
             asks = ("patch_shuffle.py", "info_nce_torch.py")
-            if not allowed and not sys._getframe(1).f_code.co_filename.endswith(asks):
+            # The loader's thread, which makes views on a CPU meanwhile, is no part of a step.
+            here = threading.current_thread() is threading.main_thread()
+            known = sys._getframe(1).f_code.co_filename.endswith(asks)
+            if here and not allowed and not known:
                 calls.append(name)
             return plain(self, *arguments)
 

@@ -37,4 +37,4 @@ def test_a_benchmark_without_rows_fails(monkeypatch, capsys):
 
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["bench", "x"]) == 2
-    assert "Benchmarks: info_nce, patch_shuffle" in capsys.readouterr().err
+    assert "Benchmarks: info_nce, pairs, patch_shuffle" in capsys.readouterr().err
