@@ -9,6 +9,7 @@ from fastneg.kernels import pairs_torch, pairs_triton
 from fastneg.kernels.launch import Recorder
 from fastneg.kernels.operators import FUNCTIONS
 from fastneg.kernels.pairs import pair_sums, sigmoid_pairs, softmax_pairs
+from fastneg.kernels.pairs_shipped import shipped
 from helpers.fake_cuda import fake_cuda
 from helpers.info_nce_definition import BACKENDS, DEVICE
 
@@ -234,3 +235,15 @@ def test_what_a_backend_does_not_take_is_refused():
         sigmoid_pairs(first, second, one, one, operand="float64", backend="triton")
     with pytest.raises(ValueError, match='precision is "tf32"'):
         pair_sums(first.float(), second.float(), one, operand="tf32", backend="torch")
+
+
+def test_what_ships_is_told_apart_and_no_matrix_is_added_up_without_saying_so():
+    told = {(each.config, each.launch[0].__name__): each.launch[2] for each in shipped()}
+    assert len(told) == len(list(shipped()))
+    for (config, kernel), constants in told.items():
+        if kernel == "pair_product_kernel":
+            for side in ("first", "second"):
+                assert (f"onto {side}" in config) == constants[f"ADD_{side.upper()}"]
+        if "OWN" in constants:
+            assert ("own pairs" in config) == constants["OWN"]
+        assert ("no gradient" in config) == (constants.get("WITH_GRAD") is False)
