@@ -57,7 +57,7 @@ def _notes(results, plain, treated):
     """Encoders that learned nothing, chance, and what one seed is worth."""
     before = results[UNTRAINED].get(("linear", "val"))
     said = {arm: verdict(results[arm].get(("linear", "val")), before) for arm in (plain, treated)}
-    notes = [f"NOTE: {arm} is {words}." for arm, words in said.items() if words]
+    notes = [f"NOTE: the arm {arm} is {words}." for arm, words in said.items() if words]
     if classes := (before or {}).get("classes"):
         notes.append(f"Guessing gets {100 / classes:.1f}%.")
     found = [results[arm].get(("accuracy", "swapped"), {}).get("top1") for arm in (plain, treated)]

@@ -42,7 +42,7 @@ def test_the_arms_stand_side_by_side():
 def test_an_encoder_that_learned_nothing_is_told():
     lines = summary({"none": arm(83.0), "patch": arm(39.0), "untrained": arm(38.5)})
     (note,) = (line for line in lines if line.startswith("NOTE"))
-    assert note.startswith("NOTE: patch is at or below an untrained encoder")
+    assert note.startswith("NOTE: the arm patch is at or below an untrained encoder")
     assert not any("evidence" in line for line in lines)  # without the swapped set
 
 
