@@ -74,6 +74,16 @@ def operand_of(tensors, precision=None):
     return str(dtype).removeprefix("torch.")
 
 
+def stored_dtype(operand):
+    """The dtype of tensors whose products are taken in `operand`."""
+    return getattr(torch, operand.replace("tf32", "float32"))
+
+
+def wide_dtype(operand):
+    """The dtype of sums of products that are taken in `operand`."""
+    return torch.float64 if operand == "float64" else torch.float32
+
+
 class PairOptions(TypedDict, total=False):
     """Options of `info_nce` about single pairs and rows."""
 

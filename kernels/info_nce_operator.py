@@ -8,7 +8,7 @@ import torch
 
 from . import info_nce_grad, info_nce_torch
 from .backend import product_backend
-from .info_nce_call import LeftOut, Wanted
+from .info_nce_call import LeftOut, Wanted, wide_dtype
 from .operators import operator
 
 
@@ -18,7 +18,7 @@ def _forward_shapes(
     backend,
 ):  # fmt: skip
     rows, dim = query.shape
-    wide = torch.float64 if operand == "float64" else torch.float32
+    wide = wide_dtype(operand)
     row = lambda dtype=wide: query.new_empty(rows, dtype=dtype)
     rank = query.new_empty(rows if with_rank else 0, dtype=torch.int64)
     extra_weights = query.new_empty(rows, 0 if extra is None else extra.shape[1], dtype=wide)

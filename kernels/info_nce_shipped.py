@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .info_nce_call import LeftOut, Wanted
+from .info_nce_call import LeftOut, Wanted, stored_dtype
 from .info_nce_tiles import HALF_TILES, sweep_tiles
 from .info_nce_triton import forward, negatives_grad
 from .info_nce_triton_kernels import merge_kernel
@@ -81,16 +81,12 @@ def shipped():
 
 
 def _tiles(operand, rows, dim):
-    row = torch.empty(1, dim, dtype=_dtype(operand), device="meta")
+    row = torch.empty(1, dim, dtype=stored_dtype(operand), device="meta")
     return sweep_tiles(rows, dim, operand, row, row)
 
 
-def _dtype(operand):
-    return getattr(torch, operand.replace("tf32", "float32"))
-
-
 def _launches(config, call):
-    usual = _dtype(call.operand)
+    usual = stored_dtype(call.operand)
     empty = lambda *shape, dtype=usual: torch.empty(shape, dtype=dtype, device="meta")
     query = empty(call.rows, call.dim, dtype=call.query or usual)
     if call.count is None:

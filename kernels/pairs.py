@@ -16,6 +16,7 @@ import torch
 
 from . import pairs_torch
 from .backend import product_backend
+from .info_nce_call import wide_dtype
 from .operators import operator
 
 
@@ -78,19 +79,15 @@ def softmax_pairs(
 # --- operators ------------------------------------------------------------------------------------
 
 
-def _wide(operand):
-    return torch.float64 if operand == "float64" else torch.float32
-
-
 def _gradient_shapes(first, second, operand, with_grad=True):
     return tuple(
-        side.new_empty(len(side) if with_grad else 0, side.shape[1], dtype=_wide(operand))
+        side.new_empty(len(side) if with_grad else 0, side.shape[1], dtype=wide_dtype(operand))
         for side in (first, second)
     )
 
 
 def _sigmoid_shapes(first, second, scale, bias, own, with_grad, operand, backend):
-    number = lambda: first.new_empty((), dtype=_wide(operand))
+    number = lambda: first.new_empty((), dtype=wide_dtype(operand))
     return number(), number(), *_gradient_shapes(first, second, operand, with_grad)
 
 
@@ -108,7 +105,7 @@ def _sigmoid(first, second, scale, bias, own, with_grad, operand, backend):
 
 def _sums_shapes(first, second, scale, own, operand, backend):
     counts = len(first), len(second), len(first) if own else 0
-    return tuple(first.new_empty(count, dtype=_wide(operand)) for count in counts)
+    return tuple(first.new_empty(count, dtype=wide_dtype(operand)) for count in counts)
 
 
 @operator(

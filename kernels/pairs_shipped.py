@@ -5,8 +5,9 @@ Shapes: n rows of one side, m of the other, D feature dimension.
 
 import torch
 
+from .info_nce_call import stored_dtype
 from .launch import Recorder
-from .pairs_triton import SIDE, _empty, sigmoid, softmax, sums
+from .pairs_triton import SIDE, sigmoid, softmax, sums
 from .pairs_triton_kernels import pair_merge_kernel
 from .registry import Budget, Shipped
 
@@ -20,16 +21,15 @@ def shipped():
     yield from _launches("bfloat16", 512, 512, True)
     yield from _launches("bfloat16", 4001, 125, True)
     yield from _launches("bfloat16", 4096, 512, False)
-    yield from _launches("bfloat16", 2 * SIDE, 512, True, "blocks")
+    yield from _launches("bfloat16", 2 * SIDE, 512, True, sigmoid_alone=True)
 
 
-def _launches(operand, rows, dim, own, which=None):
+def _launches(operand, rows, dim, own, sigmoid_alone=False):
     recorder = Recorder()
-    usual = getattr(torch, operand.replace("tf32", "float32"))
-    side = torch.empty(rows, dim, dtype=usual, device="meta")
-    number, row = _empty(side), _empty(side, rows)
+    side = torch.empty(rows, dim, dtype=stored_dtype(operand), device="meta")
+    number, row = (torch.empty(shape, device="meta") for shape in ((), (rows,)))
     sigmoid(side, side, number, number, own, True, operand, launch=recorder)
-    if which is None:
+    if not sigmoid_alone:
         sums(side, side, number, own, operand, launch=recorder)
         softmax(side, side, number, row, row, row, row, own, operand, launch=recorder)
     if operand == "bfloat16" and own and rows == 4096:

@@ -15,6 +15,7 @@ import triton
 from torch.nn.functional import pad
 
 from .backend import interpreting
+from .info_nce_call import stored_dtype
 from .launch import launch as launch_now
 from .launch import processors
 from .pairs_triton_kernels import (
@@ -282,7 +283,7 @@ def _tiles(like, rows, columns, choices=PAIR_TILES, times=1):
 def _operands(first, second, operand):
     """Both sides as the products take them, each row a number of whole vectors: D is filled up with
     zeros where it is none."""
-    dtype = getattr(torch, operand.replace("tf32", "float32"))
+    dtype = stored_dtype(operand)
     dim, found = first.shape[1], []
     for side in (first, second):
         side = side.to(dtype)
@@ -310,6 +311,3 @@ def _empty(like, *shape):
 def _sum(parts):
     """The sum of all elements of some vectors."""
     return (parts[0] if len(parts) == 1 else torch.cat(parts)).sum()
-
-
-# --- what ships -----------------------------------------------------------------------------------

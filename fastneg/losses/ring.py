@@ -11,6 +11,7 @@ import functools
 import torch
 import torch.distributed as dist
 
+from fastneg.kernels.info_nce_call import stored_dtype
 from fastneg.kernels.info_nce_checks import check_number
 
 
@@ -93,14 +94,9 @@ def number_in(name, value, dtype, device):
     return value.to(dtype)
 
 
-def wide_dtype(operand):
-    """The dtype of sums of products that are taken in `operand`."""
-    return torch.float64 if operand == "float64" else torch.float32
-
-
 def in_operand(features, operand):
     """Features rounded as their products take them: so they travel."""
-    return features.to(getattr(torch, operand.replace("tf32", "float32")))
+    return features.to(stored_dtype(operand))
 
 
 def in_full_precision(function):

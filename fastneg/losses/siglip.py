@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import torch
 
-from fastneg.kernels.info_nce_call import operand_of
+from fastneg.kernels.info_nce_call import operand_of, wide_dtype
 from fastneg.kernels.info_nce_checks import check_dim, check_options, check_tensors
 from fastneg.kernels.pairs import sigmoid_pairs
-from fastneg.losses.ring import Ring, in_full_precision, in_operand, number_in, wide_dtype
+from fastneg.losses.ring import Ring, in_full_precision, in_operand, number_in
 
 
 def siglip_loss(

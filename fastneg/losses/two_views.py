@@ -5,10 +5,10 @@ from typing import Literal, NamedTuple, overload
 import torch
 
 from fastneg.kernels.info_nce import info_nce
-from fastneg.kernels.info_nce_call import operand_of
+from fastneg.kernels.info_nce_call import operand_of, wide_dtype
 from fastneg.kernels.info_nce_checks import check_options, check_temperature, check_tensors
 from fastneg.losses.clip import symmetric_losses
-from fastneg.losses.ring import Ring, number_in, wide_dtype
+from fastneg.losses.ring import Ring, number_in
 
 
 class NTXentOutput(NamedTuple):
