@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-import typing
 from typing import NamedTuple
 
 from fastneg import plugins
-from fastneg.config.base import field_docs, field_types
+from fastneg.config.base import field_docs
 from fastneg.negatives import NEGATIVES
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.presets import PRESETS
+from fastneg.recipes.words import is_switch
 
 
 class Flag(NamedTuple):
@@ -33,10 +33,10 @@ class Flag(NamedTuple):
 def flags(name):
     """(the flags of a command, its places) as `Flag`s."""
     command = COMMANDS[name]
-    docs, kinds = field_docs(command.config), field_types(command.config)
+    docs = field_docs(command.config)
     found = {}
     for field in dataclasses.fields(command.config):
-        switch = bool in (typing.get_args(kinds[field.name]) or (kinds[field.name],))
+        switch = is_switch(command, field.name)
         choices = tuple(map(str, field.metadata.get("choices", ())))
         if field.name == "negatives":
             choices = ("none", *NEGATIVES)

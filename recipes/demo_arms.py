@@ -25,11 +25,12 @@ from fastneg.data import stencils
 from fastneg.evaluation.untrained import KIND
 from fastneg.files import json_rows, write_atomically
 from fastneg.models.backbones import backbone_of
+from fastneg.progress import time_left
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.import_weights import run_import
 from fastneg.recipes.knn import run_knn
 from fastneg.recipes.linear import run_linear
-from fastneg.recipes.study_jobs import run_all
+from fastneg.recipes.study_jobs import printed_to, run_all
 from fastneg.runs import checkpoint
 from fastneg.runs.folder import read_run
 from fastneg.runs.paths import METRICS
@@ -129,12 +130,7 @@ def run_arms(arms):
 def measure(arm):
     """(exit code, None) of an arm that is trained, probed and evaluated, or (None, the signal that
     stopped it)."""
-    arm.log.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        open(arm.log, "a", buffering=1, encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    with printed_to(arm.log):
         if arm.trained:
             result = pretrain(arm.settings)
             if not result.finished:
@@ -222,7 +218,7 @@ def tell_progress(arms, ended, say):
             for arm, (step, total) in zip(arms, found, strict=True)
         )
         rest = spent / (share - first) * (1 - share) if share > first else None
-        more = "" if rest is None else f"; {rest:.0f} s of training left"
+        more = "" if rest is None else f"; {time_left(rest)} of training left"
         say(f"steps: {steps}{more if share < 1 else '; probes and test sets follow'}")
 
 

@@ -9,7 +9,7 @@ def _tiny(**settings):
     """What the presets for the built-in set share, of 6,000 images of 64 px: a network that two
     CPU cores train in minutes.
 
-    Source: found here by trying; docs/study.md has what was tried and what each reached.
+    Source: found here by trying; docs/benchmarks/study.md has what was tried and what each reached.
     """
     return PretrainConfig(
         backbone="vgg_tiny",

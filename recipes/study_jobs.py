@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -64,6 +65,19 @@ def run_all(work, tasks, jobs, threads=0):
                 worker.tell()
             for worker in workers:
                 worker.end()
+
+
+@contextlib.contextmanager
+def printed_to(path):
+    """Within it, what is printed is added to a file, whose folder is made: several runs at once
+    would mix their lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open(path, "a", buffering=1, encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        yield
 
 
 class _Worker:

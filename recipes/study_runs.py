@@ -20,6 +20,7 @@ from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_cpu, tiny_cpu_simclr
 from fastneg.recipes.study_data import file_of
+from fastneg.recipes.study_jobs import printed_to
 from fastneg.runs.environment import environment
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
@@ -118,20 +119,15 @@ def settings(task):
 def train_and_evaluate(task):
     """(the line of a run, None), or (None, the signal that stopped it)."""
     began, made = time.perf_counter(), settings(task)
-    logs = task.out / "logs" / task.config.stage
-    logs.mkdir(parents=True, exist_ok=True)
-    with (
-        open(logs / f"{task.arm.name}-{task.seed}.txt", "a", buffering=1, encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
+    log = task.out / "logs" / task.config.stage / f"{task.arm.name}-{task.seed}.txt"
+    with printed_to(log):
         result = _pretrain(task, made)
         if not result.finished:
             return None, result.signal or 1
         trained = time.perf_counter() - began
         for step in _evaluation(task, made):
             if code := step():
-                raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log.name}.")
+                raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log}.")
         transfer = _transfer(task, made)
     seconds = {"train_seconds": trained, "seconds": time.perf_counter() - began}
     return _row(task, made, result.step, seconds, transfer), None

@@ -82,7 +82,7 @@ def check_flags(name, command, arguments):
                 "--help lists them."
             )
         alone = word.value is None and (following is None or following.is_flag)
-        if alone and not _is_switch(command, flag):
+        if alone and not is_switch(command, flag):
             raise ConfigError(f"{typed} needs a value: {typed} VALUE.")
         if flag in seen:
             raise ConfigError(f"{typed} is given twice: one of them was expected.")
@@ -98,7 +98,8 @@ def _nearest_flag(flag, flags):
     return f"; did you mean --{known[0]}?" if known else nearest(flag, flags, "--")
 
 
-def _is_switch(command, flag):
+def is_switch(command, flag):
+    """Whether a flag may stand without a value."""
     kind = field_types(command.config).get(flag)
     return bool in (typing.get_args(kind) or (kind,))
 
@@ -110,7 +111,7 @@ def switched(command, arguments):
         return arguments
     words, found = words_of(arguments), []
     for word, following in zip(words, [*words[1:], None], strict=False):
-        bare = word.is_flag and word.value is None and _is_switch(command, word.flag)
+        bare = word.is_flag and word.value is None and is_switch(command, word.flag)
         value = following is not None and following.text.lower() in SWITCHED
         found.append(f"{word.text}=True" if bare and not value else word.text)
     return found

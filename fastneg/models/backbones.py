@@ -46,10 +46,8 @@ def build_backbone(name, image_size=224, stem="auto"):
     """
     if is_own(name):
         model, width = own_network(name, image_size)
-    elif name == "resnet_tiny":
-        model, width = ResNetTiny(), ResNetTiny.features
-    elif name == "vgg_tiny":
-        model, width = VGGTiny(), VGGTiny.features
+    elif name in TINY:
+        model, width = TINY[name](), TINY[name].features
     elif name.startswith(TIMM):
         model, width = _from_timm(name.removeprefix(TIMM), image_size)
     elif is_narrow(name):
@@ -139,7 +137,7 @@ def _from_torchvision(name, image_size):
     if name not in known:
         raise _unknown(
             name,
-            [*known, "resnet_tiny", "vgg_tiny", "resnet18_w16"],
+            [*known, *TINY, "resnet18_w16"],
             "a torchvision classification model, timm:<name>, resnet_tiny, vgg_tiny or "
             "resnet18_w16",
         )
@@ -271,7 +269,7 @@ class ResNetTiny(nn.Module):
 
 class VGGTiny(nn.Module):
     """Six convolutions of 16 to 128 channels, each batch-normalised, 0.14 M parameters: for images
-    of 32 px, where a step takes a CPU a fifth of `resnet_tiny`'s time."""
+    of 32 px, where both passes take a CPU about a quarter of `resnet_tiny`'s time."""
 
     features = 128
     layers = ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (128, 1))
@@ -289,3 +287,7 @@ class VGGTiny(nn.Module):
 
     def forward(self, images):
         return self.body(images).mean((2, 3))
+
+
+TINY = {"resnet_tiny": ResNetTiny, "vgg_tiny": VGGTiny}
+"""{name: network of ours, which no other project has}"""

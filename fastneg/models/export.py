@@ -16,7 +16,7 @@ from fastneg.config import PretrainConfig
 from fastneg.config.method import RESNET, TIMM, is_own, stem_of
 from fastneg.errors import WeightsError
 from fastneg.files import remove_stale, write_atomically, write_json
-from fastneg.models.backbones import backbone_of, timm_settings
+from fastneg.models.backbones import TINY, backbone_of, timm_settings
 from fastneg.models.narrow import is_narrow
 from fastneg.models.own_networks import images_of
 from fastneg.version import __version__
@@ -90,7 +90,7 @@ def _refuse_without_counterpart(config, kind):
     # The ResNets of both name their tensors alike; other families do not.
     alike = own == wanted or RESNET.match(config.backbone)
     small = stem_of(config.backbone, config.image_size, config.stem) == "small"
-    ours = config.backbone in ("resnet_tiny", "vgg_tiny") or is_narrow(config.backbone)
+    ours = config.backbone in TINY or is_narrow(config.backbone)
     if ours or is_own(config.backbone) or small or not alike:
         stem = " with the small stem" if small else ""
         raise WeightsError(
