@@ -182,7 +182,7 @@ def main(data, folder, *cases):
     folder = Path(folder)
     pairs = [case.split(":") for case in cases] or [(name, n) for name in PHASES for n in RANKS]
     changes = {"bn": "shuffle", "bn_splits": None, "negatives": "none"}
-    knn = 1 if "knn" in dict(pairs) else None
+    knn = int("knn" in dict(pairs))
     config = settings(data, folder, **changes, knn_every=knn, log_every=2)
     warm_up()
     (folder / "whole").mkdir(parents=True)
