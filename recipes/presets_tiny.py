@@ -76,8 +76,8 @@ def tiny_byol_patch():
 def tiny_cpu():
     """MoCo v2 with patch negatives of a 0.3 M-parameter network on views of 32 px.
 
-    The network and views of `fastneg study` and of benchmarks. Here MoCo hardly learns in the time
-    of the demo: `tiny_moco` does.
+    The network and views of benchmarks. Here MoCo hardly learns in the time of the demo:
+    `tiny_moco` does.
     """
     return PretrainConfig(
         backbone="resnet_tiny",

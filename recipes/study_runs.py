@@ -18,7 +18,7 @@ from fastneg.evaluation.features import features_of
 from fastneg.evaluation.logistic import fit_on_features
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
-from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_cpu, tiny_cpu_simclr
+from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_moco, tiny_simclr
 from fastneg.recipes.study_data import file_of
 from fastneg.recipes.study_jobs import printed_to
 from fastneg.runs.environment import environment
@@ -38,10 +38,8 @@ SMALL_PHOTOGRAPHS = {
     "probe": "features",
 }
 BASES = {
-    ("stencils", "simclr"): lambda size: tiny_cpu_simclr(),
-    ("stencils", "moco"): lambda size: tiny_cpu().replace(
-        bn="none", lr=0.3, queue_size=size.queue_size
-    ),
+    ("stencils", "simclr"): lambda size: tiny_simclr(),
+    ("stencils", "moco"): lambda size: tiny_moco().replace(queue_size=size.queue_size),
     ("photographs", "simclr"): lambda size: simclr_in100().replace(
         temperature=0.2, lr=0.3, **SMALL_PHOTOGRAPHS
     ),

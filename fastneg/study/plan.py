@@ -77,11 +77,14 @@ SIZES = {
         train_images=240, test_images=96, swapped_images=192, epochs=2, warmup_epochs=0,
         batch_size=48, queue_size=192, seeds={"dose": (100,), "main": (0, 1), "explore": (0,)},
     ),
-    # 2,400 steps; the swapped set is large enough to see 1.5 to 2.5 points over ten seeds.
+    # The demo's 1,440 steps. Its seed 0 is not among these: its figures had been seen. The swapped
+    # set is large enough to see 1.5 to 2.5 points over ten seeds.
     "cpu": Size(
-        train_images=6000, test_images=1200, swapped_images=6336, epochs=40, warmup_epochs=2,
+        train_images=6000, test_images=1200, swapped_images=6336, epochs=24, warmup_epochs=2,
         batch_size=100, queue_size=1024,
-        seeds={"dose": (100, 101), "main": tuple(range(10)), "explore": tuple(range(5))},
+        seeds={
+            "dose": (100, 101), "main": tuple(range(1, 11)), "explore": tuple(range(11, 16)),
+        },
     ),
     # Alpha 2 and 3 at T 0.2, as published.
     "gpu": Size(
