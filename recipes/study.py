@@ -42,7 +42,7 @@ def run_study(config: StudyConfig):
     queue = METHODS[config.method].queue
     arms = [arm for arm in arms_of(config.stage, dose, size, queue) if arm.name in names]
     seeds = config.seed_numbers() or size.seeds[config.stage]
-    make_data(out, size, config.data)
+    make_data(out, size, config.data, config.stage)
     plan = [(seed, arm) for seed in seeds for arm in arms]
     done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results_of(out)}
     left = [
@@ -96,10 +96,12 @@ def _same_study(out, config):
     # Views that DALI makes and those of the kernel differ a little.
     wanted["augment_with"] = "kernel" if config.cache == "device" else "dali"
     wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(SIZES[config.size])))
+    del wanted["plan"]["seeds"]  # which seeds there are by default changes nothing in a run
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
         # What an earlier version's plan says must agree: fields that are younger had no effect.
-        old = {**there, "plan": {**wanted["plan"], **there.get("plan", {})}}
+        plan = {name: each for name, each in there.get("plan", {}).items() if name != "seeds"}
+        old = {**there, "plan": {**wanted["plan"], **plan}}
         if {"augment_with": "dali", **old} != wanted:
             raise UsageError(
                 f"{path} is of another study ({there.get('method')}, size {there.get('size')}, "

@@ -10,6 +10,8 @@ from fastneg.data.encode.encode import encode
 from fastneg.options import UsageError
 from fastneg.study.plan import SETS, TRANSFER
 
+UNBIASED_TRAIN = "train_unbiased"
+"""The training set of the built-in images in which texture tells nothing of the class."""
 DOMAINS = ("photo", *(name.removeprefix("pacs_") for name in TRANSFER))
 PHOTOGRAPHS = {
     "tiny-imagenet-67.tar": ("train", "val"),
@@ -24,13 +26,14 @@ def file_of(out, name):
     return Path(out) / "data" / f"{name}.beton"
 
 
-def make_data(out, size, folder):
+def make_data(out, size, folder, stage="main"):
     """Make the files that are not there; one that is there is whole.
 
     Args:
         out: the study's folder.
         size: `Size`.
         folder: --data, or "".
+        stage: explore has a training set more, where the images are the built-in ones.
     Raises:
         ConfigError: --data is missing, holds nothing of what is needed, or has no effect.
     """
@@ -40,20 +43,24 @@ def make_data(out, size, folder):
         raise UsageError(f"--data {needed}{more}")
     (Path(out) / "data").mkdir(parents=True, exist_ok=True)
     {"stencils": _stencils, "photographs": _photographs, "imagenet100": _imagenet100}[size.data](
-        out, size, folder
+        out, size, folder, stage
     )
 
 
-def _stencils(out, size, folder):
+def _stencils(out, size, folder, stage):
     counts = {"train": size.train_images, **dict.fromkeys(SETS, size.test_images)}
     counts["swapped"] = size.swapped_images
-    for name, count in counts.items():
+    wanted = [(name, stencils.StencilsSpec(), name, count) for name, count in counts.items()]
+    if stage == "explore":
+        unbiased = stencils.StencilsSpec(rho=0.0)
+        wanted.append((UNBIASED_TRAIN, unbiased, "train", size.train_images))
+    for name, spec, set_name, count in wanted:
         path = file_of(out, name)
         if not path.exists():
-            stencils.write_beton(stencils.StencilsSpec(), name, count, path, default_workers())
+            stencils.write_beton(spec, set_name, count, path, default_workers())
 
 
-def _photographs(out, size, folder):
+def _photographs(out, size, folder, stage):
     for archive, parts in PHOTOGRAPHS.items():
         source = Path(folder) / archive
         if not source.is_file():
@@ -63,7 +70,7 @@ def _photographs(out, size, folder):
             _encode(out, f"pacs_{name}" if part in DOMAINS else name, source, part or None)
 
 
-def _imagenet100(out, size, folder):
+def _imagenet100(out, size, folder, stage):
     for split in ("train", "val"):
         _encode(out, split, Path(folder), split, subset="imagenet100")
 

@@ -19,12 +19,12 @@ from fastneg.evaluation.logistic import fit_on_features
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_moco, tiny_simclr
-from fastneg.recipes.study_data import file_of
+from fastneg.recipes.study_data import UNBIASED_TRAIN, file_of
 from fastneg.recipes.study_jobs import printed_to
 from fastneg.runs.environment import environment
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
-from fastneg.study.plan import SETS, TRANSFER, Arm, Size
+from fastneg.study.plan import SETS, TRANSFER, UNBIASED, Arm, Size
 from fastneg.study.verdict import IN_DOMAIN
 from fastneg.training.trainer import pretrain
 
@@ -126,9 +126,9 @@ def train_and_evaluate(task):
         for step in _evaluation(task, made):
             if code := step():
                 raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log}.")
-        transfer = _transfer(task, made)
+        second = _second_probe(task, made)
     seconds = {"train_seconds": trained, "seconds": time.perf_counter() - began}
-    return _row(task, made, result.step, seconds, transfer), None
+    return _row(task, made, result.step, seconds, second), None
 
 
 def _pretrain(task, made):
@@ -160,22 +160,28 @@ def _evaluation(task, made):
     return lambda: run_linear(probe), lambda: run_evaluate(evaluation)
 
 
-def _transfer(task, made):
-    """{set: top-1 in percent} of a probe on PACS's photographs, on its other domains."""
-    if task.size.data != "photographs":
+def _second_probe(task, made):
+    """{figure: top-1 in percent} of a probe on another training set: on PACS's photographs for its
+    other domains; in the stage explore on images whose texture tells nothing."""
+    if task.size.data == "photographs":
+        train, tests = "pacs_photo", dict(zip(TRANSFER, TRANSFER, strict=True))
+    elif task.size.data == "stencils" and task.config.stage == "explore":
+        train, tests = UNBIASED_TRAIN, {name: name.removeprefix("unbiased_") for name in UNBIASED}
+    else:
         return {}
     device = choose_device(task.config.device)
     loaded, found = load_run(made.out, device), {}
     with contextlib.ExitStack() as stack:
-        for name in ("pacs_photo", *TRANSFER):
+        for name in (train, *tests.values()):
             reader = stack.enter_context(open_data(str(file_of(task.out, name))))
             features = features_of(made.out, loaded, reader, device, task.threads)
             found[name] = features.features, labels_of(reader)[features.index]
         classes = class_count(reader)
-    fitted = fit_on_features(*found.pop("pacs_photo"), classes, device=device)
+    fitted = fit_on_features(*found.pop(train), classes, device=device)
     return {
-        name: accuracy(fitted.head.logits(features, device), labels).top1
-        for name, (features, labels) in found.items()
+        figure: accuracy(fitted.head.logits(features, device), labels).top1
+        for figure, name in tests.items()
+        for features, labels in (found[name],)
     }
 
 
@@ -203,7 +209,7 @@ def _accuracies(found):
     return rows
 
 
-def _row(task, made, steps, seconds, transfer):
+def _row(task, made, steps, seconds, second):
     run = read_run(made.out, made.out)
     found = run.results
     shares = [row["negative_share"] for row in run.rows if row.get("negative_share") is not None]
@@ -219,7 +225,7 @@ def _row(task, made, steps, seconds, transfer):
         "method": task.config.method,
         "steps": steps,
         **_accuracies(found),
-        **transfer,
+        **second,
         "shape_bias": bias.get("shape_bias"),
         "coverage": bias.get("coverage"),
         "untrained": found["untrained", "val"]["top1"] if untrained is None else untrained,

@@ -12,7 +12,7 @@ from fastneg.report.page import files_folder, is_page, page_output, write_page
 from fastneg.report.plots import study as plots
 from fastneg.report.study_tables import runs_table, verdict_table
 from fastneg.study.folder import conditions, dose_of, facts_of, results_of, rows_of, size_of
-from fastneg.study.plan import CONTROL, FIGURES, LONGER, PLAIN, TREATMENT, figures_of
+from fastneg.study.plan import CONTROL, FIGURES, LONGER, PLAIN, TREATMENT, UNBIASED, figures_of
 from fastneg.study.statistics import paired
 from fastneg.study.verdict import IN_DOMAIN, MEANINGFUL, OUTCOMES, judge, sentence
 
@@ -89,7 +89,8 @@ def make_study_report(folder):
         found = rows_of(rows, stage)
         if found:
             plain = [row for row in found if row["arm"] == PLAIN]
-            short = (IN_DOMAIN, *_outcomes(found), "coverage", SHARE)
+            second = (name for name in figures_of(found) if name in UNBIASED)
+            short = (IN_DOMAIN, *_outcomes(found), "coverage", *second, SHARE)
             table = _table(f"{stage}-arms", "", _arms(found), plain, short)
             sections.append(Section(stage, title, (table,), caption, legend=False))
     if equal := _equal_time(main, rows_of(rows, "explore")):

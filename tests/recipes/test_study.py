@@ -1,6 +1,8 @@
 """fastneg study: blocks, what a second call does, pairing, and what is refused."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from fastneg.recipes import study
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
 from fastneg.study.folder import results_of
-from fastneg.study.plan import SETS, Size
+from fastneg.study.plan import SETS, UNBIASED, Size
 
 MINI = Size(
     train_images=48, test_images=24, swapped_images=24, epochs=1, warmup_epochs=0, batch_size=24,
@@ -68,8 +70,23 @@ def test_the_arms_of_a_block_begin_alike(whole):
     assert not torch.equal(states[0][name], states[1][name])  # trained, they differ
 
 
-def test_the_same_command_has_nothing_left_to_do(whole, monkeypatch, capsys):
+def test_explore_has_a_second_probe(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(study.SIZES, "tiny", MINI)
+    shutil.copytree(whole / "data", tmp_path / "data")
+    flags = ["--size", "tiny", "--dose", "10", "--device", "cpu", "--stage", "explore"]
+    assert main(["study", *flags, "--out", str(tmp_path), "--arms", "blur"]) == 0
+    (row,) = results_of(tmp_path)
+    assert all(0 <= row[name] <= 100 for name in UNBIASED)
+    # another probe than the first, on the same test set
+    assert row["unbiased_swapped"] != row["swapped"]
+    assert "unbiased swapped" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not set(UNBIASED) & results_of(whole)[0].keys()
+
+
+def test_the_same_command_has_nothing_left_to_do(whole, monkeypatch, capsys):
+    """Nor has that of a version with other seeds by default."""
+    other = dataclasses.replace(MINI, seeds={**MINI.seeds, "explore": (7,)})
+    monkeypatch.setitem(study.SIZES, "tiny", other)
     monkeypatch.setattr(study, "train_and_evaluate", None)
     flags = ["--size", "tiny", "--out", str(whole), "--dose", "10", "--arms", "none,patch"]
     assert main(["study", *flags, "--seeds", "0"]) == 0

@@ -1,5 +1,6 @@
 """The data of a study: what is made, once, and what --data must hold."""
 
+import dataclasses
 import io
 import tarfile
 
@@ -8,7 +9,7 @@ import pytest
 
 from fastneg.config import ConfigError
 from fastneg.data import BetonReader
-from fastneg.recipes.study_data import DOMAINS, PHOTOGRAPHS, file_of, make_data
+from fastneg.recipes.study_data import DOMAINS, PHOTOGRAPHS, UNBIASED_TRAIN, file_of, make_data
 from fastneg.study.plan import SETS, SIZES, Size
 from helpers.images import jpeg, photo
 
@@ -48,6 +49,17 @@ def test_the_built_in_set_is_made_once(tmp_path):
     assert times == {name: file_of(tmp_path, name).stat().st_mtime_ns for name in times}
     with BetonReader(file_of(tmp_path, "train")) as reader:
         assert len(reader) == 24
+    assert not file_of(tmp_path, UNBIASED_TRAIN).exists()
+
+
+def test_explore_has_a_training_set_whose_texture_tells_nothing(tmp_path):
+    size = dataclasses.replace(SMALL, train_images=240)
+    make_data(tmp_path, size, "", "explore")
+    own = {}
+    for name in ("train", UNBIASED_TRAIN):
+        with BetonReader(file_of(tmp_path, name)) as reader:
+            own[name] = (reader.labels == reader.ints["texture"]).mean()
+    assert own["train"] > 0.85 and own[UNBIASED_TRAIN] < 0.15  # by chance 1 in 12
 
 
 def test_photographs_are_encoded_by_set(tmp_path, photographs):
