@@ -150,6 +150,7 @@ def _main(arms, rows, judged):
                 lambda style: plots.per_seed(style, [arm.drawn for arm in arms], outcomes),
                 "A line joins the runs of one seed, which differ in their negatives alone; the bar "
                 "is the mean.",
+                legend=False,  # the horizontal axis names the arms
             ),
             _by_seed(arms, outcomes),
         ),

@@ -66,7 +66,7 @@ def conditions(facts, rows):
     """Under which conditions figures were made, in words."""
     steps = max((row["steps"] for row in rows), default=0)
     data = DATA[size_of(facts).data]
-    return f"{facts['method']}, {data}, {facts['size']}, {counted(steps, 'step')} a run"
+    return f"{facts['method']}, {data}, {facts['size']}, {counted(steps, 'step', ',')} a run"
 
 
 def size_of(facts):

@@ -30,7 +30,7 @@ def cells(folder, name):
 def test_the_verdict_stands_on_top_with_its_conditions(written):
     _, page = written
     lead = page.split('<p class="lead">')[1].split("</p>")[0]
-    assert "(5 seeds; simclr, built-in set, cpu, 2400 steps a run, dose 12.5)" in lead
+    assert "(5 seeds; simclr, built-in set, cpu, 2,400 steps a run, dose 12.5)" in lead
     assert "It says nothing of other data" in lead
     assert page.index('class="lead"') < page.index("<section")
     assert page.count('<svg class="plot"') == 4 and "prefers-color-scheme: dark" in page

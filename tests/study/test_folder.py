@@ -45,4 +45,4 @@ def test_a_study_without_doses_has_none():
 def test_its_conditions_in_words(tmp_path):
     folder = study_folder(tmp_path / "study", seeds=(0,))
     said = conditions(facts_of(folder), results_of(folder))
-    assert said == "simclr, built-in set, cpu, 2400 steps a run"
+    assert said == "simclr, built-in set, cpu, 2,400 steps a run"

@@ -215,8 +215,8 @@ def drawn(plot, style, named=False, size=None):
     """The figure of a `blocks.Plot` in a style, laid out.
 
     Args:
-        named: whether its title stands beside a vertical axis that has figures and no name: where
-            no heading is above it.
+        named: whether its title stands beside a vertical axis that has figures and no name, where
+            no heading is above it nor above the axes.
         size: width and height in inches; None: as the plot asks for.
     """
     with matplotlib.rc_context(style.settings()), warnings.catch_warnings():
@@ -229,6 +229,7 @@ def drawn(plot, style, named=False, size=None):
         if (
             named
             and not axes.get_ylabel()
+            and not axes.get_title()
             and not isinstance(axes.yaxis.get_major_locator(), matplotlib.ticker.FixedLocator)
         ):
             axes.set_ylabel(plot.title)
