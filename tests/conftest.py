@@ -11,9 +11,16 @@ if not torch.cuda.is_available():
 # can wait for ever for TBB at its end.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
+import multiprocessing
+
 import pytest
 
 pytest.register_assert_rewrite("helpers")
+
+from helpers.ready import TAKEN_FROM  # noqa: E402
+
+if TAKEN_FROM in os.environ:  # so that no process of multiprocessing imports torch anew
+    multiprocessing.set_executable(os.environ[TAKEN_FROM])
 
 FFCV_TIMEOUT_S = 200
 
@@ -53,13 +60,13 @@ def beton(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ffcv():
     """ffcv(function, *arguments): its result, computed in FFCV's process.
 
-    It waits for ever where it fails, forks, and leaves Numba's finalizers behind.
+    It takes ten seconds to begin. It waits for ever where it fails, forks, and leaves Numba's
+    finalizers behind.
     """
-    import multiprocessing
     import signal
     from concurrent.futures import ProcessPoolExecutor
 
