@@ -17,17 +17,18 @@ sys.path.insert(0, str(ROOT / "tests"))
 from helpers.ready import TAKEN_FROM, start_server  # noqa: E402
 
 LONG = (
-    ("tests/recipes/test_demo.py",),
     ("tests/recipes/bench/first_hour/test_run.py",),
-    ("tests/test_examples.py",),
-    ("tests/fake_cuda/test_training.py",),
     ("tests/report/test_browser.py",),
     ("tests/data/beton/test_checksum_block.py", "tests/data/encode/test_ffcv.py"),
     ("tests/kernels/test_launch.py",),
+    ("tests/recipes/test_demo.py",),
+    ("tests/test_examples.py",),
+    ("tests/fake_cuda/test_training.py",),
     ("tests/recipes/bench/test_scaling.py",),
 )
 """Batches that begin first: those that take longest, and files that share FFCV's process, which
-takes ten seconds to begin."""
+takes ten seconds to begin. In a clean checkout the first process that trains compiles Numba's
+kernels for half a minute and keeps them: beside the first batch none trains."""
 BATCHES = 40
 """Of the other files: the shorter the last ones are, the less a core waits for the other."""
 AT_A_TIME = 2
