@@ -35,6 +35,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """A test draws the same numbers alone and behind others: what it finds does not depend on which
+    files a batch holds."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def float64():
     """Within a test, new tensors and networks are float64: there, two ways to the same value differ
