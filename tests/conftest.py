@@ -11,9 +11,16 @@ if not torch.cuda.is_available():
 # can wait for ever for TBB at its end.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
+import multiprocessing
+
 import pytest
 
 pytest.register_assert_rewrite("helpers")
+
+from helpers.ready import TAKEN_FROM  # noqa: E402
+
+if TAKEN_FROM in os.environ:  # so that no process of multiprocessing imports torch anew
+    multiprocessing.set_executable(os.environ[TAKEN_FROM])
 
 FFCV_TIMEOUT_S = 200
 
@@ -26,6 +33,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """A test draws the same numbers alone and behind others: what it finds does not depend on which
+    files a batch holds."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -53,13 +67,13 @@ def beton(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ffcv():
     """ffcv(function, *arguments): its result, computed in FFCV's process.
 
-    It waits for ever where it fails, forks, and leaves Numba's finalizers behind.
+    It takes ten seconds to begin. It waits for ever where it fails, forks, and leaves Numba's
+    finalizers behind.
     """
-    import multiprocessing
     import signal
     from concurrent.futures import ProcessPoolExecutor
 

@@ -83,3 +83,21 @@ def test_what_it_starts_is_ready_too_where_that_is_asked_for():
     for environment, said in ((ready_environment(), "True\n"), (dict(os.environ), "False\n")):
         found = subprocess.check_output([ready_python(), "-c", code], env=environment, text=True)
         assert found == said
+
+
+STARTS = """
+import multiprocessing, sys
+def found():
+    return "torch" in sys.modules
+if __name__ == "__main__":
+    for method in ("spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(pool.apply(found))
+"""
+
+
+def test_what_multiprocessing_starts_is_ready_too_where_that_is_asked_for(tmp_path):
+    (tmp_path / "starts.py").write_text(STARTS)
+    command = [ready_python(), tmp_path / "starts.py"]
+    for environment, said in ((ready_environment(), "True\n"), (dict(os.environ), "False\n")):
+        assert subprocess.check_output(command, env=environment, text=True) == 2 * said

@@ -50,6 +50,6 @@ def start_server(folder):
 
 
 def ready_environment(**more):
-    """The environment in which what torchrun starts is ready too, and what a program starts by
-    sys.executable."""
+    """The environment in which what torchrun and multiprocessing start is ready too, and what a
+    program starts by sys.executable."""
     return {**os.environ, "PYTHON_EXEC": ready_python(), **more}

@@ -1,14 +1,16 @@
 """A process that has imported the libraries and forks: each fork goes on as a Python of its own,
-with the arguments, the environment and the streams of a `ready_client`.
+with the arguments, the environment, the streams and the passed files of a `ready_client`.
 
 python ready_server.py ADDRESS
 """
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import selectors
@@ -24,6 +26,8 @@ LIBRARIES = (
 )
 WITHOUT_GPU = ("numba", "nvidia.dali.fn")
 """Where there is a GPU, each fork imports them itself."""
+MOST_FILES = 64
+"""That a client passes on."""
 READ_AT_IMPORT = ("TRITON_INTERPRET", "NUMBA_THREADING_LAYER", "PYTHONHASHSEED", "PYTHONOPTIMIZE")
 """Variables that libraries, or Python, read when they are loaded."""
 
@@ -69,7 +73,7 @@ class Server:
 
     def _fork(self):
         client, _ = self._listening.accept()
-        header, streams, _, _ = socket.recv_fds(client, 8, 3)
+        header, streams, _, _ = socket.recv_fds(client, 8, MOST_FILES)
         with client.makefile("rb") as file:
             text = file.read(int.from_bytes(header, "big"))
         if not text.endswith(b"}"):  # it was killed as it asked
@@ -122,9 +126,7 @@ def become(asked, streams, plain):
     import numpy as np
     import torch
 
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
+    place(streams, asked["files"])
     end_with_parent()
     if asked["leads"]:
         os.setsid()
@@ -135,12 +137,15 @@ def become(asked, streams, plain):
         sys.exit(f"{', '.join(differ)} changed after the libraries were loaded: use sys.executable")
     os.environ.clear()
     os.environ.update(asked["env"])
-    sys.executable = os.environ.get("PYTHON_EXEC", sys.executable)
+    if "PYTHON_EXEC" in os.environ:
+        sys.executable = os.environ["PYTHON_EXEC"]
+        multiprocessing.set_executable(sys.executable)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
     np.random.seed()
     words = list(asked["argv"])
-    unbuffered = words[0] == "-u" or bool(os.environ.get("PYTHONUNBUFFERED"))
-    words = words[words[0] == "-u" :]
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    while words[0] in ("-u", "-B"):  # -B: multiprocessing passes on what the server was given
+        unbuffered |= words.pop(0) == "-u"
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
         if number:
@@ -151,6 +156,17 @@ def become(asked, streams, plain):
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:] = [first, *given, *plain]
     run(words)
+
+
+def place(files, numbers):
+    """Open files get the numbers under which the client had them."""
+    above = max(*files, *numbers) + 1
+    moved = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, above) for file in files]
+    for file in files:
+        os.close(file)
+    for file, number in zip(moved, numbers, strict=True):
+        os.dup2(file, number)
+        os.close(file)
 
 
 def run(words):

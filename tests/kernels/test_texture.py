@@ -2,7 +2,6 @@
 fastneg.kernels.texture_cpu, the latter spread over threads by fastneg.kernels.cpu_threads."""
 
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 
 from fastneg.kernels.texture import block_grid, quilt
 from fastneg.negatives.texture_torch import draw_corners
+from helpers.ready import ready_python
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BACKENDS = ["auto", "triton"]  # on a CPU "auto" is numba
@@ -270,7 +270,7 @@ def test_without_numba_the_error_names_the_extra():
         "import quilt\nquilt(torch.zeros(1, 1, 3, 8, 8), torch.zeros(1, 1, 1, 1).int(), (4, 4), "
         "block=4, overlap=2)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([ready_python(), "-c", code], capture_output=True, text=True, timeout=120)
     assert (
         done.returncode == 1
         and "ModuleNotFoundError: numba is not installed" in done.stderr

@@ -22,7 +22,7 @@ from fastneg.recipes.arguments import build_config
 from fastneg.recipes.demo import _make_images
 from fastneg.recipes.presets import PRESETS
 from fastneg.runs import checkpoint
-from helpers.ready import ready_python
+from helpers.ready import ready_environment, ready_python
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def demo(tmp_path_factory):
     """(folder, what it printed) of a demo that was stopped in its arms, and called again."""
     out = tmp_path_factory.mktemp("demo")
     command = [ready_python(), "-m", "fastneg", "demo", "--size", "tiny", "--out", str(out)]
-    given = {"stdin": subprocess.DEVNULL, "text": True}
+    given = {"stdin": subprocess.DEVNULL, "text": True, "env": ready_environment()}
     with open(out.parent / "stopped.txt", "w+", encoding="utf-8") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, **given)
         until = time.monotonic() + 600

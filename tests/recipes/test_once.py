@@ -32,7 +32,7 @@ def test_what_the_first_says_too_is_not_said_again(capsys, tmp_path, monkeypatch
     time.sleep(0.2)
     assert waiting.is_alive() and capsys.readouterr().err == ""
     first.error("no such file")
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive() and capsys.readouterr().err == "no such file\n"
     monkeypatch.setattr(once, "PATIENCE_S", 0.1)
     second.error("another file")

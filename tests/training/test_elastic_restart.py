@@ -4,17 +4,17 @@ and end as if undisturbed, bit for bit. All phases with all ranks: `helpers.elas
 import json
 import os
 import subprocess
-import sys
 
 from fastneg import distributed
 from helpers.processes import TESTS
+from helpers.ready import ready_python
 
 CASES = ("backward:1",)
 
 
 def test_a_killed_process_is_replaced_and_nothing_is_lost(beton, tmp_path):
     ran = subprocess.run(
-        [sys.executable, "-m", "helpers.elastic_kills", str(beton), str(tmp_path), *CASES],
+        [ready_python(), "-m", "helpers.elastic_kills", str(beton), str(tmp_path), *CASES],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,

@@ -2,9 +2,7 @@
 test_elastic_restart.py tests."""
 
 import datetime
-import os
 import subprocess
-import sys
 import textwrap
 import threading
 
@@ -13,6 +11,7 @@ import torch.distributed as dist
 
 from fastneg.distributed import agree_on_token
 from helpers.processes import TESTS
+from helpers.ready import ready_environment, ready_python
 
 WORKER = """
 import os, signal, sys, torch
@@ -42,21 +41,14 @@ def torchrun(tmp_path, beton, out, dies_at):
             WORKER.format(tests=str(TESTS), data=str(beton), out=str(out), dies_at=dies_at)
         )
     )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-    ]
-    command += ["--max-restarts", "0", str(worker)]
+    command = [ready_python(), "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", "--max-restarts", "0", str(worker)]
     return subprocess.run(
         command,
         timeout=300,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=ready_environment(OMP_NUM_THREADS="1"),
     )
 
 

@@ -5,12 +5,12 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 
 from fastneg.runs import checkpoint
 from helpers.pretraining import rows, settings
 from helpers.processes import free_port
+from helpers.ready import ready_python
 
 
 def listens(port):
@@ -24,27 +24,13 @@ def test_an_agent_that_is_killed_ends_the_job_with_a_checkpoint(beton, tmp_path)
     config, port, until = (
         settings(beton, tmp_path / "run", bn="none", bn_splits=None, epochs=1000),
         free_port(),
-        time.monotonic() + 200,
+        time.monotonic() + 500,
     )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nnodes",
-        "2",
-        "--nproc_per_node",
-        "1",
-        "--rdzv_backend",
-        "c10d",
-    ]
-    command += [
-        "--rdzv_endpoint",
-        f"127.0.0.1:{port}",
-        "-m",
-        "fastneg",
-        "pretrain",
-        "--preset=tiny_cpu",
-    ]
+    # The agents are ready, so that they start at once; their processes are Python's own.
+    command = [ready_python(), "-m", "torch.distributed.run", "--nnodes", "2"]
+    command += ["--nproc_per_node", "1", "--rdzv_backend", "c10d"]
+    command += ["--rdzv_endpoint", f"127.0.0.1:{port}"]
+    command += ["-m", "fastneg", "pretrain", "--preset=tiny_cpu"]
     command += [
         f"--{name}={value}" for name, value in config.as_dict().items() if value not in (None, "")
     ]
@@ -74,7 +60,7 @@ def test_an_agent_that_is_killed_ends_the_job_with_a_checkpoint(beton, tmp_path)
             )
         )
         agents[1].kill()
-        said = agents[0].communicate(timeout=200)[0]
+        said = agents[0].communicate(timeout=500)[0]
     finally:
         for agent in agents:
             agent.kill()

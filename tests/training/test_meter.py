@@ -1,6 +1,6 @@
 """Means over the steps since the last reading, and the share of time that a step waits for data."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,10 +32,22 @@ def test_accuracies_of_an_earlier_version_become_shares():
         assert meter.read(lambda values: values) == {"acc1": 0.5, "loss": 3.0}
 
 
-def test_clock_tells_waiting_from_working():
+@pytest.fixture
+def goes_on(monkeypatch):
+    """goes_on(seconds): so much time passes for the clocks, which are otherwise still."""
+    now = [100.0]
+    monkeypatch.setattr("fastneg.training.meter.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def pass_by(seconds):
+        now[0] += seconds
+
+    return pass_by
+
+
+def test_clock_tells_waiting_from_working(goes_on):
     def slow():
         for item in range(3):
-            time.sleep(0.05)
+            goes_on(0.04)
             yield item
 
     clock = Clock()
@@ -43,35 +55,37 @@ def test_clock_tells_waiting_from_working():
     for item in clock.wait(slow()):
         seen.append(item)
         clock.count(10)
-        time.sleep(0.05)
+        goes_on(0.06)
     figures = clock.read()
     assert seen == [0, 1, 2]
-    assert figures["data_wait_share"] == pytest.approx(0.5, abs=0.15)
-    assert 50 < figures["images_per_s"] < 30 / 0.3
+    assert figures["data_wait_share"] == pytest.approx(0.4)
+    assert figures["images_per_s"] == pytest.approx(30 / 0.3)
+    goes_on(1.0)
     assert clock.read()["images_per_s"] == 0
 
 
-def test_a_paused_clock_stands_still():
+def test_a_paused_clock_stands_still(goes_on):
     clock = Clock()
+    goes_on(0.5)
     with clock.paused():
-        time.sleep(0.3)
+        goes_on(0.3)
     clock.count(1)
-    assert clock.read()["images_per_s"] > 1 / 0.3
+    assert clock.read()["images_per_s"] == pytest.approx(1 / 0.5)
 
 
-def test_the_time_of_a_step_is_split():
+def test_the_time_of_a_step_is_split(goes_on):
     clock = Clock()
     for _ in clock.wait(iter([1, 2])):
         with clock.step():
-            time.sleep(0.1)
+            goes_on(0.1)
         clock.count(5)
-    time.sleep(0.1)  # waiting for the device, say
+    goes_on(0.1)  # waiting for the device, say
     figures = clock.read(steps_left=10)
     assert set(figures) == set(TIMES) - {"device_ms"}, "there is no other device"
-    assert figures["host_ms"] == pytest.approx(100, rel=0.4)
-    assert figures["step_ms"] == pytest.approx(150, rel=0.4)
-    assert figures["data_wait_ms"] == pytest.approx(0, abs=20)
+    assert figures["host_ms"] == pytest.approx(100) and figures["step_ms"] == pytest.approx(150)
+    assert figures["data_wait_ms"] == 0
     assert figures["eta_s"] == pytest.approx(10 * figures["step_ms"] / 1000)
+    goes_on(1.0)
     assert "step_ms" not in clock.read(), "without steps there is nothing to tell"
 
 

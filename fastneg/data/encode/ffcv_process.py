@@ -134,6 +134,11 @@ def _ffcv_job(messages, log, temporary, images, settings, page_size, workers):
     multiprocessing.set_start_method("fork", force=True)
     writer, watcher = None, _Watcher()
     try:
+        import numba.typed
+
+        # Importing FFCV fills a dictionary that Numba compiles, for six seconds. Compiled code
+        # alone needs it, and the writer has none.
+        numba.typed.Dict = dict
         from ffcv.fields import IntField, RGBImageField
         from ffcv.writer import DatasetWriter
 

@@ -10,6 +10,7 @@ import pytest
 
 from fastneg.config import ConfigError
 from fastneg.recipes.bench.registry import BENCHES, bench_config, register
+from helpers.ready import ready_python
 
 DUMMY = '''"""fastneg bench dummy: how fast nothing is done."""
 
@@ -40,11 +41,11 @@ register("dummy", __name__, f"{__name__}:DummyOptions")
 '''
 
 
-def fastneg(folder, *words):
+def fastneg(folder, *words, python=sys.executable):
     (folder / "dummy_bench.py").write_text(DUMMY)
     settings = {"PYTHONPATH": str(folder), "FASTNEG_PLUGINS": "dummy_bench"}
     return subprocess.run(
-        [sys.executable, "-m", "fastneg", "bench", *words],
+        [python, "-m", "fastneg", "bench", *words],
         env={**os.environ, **settings},
         cwd=folder,
         capture_output=True,
@@ -55,7 +56,8 @@ def fastneg(folder, *words):
 
 
 def test_a_benchmark_from_outside_is_measured_written_and_drawn(tmp_path):
-    done = fastneg(tmp_path, "dummy", "--nothings", "3", "--json", "x.jsonl", "--csv", "x.csv")
+    words = ("dummy", "--nothings", "3", "--json", "x.jsonl", "--csv", "x.csv")
+    done = fastneg(tmp_path, *words, python=ready_python())
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     assert [row["number"] for row in rows] == [0, 1, 2] and rows[0]["device_name"]
