@@ -22,10 +22,13 @@ VICTIMS = """
 import json, os, random, signal, sys, time
 import torch
 from fastneg.config import PretrainConfig
+from fastneg.data.load.pipeline import define_pipeline
 from fastneg.runs import checkpoint
 from fastneg.training.trainer import pretrain
 
 torch.set_num_threads({threads})
+# DALI's translation of it, which each fork would do again
+define_pipeline(2, views=2, augment=True, device=torch.device("cpu"), threads=1)
 config, draw = PretrainConfig(**json.loads(sys.argv[1])), random.Random(int(sys.argv[2]))
 
 def die(*_):
@@ -81,7 +84,7 @@ assert os.waitpid(forked(None), 0)[1] == 0
 def test_a_run_that_is_killed_again_and_again_ends_as_if_undisturbed(beton, tmp_path):
     """SIGKILL at random moments, within a checkpoint and before its renaming: metrics and weights
     are those of the run left alone."""
-    whole = settings(beton, tmp_path / "whole", epochs=6)
+    whole = settings(beton, tmp_path / "whole", epochs=4)
     assert pretrain(whole).finished
     config, seed = whole.replace(out=str(tmp_path / "run")), random.randrange(1 << 30)
     script = tmp_path / "victims.py"
