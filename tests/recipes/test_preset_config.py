@@ -1,7 +1,9 @@
 """What a preset says in pixels follows the size of the views (fastneg.recipes.preset_config)."""
 
+import numpy as np
 import pytest
 
+from fastneg.config import ConfigError
 from fastneg.recipes.preset_config import preset_config
 from fastneg.recipes.presets import PRESETS
 
@@ -10,6 +12,7 @@ from fastneg.recipes.presets import PRESETS
     ("preset", "changes", "expected"),
     [
         ("tiny_cpu", {"image_size": 64}, (8, 24, 64)),
+        ("tiny_cpu", {"image_size": np.int64(64), "lr": np.float32(0.5)}, (8, 24, 64)),
         ("tiny_cpu", {"image_size": 64, "patch_min": 3}, (3, 24, 64)),
         ("tiny_cpu", {"image_size": 64, "eval_resize": 70}, (8, 24, 70)),
         ("moco_patch_in100", {"image_size": 32}, (2, 10, None)),
@@ -41,3 +44,15 @@ def test_every_preset_takes_small_views():
     for name in PRESETS:
         config = preset_config(name, data="x", out="y", image_size=32)
         assert config.image_size == 32 and (config.eval_resize or 32) >= 32
+
+
+def test_another_backbone_has_not_the_stem_of_the_presets_own():
+    changes = {"data": "x", "out": "y", "backbone": "vgg_tiny"}
+    assert preset_config("cifar_resnet18", data="x", out="y").stem == "small"
+    assert preset_config("cifar_resnet18", **changes).stem == "auto"
+    assert preset_config("cifar_resnet18", **changes, stem="small").stem == "small"
+
+
+def test_an_unknown_setting_gets_a_guess():
+    with pytest.raises(ConfigError, match=r"no setting 'epoch'; did you mean epochs\?"):
+        preset_config("tiny_cpu", data="x", out="y", epoch=3)
