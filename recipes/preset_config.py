@@ -8,6 +8,7 @@ from typing import Any
 
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig
+from fastneg.config.method import RESNET
 from fastneg.options import nearest
 from fastneg.recipes.presets import PRESETS
 
@@ -46,8 +47,8 @@ def of_preset(preset: str, **overrides: Any) -> PretrainConfig:
         )
     base = PRESETS[preset]()
     more = _lengths(base, overrides.get("image_size"))
-    if overrides.get("backbone", base.backbone) != base.backbone:
-        more["stem"] = "auto"  # the preset's is of its own network
+    if not _has_stem(overrides.get("backbone", base.backbone)):
+        more["stem"] = "auto"  # a small one is of the preset's own network
     return changed(base, overrides, more)
 
 
@@ -70,6 +71,11 @@ def changed(base, overrides, more=()):
             f"{config.negatives}: leave it out."
         )
     return config
+
+
+def _has_stem(backbone):
+    """Whether a backbone's first layers may be a small stem, by its name."""
+    return not isinstance(backbone, str) or bool(RESNET.match(backbone)) or "densenet" in backbone
 
 
 def _fields():

@@ -44,10 +44,13 @@ def pretrain(
             CheckpointError, BetonError: the run cannot start or go on. OutputError: out is, or
             holds, an input.
     """
-    if backbone is not None:
+    given = backbone is not None and not isinstance(backbone, str)
+    if given:
         fields = {"stem": "auto", **fields}  # the preset's is of its own network
+    elif backbone is not None:
+        fields["backbone"] = backbone
     config = preset_config(preset, data=text_of(data), out=os.fspath(out), **fields)
-    if backbone is not None:
+    if given:
         config = config.replace(backbone=named(backbone, config.image_size))
     result = trainer.pretrain(config)
     if isinstance(backbone, nn.Module):

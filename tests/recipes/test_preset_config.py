@@ -46,11 +46,29 @@ def test_every_preset_takes_small_views():
         assert config.image_size == 32 and (config.eval_resize or 32) >= 32
 
 
-def test_another_backbone_has_not_the_stem_of_the_presets_own():
-    changes = {"data": "x", "out": "y", "backbone": "vgg_tiny"}
-    assert preset_config("cifar_resnet18", data="x", out="y").stem == "small"
-    assert preset_config("cifar_resnet18", **changes).stem == "auto"
-    assert preset_config("cifar_resnet18", **changes, stem="small").stem == "small"
+def test_the_presets_small_stem_is_of_backbones_that_have_one():
+    own = {"data": "x", "out": "y"}
+    assert preset_config("small_resnet18", **own).stem == "small"
+    for backbone in ("resnet50", "timm:resnet26", "resnet18_w16", "densenet121"):
+        assert preset_config("small_resnet18", **own, backbone=backbone).stem == "small"
+    for backbone in ("vgg_tiny", "vit_b_16", "nets.py:Net"):
+        assert preset_config("small_resnet18", **own, backbone=backbone).stem == "auto"
+    changes = {**own, "backbone": "vgg_tiny", "stem": "small"}
+    assert preset_config("small_resnet18", **changes).stem == "small"
+
+
+def test_a_network_given_in_python_has_not_the_presets_stem_either(monkeypatch):
+    import fastneg
+    from fastneg.recipes import pretrain
+    from helpers.own_nets import Small
+
+    monkeypatch.setattr(pretrain.trainer, "pretrain", lambda config: config)
+    stems = {}
+    for backbone in ("resnet18", "vgg_tiny", Small):
+        config = fastneg.pretrain(["x", "y"], "z", backbone=backbone, preset="small_resnet18")
+        stems[config.backbone] = config.stem
+    assert config.data == "x,y"
+    assert stems == {"resnet18": "small", "vgg_tiny": "auto", "helpers.own_nets:Small": "auto"}
 
 
 def test_an_unknown_setting_gets_a_guess():

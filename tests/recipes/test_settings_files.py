@@ -113,13 +113,14 @@ def test_values_of_yaml_are_what_the_command_line_takes_them_for(tmp_path):
     path.write_text(
         "\ufeffpreset: tiny_cpu\ndata: 2024-01-01\nout: 1:30\nlr: 1e-3\nqueue_size: 1e3\n"
         "check_crc: True\nimage_size_schedule: 0:16\ninit: ~\nweight_decay: .5\n"
-        "alpha: 0.5\n"
+        "alpha: 0.5\ncache_dir: 007\n"
     )
     with pytest.raises(ConfigError, match="--init is None"):
         build_config("pretrain", ["--config", str(path)])
     path.write_text(path.read_text().replace("~", "on"))
     config = build_config("pretrain", ["--config", str(path)])
     assert (config.data, config.out, config.init) == ("2024-01-01", "1:30", "on")
+    assert config.cache_dir == "007"
     assert (config.lr, config.queue_size, config.check_crc) == (0.001, 1000, True)
     assert (config.image_size_schedule, config.weight_decay) == ("0:16", 0.5)
 
