@@ -1,5 +1,7 @@
 """Failures of which the message says what to do: a command tells them in one line."""
 
+from fastneg.options import UsageError
+
 
 class CheckpointError(Exception):
     """A checkpoint that is missing, damaged, or of another run."""
@@ -14,3 +16,7 @@ class WeightsError(CheckpointError):
 
 class TrainingError(Exception):
     """A run that cannot start or go on, for a reason that its user can mend."""
+
+
+class SettingsError(TrainingError, UsageError):
+    """Settings that cannot be on these processes and devices: the command line was wrong."""

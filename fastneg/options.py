@@ -18,6 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that every generator takes."""
+SYNONYMS = {"gpu": "cuda", "float32": "fp32", "bfloat16": "bf16"}
+"""{what others call a choice: ours}, where the letters alone would give another one."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be: names the field, the value that came and what was expected."""
@@ -35,6 +40,7 @@ def nearest(word: object, known: Iterable[str], prefix: str = "") -> str:
         where none is.
     """
     lower, typed = {name.lower(): name for name in map(str, known)}, str(word).lower()
+    typed = SYNONYMS[typed] if SYNONYMS.get(typed) in lower else typed
     longer = sorted((name for name in lower if name.startswith(typed)), key=len)
     near = longer if len(typed) > 2 and longer else difflib.get_close_matches(typed, lower, 1, 0.5)
     return f"; did you mean {prefix}{lower[near[0]]}?" if near else "."

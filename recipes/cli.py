@@ -133,8 +133,15 @@ def _run(name, config, dry_run=False):
 
         if not isinstance(error, JOB_FAILURES):
             raise
-        voice.error(f"fastneg {name}: {error}")
+        voice.error(f"fastneg {name}: {_told(error)}")
         return 1
+
+
+def _told(error):
+    """An error in words, a system's with the path first and without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
 
 
 EXTRA_MODULES = {

@@ -62,7 +62,10 @@ def _show(source, out, preset=None, **overrides):
         run = PretrainConfig.read(read_settings(str(Path(source) / CONFIG)))
         config = changed(run, overrides)
     elif Path(source).is_dir():
-        raise ConfigError(f"{source} is a folder without a {CONFIG}: no run.")
+        raise ConfigError(
+            f"{source} is a folder without a {CONFIG}: no run. fastneg encode {source} OUT.beton "
+            "makes a .beton file of a folder of images."
+        )
     elif "data" in overrides:
         raise ConfigError(f"--data is {overrides['data']}, but {source} is what is shown.")
     else:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import numbers
 from typing import Any
 
+from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig
+from fastneg.config.method import RESNET
 from fastneg.options import nearest
 from fastneg.recipes.presets import PRESETS
 
@@ -42,7 +46,10 @@ def of_preset(preset: str, **overrides: Any) -> PretrainConfig:
             "presets lists them."
         )
     base = PRESETS[preset]()
-    return changed(base, overrides, _lengths(base, overrides.get("image_size")))
+    more = _lengths(base, overrides.get("image_size"))
+    if not _has_stem(overrides.get("backbone", base.backbone)):
+        more["stem"] = "auto"  # a small one is of the preset's own network
+    return changed(base, overrides, more)
 
 
 def changed(base, overrides, more=()):
@@ -51,8 +58,12 @@ def changed(base, overrides, more=()):
     Args:
         more: values where `overrides` has none, which may be without effect.
     Raises:
-        ConfigError: one of the overrides cannot be, or has no effect.
+        ConfigError: one of the overrides is not known, cannot be, or has no effect.
     """
+    if overrides.keys() - _fields():
+        plugins.load()  # it may be an option of theirs
+    if unknown := sorted(overrides.keys() - _fields()):
+        raise ConfigError(f"There is no setting {unknown[0]!r}{nearest(unknown[0], _fields())}")
     config = base.replace(**{**dict(more), **overrides})
     for name in sorted(overrides.keys() & config.without_effect()):
         raise ConfigError(
@@ -62,9 +73,18 @@ def changed(base, overrides, more=()):
     return config
 
 
+def _has_stem(backbone):
+    """Whether a backbone's first layers may be a small stem, by its name."""
+    return not isinstance(backbone, str) or bool(RESNET.match(backbone)) or "densenet" in backbone
+
+
+def _fields():
+    return {field.name for field in dataclasses.fields(PretrainConfig)}
+
+
 def _lengths(base, image_size):
     """The lengths that a preset gives, for views of another size."""
-    if isinstance(image_size, bool) or not isinstance(image_size, (int, float)):
+    if isinstance(image_size, bool) or not isinstance(image_size, numbers.Real):
         return {}  # none is given, or what will be refused
     share = image_size / base.image_size
     given = {name: getattr(base, name) for name in LENGTHS}

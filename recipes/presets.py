@@ -77,9 +77,9 @@ def moco_patch_ifm_64k_in100():
 
 
 def moco_in1k():
-    """MoCo v2 on ImageNet-1k, its published settings (Chen et al.
+    """MoCo v2 on ImageNet-1k, its published settings: 200 epochs, lr 0.03, batch 256, queue 65536.
 
-    2020, arXiv:2003.04297: 200 epochs, lr 0.03, batch 256, queue 65536).
+    Source: Chen et al. 2020, arXiv:2003.04297.
     """
     return PretrainConfig(negatives="none", batch_size=256, queue_size=65536, bn_splits=8)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
 from fastneg.counts import counted
+from fastneg.data.beton.shards import text_of
 from fastneg.models.own_networks import named
 from fastneg.recipes.commands import DEFAULT_PRESET
 from fastneg.recipes.preset_config import preset_config
@@ -18,7 +19,7 @@ from fastneg.training import trainer
 
 
 def pretrain(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
     backbone: str | nn.Module | Callable[[], nn.Module] | None = None,
@@ -28,7 +29,7 @@ def pretrain(
     """Pre-train an encoder: what `fastneg pretrain` does, also of a network of your own.
 
     Args:
-        data: the .beton file to train on; several as of --data.
+        data: the .beton file to train on; several as a list, or as of --data.
         out: the run folder. If it holds a run of these settings, that is gone on with.
         backbone: the name of a network as of --backbone; or an nn.Module from images (N, 3, H, W)
             to features (N, F) or to a map (N, F, H, W), which is averaged; or a function that makes
@@ -43,8 +44,13 @@ def pretrain(
             CheckpointError, BetonError: the run cannot start or go on. OutputError: out is, or
             holds, an input.
     """
-    config = preset_config(preset, data=os.fspath(data), out=os.fspath(out), **fields)
-    if backbone is not None:
+    given = backbone is not None and not isinstance(backbone, str)
+    if given:
+        fields = {"stem": "auto", **fields}  # the preset's is of its own network
+    elif backbone is not None:
+        fields["backbone"] = backbone
+    config = preset_config(preset, data=text_of(data), out=os.fspath(out), **fields)
+    if given:
         config = config.replace(backbone=named(backbone, config.image_size))
     result = trainer.pretrain(config)
     if isinstance(backbone, nn.Module):

@@ -36,6 +36,10 @@ ELSEWHERE = {
 """{what other projects call a flag: ours}"""
 
 
+LISTED = {"negatives", "alpha", "dose", "mean", "std"}
+"""Flags of several values that are no lists of names or paths."""
+
+
 class Word(NamedTuple):
     """One argument of a command line."""
 
@@ -125,6 +129,11 @@ def check_places(name, command, arguments):
     places = [field for field in command.positional if field not in given]
     if "runs" not in places and len(loose) > len(places):
         word = loose[len(places)]
+        if several := _values_of(command, words, places):
+            raise ConfigError(
+                f"{name} takes no argument {word!r}: several values of {several} take commas "
+                "between them, and a pattern such as *.beton takes quotes."
+            )
         guess = "."
         if "preset" in command.beside:
             guess = nearest(word, PRESETS, "--preset ")
@@ -133,8 +142,24 @@ def check_places(name, command, arguments):
         raise ConfigError(f"{name} takes no argument {word!r}{guess} Usage: {usage(name)}")
     for field in needed(command):
         if field not in given and field not in places[: len(loose)]:
-            label = field.upper() if field in command.positional else f"--{field}"
-            raise ConfigError(f"{name}: {label} is missing. Usage: {usage(name)}")
+            raise ConfigError(f"{name}: {_label(command, field)} is missing. Usage: {usage(name)}")
+
+
+def _values_of(command, words, places):
+    """How a flag of several values is called that the first word without a place comes behind; None
+    where it comes behind another one."""
+    fields = dataclasses.fields(command.config)
+    listed = LISTED | {field.name for field in fields if "listed" in field.metadata}
+    left, flag = list(places), None
+    for word in words:
+        if word.flag is None and not left:
+            break
+        flag = word.flag or left.pop(0)
+    return _label(command, flag) if flag in listed else None
+
+
+def _label(command, flag):
+    return flag.upper() if flag in command.positional else f"--{flag}"
 
 
 def needed(command):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import numbers
 import os
 import types
 import typing
@@ -62,9 +64,11 @@ def field_types(cls: type) -> dict[str, Any]:
 def _fit(name, value, expected):
     """`value` as the annotated type.
 
-    An int serves where a float is due, and a float such as 1e4 where a whole number is. Nothing
-    else is converted.
+    An int serves where a float is due, a float such as 1e4 where a whole number is, and a number of
+    NumPy as Python's. Nothing else is converted.
     """
+    if isinstance(value, numbers.Real) and not isinstance(value, (int, float)):
+        value = int(value) if isinstance(value, numbers.Integral) else float(value)
     options = (
         typing.get_args(expected)
         if typing.get_origin(expected) in (typing.Union, types.UnionType)
@@ -79,6 +83,8 @@ def _fit(name, value, expected):
             return float(value)
         if isinstance(value, bool) != (origin is bool):
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--{name} is {value}: a finite number was expected.")
         if isinstance(value, origin):
             return value
     if int in options and isinstance(value, float) and value.is_integer():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastneg.config.base import Config
-from fastneg.options import ConfigError, option
+from fastneg.options import LARGEST_SEED, ConfigError, option
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class EncodeConfig(Config):
     """FFCV's write_mode (with --writer ffcv); default proportion."""
     on_error: str = option("stop", choices=("stop", "skip"))
     """What an unreadable image does: stop the job, or be listed and skipped."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Samples are written in an order shuffled with this seed, so that neighbours on disk mix
     classes; it also decides what --holdout takes."""
     workers: int = option(0, at_least=0)
@@ -126,7 +126,7 @@ class TexturesConfig(Config):
     """Places tried for each block."""
     quality: int = option(90, at_least=1, at_most=100)
     """JPEG quality of the textures."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds the textures, each together with the image's path."""
     workers: int = option(0, at_least=0)
     """Worker processes; 0: one a core."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastneg import plugins
 from fastneg.config.base import Config
 from fastneg.negatives import NEGATIVES
-from fastneg.options import ConfigError, nearest, option
+from fastneg.options import LARGEST_SEED, ConfigError, nearest, option
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LinearConfig(Config):
     """Images a step of SGD; default 128."""
     weight_decay: float | None = option(None, at_least=0.0)
     """L2 penalty on the classifier; default 0 with SGD, and with lbfgs a sweep."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds the classifier's order and crops, the held-out part and the share of the labels."""
     untrained: str = option("off", choices=("off", "on"))
     """on: also probe the same network with the weights that its seed gave it before training, and
@@ -84,7 +84,7 @@ class FinetuneConfig(Config):
     """Images a step."""
     weight_decay: float = option(1e-4, at_least=0.0)
     """L2 penalty on encoder and classifier."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds order, crops and the share of the labels."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""

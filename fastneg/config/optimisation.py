@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastneg.config.base import Config
-from fastneg.options import ConfigError, option
+from fastneg.options import LARGEST_SEED, ConfigError, option
 
 T = TypeVar("T", bound=Config)
 EPOCHS = 200
@@ -43,7 +43,7 @@ class OptimisationPart(Config):
     lars_trust: float | None = option(None, above=0.0, by=("optimizer", {"lars": 0.001}))
     """Trust coefficient of LARS: the length of a layer's step, as a share of its weights' length,
     at learning rate 1."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds the initial weights, the order, the views and, each from a stream of its own, the
     negatives."""
     init: str = ""

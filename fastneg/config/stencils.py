@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastneg.config.base import Config
-from fastneg.options import ConfigError, option
+from fastneg.options import LARGEST_SEED, ConfigError, option
 
 FAMILIES = 16
 """Shapes there are, and textures."""
@@ -27,7 +27,7 @@ class StencilsSpec(Config):
     """Correlation of shape and texture in train and in_domain: with this probability an object
     wears its own texture, else one drawn from all in use (its own among them). 0: independent; 1:
     texture always names the shape."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds every image, together with the set and the index."""
 
     def __post_init__(self):

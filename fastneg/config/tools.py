@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastneg.config.base import Config
 from fastneg.config.normalisation import INTERPOLATIONS, Normalisation, three_numbers
-from fastneg.options import ConfigError, option
+from fastneg.options import LARGEST_SEED, ConfigError, option
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ImportConfig(Config):
     stem: str = option("auto", choices=("auto", "small", "standard"))
     """The network's first layers, as of pretrain."""
     prefix: str = ""
-    """Where in the file the backbone is, such as student.module.backbone.; default: it is looked
-    for."""
+    """Where in the file the backbone is, such as student.module.backbone (. where nothing stands
+    before its names), whatever else is there; default: it is looked for."""
     by_order: bool = False
     """Take tensors under other names, where they are as many in the same order, of the same kinds
     and shapes."""
@@ -140,7 +140,7 @@ class DemoConfig(Config):
     """The folder for the images, .beton files, the runs and report.html."""
     size: str = option("small", choices=("tiny", "small"))
     """small: a few minutes on two cores; tiny: seconds, to see that everything works."""
-    seed: int = option(0, at_least=0)
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds the data set and the training."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
     """auto: CUDA where there is a device, else the CPU."""

@@ -35,8 +35,10 @@ def told(url):
 
 
 def _words(error):
-    if isinstance(error, FileNotFoundError):  # its text is the path alone
-        return f"there is no file {error}"
+    if isinstance(error, FileNotFoundError):
+        # Its text is the path alone. fsspec raises it too where a server cannot be reached.
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        return f"there is no file {error}{cause}"
     return str(error) or type(error).__name__
 
 

@@ -13,7 +13,7 @@ from fastneg.data.known_classes import IMAGENET
 from fastneg.errors import WeightsError
 from fastneg.evaluation.linear import LinearClassifier, save_linear
 from fastneg.models.backbones import timm_settings, whole_network
-from fastneg.models.own_networks import images_of
+from fastneg.models.own_outputs import images_of
 from fastneg.runs.load import load_run
 
 MODE = "imported"

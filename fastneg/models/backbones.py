@@ -13,7 +13,8 @@ from fastneg.config import ConfigError
 from fastneg.config.method import TIMM, is_own, stem_of
 from fastneg.errors import TrainingError
 from fastneg.models.narrow import is_narrow, narrow_resnet
-from fastneg.models.own_networks import images_of, in_eval_mode, own_network
+from fastneg.models.own_networks import own_network
+from fastneg.models.own_outputs import images_of, in_eval_mode
 from fastneg.models.stems import put, small_stem
 from fastneg.options import UsageError, nearest
 
@@ -138,8 +139,8 @@ def _from_torchvision(name, image_size):
         raise _unknown(
             name,
             [*known, *TINY, "resnet18_w16"],
-            "a torchvision classification model, timm:<name>, resnet_tiny, vgg_tiny or "
-            "resnet18_w16",
+            "a torchvision classification model, timm:<name>, resnet_tiny, vgg_tiny, "
+            "resnet18_w16, or an own network (package.module:factory, FILE.py:factory)",
         )
     options = {}
     builder = models.get_model_builder(name)

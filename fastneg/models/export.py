@@ -18,7 +18,7 @@ from fastneg.errors import WeightsError
 from fastneg.files import remove_stale, write_atomically, write_json
 from fastneg.models.backbones import TINY, backbone_of, timm_settings
 from fastneg.models.narrow import is_narrow
-from fastneg.models.own_networks import images_of
+from fastneg.models.own_outputs import images_of
 from fastneg.version import __version__
 
 HEADS = {

@@ -41,7 +41,7 @@ class Place(NamedTuple):
     missing: list[str]
     """The network's names of those that are not there."""
     unlike: list[str]
-    """The network's names of those that have another shape there."""
+    """The network's names of those that have another shape there, or are whole numbers there."""
     unknown: list[str]
     """Names below the prefix, without it, of a larger network: the place is not this one's."""
     left: list[str]
@@ -107,10 +107,15 @@ def _looked_at(network, wanted, tensors, prefix, theirs, strict):
         prefix,
         names,
         [ours for ours in names if ours not in there],
-        [ours for ours in there if tensors[names[ours]].shape != wanted[ours].shape],
+        [ours for ours in there if _told(tensors[names[ours]]) != _told(wanted[ours])],
         unknown,
         left,
     )
+
+
+def _told(tensor):
+    """The shape, and whether it is of floats."""
+    return f"{tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else " of whole numbers")
 
 
 def _is_classifier(network, name):
@@ -207,11 +212,69 @@ def told_of(misses: list[Place], tensors: Tensors, wanted: Tensors) -> list[str]
         line = f"  {where}: {miss.fitting} of {all_of} fit"
         if miss.unlike:
             name = miss.unlike[0]
-            came, due = tensors[miss.names[name]].shape, wanted[name].shape
-            line += f"; {name} is {tuple(came)}, {tuple(due)} was expected"
+            came, due = _told(tensors[miss.names[name]]), _told(wanted[name])
+            line += f"; {name} is {came}, {due} was expected"
         elif miss.missing:
             line += f"; {miss.missing[0]} is missing"
         elif miss.unknown:
             line += f"; {miss.unknown[0]} is unknown"
         lines.append(line)
     return lines
+
+
+def refusal(
+    backbone: nn.Module, path: str, tensors: Tensors, found: list[Place], prefix: str | None
+) -> str:
+    """What to say of a file in which the backbone fits nowhere.
+
+    Args:
+        path: of the file.
+        found: what `places` gave.
+        prefix: where alone it was looked for, or None.
+    """
+    wanted = needed(backbone)
+    if not found and prefix is not None:
+        elsewhere = told_of(places(backbone, tensors), tensors, wanted)
+        where = prefix.strip(".") or "(none)"
+        said = f"{path} holds no tensor of the backbone under the prefix {where}."
+        title = ["What fits under which prefix:"] if elsewhere else []
+        return "\n".join([said, *title, *elsewhere])
+    if not found:
+        return (
+            f"{path} holds no tensor with a name of the backbone's: it has "
+            f"{', '.join(list(tensors)[:3])}, …, {', '.join(list(wanted)[:3])}, … were expected, "
+            f"under any prefix.{_order_hint(backbone, tensors)}"
+        )
+    best = found[0]
+    first = (best.unlike or best.missing or best.unknown)[0]
+    return (
+        f"The weights of {path} do not fit the backbone: "
+        f"{counted(len(best.missing), 'tensor')} missing, {len(best.unknown)} unknown, "
+        f"{len(best.unlike)} of another shape or type (first: {first}). "
+        "What fits under which prefix:\n"
+        + "\n".join(told_of(found, tensors, wanted))
+        + f"\n{_advice(backbone, tensors, wanted, best, first)}"
+    )
+
+
+def _advice(backbone, tensors, wanted, best, first):
+    if best.unknown and best.fitting == len(wanted):
+        return (
+            "All of the backbone is there. If what is unknown is no layer of the same network, "
+            f"take it with --prefix {best.prefix.strip('.') or '.'} (of --init: --init_prefix)."
+        )
+    hint = "Name the network they are of with --backbone, and a ViT's --image_size."
+    if best.unlike and tensors[best.names[first]].shape[2:] == (3, 3) and not best.missing:
+        hint = "Its first convolution is 3×3: give --stem small."
+    elif best.unlike and wanted[first].shape[2:] == (3, 3) and not best.missing:
+        hint = "Its first convolution is larger than 3×3: give --stem standard."
+    return hint + _order_hint(backbone, tensors)
+
+
+def _order_hint(backbone, tensors):
+    if in_order(backbone, tensors) is None:
+        return ""
+    return (
+        " As many tensors of the same kinds and shapes stand there in the same order under other "
+        "names: --by_order True takes them, if it is the same network."
+    )

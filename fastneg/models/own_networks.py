@@ -12,7 +12,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,9 +23,18 @@ from fastneg import plugins
 from fastneg.config import ConfigError
 from fastneg.config.method import is_own
 from fastneg.counts import counted
+from fastneg.models.own_outputs import (
+    Features,
+    idle_parameters,
+    images_of,
+    in_eval_mode,
+    tried,
+)
 
 GIVEN = "object:"
 """How the name of a network begins that was given as an object and has no importable maker."""
+_MADE = weakref.WeakSet()
+"""The networks that factories have given in this process."""
 
 
 class Given(str):
@@ -65,7 +75,7 @@ def named(backbone: str | nn.Module | Callable[[], nn.Module], image_size: int) 
     if isinstance(backbone, nn.Module):
         own = unwrapped(backbone)
         # Once, here: a network that is trained later on does not change what a run begins with.
-        kept = _copied(own)
+        kept = _first_copy(own, image_size)
         maker = _importable(type(own))
         name = maker if maker and _same_outputs(type(own), kept, image_size) else _called(type(own))
         return Given(name, lambda: _copied(kept))
@@ -93,7 +103,9 @@ def own_network(name: str, image_size: int) -> tuple[nn.Module, int]:
 
     It is called once in eval mode on two images. A feature map (N, F, H, W) is averaged over its
     pixels. Parameters that the features do not depend on no longer ask for gradients, which several
-    processes would wait for. What was found stands in its `told`, lines for a person.
+    processes would wait for. What was found stands in its `told`, lines for a person. A later call
+    that gives anything else than (N, F) or a map of F channels, as in training mode, is a
+    TrainingError.
 
     Args:
         name: package.module:factory, FILE.py:factory, or a `Given`. A factory takes no argument,
@@ -108,14 +120,19 @@ def own_network(name: str, image_size: int) -> tuple[nn.Module, int]:
             f"--backbone {name} gives {type(network).__name__}: an nn.Module was expected."
         )
     network = unwrapped(network).cpu()
-    out = _tried(name, network, image_size)
-    width, idle = out.shape[1], _idle(network, out)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ConfigError(
+            f"--backbone {name} gives a TorchScript program, whose layers cannot be reached: give "
+            "the nn.Module that it was made of."
+        )
+    out = tried(name, network, image_size)
+    width, idle = out.shape[1], idle_parameters(network, out)
     for parameter in idle.values():
         parameter.requires_grad_(False)
-    shape, pooled = f"features (N, {width})", out.ndim == 4
-    if pooled:
-        network.register_forward_hook(pool)
+    shape = f"features (N, {width})"
+    if out.ndim == 4:
         shape += f", the mean over a map of {out.shape[2]}×{out.shape[3]}"
+    network.register_forward_hook(Features(name, width))
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     network.told = [f"--backbone {name}: {millions:.2f} M parameters, {shape}."]
     if idle:
@@ -124,11 +141,6 @@ def own_network(name: str, image_size: int) -> tuple[nn.Module, int]:
             "in the features and are not trained."
         )
     return network, width
-
-
-def pool(module: nn.Module, images: object, out: torch.Tensor) -> torch.Tensor:
-    """A forward hook: (N, F, H, W) → (N, F), the mean over the pixels."""
-    return out.mean((2, 3))
 
 
 def _made(name, image_size):
@@ -168,12 +180,27 @@ def _imported(target):
 
 
 def _call(name, make, image_size):
-    try:
-        return make(image_size=image_size) if _takes_size(make) else make()
-    except Exception as error:
+    if isinstance(make, nn.Module):
         raise ConfigError(
-            f"--backbone {name} raises {type(error).__name__} when it is called: {error}."
+            f"--backbone {name} is a network already: name a class or function that makes one at "
+            "each call. In Python the network itself serves: fastneg.pretrain(backbone=…)."
+        )
+    try:
+        made = make(image_size=image_size) if _takes_size(make) else make()
+    except Exception as error:
+        said = str(error).rstrip(".") or "without a message"
+        raise ConfigError(
+            f"--backbone {name} raises {type(error).__name__} when it is called: {said}. A class "
+            "or function without arguments, or with image_size alone, was expected."
         ) from error
+    if isinstance(made, nn.Module):
+        if made in _MADE:  # trained by now, maybe, or frozen for evaluation
+            raise ConfigError(
+                f"--backbone {name} gives the same network at each call: let it make a new one. "
+                "In Python the network itself serves: fastneg.pretrain(backbone=…)."
+            )
+        _MADE.add(made)
+    return made
 
 
 def _takes_size(make):
@@ -183,52 +210,16 @@ def _takes_size(make):
         return False
 
 
-def _tried(name, network, image_size):
-    """What it gives for two images, with a graph."""
+def _first_copy(network, image_size):
+    """A copy, also of a network with lazy parameters, or with weights that it computes: these can
+    be copied after a call without a gradient."""
     try:
-        with in_eval_mode(network):
-            out = network(images_of(image_size, 2))
-    except Exception as error:
-        raise ConfigError(
-            f"--backbone {name} does not take images (2, 3, {image_size}, {image_size}): "
-            f"{type(error).__name__}: {error}."
-        ) from error
-    fits = isinstance(out, torch.Tensor) and out.ndim in (2, 4) and len(out) == 2
-    if not fits or not out.is_floating_point():
-        shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise ConfigError(
-            f"--backbone {name} gives {shape} for images (2, 3, {image_size}, {image_size}): "
-            "features (2, F), or a map (2, F, H, W), were expected. Of several outputs, or of "
-            "tokens, let forward return the features alone."
-        )
-    return out
-
-
-@contextlib.contextmanager
-def in_eval_mode(network: nn.Module) -> Iterator[None]:
-    """Within it all parts of a network are in eval mode; afterwards each is as it was."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def images_of(side: int, count: int = 1) -> torch.Tensor:
-    """(count, 3, side, side): images in which every pixel differs, and nothing is drawn."""
-    return torch.linspace(-2, 2, count * 3 * side * side).view(count, 3, side, side)
-
-
-def _idle(network, out):
-    """{name: parameter} of those that ask for a gradient and get none."""
-    asking = {name: each for name, each in network.named_parameters() if each.requires_grad}
-    if not asking or not out.requires_grad:
-        return {}
-    found = torch.autograd.grad(out.float().sum(), list(asking.values()), allow_unused=True)
-    pairs = zip(asking.items(), found, strict=True)
-    return {name: each for (name, each), gradient in pairs if gradient is None}
+        return copy.deepcopy(network).cpu()
+    except Exception:
+        device = next((each.device for each in network.parameters()), "cpu")
+        with contextlib.suppress(Exception), torch.no_grad(), in_eval_mode(network):
+            network(images_of(image_size, 2).to(device))
+        return _copied(network)
 
 
 def _copied(network):
@@ -260,13 +251,22 @@ def _importable(maker):
 
 @torch.no_grad()
 def _same_outputs(cls, network, image_size):
-    """Whether the class alone makes this network, but for its weights: then a name is enough."""
+    """Whether the class alone makes this network, but for its weights: then a name is enough.
+
+    The same layers with the same options, as they are printed, and the same of them frozen.
+    """
     try:
         with torch.random.fork_rng(devices=[]):
             other = cls().cpu().eval()
         own, images = copy.deepcopy(network).eval(), images_of(image_size, 2)
         expected = own(images)  # first, for it makes lazy parameters
+        other(images)
         other.load_state_dict(own.state_dict())
-        return torch.equal(other(images), expected)
+        told = [(str(one), _trained(one)) for one in (own, other)]
+        return told[0] == told[1] and torch.equal(other(images), expected)
     except Exception:  # then it has to be given again
         return False
+
+
+def _trained(network):
+    return [name for name, each in network.named_parameters() if each.requires_grad]

@@ -25,7 +25,7 @@ from fastneg.models.layouts import (
     needed,
     places,
     rank,
-    told_of,
+    refusal,
 )
 from fastneg.models.torch_files import UnreadableError, load_file, not_finite
 from fastneg.runs.paths import CHECKPOINT_NAMES, CHECKPOINTS, is_run
@@ -75,6 +75,12 @@ def read_weights(path: str | Path) -> Weights:
     if not tensors:
         held = ", ".join(repr(key) for key in list(content)[:5]) or "nothing"
         raise WeightsError(f"{path} holds no weights (but {held}): a state dict was expected.")
+    if odd := [name for name, value in tensors.items() if not _is_plain(value)]:
+        kind = tensors[odd[0]]
+        raise WeightsError(
+            f"{path} holds {counted(len(odd), 'tensor')} of a kind that is not read (first: "
+            f"{odd[0]}, {_kind(kind)}): save a state dict of dense float32, float16 or bfloat16."
+        )
     if bad := not_finite(tensors):
         raise WeightsError(
             f"{path} holds values that are not finite in {len(bad)} of "
@@ -116,6 +122,21 @@ def _flat(content: dict, before: str = "") -> Iterator[tuple[str, torch.Tensor]]
             yield ".".join(part for part in parts if part not in WRAPPED), value
 
 
+def _is_plain(tensor):
+    """Whether a tensor is dense and holds its values themselves, in a type that can be computed
+    with."""
+    dense = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
+    small = tensor.is_floating_point() and tensor.element_size() < 2
+    return dense and not small and not tensor.is_complex()
+
+
+def _kind(tensor):
+    if tensor.is_meta:
+        return "without values, on the device meta"
+    layout = "" if tensor.layout == torch.strided else f" as {tensor.layout}"
+    return f"{tensor.dtype}{layout}".replace("torch.", "")
+
+
 def _own_config(content):
     """The settings of a run of fastneg, whose checkpoint this is; else None."""
     ours = {"format", "config", "method"} <= content.keys()
@@ -154,18 +175,21 @@ def load_into(
         method: a module with `query_encoder`, and with `key_encoder`, `predictor` and `queue` where
             it has them.
         weights: `Weights`.
-        prefix: where the backbone is; None: it is looked for.
+        prefix: where the backbone is, with or without the dot at its end ("." for no prefix), and
+            whatever stands beside it there; None: it is looked for.
         by_order: take tensors under other names, where they are as many in the same order, of the
             same kinds and shapes.
     Raises:
         WeightsError: the backbone is not there, or several are and none is to be preferred.
     """
     backbone = method.query_encoder.backbone
+    if prefix is not None:
+        prefix = f"{stripped}." if (stripped := prefix.strip(".")) else ""
     found, tensors = _found(backbone, weights, prefix, by_order)
     translated = tensors is not weights.tensors
     place = _chosen(weights, tensors, [each for each in found if each.fits])
     if place is None:
-        raise _refusal(backbone, weights, found)
+        raise WeightsError(refusal(backbone, weights.path, tensors, found, prefix))
     said = [
         f"Weights of {weights.path}:",
         f"  backbone: {_take(backbone, place, tensors)}, {counted(len(place.names), 'tensor')}",
@@ -226,40 +250,6 @@ def _chosen(weights, tensors, fits):
                 "with --prefix (of --init: --init_prefix)."
             )
     return first
-
-
-def _refusal(backbone, weights, found):
-    """What to say where the backbone fits nowhere."""
-    wanted, tensors = needed(backbone), weights.tensors
-    if not found:
-        return WeightsError(
-            f"{weights.path} holds no tensor with a name of the backbone's: it has "
-            f"{', '.join(list(tensors)[:3])}, …, {', '.join(list(wanted)[:3])}, … were expected, "
-            f"under any prefix.{_order_hint(backbone, tensors)}"
-        )
-    best = found[0]
-    first = (best.unlike or best.missing or best.unknown)[0]
-    hint = "Name the network they are of with --backbone, and a ViT's --image_size."
-    if best.unlike and tensors[best.names[first]].shape[2:] == (3, 3) and not best.missing:
-        hint = "Its first convolution is 3×3: give --stem small."
-    elif best.unlike and wanted[first].shape[2:] == (3, 3) and not best.missing:
-        hint = "Its first convolution is larger than 3×3: give --stem standard."
-    return WeightsError(
-        f"The weights of {weights.path} do not fit the backbone: "
-        f"{counted(len(best.missing), 'tensor')} missing, {len(best.unknown)} unknown, "
-        f"{len(best.unlike)} of another shape (first: {first}). What fits under which prefix:\n"
-        + "\n".join(told_of(found, tensors, wanted))
-        + f"\n{hint}{_order_hint(backbone, tensors)}"
-    )
-
-
-def _order_hint(backbone, tensors):
-    if in_order(backbone, tensors) is None:
-        return ""
-    return (
-        " As many tensors of the same kinds and shapes stand there in the same order under other "
-        "names: --by_order True takes them, if it is the same network."
-    )
 
 
 def _take(module, place, tensors):

@@ -117,7 +117,10 @@ def page_output(out, inputs, harmless=lambda name: False):
     """Where a page goes, as `fastneg.files.output_file` has it; an OutputError too where `out` is
     no name of a page."""
     if Path(out).is_dir() or not is_page(out):
-        raise OutputError(f"--out is {out}: a file to write was expected, such as report.html.")
+        raise OutputError(
+            f"--out is {out}: a file to write was expected, such as report.html, whose name ends "
+            "in .html."
+        )
     return output_file(out, "--out", inputs, harmless)
 
 

@@ -129,6 +129,11 @@ def new_method(config, world):
     torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
+    if not any(each.requires_grad for each in backbone.parameters()):
+        raise TrainingError(
+            f"--backbone {config.backbone} has no parameter to train: each of them is frozen, or "
+            "the features do not depend on it, as where forward is under torch.no_grad."
+        )
     check_view_sizes(backbone, config)
     return method, list(getattr(backbone, "told", []))
 

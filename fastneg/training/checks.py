@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError, TrainingError
 from fastneg.methods import METHODS
 
 
 def check_batch(config, world):
-    """TrainingError unless the batch divides, and each part of it that is normalised or compared by
+    """SettingsError unless the batch divides, and each part of it that is normalised or compared by
     itself holds two images.
 
     Of one image there are no batch statistics to speak of and no other image to be told from: a
@@ -20,7 +20,7 @@ def check_batch(config, world):
     """
     local, whose = config.batch_size, "the batch"
     if config.batch_size % world.size:
-        raise TrainingError(
+        raise SettingsError(
             f"--batch_size is {config.batch_size}: it must divide by the "
             f"{counted(world.size, 'process')}."
         )
@@ -28,20 +28,20 @@ def check_batch(config, world):
         local, whose = local // world.size, "the batch of each process"
     parts = config.accumulate or 1
     if local % parts:
-        raise TrainingError(f"--accumulate is {parts}: it must divide {whose}, {local}.")
+        raise SettingsError(f"--accumulate is {parts}: it must divide {whose}, {local}.")
     if parts > 1:
         local, whose = local // parts, f"each of the {parts} parts of a batch (--accumulate)"
     groups = config.bn_splits if config.bn == "split" else 1
     if local % groups:
-        raise TrainingError(f"--bn_splits is {groups}: it must divide {whose}, {local}.")
+        raise SettingsError(f"--bn_splits is {groups}: it must divide {whose}, {local}.")
     if local // groups > 1:
         return
     if groups > 1:
-        raise TrainingError(
+        raise SettingsError(
             f"--bn_splits is {groups}: one image a group, of which there are no batch statistics, "
             f"for {whose} is {local}. Take fewer groups, or a larger batch."
         )
-    raise TrainingError(
+    raise SettingsError(
         f"--batch_size is {config.batch_size}: {whose} is one image, which has no other to be "
         "compared with and no batch statistics. At least two were expected"
         + (f", a --batch_size of {2 * world.size * parts}." if world.size * parts > 1 else ".")
@@ -49,23 +49,23 @@ def check_batch(config, world):
 
 
 def check_place(config, world):
-    """TrainingError for settings that have no effect, or cannot be, on these processes and
+    """SettingsError for settings that have no effect, or cannot be, on these processes and
     devices."""
     alone = world.size == 1
     if config.compress_gradients and alone:
-        raise TrainingError(
+        raise SettingsError(
             "--compress_gradients has no effect in one process, which sends no gradients: "
             "leave it out."
         )
     if config.bn in ("shuffle", "sync") and alone:
         # What is advised here is what `refuse_another_run` lets a run go on with.
         instead = "split" if config.bn == "shuffle" else "none"
-        raise TrainingError(
+        raise SettingsError(
             f"--bn {config.bn} takes several processes, here is one: start them with torchrun, or "
             f"take --bn {instead}, with which a run that began with {config.bn} may go on too."
         )
     if config.cuda_graphs and world.device.type != "cuda":
-        raise TrainingError(
+        raise SettingsError(
             "--cuda_graphs is True, but there are no CUDA kernels to record on the CPU: "
             "leave it out."
         )

@@ -8,7 +8,7 @@ from torchvision.models import resnet18
 from fastneg.data.beton.overlap import FIELD
 from fastneg.data.known_classes import IMAGENET
 from fastneg.evaluation.linear import load_linear
-from fastneg.models.own_networks import images_of
+from fastneg.models.own_outputs import images_of
 from fastneg.models.torch_files import load_file
 from fastneg.recipes.cli import main
 from fastneg.runs.load import load_run

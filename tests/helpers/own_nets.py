@@ -78,3 +78,71 @@ class Tied(nn.Module):
 
     def forward(self, images):
         return self.second(torch.relu(self.first(images)))
+
+
+class Changing(nn.Module):
+    """Vectors in eval mode; in training mode what is asked for."""
+
+    def __init__(self, in_training="map"):
+        super().__init__()
+        self.layer, self.in_training = nn.Conv2d(3, 4, 4, 4), in_training
+
+    def forward(self, images):
+        found = self.layer(images)
+        features = found.mean((2, 3))
+        if not self.training:
+            return features
+        told = {"map": found, "wider": torch.cat([features, features], 1)}
+        return told.get(self.in_training, (features, found))
+
+
+class ChannelsLast(Changing):
+    def forward(self, images):
+        return self.layer(images).permute(0, 2, 3, 1)
+
+
+class Double(Changing):
+    def __init__(self):
+        super().__init__()
+        self.double()
+
+
+class Whole(Changing):
+    def forward(self, images):
+        return super().forward(images).long()
+
+
+class WithoutGradient(Changing):
+    @torch.no_grad()
+    def forward(self, images):
+        return super().forward(images)
+
+
+class Computed(nn.Module):
+    """Lazy layers, and a weight that is computed of two others: to be copied after a call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.utils.weight_norm(nn.Conv2d(3, 4, 4, 4))
+        self.norm = nn.LazyBatchNorm2d()
+
+    def forward(self, images):
+        return self.norm(self.layer(images))
+
+
+class Dropping(Wide):
+    """An option that no tensor of its state, and nothing in eval mode, tells."""
+
+    def __init__(self, share=0.0):
+        super().__init__(4)
+        self.dropout = nn.Dropout(share)
+
+    def forward(self, images):
+        return self.dropout(super().forward(images))
+
+
+one = Wide(4)
+
+
+def same():
+    return one

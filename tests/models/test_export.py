@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 from fastneg.errors import WeightsError
 from fastneg.methods.moco_torch import MoCo
 from fastneg.models.export import export_weights
-from fastneg.models.own_networks import images_of
+from fastneg.models.own_outputs import images_of
 from fastneg.models.weights import load_into, read_weights
 from fastneg.recipes.cli import main
 from fastneg.runs.load import load_run

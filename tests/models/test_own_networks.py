@@ -13,7 +13,8 @@ from fastneg.config import ConfigError, PretrainConfig
 from fastneg.errors import CheckpointError, TrainingError
 from fastneg.models.backbones import build_backbone
 from fastneg.models.encoders import Encoder
-from fastneg.models.own_networks import Given, images_of, named, own_network
+from fastneg.models.own_networks import Given, named, own_network
+from fastneg.models.own_outputs import images_of
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
 from fastneg.runs.load import load_run
@@ -53,12 +54,35 @@ def test_a_factory_may_ask_for_the_size():
         ("Several", "gives tuple for images"),
         ("Picky", "does not take images .*TypeError: two inputs, please"),
         ("absent", "cannot be imported .*AttributeError"),
-        ("Wide", "raises TypeError when it is called"),
+        ("Wide", "raises TypeError when it is called.*'width'. A class or function without"),
+        ("one", "is a network already: name a class or function"),
     ],
 )
 def test_what_gives_no_features_is_refused(name, said):
     with pytest.raises(ConfigError, match=said):
         own_network(HERE + name, 32)
+
+
+def test_a_network_that_is_given_out_twice_is_refused():
+    own_network(HERE + "same", 32)
+    with pytest.raises(ConfigError, match="the same network at each call: let it make a new one"):
+        own_network(HERE + "same", 32)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_lazy_and_computed_weights_are_copied_after_a_call():
+    network = own_nets.Computed()
+    name = named(network, 32)
+    made, images = name.make(), images_of(32, 2)
+    torch.testing.assert_close(made.eval()(images), network.eval()(images))
+    assert own_network(name, 32)[1] == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_torchscript_program_is_refused():
+    program = torch.jit.script(nn.Conv2d(3, 4, 4, 4))
+    with pytest.raises(ConfigError, match="TorchScript program"):
+        own_network(named(program, 32), 32)
 
 
 def test_names_are_checked_before_anything_is_imported(tmp_path, monkeypatch):
@@ -81,6 +105,11 @@ def test_a_class_that_makes_the_same_network_is_its_name():
     assert named(own_nets.Wide(4), 32) == "object:helpers.own_nets.Wide"
     assert named(own_nets.Scaled(2.0), 32) == "object:helpers.own_nets.Scaled"
     assert named(lambda: own_nets.Wide(4), 32).startswith("object:")
+    assert named(own_nets.Dropping(), 32) == HERE + "Dropping"
+    assert named(own_nets.Dropping(0.5), 32) == "object:helpers.own_nets.Dropping"
+    frozen = own_nets.Small()
+    frozen.body[0].requires_grad_(False)
+    assert named(frozen, 32) == "object:helpers.own_nets.Small"
     with pytest.raises(ConfigError, match="Module or a function"):
         named(3, 32)
 

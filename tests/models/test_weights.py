@@ -96,6 +96,18 @@ def test_torchvision_weights_with_their_classifier(tmp_path, images):
         ),
         ({"state_dict": {**resnet18().state_dict(), "layer9.weight": torch.zeros(1)}}, "1 unknown"),
         ({"state_dict": resnet34().state_dict()}, "unknown"),  # which holds all of a ResNet-18
+        (
+            {**method().query_encoder.backbone.state_dict(), "mine": torch.zeros(1)},
+            r"All of the backbone is there.* with --prefix \. ",
+        ),
+        (
+            {"conv1.weight": torch.zeros(64, 3, 7, 7, dtype=torch.int32)},
+            r"conv1.weight is \(64, 3, 7, 7\) of whole numbers, \(64, 3, 7, 7\) was expected",
+        ),
+        ({"conv1.weight": torch.zeros(3).to_sparse()}, "1 tensor of a kind.*float32 as sparse_coo"),
+        ({"conv1.weight": torch.zeros(3, device="meta")}, "without values, on the device meta"),
+        ({"a": torch.zeros(3), "b": torch.zeros(3, dtype=torch.cfloat)}, "first: b, complex64"),
+        ({"b": torch.zeros(3).to(torch.float8_e4m3fn)}, "first: b, float8_e4m3fn"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, content, said):
@@ -103,6 +115,22 @@ def test_what_does_not_fit_is_refused(tmp_path, content, said):
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(WeightsError, match=said):
         load_into(MoCo(CONFIG), read_weights(path))
+
+
+def test_a_prefix_with_and_without_its_dot(tmp_path):
+    state = method().query_encoder.backbone.state_dict()
+    ours = MoCo(CONFIG)
+    torch.save({f"a.b.{name}": each.bfloat16() for name, each in state.items()}, tmp_path / "w.pth")
+    for prefix in ("a.b", "a.b."):
+        said = load_into(ours, read_weights(tmp_path / "w.pth"), prefix).said
+        assert said[1] == "  backbone: taken from a.b, 100 tensors"
+    with pytest.raises(WeightsError, match=r"under the prefix a\.c\.(.|\n)*a\.b\.: 100 of 100"):
+        load_into(ours, read_weights(tmp_path / "w.pth"), "a.c")
+    torch.save({**state, "mine": torch.zeros(1)}, tmp_path / "w.pth")
+    said = load_into(ours, read_weights(tmp_path / "w.pth"), ".").said
+    assert said[1:3] == ["  backbone: taken, 100 tensors", "  beside it, and not of it: mine"]
+    taken = ours.query_encoder.backbone.state_dict()
+    assert all(torch.equal(taken[name], value) for name, value in state.items())
 
 
 class Harmful:

@@ -300,6 +300,8 @@ def test_numbers_stay_numbers_where_a_number_is_due():
             "than the 64",
         ),
         (["encode", "photos"], "OUT is missing"),
+        (["encode", "photos", "x", "--seed", "9" * 20], "at most 9223372036854775807"),
+        (["stencils", "x", "--rho", "1e400"], "--rho is inf: a finite number was expected"),
         (["pretrain", "tiny_cpu", "--data", "x", "--out", "y"], "did you mean --preset tiny_cpu?"),
         (["help", "pretrian"], "did you mean pretrain?"),
         (["--hlep"], "did you mean --help?"),

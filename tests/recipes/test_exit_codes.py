@@ -27,6 +27,12 @@ LATER = {
     "an unknown metric": ("evaluate --run y --sets", "a=b:acuracy", "did you mean accuracy?"),
     "no set": ("evaluate --run y --sets", "a", "NAME=PATH"),
     "an unknown subset": ("encode FOLDER y.beton --subset", "imagenet10", "mean imagenet100?"),
+    "a file as a source": ("encode y.beton --src", "FILE", "SRC is FILE, one file: a folder of"),
+    "a batch that does not divide": (
+        "pretrain --preset tiny_cpu --device cpu --data x --out y --batch_size",
+        "6",
+        "--bn_splits is 4: it must divide the batch, 6.",
+    ),
     "an unknown ending": ("embed --run y --data x", "y.txt", ".npz or .parquet"),
 }
 
@@ -40,6 +46,17 @@ def test_a_command_line_that_is_found_wrong_later_exits_2_too(case, tmp_path, mo
     assert main([*line.split(), word]) == 2
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1
+
+
+def test_an_error_of_the_system_names_the_path_first(monkeypatch, capsys):
+    from fastneg.recipes import verify
+
+    def run(config):
+        raise PermissionError(13, "Permission denied", "a/b")
+
+    monkeypatch.setattr(verify, "run_verify", run)
+    assert main(["verify", "x.beton"]) == 1
+    assert capsys.readouterr().err == "fastneg verify: a/b: Permission denied.\n"
 
 
 @pytest.mark.parametrize("system", ["win32", "darwin"])

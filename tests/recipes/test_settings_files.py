@@ -91,7 +91,13 @@ def test_positional_fields_may_stand_in_the_file(tmp_path):
         ("a.yaml", "", "holds no settings"),
         ("a.yaml", "tempurature: 1", "did you mean temperature"),
         ("a.yaml", "epochs: many", "epochs"),
-        ("missing/a.yaml", None, "cannot be read"),
+        ("missing/a.yaml", None, "cannot be read: No such file or directory"),
+        ("a.yaml", "lr: 1\nepochs: 2\nlr: 3", "has lr twice"),
+        ("a.json", '{"lr": 1, "lr": 3}', "has lr twice"),
+        ("a.json", '{"batch_size": 1, "batch-size": 3}', "has batch_size twice"),
+        ("a.json", '{"views": "simclr", "augmentation": "moco_v1"}', "has views twice"),
+        ("a.json", '{"lr": Infinity}', "--lr is 'inf'"),
+        ("a.yaml", "optim:\n  lr: 1", "has optim, .*did you mean optimizer"),
     ],
 )
 def test_what_is_no_settings_file_is_told(tmp_path, name, text, said):
@@ -100,6 +106,31 @@ def test_what_is_no_settings_file_is_told(tmp_path, name, text, said):
         path.write_text(text)
     with pytest.raises(ConfigError, match=said):
         build_config("pretrain", ["--config", str(path), "--data", "x", "--out", "y"])
+
+
+def test_values_of_yaml_are_what_the_command_line_takes_them_for(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "\ufeffpreset: tiny_cpu\ndata: 2024-01-01\nout: 1:30\nlr: 1e-3\nqueue_size: 1e3\n"
+        "check_crc: True\nimage_size_schedule: 0:16\ninit: ~\nweight_decay: .5\n"
+        "alpha: 0.5\ncache_dir: 007\n"
+    )
+    with pytest.raises(ConfigError, match="--init is None"):
+        build_config("pretrain", ["--config", str(path)])
+    path.write_text(path.read_text().replace("~", "on"))
+    config = build_config("pretrain", ["--config", str(path)])
+    assert (config.data, config.out, config.init) == ("2024-01-01", "1:30", "on")
+    assert config.cache_dir == "007"
+    assert (config.lr, config.queue_size, config.check_crc) == (0.001, 1000, True)
+    assert (config.image_size_schedule, config.weight_decay) == ("0:16", 0.5)
+
+
+def test_a_date_of_toml_is_a_text(tmp_path):
+    pytest.importorskip("tomllib")
+    path = tmp_path / "a.toml"
+    path.write_text("out = 2024-01-01\ndata = 10:30:00\n")
+    config = build_config("pretrain", ["--config", str(path)])
+    assert (config.data, config.out) == ("10:30:00", "2024-01-01")
 
 
 @pytest.mark.parametrize("words", [["--config"], ["--config", "--lr"]])

@@ -38,8 +38,12 @@ def test_a_short_flag_is_guessed():
         (["--epochs", "3", "--epochs=4"], "--epochs is given twice"),
         (["--batch-size", "3", "--batch_size", "4"], "--batch_size is given twice"),
         (["tiny_cpu"], r"takes no argument 'tiny_cpu'; did you mean --preset tiny_cpu\?"),
+        (["--negatives", "patch", "texture"], "several values of --negatives take commas"),
+        (["--mean", "0.5", "0.5", "0.5"], "several values of --mean take commas"),
         (["epochs", "3"], r"takes no argument 'epochs'; did you mean --epochs\?"),
         (["--negatives", "patch,textur"], r"did you mean texture\?"),
+        (["--device", "gpu"], r"did you mean cuda\?"),
+        (["--precision", "bfloat16"], r"did you mean bf16\?"),
         (["--method", "MoCo"], r"did you mean moco\?"),
         (["--optimizer", "adam"], r"did you mean adamw\?"),
         (["--views", "mocov2"], r"did you mean moco_v2\?"),
@@ -48,6 +52,21 @@ def test_a_short_flag_is_guessed():
 def test_a_wrong_word_is_named_and_guessed(words, said):
     with pytest.raises(ConfigError, match=said):
         build_config("pretrain", [*PRETRAIN, *words])
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "flag"),
+    [
+        ("pretrain", ["--data", "a.beton", "b.beton", "--preset", "tiny_cpu"], "--data"),
+        ("pretrain", ["--data=a.beton", "b.beton", "--preset", "tiny_cpu"], "--data"),
+        ("verify", ["a.beton", "b.beton"], "FILE"),
+    ],
+)
+def test_several_values_without_commas_are_told(command, words, flag):
+    """As where the shell puts names in the place of a pattern."""
+    said = rf"no argument 'b\.beton': several values of {flag} take commas .* takes quotes"
+    with pytest.raises(ConfigError, match=said):
+        build_config(command, words)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def test_a_new_run(beton, tmp_path):
     assert not (tmp_path / "run" / paths.CHECKPOINTS).exists()
 
 
+def test_a_backbone_without_anything_to_train_is_refused(beton, tmp_path):
+    config = settings(beton, tmp_path / "run", backbone="helpers.own_nets:WithoutGradient")
+    with pytest.raises(TrainingError, match="no parameter to train: each of them is frozen"):
+        parts_of(config)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_trainer_steps_what_was_built(beton, tmp_path):
     config = settings(beton, tmp_path / "run")
     with contextlib.ExitStack() as stack:

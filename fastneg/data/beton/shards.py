@@ -20,12 +20,14 @@ from fastneg.data.remote import is_remote
 
 
 def open_data(
-    spec: str | os.PathLike[str], verify: bool = False, cache_dir: str = ""
+    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    verify: bool = False,
+    cache_dir: str = "",
 ) -> BetonReader | BetonSet:
     """The data set that a text names: `BetonReader` of one file, `BetonSet` of several.
 
     Args:
-        spec: a path, or a comma list of paths, globs ("in1k-*.beton") and ranges
+        spec: a path, a list of paths, or a comma list of paths, globs ("in1k-*.beton") and ranges
             ("in1k-{00..15}.beton"); the files that a glob finds are sorted by name. What is a URL
             (s3://, gs://, hf://, https://) is copied first, see `fastneg.data.beton.local_copy`.
         verify: compare every sample with its checksum, as in `BetonReader`.
@@ -34,12 +36,15 @@ def open_data(
         BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files
             do not belong together.
     """
+    spec = text_of(spec)
     files = local_files(spec, cache_dir)
-    return (
-        BetonReader(files[0], verify)
-        if len(files) == 1
-        else BetonSet(files, verify, os.fspath(spec))
-    )
+    return BetonReader(files[0], verify) if len(files) == 1 else BetonSet(files, verify, spec)
+
+
+def text_of(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> str:
+    """A path, or several as one text with commas between them."""
+    several = isinstance(spec, (list, tuple))
+    return ",".join(map(os.fspath, spec)) if several else os.fspath(spec)
 
 
 def local_files(spec, cache_dir="", checked=True):

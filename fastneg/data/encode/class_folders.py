@@ -22,6 +22,7 @@ from fastneg.data.encode.folders import (
 )
 from fastneg.data.encode.list_rows import LIST_SUFFIXES
 from fastneg.data.errors import BetonError
+from fastneg.options import UsageError
 
 SPLIT = re.compile(
     r"(train|training|trainval|val|valid|validation|dev|test|testing|eval|evaluation|holdout)"
@@ -160,6 +161,12 @@ def split_folder(source, split):
     else:
         if root.is_dir():
             return root
+    if Path(source).is_file():
+        kind = "a .beton file already" if Path(source).suffix.lower() == ".beton" else "one file"
+        raise UsageError(
+            f"SRC is {source}, {kind}: a folder of images, tar archives (.tar), or a list of "
+            "images (.csv, .tsv, .txt, .jsonl) was expected."
+        )
     beside = sorted(list_top(root).folders) if root.is_dir() else []
     raise ConfigError(
         f"There is no folder {Path(source) / (split or '')}: SRC/<class>/*.jpg was expected, or "
@@ -273,4 +280,4 @@ def some(names):
 def no_images(root):
     """The error of a folder in which no image was found."""
     wanted = ", ".join(sorted(SUFFIXES))
-    return BetonError(f"{root} holds no images: {root}/<class>/* with {wanted} was looked for.")
+    return BetonError(f"{root} holds no images: {root}/<class>/* with {wanted} were looked for.")

@@ -4,6 +4,7 @@ and an end."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from fastneg.data.load.order import EpochOrder
 
 H = TypeVar("H", bound="Handle")
-Data: TypeAlias = str | os.PathLike[str] | BetonReader | BetonSet
+Path: TypeAlias = str | os.PathLike[str]
+Data: TypeAlias = Path | Sequence[Path] | BetonReader | BetonSet
 """The path of a .beton file, several as `open_data` takes them, or an open reader."""
 
 
 def opened(data: Data) -> tuple[BetonReader | BetonSet, bool]:
     """(the open data set, whether it was opened here) of a path, as `open_data` takes it, or of a
     reader."""
-    if isinstance(data, (str, os.PathLike)):
+    if isinstance(data, (str, os.PathLike, list, tuple)):
         return open_data(data), True
     return data, False
 

@@ -108,6 +108,7 @@ def test_ways_to_name_files(tmp_path, three, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert open_data(" x-2.beton, x-0.beton").files == ["x-2.beton", "x-0.beton"]
     assert open_data("x-1.beton,x-[02].beton").files == ["x-1.beton", "x-0.beton", "x-2.beton"]
+    assert open_data([tmp_path / "x-2.beton", "x-0.beton"]).files[1] == "x-0.beton"
     # and not the .json beside each
     assert open_data("x-*").files == ["x-0.beton", "x-1.beton", "x-2.beton"]
     (one := tmp_path / "a,b*.beton").write_bytes((tmp_path / "x-1.beton").read_bytes())
@@ -230,10 +231,10 @@ def test_damage_in_one_file_is_found(tmp_path, three):
 
 def test_a_loader_trains_on_several_files(tmp_path, three):
     """Raw and JPEG samples of all files, each once an epoch, with their labels."""
-    with open_data(tmp_path / "x-*.beton") as data:
-        loader = TrainLoader(data, 4, 16, augmentation="moco_v2", device="cpu", threads=1)
-        batches = list(loader.epoch(0))
-        loader.close()
+    files = [tmp_path / f"x-{i}.beton" for i in range(3)]
+    loader = TrainLoader(files, 4, 16, augmentation="moco_v2", device="cpu", threads=1)
+    batches = list(loader.epoch(0))
+    loader.close()
     index = np.concatenate([batch.index.numpy() for batch in batches])
     assert sorted(index.tolist()) == list(range(8))
     assert [label for batch in batches for label in batch.label.tolist()] == [
