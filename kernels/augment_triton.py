@@ -14,7 +14,7 @@ import triton.language as tl
 
 from .augment import draw_augment_params
 from .augment import taps as taps_of
-from .launch import Recorder
+from .launch import Recorder, cdiv, next_power_of_2
 from .launch import launch as launch_now
 from .registry import Shipped
 
@@ -27,8 +27,8 @@ def augment(images, params, mean, std, taps, out, launch=launch_now):
     """Fills out (N, 3, H, W) from images (N, 3, H, W); `taps` is the most that any image's blur
     reads on each side."""
     count, _, height, width = images.shape
-    blocks, inside = triton.cdiv(height * width, PIXELS), TILE - 2 * taps
-    tiles_x, tiles_y = triton.cdiv(width, inside), triton.cdiv(height, inside)
+    blocks, inside = cdiv(height * width, PIXELS), TILE - 2 * taps
+    tiles_x, tiles_y = cdiv(width, inside), cdiv(height, inside)
     sums = torch.empty(count, blocks, dtype=torch.float32, device=images.device)
     order, factors, gray, sigma, flip = (tensor.contiguous() for tensor in params)
     constants = {"UNIT": 1 / 255 if images.dtype == torch.uint8 else 1.0}
@@ -69,7 +69,7 @@ def augment(images, params, mean, std, taps, out, launch=launch_now):
             **constants,
             "TAPS": taps,
             "TILE": TILE,
-            "BLOCKS_PAD": triton.next_power_of_2(blocks),
+            "BLOCKS_PAD": next_power_of_2(blocks),
         },
         num_warps=NUM_WARPS["tile"],
     )

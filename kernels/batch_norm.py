@@ -11,6 +11,7 @@ import torch
 from . import batch_norm_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
 from .batch_norm_checks import check, is_channels_last
+from .gradients import first_only
 from .operators import operator
 
 
@@ -108,10 +109,7 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx, gradient):
         with torch.no_grad():
             grads = _Normalised._gradients(ctx, gradient)
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            sources = gradient, *ctx.saved_tensors[:4]
-            grads = [each if each is None else _Once.apply(each, *sources) for each in grads]
-        return *grads, *(None,) * 7
+        return *first_only("batch_norm", grads, (gradient, *ctx.saved_tensors[:4])), *(None,) * 7
 
     @staticmethod
     def _gradients(ctx, gradient):
@@ -137,20 +135,6 @@ class _Normalised(torch.autograd.Function):
             )
         to_residual = gradient if ctx.needs_input_grad[1] else None
         return to_images, to_residual, _like(to_weight, weight), _like(to_bias, bias)
-
-
-class _Once(torch.autograd.Function):
-    """A gradient that depends on what it was computed from, and cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx, gradient, *_):
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx, *_):
-        raise RuntimeError(
-            "batch_norm was differentiated twice: only its first derivatives are implemented."
-        )
 
 
 def _like(gradient, parameter):

@@ -11,7 +11,6 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-import triton
 
 from .batch_norm_checks import is_channels_last
 from .batch_norm_triton_kernels import (
@@ -22,7 +21,7 @@ from .batch_norm_triton_kernels import (
     statistics_kernel,
     sums_kernel,
 )
-from .launch import Recorder, processors
+from .launch import Recorder, cdiv, next_power_of_2, processors
 from .launch import launch as launch_now
 from .registry import Shipped
 
@@ -65,20 +64,20 @@ def _plan(images, groups):
 
 @cache
 def _divided(rows, channels, area, nhwc, groups, processors):
-    block = min(MOST_CHANNELS[nhwc], triton.next_power_of_2(channels))
+    block = min(MOST_CHANNELS[nhwc], next_power_of_2(channels))
     tile_rows = TILE // block
-    blocks, tiles = triton.cdiv(channels, block), triton.cdiv(rows, tile_rows)
-    wanted = triton.cdiv(processors * PROGRAMS, blocks * groups)
-    tiles_per_split = triton.cdiv(tiles, min(wanted, MOST_SPLITS))
+    blocks, tiles = cdiv(channels, block), cdiv(rows, tile_rows)
+    wanted = cdiv(processors * PROGRAMS, blocks * groups)
+    tiles_per_split = cdiv(tiles, min(wanted, MOST_SPLITS))
     return _Plan(
         rows,
         channels,
         area,
         blocks,
         {"NHWC": nhwc, "ROWS": tile_rows, "BLOCK": block},
-        triton.cdiv(tiles, tiles_per_split),
+        cdiv(tiles, tiles_per_split),
         tiles_per_split * tile_rows,
-        triton.cdiv(tiles, TILES),
+        cdiv(tiles, TILES),
     )
 
 
@@ -126,9 +125,9 @@ def _merge(parts, running, steps, counts, deviation_of, momentum, launch):
 
 def _merging(splits, channels):
     """(constants, blocks of channels) of a launch that joins splits."""
-    splits = triton.next_power_of_2(splits)
-    block = min(triton.next_power_of_2(channels), max(1, MERGED // splits), 32)
-    return {"SPLITS": splits, "BLOCK": block}, triton.cdiv(channels, block)
+    splits = next_power_of_2(splits)
+    block = min(next_power_of_2(channels), max(1, MERGED // splits), 32)
+    return {"SPLITS": splits, "BLOCK": block}, cdiv(channels, block)
 
 
 def normalise(images, residual, affine, relu, launch=launch_now):

@@ -43,6 +43,22 @@ def _affine(weight, bias, mean, var, group, channels_here, channels, eps):
 
 
 @triton.jit
+def _joined(mean, deviation, count, total):
+    """(mean, summed squared deviation) of all rows, (1, BLOCK) each, from those of parts, of which
+    each has `count` of the `total` rows."""
+    joined = tl.sum(mean * count, 0)[None, :] / total
+    apart = mean - joined
+    return joined, tl.sum(deviation + count * apart * apart, 0)[None, :]
+
+
+@triton.jit
+def _move(running, value, momentum, channel, inside):
+    """A running statistic moves towards the value by `momentum`."""
+    old = tl.load(running + channel, mask=inside, other=0.0).to(tl.float32)
+    tl.store(running + channel, (1.0 - momentum) * old + momentum * value, mask=inside)
+
+
+@triton.jit
 def statistics_kernel(
     images, means, deviations, rows, channels, area, rows_per_split,
     NHWC: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
@@ -75,11 +91,9 @@ def statistics_kernel(
     distance = tl.where(more, value - mean, 0.0)
     mean += distance / tl.maximum(count, 1.0)
     deviation += tl.where(more, distance * (value - mean), 0.0)
-    joined = tl.sum(mean * count, 0)[None, :] / here
-    apart = mean - joined
-    deviation = tl.sum(deviation + count * apart * apart, 0)[None, :]
+    mean, deviation = _joined(mean, deviation, count, here)
     place = (group * tl.num_programs(1) + split) * channels + channel
-    tl.store(means + place, joined, mask=inside)
+    tl.store(means + place, mean, mask=inside)
     tl.store(deviations + place, deviation, mask=inside)
 
 
@@ -108,20 +122,14 @@ def merge_statistics_kernel(
         place = group * group_step + split * split_step + channel
         mean = tl.load(means + place, mask=there, other=0.0)
         deviation = tl.load(deviations + place, mask=there, other=0.0) * deviation_of
-        joined = tl.sum(mean * count, 0)[None, :] / total
-        apart = mean - joined
-        deviation = tl.sum(deviation + count * apart * apart, 0)[None, :]
+        joined, deviation = _joined(mean, deviation, count, total)
         tl.store(mean_out + group * channels + channel, joined, mask=inside)
         tl.store(var_out + group * channels + channel, deviation / total, mask=inside)
         mean_sum += joined
         var_sum += deviation / (total - 1.0)
     if running_mean is not None:
-        old = tl.load(running_mean + channel, mask=inside, other=0.0).to(tl.float32)
-        new = (1.0 - momentum) * old + momentum * (mean_sum / groups)
-        tl.store(running_mean + channel, new, mask=inside)
-        old = tl.load(running_var + channel, mask=inside, other=0.0).to(tl.float32)
-        new = (1.0 - momentum) * old + momentum * (var_sum / groups)
-        tl.store(running_var + channel, new, mask=inside)
+        _move(running_mean, mean_sum / groups, momentum, channel, inside)
+        _move(running_var, var_sum / groups, momentum, channel, inside)
     if tracked is not None:
         tl.store(tracked, tl.load(tracked) + 1, mask=tl.program_id(0) == 0)
 

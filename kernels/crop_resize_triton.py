@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import Recorder
+from .launch import Recorder, cdiv
 from .launch import launch as launch_now
 from .registry import Shipped
 
@@ -19,7 +19,7 @@ NUM_WARPS = 4
 def crop_resize(images, index, windows, out, launch=launch_now):
     """Fills out (R, 3, S, S) from images (K, 3, H, W), index (R,) and windows (R, 4)."""
     (rows, _, size, _), (height, width) = out.shape, images.shape[2:]
-    blocks = triton.cdiv(size * size, BLOCK)
+    blocks = cdiv(size * size, BLOCK)
     launch(
         crop_resize_kernel,
         (rows * blocks,),

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import info_nce_operator  # noqa: F401, registers torch.ops.fastneg.info_nce
 from .backend import debugging
+from .gradients import transforming
 from .info_nce_call import LeftOut, Pairs, Wanted, operand_of
 from .info_nce_checks import (
     check_dim,
@@ -26,6 +26,7 @@ from .info_nce_checks import (
     check_tensors,
     check_unit_rows,
 )
+from .info_nce_operator import rows_of
 from .info_nce_targets import soften
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def info_nce(
 
     Vectors are taken as they are: normalise them first. Gradients reach every tensor input that
     asks for one. That of the query is made in the pass of the loss; that of shared negatives costs
-    a second one. Composes with torch.compile(fullgraph=True). Only first derivatives, backward.
+    a second one. Composes with torch.compile(fullgraph=True) and with torch.func's grad, vjp and
+    vmap. Only first derivatives, backward.
 
     Args:
         query: (N, D) float32, bfloat16, float16 or float64 (which the torch backend serves).
@@ -154,6 +156,8 @@ class _Call(NamedTuple):
 
 def _asked(query, shared, in_batch, pairs):
     """The checked `Pairs`."""
+    if not pairs:
+        return Pairs()
     asked = Pairs(**pairs)
     if in_batch and asked.negative_labels is None:
         asked = asked._replace(negative_labels=asked.query_labels)
@@ -188,9 +192,9 @@ def _rows(call, left_out, wanted):
     learned = isinstance(temperature, torch.Tensor)
     _refuse_tangents(*call.tensors, temperature if learned else None)
     wants_grad = torch.is_grad_enabled() and (
-        query.requires_grad or (learned and temperature.requires_grad)
+        query.requires_grad or (learned and temperature.requires_grad) or transforming()
     )
-    return torch.ops.fastneg.info_nce(
+    return rows_of(
         *call.tensors,
         temperature if learned else None,
         *left_out[1:],
@@ -210,9 +214,11 @@ def _reduced(outputs, reduction, return_stats, row_weights):
     if row_weights is None:
         loss = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](rows)
     else:
-        loss = rows * row_weights
+        weights = row_weights.to(rows.dtype)
+        loss = rows * weights
         loss = loss if reduction == "none" else loss.sum()
-        loss = loss / row_weights.sum() if reduction == "mean" else loss
+        if reduction == "mean":
+            loss = loss / torch.where((weights == 0).all(), 1.0, weights.sum())
     if not return_stats:
         return loss
     acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()

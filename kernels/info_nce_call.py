@@ -91,7 +91,7 @@ class PairOptions(TypedDict, total=False):
     """(N, K) bool, True where a query is not compared with a shared negative, a false one say."""
     query_labels: torch.Tensor | None
     """(N,) whole numbers, with negative_labels: a query is not compared with shared negatives of
-    its own label."""
+    its own label. Every number is one, -1 too."""
     negative_labels: torch.Tensor | None
     """(K,) whole numbers; of in-batch negatives they are the queries'."""
     label_smoothing: float
@@ -102,7 +102,8 @@ class PairOptions(TypedDict, total=False):
     """(N, K), what of the target each shared negative has, 0 where it is left out; the positive has
     the rest. The softmax of another model, say."""
     row_weights: torch.Tensor | None
-    """(N,), a factor on each row's loss; the mean is divided by their sum."""
+    """(N,), a factor on each row's loss; the mean is divided by their sum, and is 0 where all of
+    them are."""
 
 
 class Pairs(NamedTuple):

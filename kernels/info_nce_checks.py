@@ -8,6 +8,8 @@ import numbers
 
 import torch
 
+from .gradients import transforming
+
 REDUCTIONS = ("mean", "sum", "none")
 LAYOUTS = ("kd", "dk")
 PRECISIONS = ("ieee", "tf32", "bf16")
@@ -58,7 +60,7 @@ def check_temperature(temperature, device=None):
             f"temperature is a {tuple(temperature.shape)} {temperature.dtype} tensor on "
             f"{temperature.device}: a 0-d floating-point tensor{where}, or a float, was expected."
         )
-    if temperature.device.type != "cpu" or torch.compiler.is_compiling():
+    if temperature.device.type != "cpu" or torch.compiler.is_compiling() or transforming():
         return
     if not 0 < temperature.item() < math.inf:
         raise ValueError(
@@ -69,6 +71,8 @@ def check_temperature(temperature, device=None):
 
 def check_number(name, value):
     """ValueError unless the value is a real number; True and False are none."""
+    if type(value) is float or type(value) is int:
+        return  # most are, and asking the tower of numbers takes a microsecond
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} is {value!r} ({type(value).__name__}): a number was expected.")
 
@@ -81,25 +85,26 @@ def check_dim(name, tensor, dim, shape):
         raise ValueError(f"{name} are {tuple(tensor.shape)}: {shape} was expected.")
 
 
-def check_tensors(query, positive, negatives, extra, extra_scale):
-    """ValueError unless shapes, dtypes and devices belong together."""
-    named = {"query": query, "positive": positive, "negatives": negatives}
-    named |= {} if extra is None else {"extra_negatives": extra}
-    for name, tensor in named.items():
+def check_tensors(
+    query, positive, negatives, extra, extra_scale, names=("query", "positive", "negatives")
+):
+    """ValueError unless shapes, dtypes and devices belong together.
+
+    names: what the caller calls the first three.
+    """
+    named = [*zip(names, (query, positive, negatives), strict=True)]
+    if extra is not None:
+        named.append(("extra_negatives", extra))
+    for name, tensor in named:
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{name} is a {type(tensor).__name__}: a tensor was expected.")
-    _check_shapes(query, positive, negatives, extra)
-    check_number("extra_scale", extra_scale)
-    if extra is None and extra_scale != 1.0:
-        raise ValueError(
-            f"extra_scale is {extra_scale} but there are no extra_negatives for it to scale."
-        )
-    if not math.isfinite(extra_scale):
-        raise ValueError(f"extra_scale is {extra_scale}: a finite number was expected.")
-    for name, tensor in named.items():
-        if tensor.shape[-1] != query.shape[1] or tensor.device != query.device:
+    _check_shapes(query, positive, negatives, extra, names)
+    _check_scale(extra, extra_scale)
+    dim, device = query.shape[1], query.device
+    for name, tensor in named:
+        if tensor.shape[-1] != dim or tensor.device != device:
             raise ValueError(
-                f"query is {tuple(query.shape)} on {query.device} but {name} are "
+                f"{names[0]} is {tuple(query.shape)} on {device} but {name} are "
                 f"{tuple(tensor.shape)} on {tensor.device}: both need the same feature dimension "
                 "and device."
             )
@@ -110,24 +115,35 @@ def check_tensors(query, positive, negatives, extra, extra_scale):
             )
 
 
-def _check_shapes(query, positive, negatives, extra):
-    if query.dim() != 2 or query.shape[0] == 0 or query.shape[1] == 0:
+def _check_scale(extra, extra_scale):
+    check_number("extra_scale", extra_scale)
+    if extra is None and extra_scale != 1.0:
         raise ValueError(
-            f"query is {tuple(query.shape)}: (N, D) with at least one row and one column was "
+            f"extra_scale is {extra_scale} but there are no extra_negatives for it to scale."
+        )
+    if not math.isfinite(extra_scale):
+        raise ValueError(f"extra_scale is {extra_scale}: a finite number was expected.")
+
+
+def _check_shapes(query, positive, negatives, extra, names):
+    shape = query.shape
+    if len(shape) != 2 or shape[0] == 0 or shape[1] == 0:
+        raise ValueError(
+            f"{names[0]} is {tuple(shape)}: (N, D) with at least one row and one column was "
             "expected."
         )
-    if positive.shape != query.shape:
+    if positive.shape != shape:
         raise ValueError(
-            f"positive is {tuple(positive.shape)} but query is {tuple(query.shape)}: each query "
+            f"{names[1]} is {tuple(positive.shape)} but {names[0]} is {tuple(shape)}: each query "
             "has one positive of its shape."
         )
-    check_dim("negatives", negatives, 2, '(K, D), or (D, K) with negatives_layout="dk",')
+    check_dim(names[2], negatives, 2, '(K, D), or (D, K) with negatives_layout="dk",')
     if extra is not None:
         check_dim("extra_negatives", extra, 3, "(N, M, D)")
-        if extra.shape[0] != query.shape[0]:
+        if extra.shape[0] != shape[0]:
             raise ValueError(
-                f"extra_negatives are {tuple(extra.shape)} but query has {query.shape[0]} rows: "
-                "each row needs its own."
+                f"extra_negatives are {tuple(extra.shape)} but query has {shape[0]} rows: each "
+                "row needs its own."
             )
 
 

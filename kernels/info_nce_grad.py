@@ -6,6 +6,8 @@ Shapes: N batch, K shared negatives, M extra negatives per query, D feature dime
 
 import torch
 
+from .gradients import first_only
+
 # With p the softmax over all logits of a row and dloss/dl_pos = p_pos - 1 = expm1(-loss):
 #   dloss/dpositive = expm1(-loss) / T * q              dloss/dn_j = p_j / T * q
 #   dloss/dt_m      = p_m extra_scale / T * q
@@ -24,7 +26,8 @@ def setup_context(ctx, inputs, output):
     value, extra_scale, exclude_diagonal, _, operand, _, _, backend = inputs[8:]
     loss, _, rank, _, top, total, extra_weights, dq = output
     ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(rank)
+    # What else the pass leaves serves the gradients alone.
+    ctx.mark_non_differentiable(rank, top, total, extra_weights, dq)
     kept = negatives if ctx.needs_input_grad[2] else None
     ctx.save_for_backward(
         query, positive, kept, temperature, *left_out, loss, top, total, extra_weights, dq
@@ -33,38 +36,43 @@ def setup_context(ctx, inputs, output):
     ctx.dtypes = tuple(None if tensor is None else tensor.dtype for tensor in inputs[:5])
 
 
-def backward(ctx, g_loss, g_lse, _rank, g_positive, *g_others):
-    if any(g is not None for g in g_others):
-        raise RuntimeError(
-            "info_nce was differentiated twice: only first derivatives of its loss are implemented."
-        )
-    if g_loss is None and g_lse is None and g_positive is None:
+def backward(ctx, g_loss, g_lse, _rank, g_positive, *_):
+    given = [g for g in (g_loss, g_lse, g_positive) if g is not None]
+    if not given:
         return (None,) * INPUTS
+    with torch.no_grad():
+        grads = _gradients(ctx, g_loss, g_lse, g_positive)
+    return first_only("info_nce", grads, (*given, ctx.saved_tensors[7]))
+
+
+def _gradients(ctx, g_loss, g_lse, g_positive):
+    """The gradients of all inputs. Only what is asked for is computed: each operation is a launch
+    on a GPU, and in MoCo the query alone has a gradient."""
     query, positive, negatives, temperature, *left_out = ctx.saved_tensors[:7]
     loss, top, total, extra_weights, dq = ctx.saved_tensors[7:]
     value, extra_scale, exclude_diagonal, operand, backend = ctx.settings
     to_query, to_positive, to_negatives, to_extra, to_temperature = ctx.needs_input_grad[:5]
     heat = value if temperature is None else temperature
     dtype = torch.float32 if operand == "tf32" else getattr(torch, operand)
-    wide = query.to(dtype).to(loss.dtype)
     softmax = _sum(g_loss, g_lse)  # what reaches the logits by way of the softmax,
     direct = _sum(g_lse, g_positive)  # and the positive logit besides
     grads = [None] * INPUTS
-    to_q = None  # gradient of the query
+    to_q = wide = None  # gradient of the query, the query as the products took it
     if to_query or to_temperature:
         to_q = 0 if softmax is None else dq * softmax[:, None]
         if direct is not None:
             to_q = to_q + positive.to(dtype).to(loss.dtype) * (direct / heat)[:, None]
     if to_query:
         grads[0] = to_q.to(ctx.dtypes[0])
+    if to_positive or to_temperature or to_extra:
+        wide = query.to(dtype).to(loss.dtype)
     if to_positive:
-        parts = (g_loss, torch.expm1(-loss)), (g_lse, torch.exp(-loss)), (g_positive, 1)
-        weight = sum(g * factor for g, factor in parts if g is not None) / heat
+        weight = _to_positive_logit(loss, g_loss, g_lse, g_positive) / heat
         grads[1] = (weight[:, None] * wide).to(ctx.dtypes[1])
     if to_temperature:
         grads[4] = -((wide * to_q).sum() / heat).to(ctx.dtypes[4])
-    if softmax is None:
-        return tuple(grads)
+    if softmax is None or not (to_negatives or to_extra):
+        return grads
     # What exp(l - top) is multiplied by; 0 for a row without negatives, whose total is 0.
     share = torch.where(total == 0, total, -torch.expm1(-loss) / total) * (softmax / heat)
     if to_negatives:
@@ -75,7 +83,16 @@ def backward(ctx, g_loss, g_lse, _rank, g_positive, *g_others):
     if to_extra:
         share = extra_weights * (share * extra_scale)[:, None]
         grads[3] = (share[:, :, None] * wide[:, None, :]).to(ctx.dtypes[3])
-    return tuple(grads)
+    return grads
+
+
+def _to_positive_logit(loss, g_loss, g_lse, g_positive):
+    weight = g_positive
+    if g_loss is not None:
+        weight = _sum(weight, g_loss * torch.expm1(-loss))
+    if g_lse is not None:
+        weight = _sum(weight, g_lse * torch.exp(-loss))
+    return weight
 
 
 def _sum(one, other):

@@ -8,6 +8,7 @@ import torch
 
 from . import info_nce_grad, info_nce_torch
 from .backend import product_backend
+from .gradients import differentiable
 from .info_nce_call import LeftOut, Wanted, wide_dtype
 from .operators import operator
 
@@ -96,3 +97,24 @@ def _implementation(query, operand, backend):
 torch.library.register_autograd(
     "fastneg::info_nce", info_nce_grad.backward, setup_context=info_nce_grad.setup_context
 )
+
+
+def _below_autograd(*inputs):
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.fastneg.info_nce.default(*inputs)
+
+
+_with_gradients = differentiable(
+    _below_autograd, info_nce_grad.setup_context, info_nce_grad.backward
+)
+
+
+def rows_of(*inputs):
+    """The outputs of the operator, with their gradients.
+
+    torch.compile sees the operator itself. Called one by one, the gradient that is registered with
+    an operator takes more of the host's time than the rest of the call.
+    """
+    if torch.compiler.is_compiling():
+        return torch.ops.fastneg.info_nce(*inputs)
+    return _with_gradients(*inputs) if torch.is_grad_enabled() else _below_autograd(*inputs)

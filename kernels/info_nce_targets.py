@@ -24,7 +24,7 @@ def soften(outputs, call, left_out, label_smoothing, soft_labels):
     """
     rows, lse, rank, positive_logit, *others = outputs
     dtype = torch.float32 if call.operand == "tf32" else getattr(torch, call.operand)
-    query, _, keys, extra = (_rounded(tensor, dtype, rows.dtype) for tensor in call.tensors)
+    query, _, keys, extra = (rounded_forward(tensor, dtype, rows.dtype) for tensor in call.tensors)
     query = query / call.temperature
     with torch.autocast(query.device.type, enabled=False):
         if soft_labels is not None:
@@ -42,7 +42,7 @@ def soften(outputs, call, left_out, label_smoothing, soft_labels):
     return rows, lse, rank, positive_logit, *others
 
 
-def _rounded(tensor, dtype, wide):
+def rounded_forward(tensor, dtype, wide):
     """The values as a product takes them, while the gradient is not rounded: float16 could not hold
     one that a gradient scaler made large."""
     if tensor is None or tensor.dtype == wide == dtype:

@@ -8,15 +8,14 @@ their tile sizes in info_nce_tiles.py.
 from typing import NamedTuple
 
 import torch
-import triton
 
 from .backend import interpreting
 from .info_nce_call import LARGEST_BOUND, bounded
 from .info_nce_sweep_kernel import sweep_kernel
 from .info_nce_tiles import LARGEST_DIM, OPERANDS, options_of, sweep_tiles, tiles_for
 from .info_nce_triton_kernels import merge_kernel, negatives_grad_kernel
+from .launch import cdiv, next_power_of_2, processors
 from .launch import launch as launch_now
-from .launch import processors
 
 # Read when @triton.jit decorates, so it must be read once, here, and nowhere else.
 INTERPRETED = interpreting()
@@ -73,12 +72,12 @@ def _sweep(query, positive, negatives, temperature, left_out, operand, common, l
     plain = not any(constants.values()) and negatives.stride(1) == 1
     lean = plain and (common["FIXED"] or not common["WITH_RANK"])
     tiles = sweep_tiles(rows, common["DIM_PAD"], operand, query, negatives, lean)
-    row_blocks, key_tiles = triton.cdiv(rows, tiles.rows), triton.cdiv(count, tiles.keys)
+    row_blocks, key_tiles = cdiv(rows, tiles.rows), cdiv(count, tiles.keys)
     # As many programs as the processors hold at a time, if the rows alone do not fill them.
     programs = processors(query.device) * tiles.resident
-    tiles_per_split = max(1, triton.cdiv(key_tiles, max(1, programs // row_blocks)))
+    tiles_per_split = max(1, cdiv(key_tiles, max(1, programs // row_blocks)))
     tiles_per_split = min(tiles_per_split, COUNTED // tiles.keys)
-    splits = max(1, triton.cdiv(key_tiles, tiles_per_split))
+    splits = max(1, cdiv(key_tiles, tiles_per_split))
     empty = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=query.device)
     parts = Parts(
         empty(splits, rows),
@@ -140,7 +139,7 @@ def _merge(query, positive, extra, temperature, parts, sizes, common, launch):
     rank = empty(rows if common["WITH_RANK"] else 0, dtype=torch.int64)
     top, total, extra_weights = empty(rows), empty(rows), empty(rows, own)
     dq = empty(rows if common["WITH_GRAD"] else 0, dim)
-    splits_pad, own_pad = (triton.next_power_of_2(max(1, number)) for number in (splits, own))
+    splits_pad, own_pad = (next_power_of_2(max(1, number)) for number in (splits, own))
     launch(
         merge_kernel,
         (rows,),
@@ -183,7 +182,7 @@ def negatives_grad(
     hidden, mask_strides, constants = _left_out(left_out)
     launch(
         negatives_grad_kernel,
-        (triton.cdiv(count, tiles.rows),),
+        (cdiv(count, tiles.rows),),
         (
             *(query, negatives, top, scaled, unit, temperature, *hidden, grad, rows, count),
             *(*query.stride(), *negatives.stride(), *grad.stride(), *mask_strides),
@@ -213,7 +212,7 @@ def _common(dim, temperature, operand):
         )
     return {
         "DIM": dim,
-        "DIM_PAD": max(32, triton.next_power_of_2(dim)),
+        "DIM_PAD": max(32, next_power_of_2(dim)),
         "OPERAND": OPERANDS[operand],
         "TENSOR_TEMPERATURE": isinstance(temperature, torch.Tensor),
     }

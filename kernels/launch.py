@@ -45,6 +45,17 @@ def processors(device):
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def cdiv(number, divisor):
+    """The quotient of whole numbers, rounded up. That of Triton's name serves kernels too, and
+    takes several microseconds of the host for it."""
+    return -(-number // divisor)
+
+
+def next_power_of_2(number):
+    """The least power of two that is not below a whole number of 1 or more."""
+    return 1 << (number - 1).bit_length()
+
+
 @dataclass
 class Recorder:
     """Takes the place of `launch` and keeps the launches: (kernel, args, constants, options)."""

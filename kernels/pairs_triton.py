@@ -11,13 +11,12 @@ Shapes: n rows of one side, m of the other, D feature dimension.
 from typing import NamedTuple
 
 import torch
-import triton
 from torch.nn.functional import pad
 
 from .backend import interpreting
 from .info_nce_call import stored_dtype
+from .launch import cdiv, processors
 from .launch import launch as launch_now
-from .launch import processors
 from .pairs_triton_kernels import (
     pair_merge_kernel,
     pair_product_kernel,
@@ -123,7 +122,7 @@ def sums(first, second, scale, own, operand, launch=launch_now):
         ]
         launch(
             pair_merge_kernel,
-            (triton.cdiv(max(map(len, into)), MERGED), 2),
+            (cdiv(max(map(len, into)), MERGED), 2),
             (row_parts, column_parts, *found, *map(len, into), grid[1], grid[0]),
             {"BLOCK": MERGED},
             num_warps=4,
@@ -213,7 +212,7 @@ def _blocks(x, y, own, side):
 
 def _slices(count, side):
     """Slices of alike lengths, multiples of the largest tile but for the last."""
-    length = triton.cdiv(triton.cdiv(count, triton.cdiv(count, side)), 128) * 128
+    length = cdiv(cdiv(count, cdiv(count, side)), 128) * 128
     return [slice(start, min(start + length, count)) for start in range(0, count, length)]
 
 
@@ -274,7 +273,7 @@ def _tiles(like, rows, columns, choices=PAIR_TILES, times=1):
     """(tiles, grid) of a product (rows, columns) that is made `times` times in a launch: the
     largest tiles of which there are enough for the processors."""
     for tiles in choices[like.element_size()]:
-        grid = triton.cdiv(rows, tiles.rows), triton.cdiv(columns, tiles.columns)
+        grid = cdiv(rows, tiles.rows), cdiv(columns, tiles.columns)
         if times * grid[0] * grid[1] >= 0.9 * processors(like.device):
             break
     return tiles, grid

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import Recorder
+from .launch import Recorder, cdiv
 from .launch import launch as launch_now
 from .registry import Shipped
 
@@ -24,7 +24,7 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
     rows, copies, channels, height, width = out.shape
     # A copy needs no dtype: elements move as integers of their size.
     bits = ELEMENTS[images.element_size()]
-    items, blocks = rows * copies, triton.cdiv(channels * height * width, BLOCK)
+    items, blocks = rows * copies, cdiv(channels * height * width, BLOCK)
     # Only the first dimension of a grid may be large. Blocks first is the better order: programs
     # that run side by side then share an image.
     item_first = items > MAX_GRID_Y

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import Recorder
+from .launch import Recorder, next_power_of_2
 from .launch import launch as launch_now
 from .registry import Shipped
 from .texture import block_grid
@@ -38,9 +38,9 @@ def quilt(levels, corners, shown, rows, columns, block, overlap, seam, launch=la
             "OVERLAP": overlap,
             "CANDIDATES": candidates,
             "SEAM": bool(seam),
-            "BLOCK_PAD": triton.next_power_of_2(block),
-            "OVERLAP_PAD": triton.next_power_of_2(overlap),
-            "CANDIDATES_PAD": triton.next_power_of_2(candidates),
+            "BLOCK_PAD": next_power_of_2(block),
+            "OVERLAP_PAD": next_power_of_2(overlap),
+            "CANDIDATES_PAD": next_power_of_2(candidates),
             # Pixels of the shared strips that are compared at a time. With 16, four of the large
             # programs fit a multiprocessor of sm_90.
             "CHUNK": 16 if seam and candidates >= 128 else 32,

@@ -7,6 +7,7 @@ Legend: S processes, n rows of each, D feature dimension.
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 import torch.distributed as dist
@@ -81,15 +82,18 @@ def number_in(name, value, dtype, device):
     """A number or a 0-d tensor as a 0-d tensor of this dtype there, made without waiting for it.
 
     Raises:
-        ValueError: it is neither, or on another device.
+        ValueError: it is neither, or on another device, or a float that is not finite.
     """
     if not isinstance(value, torch.Tensor):
         check_number(name, value)
-        return torch.full((), value, dtype=dtype, device=device)
-    if value.dim() != 0 or value.device != device:
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}: a finite number was expected.")
+        return torch.full((), float(value), dtype=dtype, device=device)
+    unreal = value.dtype == torch.bool or value.is_complex()
+    if value.dim() != 0 or value.device != device or unreal:
         raise ValueError(
-            f"{name} is {tuple(value.shape)} on {value.device}: a 0-d tensor on {device}, or a "
-            "float, was expected."
+            f"{name} is {tuple(value.shape)} {value.dtype} on {value.device}: a 0-d tensor of a "
+            f"real number on {device}, or a float, was expected."
         )
     return value.to(dtype)
 
@@ -100,12 +104,13 @@ def in_operand(features, operand):
 
 
 def in_full_precision(function):
-    """A method function(ctx, tensor, …) of an autograd function, run as if autocast were off: its
-    products are taken in float32 at least."""
+    """A function of tensors and others, run as if autocast were off: its products are taken in
+    float32 at least."""
 
     @functools.wraps(function)
-    def off(ctx, tensor, *others):
-        with torch.autocast(tensor.device.type, enabled=False):
-            return function(ctx, tensor, *others)
+    def off(*inputs):
+        device = next(each.device for each in inputs if isinstance(each, torch.Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return function(*inputs)
 
     return off

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import torch
 
+from fastneg.kernels.gradients import differentiable, first_only, transforming
 from fastneg.kernels.info_nce_call import operand_of, wide_dtype
-from fastneg.kernels.info_nce_checks import check_dim, check_options, check_tensors
+from fastneg.kernels.info_nce_checks import check_options
 from fastneg.kernels.pairs import sigmoid_pairs
 from fastneg.losses.ring import Ring, in_full_precision, in_operand, number_in
+from fastneg.losses.views import check_pair
 
 
 def siglip_loss(
@@ -55,49 +57,62 @@ def siglip_loss(
         RuntimeError: the backend asked for cannot run here.
     Source: Zhai et al. 2023, arXiv:2303.15343, equation 1 and algorithm 1.
     """
-    for name, view in (("first", first), ("second", second)):
-        check_dim(name, view, 2, "(n, D)")
-    check_tensors(first, second, second, None, 1.0)
+    check_pair(first, second)
     check_options(precision=precision)
     operand = operand_of((first, second), precision)
     wide, device = wide_dtype(operand), first.device
     factors = number_in("scale", scale, wide, device), number_in("bias", bias, wide, device)
-    return _Sigmoid.apply(first, second, *factors, Ring(ring), operand, backend)
+    ring = Ring(ring)
+    # In a ring the gradients are made backward, on their way round.
+    once = ring.size == 1 and torch.is_grad_enabled()
+    once = once and (transforming() or any(t.requires_grad for t in (first, second, *factors)))
+    return _sigmoid(first, second, *factors, ring, operand, backend, once)[0]
 
 
-class _Sigmoid(torch.autograd.Function):
-    @staticmethod
-    @in_full_precision
-    def forward(ctx, first, second, scale, bias, ring, operand, backend):
-        ctx.ring, ctx.options = ring, {"operand": operand, "backend": backend}
-        once = ring.size == 1 and any(ctx.needs_input_grad)
-        # A ring makes the gradients backward, on their way round.
-        loss, *gradients = _sweep(ring, first, second, scale, bias, once, ctx.options)
-        ctx.save_for_backward(first, second, scale, bias, *(gradients if once else ()))
-        return loss / len(first)
+@in_full_precision
+def _forward(first, second, scale, bias, ring, operand, backend, once):
+    """The loss, and the gradients of its sum if they are made at once."""
+    options = {"operand": operand, "backend": backend}
+    loss, *gradients = _sweep(ring, first, second, scale, bias, once, options)
+    return loss / len(first), *gradients
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    @in_full_precision
-    def backward(ctx, g):
-        first, second, scale, bias, *gradients = ctx.saved_tensors
-        if not gradients:
-            _, *gradients = _sweep(ctx.ring, first, second, scale, bias, True, ctx.options, g)
-        weight, to_first, to_second = gradients
-        needs, share = ctx.needs_input_grad, g / len(first)
-        found = [None] * 7
-        factor = share * scale
-        if needs[0]:
-            found[0] = (to_first * factor).to(first.dtype)
-        if needs[1]:
-            # What each process's loss is worth has gone round with its part of the gradient.
-            worth = factor if ctx.ring.size == 1 else scale / len(first)
-            found[1] = (to_second * worth).to(second.dtype)
-        if needs[2]:
-            found[2] = (in_operand(first, ctx.options["operand"]) * to_first).sum() * share
-        if needs[3]:
-            found[3] = weight * share
-        return tuple(found)
+
+def _setup_context(ctx, inputs, outputs):
+    *tensors, ctx.ring, operand, backend, ctx.once = inputs
+    ctx.options = {"operand": operand, "backend": backend}
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*outputs[1:])
+    ctx.save_for_backward(*tensors, *outputs)
+
+
+def _backward(ctx, g, *_):
+    with torch.no_grad():
+        grads = _gradients(ctx, g)
+    return first_only("siglip_loss", grads, (g, ctx.saved_tensors[4]))
+
+
+def _gradients(ctx, g):
+    first, second, scale, bias, _, *made = ctx.saved_tensors
+    if not ctx.once:
+        _, *made = _sweep(ctx.ring, first, second, scale, bias, True, ctx.options, g)
+    weight, to_first, to_second = made
+    needs, share = ctx.needs_input_grad, g / len(first)
+    found = [None] * 8
+    factor = share * scale
+    if needs[0]:
+        found[0] = (to_first * factor).to(first.dtype)
+    if needs[1]:
+        # What each process's loss is worth has gone round with its part of the gradient.
+        worth = factor if ctx.once else scale / len(first)
+        found[1] = (to_second * worth).to(second.dtype)
+    if needs[2]:
+        found[2] = (in_operand(first, ctx.options["operand"]) * to_first).sum() * share
+    if needs[3]:
+        found[3] = weight * share
+    return found
+
+
+_sigmoid = differentiable(_forward, _setup_context, in_full_precision(_backward))
 
 
 def _sweep(ring, first, second, scale, bias, with_grad, options, g=None):

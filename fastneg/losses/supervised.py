@@ -8,7 +8,10 @@ from __future__ import annotations
 import torch
 
 from fastneg.kernels.info_nce import info_nce
+from fastneg.kernels.info_nce_call import operand_of, stored_dtype
 from fastneg.kernels.info_nce_checks import check_temperature
+from fastneg.kernels.info_nce_targets import rounded_forward
+from fastneg.losses.views import check_extra, check_features
 
 
 def supervised_contrastive(
@@ -54,13 +57,19 @@ def contrastive_with_lse(
     """(the loss of `supervised_contrastive`, the log-sum-exp of all logits of each row (R,),
     detached): the rows of the first views stand before those of the second."""
     check_temperature(temperature, getattr(features, "device", None))
-    _check(features, labels)
+    check_features(features, labels, everyone)
+    check_extra(extra_negatives)
     images, views, _ = features.shape
     rows = _rows(features)
     everything, numbers = rows, labels
     if everyone is not None:
         others = everyone[0][images:]
         everything, numbers = torch.cat([rows, _rows(others)]), everyone[1]
+    operand = operand_of((everything,))
+    if everything.dtype == torch.float32 and operand != "float32":
+        # By autocast. All terms are of the same rounded rows, as those of half precision are.
+        everything = rounded_forward(everything, stored_dtype(operand), torch.float32)
+        rows = everything[: len(rows)]
     if numbers is None:
         numbers = torch.arange(len(everything) // views, device=rows.device)
     label = _numbered(numbers)
@@ -71,9 +80,8 @@ def contrastive_with_lse(
     count = label.new_zeros(len(numbers)).index_add(0, label, torch.ones_like(label))[mine] - 1
     positives = (own * (sums[mine] - own)).sum(1) / count.clamp_min(1) / temperature
     has = count > 0
-    extra = {}
-    if extra_negatives is not None:
-        extra = {"extra_negatives": extra_negatives.repeat(views, 1, 1), "extra_scale": extra_scale}
+    repeated = None if extra_negatives is None else extra_negatives.repeat(views, 1, 1)
+    extra = {"extra_negatives": repeated, "extra_scale": extra_scale}
     lse = _lse_of_others(rows, everything, temperature, extra)
     losses = torch.where(has, lse - positives, 0.0)
     return losses.sum() / has.sum().clamp_min(1), lse.detach()
@@ -110,26 +118,3 @@ def _lse_of_others(rows, everything, temperature, extra):
     logit = (rows.to(wide) * neighbour.to(wide)).sum(1) / temperature
     # log(e^loss - 1), without overflow where the loss is large.
     return loss + torch.log(-torch.expm1(-loss)) + logit
-
-
-def _check(features, labels):
-    if not isinstance(features, torch.Tensor) or features.ndim != 3:
-        came = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
-        raise ValueError(f"features is {came}: a tensor (N, V, D) was expected.")
-    images, views, _ = features.shape
-    if images * views < 2:
-        raise ValueError(f"features is {tuple(features.shape)}: N·V of two or more was expected.")
-    if labels is None:
-        if views < 2:
-            raise ValueError(
-                "features has one view of each image and labels is None: no row has a positive. "
-                "Give labels, or two views or more."
-            )
-        return
-    fits = isinstance(labels, torch.Tensor) and labels.shape == (images,)
-    if not fits or labels.is_floating_point() or labels.is_complex():
-        tensor = isinstance(labels, torch.Tensor)
-        came = f"{labels.dtype} {tuple(labels.shape)}" if tensor else labels
-        raise ValueError(f"labels is {came}: whole numbers ({images},) were expected.")
-    if labels.device != features.device:
-        raise ValueError(f"labels are on {labels.device}, features on {features.device}.")

@@ -6,9 +6,10 @@ import torch
 
 from fastneg.kernels.info_nce import info_nce
 from fastneg.kernels.info_nce_call import operand_of, wide_dtype
-from fastneg.kernels.info_nce_checks import check_options, check_temperature, check_tensors
+from fastneg.kernels.info_nce_checks import check_options, check_temperature
 from fastneg.losses.clip import symmetric_losses
 from fastneg.losses.ring import Ring, number_in
+from fastneg.losses.views import check_extra, check_pair, others_checked
 
 
 class NTXentOutput(NamedTuple):
@@ -82,11 +83,11 @@ def nt_xent(
         ValueError: shapes, dtypes or devices disagree, or one image alone has no negatives.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
     """
-    all_first, all_second = (first, second) if everyone is None else everyone
-    alone = _check_views(first, second, all_first, extra_negatives)
-    extra = {}
-    if extra_negatives is not None:
-        extra = {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
+    check_pair(first, second)
+    check_extra(extra_negatives)
+    all_first, all_second = others_checked(everyone, first, second)
+    alone = _is_alone(all_first, extra_negatives)
+    extra = {"extra_negatives": extra_negatives, "extra_scale": extra_scale}
     losses, ranks, positives = [], [], []
     pairs = (first, second, all_first, all_second), (second, first, all_second, all_first)
     for query, positive, same, other in pairs:
@@ -153,13 +154,13 @@ def clip_loss(
     """
     if ring and everyone is not None:
         raise ValueError("everyone is given and ring is True: either says where the others are.")
-    all_first, all_second = (first, second) if everyone is None else everyone
-    _check_views(first, second, all_first, None, Ring(ring).size)
+    check_pair(first, second)
+    all_first, all_second = others_checked(everyone, first, second)
+    _is_alone(all_first, None, Ring(ring).size)
     check_temperature(temperature, first.device)
     options = {"precision": precision, "backend": backend}
     if everyone is None:
         check_options(precision=precision)
-        check_tensors(first, second, second, None, 1.0)
         operand = operand_of((first, second), precision)
         heat = number_in("temperature", temperature, wide_dtype(operand), first.device)
         rows, columns = symmetric_losses(first, second, heat, ring, operand, backend)
@@ -171,20 +172,9 @@ def clip_loss(
     return (rows + columns) / 2
 
 
-def _check_views(first, second, everyone, extra_negatives, processes=1):
-    """ValueError for views that cannot be compared. Returns whether there is one image alone, which
-    then has extra negatives."""
-    for name, view in (("first", first), ("second", second)):
-        if not isinstance(view, torch.Tensor) or view.ndim != 2:
-            came = tuple(view.shape) if isinstance(view, torch.Tensor) else type(view).__name__
-            raise ValueError(
-                f"{name} is {came}: a tensor (n, D), a view of each image, was expected."
-            )
-    if first.shape != second.shape:
-        raise ValueError(
-            f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: they are two "
-            "views of the same images."
-        )
+def _is_alone(everyone, extra_negatives, processes=1):
+    """Whether there is one image alone, which then has extra negatives; ValueError if it has
+    none."""
     alone = len(everyone) * processes == 1
     if alone and (extra_negatives is None or extra_negatives.shape[1] == 0):
         raise ValueError(

@@ -129,6 +129,21 @@ def test_weighted_reductions(reduction):
     torch.testing.assert_close(found, loss)
 
 
+def test_weights_that_are_all_zero_and_of_other_dtypes():
+    query, positive, negatives, _ = draw(6, 20, 8)
+    query.requires_grad_()
+    call = lambda weights: info_nce(query, positive, negatives, row_weights=weights)
+    nothing = call(torch.zeros(6, device=DEVICE))
+    nothing.backward()
+    assert nothing == 0 and not query.grad.any()
+    expected = info_nce(query, positive, negatives)
+    # the sum of these leaves float16
+    for weights in (torch.full((6,), 6e4).half(), torch.full((6,), 2.0).double()):
+        found = call(weights.to(DEVICE))
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("normalised", [False, True])
 def test_a_row_that_is_compared_with_nothing_has_no_loss(backend, normalised):

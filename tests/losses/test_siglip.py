@@ -1,10 +1,13 @@
 """The sigmoid loss against its definition in float64; over several processes see test_ring.py."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from fastneg.kernels import info_nce_torch
+from fastneg.losses import siglip
 from fastneg.losses.siglip import siglip_loss
 from helpers.info_nce_definition import BACKENDS, DEVICE
 
@@ -60,6 +63,28 @@ def test_without_gradient_the_loss_is_the_same():
     assert torch.equal(rounded, siglip_loss(*(view.bfloat16() for view in wide)))
 
 
+@pytest.mark.parametrize("value", [-3.0, 0, torch.tensor(2), torch.tensor(0.5).half()])
+def test_a_scale_of_any_sign_and_dtype(value):
+    first, second = views(9)
+    expected = definition(first, second, float(value), -1.0)
+    torch.testing.assert_close(siglip_loss(first, second, scale=value, bias=-1), expected)
+
+
+def test_evaluation_makes_no_gradients(monkeypatch):
+    """Parameters ask for one, but nothing is differentiated."""
+    asked, real = [], siglip.sigmoid_pairs
+    spy = lambda *args, with_grad, **more: (
+        asked.append(with_grad) or real(*args, with_grad=with_grad, **more)
+    )
+    monkeypatch.setattr(siglip, "sigmoid_pairs", spy)
+    first, second = views(5)
+    bias = torch.nn.Parameter(torch.tensor(-1.0))
+    with torch.no_grad():
+        siglip_loss(first, second, bias=bias)
+    siglip_loss(first, second, bias=bias)
+    assert asked == [False, True]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_kernels_give_the_same(dtype):
     """Backward through both backends, of a loss as a gradient scaler makes it."""
@@ -79,9 +104,10 @@ def test_the_kernels_give_the_same(dtype):
 @pytest.mark.parametrize(
     ("first", "second", "options", "message"),
     [
-        (torch.ones(3, 4), torch.ones(2, 4), {}, "positive is"),
-        (torch.ones(3), torch.ones(3), {}, r"first are \(3,\)"),
         (torch.ones(3, 4), torch.ones(3, 4), {"scale": "a"}, "scale is 'a'"),
+        (torch.ones(3, 4), torch.ones(3, 4), {"scale": math.nan}, "scale is nan: a finite"),
+        (torch.ones(3, 4), torch.ones(3, 4), {"bias": -math.inf}, "bias is -inf: a finite"),
+        (torch.ones(3, 4), torch.ones(3, 4), {"scale": torch.tensor(True)}, "a real number"),
         (torch.ones(3, 4), torch.ones(3, 4), {"bias": torch.ones(2)}, r"bias is \(2,\)"),
         (torch.ones(3, 4), torch.ones(3, 4), {"precision": "fp8"}, "precision is 'fp8'"),
         (

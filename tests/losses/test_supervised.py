@@ -81,6 +81,18 @@ def test_half_precision_is_the_definition_of_the_rounded_features(dtype):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_under_autocast_all_terms_are_of_the_same_rounded_rows():
+    features, labels = draw(12, 2, dtype=torch.float32).requires_grad_(), torch.arange(12) % 4
+    rounded = features.detach().bfloat16().double().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = supervised_contrastive(features, labels, temperature=0.02)
+    expected = definition(rounded, labels, 0.02)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(features.grad.double(), rounded.grad, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("features", "labels", "said"),
     [

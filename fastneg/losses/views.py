@@ -1,0 +1,117 @@
+"""What the losses of views refuse before they compute.
+
+Legend: n rows of this process, N of all, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from fastneg.kernels.info_nce_checks import check_tensors
+
+
+def check_pair(first, second):
+    """ValueError unless they are two views (n, D) of the same n ≥ 1 images, alike but for the
+    dtype."""
+    for name, view in (("first", first), ("second", second)):
+        if not isinstance(view, torch.Tensor) or view.ndim != 2:
+            came = tuple(view.shape) if isinstance(view, torch.Tensor) else type(view).__name__
+            raise ValueError(
+                f"{name} is {came}: a tensor (n, D), a view of each image, was expected."
+            )
+    if first.shape != second.shape:
+        raise ValueError(
+            f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: they are two "
+            "views of the same images."
+        )
+    check_tensors(first, second, second, None, 1.0, names=("first", "second", "second"))
+
+
+def others_checked(everyone, first, second):
+    """The rows that those of this process are compared with, of both sides.
+
+    Args:
+        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
+            others'; None where there is one process.
+    Raises:
+        ValueError: it is no such pair.
+    """
+    if everyone is None:
+        return first, second
+    if not isinstance(everyone, (tuple, list)) or len(everyone) != 2:
+        raise ValueError(
+            f"everyone is a {type(everyone).__name__}: (first, second) of all processes, (N, D) "
+            "each, was expected."
+        )
+    for name, rows, own in zip(("first", "second"), everyone, (first, second), strict=True):
+        came = tuple(rows.shape) if isinstance(rows, torch.Tensor) else type(rows).__name__
+        fits = isinstance(rows, torch.Tensor) and rows.ndim == 2 and rows.shape[1:] == own.shape[1:]
+        if not fits or len(rows) < len(own):
+            raise ValueError(
+                f"everyone's {name} is {came} but {name} is {tuple(own.shape)}: (N, D) was "
+                "expected, the rows of this process before those of the others."
+            )
+    if len(everyone[0]) != len(everyone[1]):
+        raise ValueError(
+            f"everyone has {len(everyone[0])} rows of first and {len(everyone[1])} of second: they "
+            "are two views of the same images."
+        )
+    return tuple(everyone)
+
+
+def check_extra(extra_negatives):
+    """ValueError unless it is None or a tensor (n, M, D); the rest is checked where it is used."""
+    if extra_negatives is not None and getattr(extra_negatives, "ndim", None) != 3:
+        tensor = isinstance(extra_negatives, torch.Tensor)
+        came = tuple(extra_negatives.shape) if tensor else type(extra_negatives).__name__
+        raise ValueError(f"extra_negatives are {came}: a tensor (n, M, D) was expected.")
+
+
+def check_features(features, labels, everyone):
+    """ValueError unless the arguments of `supervised_contrastive` belong together."""
+    if not isinstance(features, torch.Tensor) or features.ndim != 3:
+        came = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
+        raise ValueError(f"features is {came}: a tensor (N, V, D) was expected.")
+    images, views, _ = features.shape
+    if images * views < 2:
+        raise ValueError(f"features is {tuple(features.shape)}: N·V of two or more was expected.")
+    if labels is None and views < 2:
+        raise ValueError(
+            "features has one view of each image and labels is None: no row has a positive. Give "
+            "labels, or two views or more."
+        )
+    _check_labels("labels", labels, features)
+    if everyone is None:
+        return
+    if not isinstance(everyone, (tuple, list)) or len(everyone) != 2:
+        raise ValueError(
+            f"everyone is a {type(everyone).__name__}: (features, labels) of all processes was "
+            "expected."
+        )
+    others, numbers = everyone
+    fits = isinstance(others, torch.Tensor) and others.shape[1:] == features.shape[1:]
+    if not fits or len(others) < images:
+        came = tuple(others.shape) if isinstance(others, torch.Tensor) else type(others).__name__
+        raise ValueError(
+            f"everyone's features is {came} but features is {tuple(features.shape)}: (N', V, D) "
+            "was expected, the images of this process before those of the others."
+        )
+    if (numbers is None) != (labels is None):
+        raise ValueError(
+            f"labels {'are' if labels is not None else 'are not'} given but those of everyone "
+            f"{'are' if numbers is not None else 'are not'}: both or neither was expected."
+        )
+    _check_labels("everyone's labels", numbers, others)
+
+
+def _check_labels(name, labels, features):
+    if labels is None:
+        return
+    images = len(features)
+    fits = isinstance(labels, torch.Tensor) and labels.shape == (images,)
+    if not fits or labels.is_floating_point() or labels.is_complex():
+        tensor = isinstance(labels, torch.Tensor)
+        came = f"{labels.dtype} {tuple(labels.shape)}" if tensor else labels
+        raise ValueError(f"{name} is {came}: whole numbers ({images},) were expected.")
+    if labels.device != features.device:
+        raise ValueError(f"{name} are on {labels.device}, features on {features.device}.")
