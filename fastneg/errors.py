@@ -1,7 +1,5 @@
 """Failures of which the message says what to do: a command tells them in one line."""
 
-from fastneg.options import UsageError
-
 
 class CheckpointError(Exception):
     """A checkpoint that is missing, damaged, or of another run."""
@@ -16,7 +14,3 @@ class WeightsError(CheckpointError):
 
 class TrainingError(Exception):
     """A run that cannot start or go on, for a reason that its user can mend."""
-
-
-class SettingsError(TrainingError, UsageError):
-    """Settings that cannot be on these processes and devices: the command line was wrong."""

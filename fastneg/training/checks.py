@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.errors import SettingsError, TrainingError
+from fastneg.errors import TrainingError
 from fastneg.methods import METHODS
+from fastneg.options import UsageError
+
+
+class SettingsError(TrainingError, UsageError):
+    """Settings that cannot be on these processes and devices: the command line was wrong."""
 
 
 def check_batch(config, world):
