@@ -95,7 +95,7 @@ CASES = {  # what is asked for: exit code of the processes, what is said
     "a wrong flag": (["--bathc_size", "8"], 2, "did you mean --batch_size?"),
     "a refused config": (
         ["--batch_size", "1", "--data", "{beton}"],
-        1,
+        2,
         "--batch_size is 1: it must divide",
     ),
     "a missing file": (["--batch_size", "8", "--data", "{folder}/absent.beton"], 1, "absent.beton"),
