@@ -3,7 +3,6 @@ any machine."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -24,6 +23,7 @@ def bench_compile(targets=("sm_80", "sm_90", "sm_100"), contains="", kernels=Non
     """
     from fastneg.kernels import registry
     from fastneg.kernels.backend import interpreting
+    from fastneg.recipes.bench.measuring import ready_processes
 
     if interpreting():
         raise RuntimeError(
@@ -40,9 +40,8 @@ def bench_compile(targets=("sm_80", "sm_90", "sm_100"), contains="", kernels=Non
     ]
     # A launch cannot go to another process, its place in the list can.
     jobs = [(module, number, target) for target in targets for module, number in listed]
-    with ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, mp_context=ready_processes(modules[0])) as pool:
         yield from pool.map(_compile, jobs)
 
 
