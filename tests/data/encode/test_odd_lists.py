@@ -375,7 +375,10 @@ STEMS = st.text("ab ,;'é", max_size=5).map(str.lstrip)
 
 
 @settings(
-    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=80,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     rows=st.lists(st.tuples(STEMS, WORDS), min_size=1, max_size=6),
