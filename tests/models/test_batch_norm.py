@@ -92,7 +92,7 @@ def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path
     """Trained by the trainer: `shuffle` in S processes is `split` in S groups of one process;
     `sync` is `none` in one."""
     # Without non-semantic negatives, whose patches each process draws for itself.
-    plain = {"epochs": 1, "negatives": "none", "bn_splits": None}
+    plain = {"epochs": 1, "negatives": "none", "bn_splits": None, "backbone": "vgg_tiny"}
     many = {
         name: settings(beton, tmp_path / name, bn=name, **plain) for name in ("shuffle", "sync")
     }
