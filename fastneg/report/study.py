@@ -148,9 +148,8 @@ def _main(arms, rows, judged):
                 "per-seed",
                 f"{' and '.join(map(pretty, outcomes)).capitalize()}, seed by seed",
                 lambda style: plots.per_seed(style, [arm.drawn for arm in arms], outcomes),
-                "A line joins the runs of one seed, which differ in their negatives alone; the bar "
-                "is the mean.",
-                legend=False,  # the horizontal axis names the arms
+                "A line joins the runs of a seed, alike but for their negatives. Bar: the mean.",
+                legend=False,
             ),
             _by_seed(arms, outcomes),
         ),
