@@ -15,6 +15,8 @@ from .registry import Shipped
 BLOCK = 1024
 NUM_WARPS = 4
 MAX_GRID_Y = 65535
+REACH = 2**31
+"""Distances within an image below this are 32-bit numbers."""
 ELEMENTS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -28,25 +30,26 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
     # Only the first dimension of a grid may be large. Blocks first is the better order: programs
     # that run side by side then share an image.
     item_first = items > MAX_GRID_Y
+    nhwc = channels > 1 and out.stride(2) == 1
+    dense = (1, width * channels, channels) if nhwc else (height * width, width, 1)
+    reach = sum(
+        (size - 1) * stride
+        for size, stride in zip(images.shape[1:], images.stride()[1:], strict=True)
+    )
     launch(
         patch_shuffle_kernel,
         (items, blocks) if item_first else (blocks, items),
         (
-            *(
-                images.view(bits),
-                offsets.contiguous(),
-                patch_sizes.contiguous(),
-                out.view(bits),
-                copies,
-                offsets.shape[2],
-            ),
-            *(*images.stride(), *out.stride()),
+            *(images.view(bits), _pairs(offsets), patch_sizes.contiguous(), out.view(bits)),
+            *(copies, offsets.shape[2], *images.stride(), *out.stride()),
         ),
         {
             "CHANNELS": channels,
             "HEIGHT": height,
             "WIDTH": width,
-            "NHWC": channels > 1 and out.stride(2) == 1,
+            "NHWC": nhwc,
+            "DENSE": out.stride()[2:] == dense,
+            "NARROW": reach < REACH,
             "ITEM_FIRST": item_first,
             "BLOCK": BLOCK,
         },
@@ -54,12 +57,21 @@ def patch_shuffle(images, offsets, patch_sizes, out, launch=launch_now):
     )
 
 
+def _pairs(offsets):
+    """(N, M, G, G) int64, row and column of a corner in one number: one load for both."""
+    offsets = offsets.contiguous()
+    if offsets.storage_offset() % 2:
+        offsets = offsets.clone()
+    return offsets.view(torch.int64)
+
+
 @triton.jit
 def patch_shuffle_kernel(
     images, offsets, patch_sizes, out, copies, grid_side,
     in_n, in_c, in_h, in_w, out_n, out_m, out_c, out_h, out_w,
     CHANNELS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
-    NHWC: tl.constexpr, ITEM_FIRST: tl.constexpr, BLOCK: tl.constexpr,
+    NHWC: tl.constexpr, DENSE: tl.constexpr, NARROW: tl.constexpr,
+    ITEM_FIRST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     # CHANNELS, HEIGHT and WIDTH are compile-time constants: division by them is a multiplication.
     # The elements are numbered in the order in which the output lies in memory, so that stores are
@@ -83,28 +95,27 @@ def patch_shuffle_kernel(
     tile_y = ((y.to(tl.float32) + 0.5) * inverse).to(tl.int32)
     tile_x = ((x.to(tl.float32) + 0.5) * inverse).to(tl.int32)
     tile = tl.minimum(tile_y, grid_side - 1) * grid_side + tl.minimum(tile_x, grid_side - 1)
-    corner = offsets + (item * grid_side * grid_side + tile) * 2
-    source_y = tl.load(corner, mask=valid, other=0) + y - tile_y * side
-    source_x = tl.load(corner + 1, mask=valid, other=0) + x - tile_x * side
+    # The large parts of distances are scalars of 64 bits.
+    corner = tl.load(offsets + item * grid_side * grid_side + tile, mask=valid, other=0)
+    source_y = corner.to(tl.int32) + y - tile_y * side  # its low half, on every GPU and CPU
+    source_x = (corner >> 32).to(tl.int32) + x - tile_x * side
     # Offsets are not checked on a GPU: whatever they are, no pixel outside the image is read.
     source_y = tl.minimum(tl.maximum(source_y, 0), HEIGHT - 1)
     source_x = tl.minimum(tl.maximum(source_x, 0), WIDTH - 1)
     image, copy = item // copies, item % copies
-    source = (
-        images
-        + image * in_n
-        + channel.to(tl.int64) * in_c
-        + source_y.to(tl.int64) * in_h
-        + source_x.to(tl.int64) * in_w
-    )
-    target = (
-        out
-        + image * out_n
-        + copy * out_m
-        + channel.to(tl.int64) * out_c
-        + y.to(tl.int64) * out_h
-        + x.to(tl.int64) * out_w
-    )
+    source, target = images + image * in_n, out + image * out_n + copy * out_m
+    if NARROW:
+        source += channel * in_c + source_y * in_h + source_x * in_w
+    else:
+        source += (
+            channel.to(tl.int64) * in_c
+            + source_y.to(tl.int64) * in_h
+            + source_x.to(tl.int64) * in_w
+        )
+    if DENSE:  # elements lie side by side, so stores are whole vectors
+        target += element
+    else:
+        target += channel.to(tl.int64) * out_c + y.to(tl.int64) * out_h + x.to(tl.int64) * out_w
     tl.store(target, tl.load(source, mask=valid), mask=valid)
 
 

@@ -166,6 +166,17 @@ def test_offsets_in_any_layout(backend):
     assert torch.equal(patch_shuffle(images, strange, sizes, backend=backend).cpu(), truth)
 
 
+def test_offsets_that_begin_at_an_odd_place_and_images_that_reach_far(monkeypatch):
+    """Two corners' numbers are loaded as one, and large images' distances take 64 bits."""
+    monkeypatch.setattr(fastneg.kernels.patch_shuffle_triton, "REACH", 0)
+    images, offsets, sizes = draw(2, 1, 3, 11, 13)
+    truth = definition(images, offsets, sizes)
+    images, offsets, sizes = on_device(images, offsets, sizes)
+    odd = torch.cat([offsets.new_zeros(1), offsets.flatten()])[1:].view(offsets.shape)
+    assert odd.storage_offset() == 1
+    assert torch.equal(patch_shuffle(images, odd, sizes, backend="triton").cpu(), truth)
+
+
 def test_the_identity():
     images, _, _ = draw(2, 1, 3, 16, 16)
     corner = torch.arange(0, 16, 4, dtype=torch.int32)
