@@ -53,8 +53,8 @@ def others_checked(everyone, first, second):
             )
     if len(everyone[0]) != len(everyone[1]):
         raise ValueError(
-            f"everyone has {len(everyone[0])} rows of first and {len(everyone[1])} of second: they "
-            "are two views of the same images."
+            f"everyone's first is {tuple(everyone[0].shape)} but its second is "
+            f"{tuple(everyone[1].shape)}: they are two views of the same images."
         )
     return tuple(everyone)
 
