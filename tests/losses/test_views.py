@@ -37,7 +37,7 @@ def test_views_that_are_no_pair(loss, first, second, message):
         ((FIRST, [1]), "everyone's second is list"),
         ((FIRST[:3], SECOND[:3]), r"everyone's first is \(3, 8\) but first is \(6, 8\)"),
         ((FIRST, SECOND[:, :4]), r"everyone's second is \(6, 4\)"),
-        ((FIRST, SECOND.repeat(2, 1)), "everyone has 6 rows of first and 12 of second"),
+        ((FIRST, SECOND.repeat(2, 1)), r"first is \(6, 8\) but its second is \(12, 8\)"),
     ],
 )
 def test_rows_of_all_processes_that_are_none(loss, everyone, message):
