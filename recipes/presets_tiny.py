@@ -34,7 +34,7 @@ def _tiny(**settings):
 def tiny_simclr():
     """SimCLR on the built-in set, in minutes on two CPU cores: the demo's arm without negatives.
 
-    One seed reached 85.5% in domain (untrained 35.0%) in 250 processor seconds of shared cores.
+    Ten seeds reached 84.2% in domain in the mean (untrained 34.6%), in four minutes each.
     """
     return _tiny(method="simclr", negatives="none")
 
