@@ -1,5 +1,6 @@
 """Scripts that several processes of torchrun run, and what they need."""
 
+import contextlib
 import socket
 import subprocess
 import textwrap
@@ -37,3 +38,12 @@ def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def holds_large_file(folder):
+    """Whether a file above 8 MiB lies there; files may go while it looks."""
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > 2**23:
+                return True
+    return False

@@ -29,6 +29,7 @@ from fastneg.files import temporary_file
 from fastneg.progress import Progress
 from fastneg.recipes.encode import run_encode
 from helpers.images import jpeg, photo, rotated, saved
+from helpers.processes import holds_large_file
 
 RNG = np.random.default_rng(0)
 PHOTO = photo(RNG, 60, 80)
@@ -298,7 +299,7 @@ def long_job(tmp_path_factory):
         )
         jobs.append(job)
         began = time.monotonic()
-        while not any(path.stat().st_size > 2**23 for path in out.iterdir()):
+        while not holds_large_file(out):
             assert time.monotonic() - began < 120 and job.poll() is None
             time.sleep(0.002)
         return job

@@ -30,6 +30,7 @@ from helpers.ffcv_calls import (
     write_with_ffcv,
 )
 from helpers.images import jpeg, photo
+from helpers.processes import holds_large_file
 
 RNG = np.random.default_rng(0)
 TIMEOUT_S = 200
@@ -283,7 +284,7 @@ def test_a_signal_ends_all_of_ffcvs_processes(tmp_path, number, code):
     try:
         began = time.monotonic()
         # FFCV is writing samples
-        while not any(path.stat().st_size > 2**23 for path in out.iterdir()):
+        while not holds_large_file(out):
             assert time.monotonic() - began < TIMEOUT_S and job.poll() is None
             time.sleep(0.002)
         assert len(processes(mark)) > 3
