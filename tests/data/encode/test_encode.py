@@ -278,17 +278,9 @@ def long_job(tmp_path_factory):
 
     def start(out):
         out.mkdir(exist_ok=True)
+        words = ("-m", "fastneg", "encode", "src", str(out / "x.beton"), "--workers", "2")
         job = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "fastneg",
-                "encode",
-                "src",
-                str(out / "x.beton"),
-                "--workers",
-                "2",
-            ],
+            [sys.executable, *words],
             cwd=folder,
             start_new_session=True,
             stdout=subprocess.PIPE,
