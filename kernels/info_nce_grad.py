@@ -7,6 +7,7 @@ Shapes: N batch, K shared negatives, M extra negatives per query, D feature dime
 import torch
 
 from .gradients import first_only
+from .info_nce_call import stored_dtype
 
 # With p the softmax over all logits of a row and dloss/dl_pos = p_pos - 1 = expm1(-loss):
 #   dloss/dpositive = expm1(-loss) / T * q              dloss/dn_j = p_j / T * q
@@ -53,7 +54,7 @@ def _gradients(ctx, g_loss, g_lse, g_positive):
     value, extra_scale, exclude_diagonal, operand, backend = ctx.settings
     to_query, to_positive, to_negatives, to_extra, to_temperature = ctx.needs_input_grad[:5]
     heat = value if temperature is None else temperature
-    dtype = torch.float32 if operand == "tf32" else getattr(torch, operand)
+    dtype = stored_dtype(operand)
     softmax = _sum(g_loss, g_lse)  # what reaches the logits by way of the softmax,
     direct = _sum(g_lse, g_positive)  # and the positive logit besides
     grads = [None] * INPUTS

@@ -12,6 +12,8 @@ smoothing e        e / C sum_c (l_pos - l_c), c over all C logits, so a sum of t
 
 import torch
 
+from .info_nce_call import stored_dtype
+
 
 def soften(outputs, call, left_out, label_smoothing, soft_labels):
     """The operator's outputs with the loss of soft targets for the rows' losses.
@@ -23,7 +25,7 @@ def soften(outputs, call, left_out, label_smoothing, soft_labels):
         left_out: `LeftOut`.
     """
     rows, lse, rank, positive_logit, *others = outputs
-    dtype = torch.float32 if call.operand == "tf32" else getattr(torch, call.operand)
+    dtype = stored_dtype(call.operand)
     query, _, keys, extra = (rounded_forward(tensor, dtype, rows.dtype) for tensor in call.tensors)
     query = query / call.temperature
     with torch.autocast(query.device.type, enabled=False):

@@ -100,8 +100,9 @@ def _same_study(out, config):
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
         # What an earlier version's plan says must agree: fields that are younger had no effect.
-        plan = {name: each for name, each in there.get("plan", {}).items() if name != "seeds"}
-        old = {**there, "plan": {**wanted["plan"], **plan}}
+        plan = {**wanted["plan"], **there.get("plan", {})}
+        plan.pop("seeds", None)
+        old = {**there, "plan": plan}
         if {"augment_with": "dali", **old} != wanted:
             raise UsageError(
                 f"{path} is of another study ({there.get('method')}, size {there.get('size')}, "

@@ -43,24 +43,31 @@ def make_data(out, size, folder, stage="main"):
         raise UsageError(f"--data {needed}{more}")
     (Path(out) / "data").mkdir(parents=True, exist_ok=True)
     {"stencils": _stencils, "photographs": _photographs, "imagenet100": _imagenet100}[size.data](
-        out, size, folder, stage
+        out, size, folder
     )
+    if has_unbiased(size, stage):
+        spec = stencils.StencilsSpec(rho=0.0)
+        _make(file_of(out, UNBIASED_TRAIN), spec, "train", size.train_images)
 
 
-def _stencils(out, size, folder, stage):
+def has_unbiased(size, stage):
+    """Whether a stage has a second probe on `UNBIASED_TRAIN`."""
+    return size.data == "stencils" and stage == "explore"
+
+
+def _stencils(out, size, folder):
     counts = {"train": size.train_images, **dict.fromkeys(SETS, size.test_images)}
     counts["swapped"] = size.swapped_images
-    wanted = [(name, stencils.StencilsSpec(), name, count) for name, count in counts.items()]
-    if stage == "explore":
-        unbiased = stencils.StencilsSpec(rho=0.0)
-        wanted.append((UNBIASED_TRAIN, unbiased, "train", size.train_images))
-    for name, spec, set_name, count in wanted:
-        path = file_of(out, name)
-        if not path.exists():
-            stencils.write_beton(spec, set_name, count, path, default_workers())
+    for name, count in counts.items():
+        _make(file_of(out, name), stencils.StencilsSpec(), name, count)
 
 
-def _photographs(out, size, folder, stage):
+def _make(path, spec, set_name, count):
+    if not path.exists():
+        stencils.write_beton(spec, set_name, count, path, default_workers())
+
+
+def _photographs(out, size, folder):
     for archive, parts in PHOTOGRAPHS.items():
         source = Path(folder) / archive
         if not source.is_file():
@@ -70,7 +77,7 @@ def _photographs(out, size, folder, stage):
             _encode(out, f"pacs_{name}" if part in DOMAINS else name, source, part or None)
 
 
-def _imagenet100(out, size, folder, stage):
+def _imagenet100(out, size, folder):
     for split in ("train", "val"):
         _encode(out, split, Path(folder), split, subset="imagenet100")
 

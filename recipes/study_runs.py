@@ -19,7 +19,7 @@ from fastneg.evaluation.logistic import fit_on_features
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_moco, tiny_simclr
-from fastneg.recipes.study_data import UNBIASED_TRAIN, file_of
+from fastneg.recipes.study_data import UNBIASED_TRAIN, file_of, has_unbiased
 from fastneg.recipes.study_jobs import printed_to
 from fastneg.runs.environment import environment
 from fastneg.runs.folder import read_run
@@ -165,7 +165,7 @@ def _second_probe(task, made):
     other domains; in the stage explore on images whose texture tells nothing."""
     if task.size.data == "photographs":
         train, tests = "pacs_photo", dict(zip(TRANSFER, TRANSFER, strict=True))
-    elif task.size.data == "stencils" and task.config.stage == "explore":
+    elif has_unbiased(task.size, task.config.stage):
         train, tests = UNBIASED_TRAIN, {name: name.removeprefix("unbiased_") for name in UNBIASED}
     else:
         return {}
@@ -178,11 +178,11 @@ def _second_probe(task, made):
             found[name] = features.features, labels_of(reader)[features.index]
         classes = class_count(reader)
     fitted = fit_on_features(*found.pop(train), classes, device=device)
-    return {
-        figure: accuracy(fitted.head.logits(features, device), labels).top1
-        for figure, name in tests.items()
-        for features, labels in (found[name],)
-    }
+
+    def top1(features, labels):
+        return accuracy(fitted.head.logits(features, device), labels).top1
+
+    return {figure: top1(*found[name]) for figure, name in tests.items()}
 
 
 def _curve(rows):

@@ -10,14 +10,18 @@ import torch
 from fastneg.kernels.info_nce_checks import check_tensors
 
 
+def _came(value):
+    """What was given, in words: a tensor's shape, else the type."""
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+
+
 def check_pair(first, second):
     """ValueError unless they are two views (n, D) of the same n ≥ 1 images, alike but for the
     dtype."""
     for name, view in (("first", first), ("second", second)):
         if not isinstance(view, torch.Tensor) or view.ndim != 2:
-            came = tuple(view.shape) if isinstance(view, torch.Tensor) else type(view).__name__
             raise ValueError(
-                f"{name} is {came}: a tensor (n, D), a view of each image, was expected."
+                f"{name} is {_came(view)}: a tensor (n, D), a view of each image, was expected."
             )
     if first.shape != second.shape:
         raise ValueError(
@@ -38,17 +42,12 @@ def others_checked(everyone, first, second):
     """
     if everyone is None:
         return first, second
-    if not isinstance(everyone, (tuple, list)) or len(everyone) != 2:
-        raise ValueError(
-            f"everyone is a {type(everyone).__name__}: (first, second) of all processes, (N, D) "
-            "each, was expected."
-        )
+    _check_two(everyone, "(first, second) of all processes, (N, D) each,")
     for name, rows, own in zip(("first", "second"), everyone, (first, second), strict=True):
-        came = tuple(rows.shape) if isinstance(rows, torch.Tensor) else type(rows).__name__
         fits = isinstance(rows, torch.Tensor) and rows.ndim == 2 and rows.shape[1:] == own.shape[1:]
         if not fits or len(rows) < len(own):
             raise ValueError(
-                f"everyone's {name} is {came} but {name} is {tuple(own.shape)}: (N, D) was "
+                f"everyone's {name} is {_came(rows)} but {name} is {tuple(own.shape)}: (N, D) was "
                 "expected, the rows of this process before those of the others."
             )
     if len(everyone[0]) != len(everyone[1]):
@@ -59,11 +58,15 @@ def others_checked(everyone, first, second):
     return tuple(everyone)
 
 
+def _check_two(everyone, wanted):
+    if not isinstance(everyone, (tuple, list)) or len(everyone) != 2:
+        raise ValueError(f"everyone is a {type(everyone).__name__}: {wanted} was expected.")
+
+
 def check_extra(extra_negatives):
     """ValueError unless it is None or a tensor (n, M, D); the rest is checked where it is used."""
     if extra_negatives is not None and getattr(extra_negatives, "ndim", None) != 3:
-        tensor = isinstance(extra_negatives, torch.Tensor)
-        came = tuple(extra_negatives.shape) if tensor else type(extra_negatives).__name__
+        came = _came(extra_negatives)
         raise ValueError(f"extra_negatives are {came}: a tensor (n, M, D) was expected.")
 
 
@@ -83,18 +86,13 @@ def check_features(features, labels, everyone):
     _check_labels("labels", labels, features)
     if everyone is None:
         return
-    if not isinstance(everyone, (tuple, list)) or len(everyone) != 2:
-        raise ValueError(
-            f"everyone is a {type(everyone).__name__}: (features, labels) of all processes was "
-            "expected."
-        )
+    _check_two(everyone, "(features, labels) of all processes")
     others, numbers = everyone
     fits = isinstance(others, torch.Tensor) and others.shape[1:] == features.shape[1:]
     if not fits or len(others) < images:
-        came = tuple(others.shape) if isinstance(others, torch.Tensor) else type(others).__name__
         raise ValueError(
-            f"everyone's features is {came} but features is {tuple(features.shape)}: (N', V, D) "
-            "was expected, the images of this process before those of the others."
+            f"everyone's features is {_came(others)} but features is {tuple(features.shape)}: "
+            "(N', V, D) was expected, the images of this process before those of the others."
         )
     if (numbers is None) != (labels is None):
         raise ValueError(

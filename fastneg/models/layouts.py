@@ -107,10 +107,14 @@ def _looked_at(network, wanted, tensors, prefix, theirs, strict):
         prefix,
         names,
         [ours for ours in names if ours not in there],
-        [ours for ours in there if _told(tensors[names[ours]]) != _told(wanted[ours])],
+        [ours for ours in there if not _alike(tensors[names[ours]], wanted[ours])],
         unknown,
         left,
     )
+
+
+def _alike(one, other):
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
 
 
 def _told(tensor):
