@@ -2,12 +2,14 @@
 all of them anew.
 
 python -m helpers.elastic_kills FILE.beton FOLDER [PHASE:RANK …] prints a line of JSON for each;
-without any it does all phases with all ranks, which takes minutes. The processes are forked, so
-torch is imported once.
+without any it does all phases with all ranks, which takes minutes. The agent starts programs, as
+torchrun lets it: forks of its own could inherit a lock that one of its threads holds.
 """
 
 from __future__ import annotations
 
+import datetime
+import faulthandler
 import json
 import os
 import signal
@@ -21,14 +23,18 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from fastneg import distributed
-from fastneg.data.load.pipeline import define_pipeline
+from fastneg.config import PretrainConfig
 from fastneg.data.load.train_loader import TrainLoader
 from fastneg.training import online_knn, trainer
 from helpers.pretraining import rows, same_weights, settings
+from helpers.ready import ready_python
 
 RANKS = range(4)
 DIES_AT = 7
 """The step, within the second of three epochs of five steps: there is a checkpoint of the first."""
+WORKER = "--worker"
+MOST_SECONDS = 150
+"""A process that takes longer ends, and writes where it waits."""
 
 
 def die():
@@ -139,24 +145,17 @@ PHASES = {
 }
 
 
-def warm_up():
-    """What each process would do again: imports, DALI's translation of our pipelines. Nothing is
-    computed: torch would not be usable in a forked process."""
-    import torch.utils.tensorboard
-    import torchvision.models  # noqa: F401
-
-    for views, augment in ((2, True), (1, False)):
-        define_pipeline(2, views=views, augment=augment, device=torch.device("cpu"), threads=1)
-
-
-def work(config, phase):
+def work(settings, phase):
     """What each process does."""
+    faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)  # where a fault lets it wait
+    distributed.TIMEOUT = datetime.timedelta(seconds=MOST_SECONDS / 2)
     torch.set_num_threads(1)
-    victim = os.environ["RANK"] == os.environ.get("RANK_THAT_DIES")
+    victim = os.environ["RANK"] == os.environ["RANK_THAT_DIES"]
     if victim and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         PHASES[phase]()
-    result = trainer.pretrain(config)
+    result = trainer.pretrain(PretrainConfig(**json.loads(settings)))
     assert result.finished
+    faulthandler.cancel_dump_traceback_later()
 
 
 def train(config, out, phase=None, rank=None):
@@ -169,13 +168,23 @@ def train(config, out, phase=None, rank=None):
         rdzv_endpoint="localhost:0",
         max_restarts=0 if phase is None else 1,
         monitor_interval=0.1,
-        start_method="fork",
         logs_specs=DefaultLogsSpecs(log_dir=str(out / "logs"), redirects=Std.ALL),
     )
+    settings = json.dumps(config.replace(out=str(out / "run")).as_dict())
+    faulthandler.dump_traceback_later(1.7 * MOST_SECONDS, exit=True)
     began = time.monotonic()
-    elastic_launch(launch, work)(config.replace(out=str(out / "run")), phase)
-    took = time.monotonic() - began
-    return took, "".join(path.read_text() for path in (out / "logs").rglob("std*.log"))
+    try:
+        elastic_launch(launch, ready_python())("-m", __spec__.name, WORKER, settings, str(phase))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        took, wrote = time.monotonic() - began, written(out)
+        if sys.exc_info()[0]:
+            print(wrote, file=sys.stderr)
+    return took, wrote
+
+
+def written(out):
+    return "".join(path.read_text() for path in sorted((out / "logs").rglob("std*.log")))
 
 
 def main(data, folder, *cases):
@@ -184,7 +193,6 @@ def main(data, folder, *cases):
     changes = {"bn": "shuffle", "bn_splits": None, "negatives": "none"}
     knn = int("knn" in dict(pairs))
     config = settings(data, folder, **changes, knn_every=knn, log_every=2)
-    warm_up()
     (folder / "whole").mkdir(parents=True)
     train(config, folder / "whole")
     whole = folder / "whole" / "run"
@@ -206,4 +214,7 @@ def main(data, folder, *cases):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == WORKER:
+        work(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

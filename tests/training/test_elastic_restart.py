@@ -7,15 +7,16 @@ import subprocess
 
 from fastneg import distributed
 from helpers.processes import TESTS
-from helpers.ready import ready_python
+from helpers.ready import TAKEN_FROM, ready_python
 
 CASES = ("backward:1",)
+PLAIN = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
 
 
 def test_a_killed_process_is_replaced_and_nothing_is_lost(beton, tmp_path):
     ran = subprocess.run(
         [ready_python(), "-m", "helpers.elastic_kills", str(beton), str(tmp_path), *CASES],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
+        env={**os.environ, TAKEN_FROM: ready_python(), **PLAIN},
         capture_output=True,
         text=True,
         timeout=550,
