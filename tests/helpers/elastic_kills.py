@@ -33,7 +33,7 @@ RANKS = range(4)
 DIES_AT = 7
 """The step, within the second of three epochs of five steps: there is a checkpoint of the first."""
 WORKER = "--worker"
-MOST_SECONDS = 150
+MOST_SECONDS = 240
 """A process that takes longer ends, and writes where it waits."""
 
 
