@@ -27,7 +27,7 @@ from fastneg.config import PretrainConfig
 from fastneg.data.load.train_loader import TrainLoader
 from fastneg.training import online_knn, trainer
 from helpers.pretraining import rows, same_weights, settings
-from helpers.ready import ready_python
+from helpers.ready import TAKEN_FROM
 
 RANKS = range(4)
 DIES_AT = 7
@@ -174,7 +174,8 @@ def train(config, out, phase=None, rank=None):
     faulthandler.dump_traceback_later(1.7 * MOST_SECONDS, exit=True)
     began = time.monotonic()
     try:
-        elastic_launch(launch, ready_python())("-m", __spec__.name, WORKER, settings, str(phase))
+        python = os.environ.get(TAKEN_FROM, sys.executable)
+        elastic_launch(launch, python)("-m", __spec__.name, WORKER, settings, str(phase))
     finally:
         faulthandler.cancel_dump_traceback_later()
         took, wrote = time.monotonic() - began, written(out)
