@@ -240,11 +240,9 @@ def share_of_cores(world):
     each its own.
     """
     mine = socket.gethostname(), frozenset(os.sched_getaffinity(0))
-    everyone = [mine]
-    if world.size > 1:
-        everyone = [None] * world.size
-        dist.all_gather_object(everyone, mine)
-    sharing = sum(host == mine[0] and not cores.isdisjoint(mine[1]) for host, cores in everyone)
+    sharing = sum(
+        host == mine[0] and not cores.isdisjoint(mine[1]) for host, cores in everyone(mine, world)
+    )
     return max(1, len(mine[1]) // sharing)
 
 
@@ -274,11 +272,18 @@ def total(count, world):
 
 def union(entries, world):
     """The entries of the dicts of all processes, by sorted key."""
-    parts = [entries]
-    if world.size > 1:
-        parts = [None] * world.size
-        dist.all_gather_object(parts, entries)
+    parts = everyone(entries, world)
     return dict(sorted((key, value) for part in parts for key, value in part.items()))
+
+
+def everyone(value, world):
+    """[what each process gives, in the order of ranks], of any type that pickle takes; waits for
+    all of them."""
+    given = [value]
+    if world.size > 1:
+        given = [None] * world.size
+        dist.all_gather_object(given, value)
+    return given
 
 
 def broadcast(tensors, world):

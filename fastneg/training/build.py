@@ -29,6 +29,7 @@ from fastneg.runs.lock import RunLock
 from fastneg.runs.log import RunLog, drop_rows_after
 from fastneg.runs.settings import write_settings
 from fastneg.training import resume
+from fastneg.training.agreement import check_agreement
 from fastneg.training.bad_samples import BadSamples
 from fastneg.training.checks import check_batch, check_data, check_length, check_place
 from fastneg.training.meter import Meter
@@ -87,6 +88,7 @@ def build(config, world, stack: ExitStack) -> Parts:
         stack.callback(RunLock(run_folder).close)
     found = resume.find(run_folder, config, world)
     config = resume.with_augmenter(config, found, world)
+    check_agreement(config, found, reader, world)
     if config.init and not found:
         _say(begin_with(method, config), world)
     norms = _set_batch_norm(method, config, world)
