@@ -74,14 +74,15 @@ def replay(path, device="cpu"):
     dump = load(path, device)
     if "inputs" not in dump:
         raise CheckpointError(
-            f"{path} is no dump of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was expected."
+            f"{path} is not the file of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was "
+            "expected."
         )
     # It may be another device.
     config = PretrainConfig.read(dump["config"]).replace(cuda_graphs=False)
     if config.bn in ("shuffle", "sync"):
         raise ValueError(
-            f"{path} is of a run with --bn {config.bn}: its steps take several processes, and one "
-            "cannot run them again."
+            f"{path} is of a run with --bn {config.bn}: its steps need several processes, and one "
+            "process cannot compute them again."
         )
     method = METHODS[config.method](config).to(device)
     method.load_state_dict(dump["method"])

@@ -273,7 +273,7 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(beton, tmp_path):
     [
         ({"batch_size": 64}, "at least one batch"),
         ({"bn_splits": 3}, "must divide the batch, 8"),
-        ({"bn_splits": 8}, "one image a group"),
+        ({"bn_splits": 8}, "each group would hold one image"),
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(beton, tmp_path, changes, said):

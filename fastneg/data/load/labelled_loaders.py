@@ -162,6 +162,6 @@ def _refuse_cache(cache=None, **_):
     """ValueError where a cache is asked for."""
     if cache is not None:
         raise ValueError(
-            f"cache is {cache!r}: None was expected, for `TrainLoader` alone cuts its views from "
-            "images that lie on the device."
+            f"cache is {cache!r}: None was expected, because only `TrainLoader` can make views of "
+            "cached images."
         )
