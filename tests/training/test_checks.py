@@ -54,7 +54,7 @@ def world(size=1):
             1,
             "--accumulate is 4: it must divide the batch, 6",
         ),
-        ({"batch_size": 9, **NONE}, 2, "must divide by the 2 processes"),
+        ({"batch_size": 9, **NONE}, 2, "a multiple of the number of processes, 2"),
     ],
 )
 def test_a_batch_of_one_is_refused_wherever_it_is(changes, processes, said):
