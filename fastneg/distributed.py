@@ -115,8 +115,8 @@ def place_in(env):
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in env]
     if missing:
         raise ConfigError(
-            f"srun started {counted(tasks, 'task')}, and {' and '.join(missing)} is not set: they "
-            "would not find each other. Export it."
+            f"srun started {counted(tasks, 'task')}, but {' and '.join(missing)} is not set, which "
+            "the tasks need to find each other: export it."
         )
     return int(env["SLURM_PROCID"]), tasks, int(env.get("SLURM_LOCALID", 0))
 
@@ -133,8 +133,8 @@ def joined_place():
     started = place_in(os.environ)[1]
     if started > 1:
         raise RuntimeError(
-            f"{counted(started, 'process')} were started, and this one has not joined the others: "
-            "call torch.distributed.init_process_group first, or say rank and world_size."
+            f"{counted(started, 'process')} were started, but this one has not joined the others: "
+            "call torch.distributed.init_process_group first, or give rank and world_size."
         )
     return 0, 1
 

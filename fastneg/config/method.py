@@ -51,8 +51,8 @@ class MethodPart(Config):
         if self.bn in ("split", "shuffle") and not method.shuffles_keys:
             able = " or ".join(name for name, one in METHODS.items() if one.shuffles_keys)
             raise ConfigError(
-                f"--bn is {self.bn}, which is of no use to --method {self.method}: it keeps keys "
-                f"apart from queries ({able} only)."
+                f"--bn is {self.bn}, which has no effect with --method {self.method}: it separates "
+                f"the batch statistics of keys and queries ({able} only)."
             )
         if self.key_pass == "batched" and (wherefore := self._not_batched()):
             raise ConfigError(f"--key_pass is batched, but {wherefore}: take separate.")
@@ -63,8 +63,10 @@ class MethodPart(Config):
         if not self.image_kinds():
             return "there are no negatives" + " that are images" * bool(self.negative_kinds())
         if self.bn == "sync":
-            return "--bn is sync, with statistics over whole passes"
-        return "--negatives_bn is joint, one batch anyway" if self.negatives_bn == "joint" else ""
+            return "--bn is sync, whose statistics are over whole passes"
+        if self.negatives_bn == "joint":
+            return "--negatives_bn is joint, which encodes them in one batch already"
+        return ""
 
     def _check_backbone(self):
         name = self.backbone

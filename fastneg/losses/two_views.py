@@ -153,7 +153,10 @@ def clip_loss(
     Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
     """
     if ring and everyone is not None:
-        raise ValueError("everyone is given and ring is True: either says where the others are.")
+        raise ValueError(
+            "everyone is given and ring is True: give one of them, both name the other processes' "
+            "rows."
+        )
     check_pair(first, second)
     all_first, all_second = others_checked(everyone, first, second)
     _is_alone(all_first, None, Ring(ring).size)
@@ -178,8 +181,8 @@ def _is_alone(everyone, extra_negatives, processes=1):
     alone = len(everyone) * processes == 1
     if alone and (extra_negatives is None or extra_negatives.shape[1] == 0):
         raise ValueError(
-            "first and second have one row, and the negatives are the views of the other images: "
-            "there is none, and the loss would be 0 whatever the features. Give two rows or more."
+            "first and second have one row, so there are no other images to be the negatives, and "
+            "the loss would be 0 whatever the features. Give two rows or more."
         )
     return alone
 

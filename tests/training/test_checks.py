@@ -106,10 +106,10 @@ def test_a_backbone_that_leaves_nothing_of_its_views_is_refused():
     """A mean over no pixels is a NaN, and no error."""
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), Halved())
     assert refuses(network, 32) is None
-    assert refuses(network, 1) == "nothing is left of them after its Halved:"
+    assert refuses(network, 1) == "their feature maps are empty after its Halved:"
     assert network.training and network[0].training
     torch.nn.init.constant_(network[0].bias, float("inf"))
-    assert refuses(network, 32) == "its features of them are not finite:"
+    assert refuses(network, 32) == "their features are not finite:"
 
 
 class Halved(torch.nn.Module):

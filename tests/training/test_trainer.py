@@ -313,7 +313,7 @@ def test_a_split_that_reaches_a_part_of_the_layers_is_refused(beton, tmp_path, m
         self.stem[1] = Own(32)
 
     monkeypatch.setattr(backbones.ResNetTiny, "__init__", with_own_norm)
-    with pytest.raises(TrainingError, match="reaches 8 of the 9 layers"):
+    with pytest.raises(TrainingError, match="supports only 8 of the 9 layers"):
         pretrain(settings(beton, tmp_path / "run"))
 
 
