@@ -35,15 +35,16 @@ def stem_of(backbone: str, image_size: int, stem: str = "auto") -> str:
 class MethodPart(Config):
     method: str = "moco"
     backbone: str = "resnet50"
-    """A torchvision classification model by name, timm:NAME, resnet_tiny or vgg_tiny (0.3 and 0.1 M
-    parameters, for CPUs), resnet18_w16 (or another number of channels in the first of its stages,
-    where resnet18 has 64), or a network of your own: package.module:factory or FILE.py:factory,
-    which gives an nn.Module from images to features (N, F) or to a map, which is averaged."""
+    """A torchvision classification model by name; timm:NAME; resnet_tiny or vgg_tiny (0.3 and 0.1 M
+    parameters, for CPUs); resnet18_w16 (or another number of channels in the first stage, where
+    resnet18 has 64); or your own network: package.module:factory or FILE.py:factory, which returns
+    an nn.Module from images to features (N, F) or to a feature map, which is averaged."""
     stem: str = option("auto", choices=("auto", "small", "standard"))
-    """The first layers of a ResNet or DenseNet: standard (7×7, stride 2, max-pool), small (3×3,
-    stride 1, no max-pool, for small images); auto: small for a ResNet on views below 64 px."""
+    """The first layers of a ResNet or DenseNet. standard: 7×7, stride 2, max-pool. small: 3×3,
+    stride 1, no max-pool, for small images. auto: small for a ResNet on views below 64 px,
+    otherwise standard."""
     bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
-    """Groups of the batch on each device with their own batch statistics (with --bn split)."""
+    """Groups of the batch on each device with separate batch statistics (with --bn split)."""
 
     def _check(self):
         self._check_backbone()

@@ -64,20 +64,20 @@ class SharedOptions:
     key_momentum: float = option(None, at_least=0.0, below=1.0)
     """The key encoder (BYOL's target) follows the query encoder with this momentum each step."""
     momentum_schedule: str = option(None, choices=("constant", "cosine"))
-    """The momentum stays, or rises to 1 along a cosine over the run."""
+    """constant: the momentum stays. cosine: it rises to 1 along a cosine over the run."""
     bn: str = option(None, choices=("split", "shuffle", "sync", "none"))
-    """How batch normalisation is kept from leaking the answer: split (statistics over groups, key
-    batch permuted), shuffle (keys encoded by other processes), sync (statistics over all
-    processes), or none."""
+    """How batch normalisation is kept from leaking the answer. split: statistics over groups, key
+    batch permuted. shuffle: keys encoded by other processes. sync: statistics over all processes.
+    none."""
     key_pass: str = option(None, choices=("separate", "batched"))
-    """Keys and negatives go through the key encoder in passes of their own, or in one that keeps
-    their statistics apart: same numbers."""
+    """separate: keys and negatives are encoded in separate passes. batched: in one pass with
+    separate statistics, which gives the same numbers."""
     negatives_bn: str = option(None, choices=("apart", "joint"))
-    """Batch statistics of the non-semantic negatives: apart, of their own; joint, of one batch with
-    the keys."""
+    """Batch statistics of the non-semantic negatives. apart: their own. joint: those of one batch
+    with the keys."""
     accumulate: int = option(None, at_least=1)
-    """Parts in which a batch passes through the networks, to save memory; each has batch statistics
-    of its own. One step a batch."""
+    """Parts into which a batch is split to save memory, with one optimizer step per batch. Each
+    part has its own batch statistics."""
 
 
 METHODS = Registry("method", Method, SharedOptions)
