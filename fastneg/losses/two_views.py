@@ -64,23 +64,25 @@ def nt_xent(
     extra_scale: float = 1.0,
     return_stats: bool = False,
 ) -> torch.Tensor | NTXentOutput:
-    """SimCLR's loss: each of 2n views against all the others, its partner the positive.
+    """SimCLR's loss (NT-Xent): each of 2n views against all others, with the other view of its
+    image as the positive.
 
-    Nothing of size n × N is stored. Gradients reach every input that asks for one. The mean is
-    taken over the 2n views of this process.
+    Nothing of size n × N is stored. Every input that requires a gradient gets one. The mean is over
+    the 2n views of this process.
 
     Args:
         first, second: (n, D), the two views of each image, L2-normalised; dtypes as in `info_nce`.
-        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
-            others'; None where there is one process.
+        everyone: (first, second) of all processes, (N, D) each, with this process's rows first;
+            None with one process.
         temperature: T, a float above 0 or a 0-d tensor on the same device.
-        extra_negatives: (n, M, D) of each image alone: both its views are compared with them.
+        extra_negatives: (n, M, D), the negatives of each image only; both of its views are compared
+            with them.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
         return_stats: True returns NTXentOutput instead of the loss.
     Returns:
         the loss, () float32 (float64 for float64 inputs); or NTXentOutput.
     Raises:
-        ValueError: shapes, dtypes or devices disagree, or one image alone has no negatives.
+        ValueError: shapes, dtypes or devices disagree, or a single image has no negatives.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
     """
     check_pair(first, second)
