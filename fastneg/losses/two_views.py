@@ -64,8 +64,7 @@ def nt_xent(
     extra_scale: float = 1.0,
     return_stats: bool = False,
 ) -> torch.Tensor | NTXentOutput:
-    """SimCLR's loss (NT-Xent): each of 2n views against all others, with the other view of its
-    image as the positive.
+    """SimCLR's loss, NT-Xent: each of 2n views against all others, its image's other view positive.
 
     Nothing of size n × N is stored. Every input that requires a gradient gets one. The mean is over
     the 2n views of this process.
@@ -127,31 +126,32 @@ def clip_loss(
     precision: str | None = None,
     backend: str = "auto",
 ) -> torch.Tensor:
-    """The symmetric loss of pairs, images and texts say: each row against all rows of the other
-    side.
+    """CLIP's symmetric loss of pairs, for example of images and texts: each row against all rows of
+    the other side.
 
     It is the mean of the cross-entropies of first·secondᵀ / T over its rows and over its columns,
-    the pairs being the classes. Nothing of size n × N is stored. Gradients reach every input that
-    asks for one.
+    with the pairs as classes. Nothing of size n × N is stored. Every input that requires a gradient
+    gets one.
 
     Args:
         first, second: (n, D), the two sides of each pair, L2-normalised; dtypes as in `info_nce`.
-        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
-            others'; None where there is one process.
-        temperature: T, a float above 0, or a 0-d tensor on the same device, which gets a gradient
-            where it asks for one. A learned scale s, as CLIP's, is T = 1 / s.
-        ring: the pairs of all processes of the default group meet, as many in each, and no process
-            ever holds those of all: they go round, forward and backward. Each process gets the mean
-            loss of its own pairs, and its features the gradient that all processes' losses make.
-            The gradient of T is a share, and the shares add up to that of all losses: where
-            DistributedDataParallel averages over the processes, all is as in one process.
+        everyone: (first, second) of all processes, (N, D) each, with this process's rows first;
+            None with one process.
+        temperature: T, a float above 0, or a 0-d tensor on the same device, which may require a
+            gradient. A learned scale s, as in CLIP, is T = 1 / s.
+        ring: compare with the pairs of all processes of the default group, each with the same
+            number, without gathering them: the pairs are passed around, forward and backward. Each
+            process gets the mean loss of its own pairs. Its features get the gradient of the losses
+            of all processes. The gradient of T is a share; the shares of all processes add up to
+            that of all losses. With DistributedDataParallel, which averages over the processes,
+            everything is as in one process.
         precision, backend: as in `info_nce`.
     Returns:
         () float32 (float64 for float64 inputs), the mean over the pairs of this process.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree, there is one pair alone, or both
+        ValueError: shapes, dtypes, devices or options disagree, there is only one pair, or both
             `everyone` and `ring` are given.
-        RuntimeError: the backend asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
     Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
     """
     if ring and everyone is not None:
