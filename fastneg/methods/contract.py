@@ -11,15 +11,15 @@ from fastneg.registry import Registry, imported
 
 
 class Method:
-    """A method: its options, their checks, and where its network is.
+    """A method: it declares its options and abilities, checks them, and names its network.
 
-    The annotated fields of a subclass are the method's options, each a field of `PretrainConfig`
-    and a flag of `fastneg pretrain`. Their defaults hold under this method. Where no method takes
-    an option that is given, it is refused. An option of `SharedOptions` is declared by its default
-    alone. An own one has bounds (`fastneg.options.option`) and a docstring under it.
+    The annotated fields of a subclass are the method's options. Each is a field of `PretrainConfig`
+    and a flag of `fastneg pretrain`. Their defaults apply with this method. A given option that the
+    method does not declare is refused. An option of `SharedOptions` needs only a default. A new
+    option has bounds (`fastneg.options.option`) and a docstring under it.
 
-    What a method can do is told by the options that it takes (key_pass, accumulate, temperature)
-    and by the facts below.
+    The declared options (key_pass, accumulate, temperature) and the class attributes below say what
+    the method can do.
     """
 
     name: ClassVar[str] = ""
@@ -41,9 +41,10 @@ class Method:
     """
 
     def check(self, config: Any) -> None:
-        """Raise `ConfigError` where options of the method do not fit each other or the rest.
+        """Raise `ConfigError` if options of the method contradict each other or other settings.
 
-        Called when a `PretrainConfig` with this method is made, its fields within their bounds.
+        Called when a `PretrainConfig` with this method is made; its fields are already within their
+        bounds.
         """
 
     def __call__(self, config: Any) -> Any:
