@@ -96,7 +96,7 @@ def bounds_text(field):
                 f"`{default}` with `--{governor} {choice}`" for choice, default in defaults.items()
             ]
         elif rule == "listed":
-            told.append("several with commas between them")
+            told.append("several as a comma list")
         else:
             told.append(f"{rule.replace('_', ' ')} {bound:g}")
     return "; ".join(told)
@@ -143,10 +143,9 @@ def overview_page():
         "# Commands",
         "",
         wrapped(
-            "`fastneg COMMAND --help` prints what stands on the page of a command. Every command "
-            "takes `--config FILE` and `--dry_run`. Exit codes: 0 done, 1 the job failed, 2 the "
-            "command line was wrong, 128 + signal where a signal stopped a training that a second "
-            "call would finish."
+            "`fastneg COMMAND --help` prints the page of a command. Every command takes "
+            "`--config FILE` and `--dry_run`. Values, exit codes and output are described under "
+            "[the command line](../command-line.md)."
         ),
         "",
         "| command | what it does |",

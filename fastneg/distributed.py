@@ -115,8 +115,8 @@ def place_in(env):
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in env]
     if missing:
         raise ConfigError(
-            f"srun started {counted(tasks, 'task')}, and {' and '.join(missing)} is not set: they "
-            "would not find each other. Export it."
+            f"srun started {counted(tasks, 'task')}, but {' and '.join(missing)} is not set, which "
+            "the tasks need to find each other: export it."
         )
     return int(env["SLURM_PROCID"]), tasks, int(env.get("SLURM_LOCALID", 0))
 
@@ -133,8 +133,8 @@ def joined_place():
     started = place_in(os.environ)[1]
     if started > 1:
         raise RuntimeError(
-            f"{counted(started, 'process')} were started, and this one has not joined the others: "
-            "call torch.distributed.init_process_group first, or say rank and world_size."
+            f"{counted(started, 'process')} were started, but this one has not joined the others: "
+            "call torch.distributed.init_process_group first, or give rank and world_size."
         )
     return 0, 1
 
@@ -308,14 +308,12 @@ def highest(number, world):
 
 
 def gather_own_first(rows):
-    """(n, D) of each process → (S n, D): this process's rows, then those of the ranks after it,
-    around to the one before it.
+    """Gather the rows of all processes, (n, D) → (S n, D): this process's rows first, then those of
+    the next ranks in cyclic order. In one process the rows are returned unchanged.
 
-    Every process must hold as many rows. In one process the rows are returned as they are.
-
-    Differentiable: a row's gradient is the sum of what all processes make of it. So the gradients
-    of the parameters are those of one process with the whole batch, where each process takes the
-    mean loss of its own rows and DistributedDataParallel averages over the processes.
+    Every process must hold the same number of rows. Differentiable: the gradient of a row is the
+    sum of its gradients in all processes. If each process takes the mean loss of its own rows and
+    DistributedDataParallel averages, gradients are those of one process with the global batch.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows

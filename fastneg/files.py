@@ -190,7 +190,7 @@ def output_file(path, flag="OUT", inputs=(), harmless=lambda name: False):
         if found is not None:
             raise OutputError(
                 f"{flag} is {path}, which is an input of the same command, {found}: it would be "
-                "written over. Name another file."
+                "overwritten. Name another file."
             )
     return real
 
@@ -214,14 +214,14 @@ def output_folder(path, flag="OUT", inputs=(), apart_from=()):
     for folder in apart_from:
         if is_below(path, folder):
             raise OutputError(
-                f"{flag} is {path}, which lies in the input {folder}: what is written there would "
-                "become a part of it. Name a folder beside it."
+                f"{flag} is {path}, which is in the input {folder}: the output would become a part "
+                "of the input. Name a folder outside it."
             )
     for each in inputs if status is not None else ():
         if is_below(each, path) or is_below(Path(os.path.abspath(each)).parent, path):
             raise OutputError(
-                f"{flag} is {path}, which holds the input {each}: what is written there would mix "
-                "with it. Name a folder of its own."
+                f"{flag} is {path}, which contains the input {each}: the output would mix with the "
+                "input. Name another folder."
             )
     return path
 
@@ -234,7 +234,8 @@ def refuse_twice(outputs):
         place = os.path.realpath(path) if status is None else (status.st_dev, status.st_ino)
         if place in seen:
             raise OutputError(
-                f"{flag} is {path}, as {seen[place]} is: one would replace the other. Name two."
+                f"{flag} is {path}, and so is {seen[place]}: one would replace the other. Name two "
+                "different files."
             )
         seen[place] = flag
 

@@ -69,14 +69,14 @@ class Registry(Mapping[str, T]):
         return len(self._entries)
 
     def register(self, cls: type[C]) -> type[C]:
-        """Add a class under its `name`; a decorator, which makes it a frozen dataclass.
+        """Add a class under its `name`. A decorator, which makes the class a frozen dataclass.
 
-        A class of the same module and name as one that is there takes its place, so that a notebook
-        cell may run again.
+        A class replaces a registered one with the same module and name, so that a notebook cell can
+        run again.
 
         Raises:
-            TypeError: it does not derive from the base. ValueError: its name is none or taken, or
-                an option of it contradicts another one.
+            TypeError: it does not derive from the base. ValueError: its name is empty or taken, or
+                one of its options contradicts another one.
         """
         if not (isinstance(cls, type) and issubclass(cls, self._base)):
             raise TypeError(

@@ -21,9 +21,9 @@ LARGEST_SIGMA = 5.0
 
 
 class AugmentParams(NamedTuple):
-    """What happens to each of N images.
+    """The parameters of the augmentation of N images.
 
-    Tensors only, all on one device: the same values can be applied to another batch.
+    They are tensors on one device, so the same values can be applied to another batch.
     """
 
     order: torch.Tensor
@@ -41,11 +41,11 @@ class AugmentParams(NamedTuple):
 
     def rows(self, index):
         """The parameters of some images: a slice, or an index tensor, which may repeat rows (for
-        several images that share a view)."""
+        several images with the same changes)."""
         return AugmentParams(*(tensor[index] for tensor in self))
 
     def to(self, device):
-        """The same on another device, without waiting for it."""
+        """A copy on another device, made asynchronously."""
         return AugmentParams(*(to_device(tensor, device) for tensor in self))
 
 
@@ -53,19 +53,19 @@ def draw_augment_params(
     count, *, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, jitter_p=1.0,
     gray_p=0.0, blur_p=0.0, blur_sigma=(0.1, 2.0), flip_p=0.5, device="cpu", generator=None,
 ):  # fmt: skip
-    """Draw the parameters of `count` images on the device, without waiting for it: torchvision's
-    distributions.
+    """Draw the parameters of `count` images from torchvision's distributions, on the device and
+    without waiting for it.
 
     Args:
         brightness, contrast, saturation: factors from U(max(0, 1 - x), 1 + x). hue: turns from
             U(-x, x), x in [0, 0.5].
-        jitter_p, gray_p, blur_p, flip_p: probabilities of the four operations above, of grayscale,
-            of blur and of the flip.
+        jitter_p, gray_p, blur_p, flip_p: probabilities of these four changes together, of
+            grayscale, of blur and of the flip.
         blur_sigma: smallest and largest standard deviation in pixels.
         generator: torch.Generator on `device`, or None for the default one.
     Returns:
-        `AugmentParams`. The numbers drawn do not depend on the settings, so one setting can change
-        alone.
+        `AugmentParams`. The random numbers do not depend on the settings, so one setting can be
+            changed alone.
     Raises:
         ValueError: a setting outside its range.
     Source: torchvision.transforms ColorJitter, RandomApply, RandomGrayscale, GaussianBlur,
@@ -100,34 +100,34 @@ def augment(
     max_sigma=2.0,
     backend="auto",
 ):
-    """Colour jitter, grayscale, blur, flip, normalise, cast: what torchvision does to float images,
-    for a batch, each image its own way.
+    """Colour jitter, grayscale, blur, flip, normalise and cast, as torchvision does for float
+    images. Each image of the batch has its own parameters.
 
-    Brightness, contrast, saturation and hue come in the order of each image; contrast turns about
-    the image's mean gray, hue in HSV; values are clamped to [0, 1] after each, as torchvision does,
-    but never rounded to 8 bits in between. The blur is separable, with ceil(3 sigma) taps on each
-    side, reflected at the edges: torchvision's gaussian_blur with kernel_size 2 ceil(3 sigma) + 1.
-    No randomness: see `draw_augment_params`. No gradient.
+    Brightness, contrast, saturation and hue come in the order of each image. Contrast is about the
+    image's mean gray, and hue is in HSV. Values are clamped to [0, 1] after each, as torchvision
+    does, but never rounded to 8 bits in between. The blur is separable, with ceil(3 sigma) taps on
+    each side, reflected at the edges: torchvision's gaussian_blur with kernel_size 2 ceil(3 sigma)
+    + 1. `draw_augment_params` draws the random numbers. No gradient.
 
-    The caller's duty, because checking it would wait for the device: `order` holds permutations and
-    sigma ≤ max_sigma. On the CPU both are checked; on CUDA a larger sigma is cut off at the taps of
-    max_sigma.
+    The caller must ensure, because checking would wait for the device: `order` holds permutations
+    and sigma ≤ max_sigma. On the CPU both are checked. On CUDA a larger sigma is cut off at the
+    taps of max_sigma.
 
     Args:
         images: (N, 3, H, W), any strides (channels_last is read in place): uint8 in 0..255, or
             float32, float16, bfloat16 in 0..1.
         params: `AugmentParams` of N images on the same device.
-        mean, std: of each channel, for images in 0..1: the result is (x - mean) / std.
+        mean, std: per channel, for images in 0..1: the result is (x - mean) / std.
         dtype: of the result: float32, float16 or bfloat16.
         max_sigma: the largest sigma that `params` may hold, at most 5; 0 if there is no blur.
-        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed, torch where not),
-            "triton", "numba" or "torch".
+        backend: "auto", "triton", "numba" or "torch". "auto" is Triton on CUDA, and on the CPU
+            numba if it is installed, otherwise torch.
     Returns:
-        (N, 3, H, W) channels_last in `dtype`, memory of its own.
+        (N, 3, H, W) channels_last in `dtype`, in new memory.
     Raises:
         ValueError: shapes, dtypes, devices or options disagree; on the CPU also values of `params`
             out of range.
-        RuntimeError: the backend asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
     Source: torchvision.transforms.v2.functional adjust_*, rgb_to_grayscale, gaussian_blur.
     """
     _check(images, params, mean, std, dtype, max_sigma)

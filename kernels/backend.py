@@ -74,7 +74,7 @@ def _automatic(tensor, backends):
 def _require_triton(tensor, requested):
     if importlib.util.find_spec("triton") is None:
         raise RuntimeError(
-            f"Triton is due for a tensor on {tensor.device} (backend={requested!r}) but is not "
+            f"Triton is needed for a tensor on {tensor.device} (backend={requested!r}) but is not "
             'installed: install it (pip install triton), or pass backend="torch".'
         )
     if not (tensor.is_cuda or interpreting()):
@@ -88,7 +88,7 @@ def _require_triton(tensor, requested):
 def _require_numba(tensor):
     if tensor.device.type != "cpu":
         raise RuntimeError(
-            f'backend="numba" serves tensors on the CPU only, but this one is on {tensor.device}: '
+            f'backend="numba" takes tensors on the CPU only, but this one is on {tensor.device}: '
             'pass backend="auto" or "triton".'
         )
     if not has_numba():

@@ -20,39 +20,40 @@ def batch_norm(
     relu=False, training=True, momentum=0.1, eps=1e-5, groups=1, tracked=None, processes=None,
     backend="auto",
 ):  # fmt: skip
-    """out = relu((images - mean) / sqrt(var + eps) · weight + bias + residual), with the statistics
-    of each group of the batch: what `torch.nn.functional.batch_norm`, an addition and a ReLU do.
+    """Batch normalisation of groups, a residual addition and ReLU, in one kernel: out =
+    relu((images - mean) / sqrt(var + eps) · weight + bias + residual).
 
-    Statistics and sums are float32 (float64 for float64), whatever the dtype of the images. Nothing
-    is kept without a gradient. With one, the images are kept, and `out` where both residual and
-    ReLU were asked for; the mask of the ReLU is computed again from them. The gradients of all
-    inputs but the running statistics are given; a second derivative is refused. Nothing waits for
-    the device.
+    Each group of the batch has its own statistics. Statistics and sums are float32 (float64 for
+    float64), whatever the dtype of the images. If no gradient is needed, nothing is kept for
+    backward. Otherwise the images are kept, and `out` if there are both residual and ReLU; the mask
+    of the ReLU is recomputed from them. All inputs except the running statistics have gradients; a
+    second derivative is refused. Nothing waits for the device.
 
     Args:
-        images: (N, C, …), float32, float16, bfloat16 or (torch backend) float64; the result has
-            their memory format. Channels_last is what the kernels are made for. Strides with gaps
-            cost a copy.
+        images: (N, C, …), float32, float16, bfloat16 or (torch backend) float64. The result has
+            their memory format. The kernels are designed for channels_last. Strides with gaps cost
+            a copy.
         weight, bias: (C,), or None for ones and zeros.
-        running_mean, running_var: (C,), or None. In training they move in place by `momentum`
-            towards the mean over the groups of mean and unbiased variance; else they are what is
-            normalised by.
-        residual: what is added before the ReLU, of the shape and dtype of the images, or None.
+        running_mean, running_var: (C,), or None. In training they are updated in place by
+            `momentum` towards the mean over the groups of mean and unbiased variance. Otherwise
+            they are the statistics.
+        residual: added before the ReLU, with the shape and dtype of the images, or None.
         relu: whether max(0, ·) comes last.
-        training: whether the statistics are those of the images.
-        momentum: share of the new statistics in the running ones.
+        training: whether the statistics are computed from the images.
+        momentum: weight of the new statistics in the running ones.
         groups: G; group g is images[g N / G : (g + 1) N / G]. Has no effect unless `training`.
         tracked: () int64, which counts the calls in training, or None.
-        processes: None, or an object that joins the statistics of P processes with equally large
-            batches, G being 1: `gather(tensor)` gives (P, *tensor.shape), `add(tensor)` the sum
-            over the processes. Each is called once, in the forward and the backward pass.
-        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed and the images are
-            float32 in channels_last, torch where not), "triton", "numba" or "torch".
+        processes: None, or an object that joins the statistics of P processes with batches of equal
+            size, with G = 1: `gather(tensor)` returns (P, *tensor.shape), and `add(tensor)` the sum
+            over the processes. Each is called once in the forward and once in the backward pass.
+        backend: "auto", "triton", "numba" or "torch". "auto" is Triton on CUDA. On the CPU it is
+            numba if it is installed and the images are float32 in channels_last, otherwise torch.
     Returns:
         (N, C, …) of the images' dtype.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree; a group has one value a channel.
-        RuntimeError: the backend asked for cannot run here.
+        ValueError: shapes, dtypes, devices or options disagree; a group has only one value per
+            channel.
+        RuntimeError: the requested backend cannot run here.
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
     check(images, residual, weight, bias, running_mean, running_var, training, groups, processes)

@@ -15,31 +15,32 @@ def crop_resize(images, index, windows, size, *, backend="auto"):
     does with a region of interest, linear interpolation and antialiasing.
 
     Along each axis output pixel i, with scale = (end - start) / size and radius = max(1, scale), is
-    the mean of the pixels j around centre = start + (i + 0.5) scale, each weighted with
-    max(0, 1 - |j + 0.5 - centre| / radius). Pixels outside the window count where the image has
-    them; beyond its edge the edge pixel stands for them. The result is rounded to whole levels. No
+    the mean of the pixels j around centre = start + (i + 0.5) scale, each weighted with max(0, 1 -
+    |j + 0.5 - centre| / radius). Pixels outside the window count if the image has them. Beyond the
+    edge of the image its edge pixel is repeated. The result is rounded to whole levels. No
     gradient.
 
-    numba repeats DALI's operator for CPUs bit for bit on x86-64, its order of the axes and its
-    rounding included. Triton and torch differ from that by one level where a value lies half-way.
+    numba repeats DALI's CPU operator bit for bit on x86-64, with its order of the axes and its
+    rounding. Triton and torch differ from it by one level if a value is half-way between two
+    levels.
 
-    The caller's duty, because checking it would wait for the device: 0 ≤ index < K, and windows of
-    at least a hundredth of a pixel that lie in the image. On the CPU both are checked; on CUDA no
+    The caller must ensure, because checking would wait for the device: 0 ≤ index < K, and windows
+    of at least a hundredth of a pixel within the image. On the CPU both are checked. On CUDA no
     pixel outside the image is read.
 
     Args:
         images: (K, 3, H, W) uint8, channels_last.
-        index: (R,) int64, the image that each view is cut from.
+        index: (R,) int64, the image of each view.
         windows: (R, 4) float32, top, left, bottom and right in pixels, the ends exclusive.
         size: S, the side of the views in pixels.
-        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed, torch where not),
-            "triton", "numba" or "torch".
+        backend: "auto", "triton", "numba" or "torch". "auto" is Triton on CUDA, and on the CPU
+            numba if it is installed, otherwise torch.
     Returns:
         (R, 3, S, S) uint8, channels_last.
     Raises:
         ValueError: shapes, dtypes, devices or the memory format disagree; on the CPU also an index
             or a window outside the images.
-        RuntimeError: the backend asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
     Source: NVIDIA DALI, operators.Resize and its resampling filters.
     """
     _check(images, index, windows, size)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class InfoNCEOutput(NamedTuple):
-    """The loss and what the same pass knows about it; gradients flow through the loss, the
+    """The loss and further results of the same pass. Gradients flow through the loss, the
     log-sum-exp and the positive logit."""
 
     loss: torch.Tensor
@@ -95,39 +95,40 @@ def info_nce(
 
     loss_i = -log( exp(q·k/T) / (exp(q·k/T) + sum_j exp(q·n_j/T) + sum_m exp(extra_scale q·t_m/T)) )
 
-    Vectors are taken as they are: normalise them first. Gradients reach every tensor input that
-    asks for one. That of the query is made in the pass of the loss; that of shared negatives costs
-    a second one. Composes with torch.compile(fullgraph=True) and with torch.func's grad, vjp and
-    vmap. Only first derivatives, backward.
+    Normalise the inputs first. Every tensor input that requires a gradient gets one, first
+    derivatives only. The query's is computed in the pass of the loss; that of shared negatives
+    needs a second pass. Works with torch.compile(fullgraph=True) and torch.func's grad, vjp and
+    vmap.
 
     Args:
-        query: (N, D) float32, bfloat16, float16 or float64 (which the torch backend serves).
+        query: (N, D) float32, bfloat16, float16 or float64 (torch backend only).
         positive: (N, D), the key of each query.
         negatives: (K, D) shared by all queries, K ≥ 0, any strides; None: the others' positives.
-        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is
-            not checked: that would wait for it).
-        extra_negatives: (N, M, D), M ≥ 0, of each query alone.
+        temperature: T, a float above 0 or a 0-d tensor on the same device (on CUDA its value is not
+            checked, because that would wait for the device).
+        extra_negatives: (N, M, D), M ≥ 0, the negatives of each query only.
         extra_scale: factor on the similarity to these, inside the exponent (the method's alpha).
         reduction: "mean", "sum" or "none".
-        negatives_layout: "kd" for (K, D), "dk" for (D, K), the MoCo family's, read in place.
+        negatives_layout: "kd" for (K, D); "dk" for (D, K) as in MoCo, which is read in place.
         return_stats: True returns InfoNCEOutput instead of the loss.
         precision: of float32 products: "ieee" (also None), "tf32" (Triton only), "bf16" (inputs
-            rounded to bfloat16). Unlike dtypes are promoted. Where autocast is on, float32 inputs
-            are rounded to its dtype unless precision is given. Sums are float32 throughout.
-        backend: "auto" (Triton on CUDA, torch elsewhere), "triton" or "torch".
-        exclude_diagonal: query i is not compared with negatives[i], as where the negatives begin
-            with the queries or their positives. Without `negatives` it is always so. One row alone
-            then has only `extra_negatives`, and is refused without them.
-        normalised: a promise that no row of query and negatives is longer than 1, which makes the
-            pass faster: 1/T bounds the logits, and no maximum has to be found. It is kept to for a
-            float T of 0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or
-            infinite loss; with FASTNEG_DEBUG=1 in the environment it is refused.
+            rounded to bfloat16). Different dtypes are promoted. Under autocast, float32 inputs are
+            rounded to its dtype unless precision is given. Sums are always float32.
+        backend: "auto" (Triton on CUDA, otherwise torch), "triton" or "torch".
+        exclude_diagonal: do not compare query i with negatives[i], for negatives that begin with
+            the queries or their positives. Without `negatives` this is always so. A single row then
+            has only `extra_negatives`, and is refused without them.
+        normalised: a promise that no row of query and negatives is longer than 1. The pass is then
+            faster, because 1/T bounds the logits and no maximum is needed. Used for a float T of
+            0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or infinite
+            loss; with FASTNEG_DEBUG=1 in the environment it is refused.
         pairs: masks and labels of false negatives, soft targets, weights of rows: `PairOptions`.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree; a row is compared with itself only.
-        RuntimeError: the backend asked for cannot run here.
+        ValueError: shapes, dtypes, devices or options disagree; a row has only itself to compare
+            with.
+        RuntimeError: the requested backend cannot run here.
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.
     """

@@ -157,8 +157,8 @@ def check_negatives(query, negatives, extra, itself_excluded):
     alone = itself_excluded and query.shape[0] == negatives.shape[0] == 1
     if alone and (extra is None or extra.shape[1] == 0):
         raise ValueError(
-            "query has one row, and in-batch negatives are the other rows: there is none, and the "
-            "loss would be 0 whatever the features. Give two rows or more, or negatives."
+            "query has one row, so there are no other rows to be the negatives, and the loss would "
+            "be 0 whatever the features. Give two rows or more, or negatives."
         )
 
 
@@ -181,8 +181,8 @@ def check_labels(query_labels, negative_labels):
     for name, labels in (("query_labels", query_labels), ("negative_labels", negative_labels)):
         if labels is None:
             raise ValueError(
-                f"{name} is None but the other labels are there: one says nothing without the "
-                "other."
+                f"{name} is None but the other labels are given: query_labels and negative_labels "
+                "belong together."
             )
         check_dim(name, labels, 1, "of a whole number for each row")
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

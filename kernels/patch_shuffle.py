@@ -18,32 +18,33 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
     """Tiles each image with patches of itself: out[n, m, :, y, x] = images[n, :, oy + y % p, ox + x
     % p].
 
-    p = patch_sizes[n, m] and (oy, ox) = offsets[n, m, y // p, x // p] is the top-left corner of the
-    patch that serves this tile. Tiles that the right and lower edges cut show the part that fits.
-    An exact copy of pixels; all M copies of all images in one launch; no randomness: offsets and
-    sizes are drawn by the caller. No gradient.
+    Here p = patch_sizes[n, m], and (oy, ox) = offsets[n, m, y // p, x // p] is the top-left corner
+    of the patch for this tile. Tiles at the right and lower edges are cut off. Pixels are copied
+    exactly, and one launch makes all M copies of all images. The caller draws offsets and sizes;
+    there are no random numbers here. No gradient.
 
-    The caller's duty, because checking it would wait for the device: 1 ≤ p, G ≥ ceil(max(H, W) / p)
-    for the smallest p, and every source pixel that is shown lies in the image (0 ≤ oy ≤ H - p and 0
-    ≤ ox ≤ W - p always does). The backends for the CPU check this and raise; on CUDA coordinates
-    are clamped, so a wrong offset gives wrong pixels but never reads outside the image.
+    The caller must ensure, because checking would wait for the device: 1 ≤ p, G ≥ ceil(max(H, W) /
+    p) for the smallest p, and every source pixel that is shown is in the image (0 ≤ oy ≤ H - p and
+    0 ≤ ox ≤ W - p is sufficient). The CPU backends check this and raise. On CUDA coordinates are
+    clamped, so a wrong offset gives wrong pixels but never reads outside the image.
 
     Args:
         images: (N, C, H, W), any dtype, NCHW or channels_last.
         offsets: (N, M, G, G, 2) int32, or (N, G, G, 2): row and column of each source corner, in
             pixels.
         patch_sizes: (N, M) int32, or (N,): the side of the patches, in pixels.
-        backend: "auto" (Triton on CUDA; elsewhere numba where it is installed and the rows of
-            `images` and `out` have no gaps, torch where not), "triton", "numba" or "torch".
-        out: the tensor to write, of the result's shape, dtype and device, any strides without
+        backend: "auto", "triton", "numba" or "torch". "auto" is Triton on CUDA. On the CPU it is
+            numba if it is installed and the rows of `images` and `out` have no gaps, otherwise
+            torch.
+        out: the tensor to write, with the result's shape, dtype and device and any strides without
             overlap; not `images` itself.
     Returns:
         (N, M, C, H, W), or (N, C, H, W) for offsets without M. Each (C, H, W) slab has the memory
-        format of `images`, so that out.flatten(0, 1) is channels_last if `images` is.
+            format of `images`, so that out.flatten(0, 1) is channels_last if `images` is.
     Raises:
         ValueError: shapes, dtypes or devices disagree; on the CPU also offsets that lead outside
             the image.
-        RuntimeError: the backend asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
     Source: Ge et al. 2021, arXiv:2110.14189, patch-based negatives.
     """
     _check(images, offsets, patch_sizes)

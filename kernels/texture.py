@@ -15,26 +15,26 @@ MAX_CHANNELS = 4  # the channels of a pixel travel in one 32-bit word
 
 
 def quilt(sources, corners, size, *, block=32, overlap=8, seam=True, backend="auto"):
-    """Quilts textures from patches of each image: block by block, the best of K candidates, cut in
-    where it differs least.
+    """Quilts textures from patches of each image: block by block, it places the best of K
+    candidates and joins it along the cut of least difference.
 
-    The blocks lie in rows of which neighbours share `overlap` pixels. In raster order, each takes
-    of its K candidates the one that differs least from what is there already: least sum of squared
-    differences over the shared strips at its top and left; of equal ones the first. Within each
-    strip a cut of least cost parts old pixels from new: a path that moves by at most one pixel a
-    row, of least total squared difference; of equal paths the leftmost (the uppermost in the strip
-    at the top). A pixel on the cut is new.
+    The blocks form a grid, and neighbours share `overlap` pixels. In raster order, each block takes
+    the candidate that differs least from what is already there: the least sum of squared
+    differences over the shared strips at its top and left, and of equal ones the first. Within each
+    strip a cut of least cost separates old pixels from new ones: a path that moves by at most one
+    pixel per row, with the least total squared difference, and of equal paths the leftmost (in the
+    strip at the top the uppermost). A pixel on the cut is new.
 
-    So every pixel of a texture is an exact copy of a source pixel, and textures hold no randomness:
-    the caller draws `corners` (`fastneg.negatives.texture_torch.draw_corners`). Differences are
-    taken between whole numbers, so that all backends and devices give the same texture for the same
-    numbers. uint8 is taken as it is; other dtypes are scaled, from the lowest … highest value of an
-    image's sources to 0 … 255. The float32 arithmetic of that scaling is elementwise and correctly
+    So every pixel of a texture is an exact copy of a source pixel. There are no random numbers
+    here: the caller draws `corners` (`fastneg.negatives.texture_torch.draw_corners`). Differences
+    are between whole numbers, so all backends and devices give the same texture for the same
+    corners. uint8 is used as it is. Other dtypes are scaled, from the lowest … highest value of an
+    image's sources to 0 … 255; the float32 arithmetic of this scaling is elementwise and correctly
     rounded. No gradient.
 
-    The caller's duty, because checking it would wait for the device: each candidate lies within one
-    source patch. On the CPU this is checked and raises; on CUDA corners are clamped, so a wrong one
-    gives wrong pixels but never reads outside the sources.
+    The caller must ensure, because checking would wait for the device: each candidate is within one
+    source patch. On the CPU this is checked. On CUDA corners are clamped, so a wrong one gives
+    wrong pixels but never reads outside the sources.
 
     Args:
         sources: (N, S, C, P, P), uint8 or floating point, C ≤ 4, any strides.
@@ -43,18 +43,18 @@ def quilt(sources, corners, size, *, block=32, overlap=8, seam=True, backend="au
         size: (H, W) of the textures in pixels.
         block: side of the blocks in pixels, at most P.
         overlap: pixels that neighbouring blocks share, 1 … block // 2.
-        seam: False lays each block over the old pixels whole, without a cut.
-        backend: "auto" (Triton on CUDA, numba elsewhere), "triton" or "numba". Plain torch has no
-            quick way to quilt.
+        seam: False places each block completely, without a cut.
+        backend: "auto" (Triton on CUDA, otherwise numba), "triton" or "numba". There is no torch
+            backend.
     Returns:
         (N, M, C, H, W) of the dtype of the sources; out.flatten(0, 1) is channels_last.
     Raises:
         ValueError: shapes, dtypes, devices or options disagree; on the CPU also corners that lead
             outside a patch.
-        RuntimeError: the backend asked for cannot run here. ModuleNotFoundError: on the CPU without
+        RuntimeError: the requested backend cannot run here. ModuleNotFoundError: on the CPU without
             numba.
     Source: Efros and Freeman 2001, "Image quilting for texture synthesis and transfer"; random
-    candidates in place of its full search.
+    candidates instead of its full search.
     """
     _check(sources, corners, size, block, overlap)
     images, count, channels, patch = sources.shape[:4]

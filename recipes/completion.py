@@ -45,7 +45,7 @@ def flags(name):
     beside = [Flag("preset", tuple(PRESETS), "The preset")] if "preset" in command.beside else []
     everywhere = [
         Flag("config", about="A file of settings"),
-        Flag("dry_run", about="Say what would be done, and do nothing", switch=True),
+        Flag("dry_run", about="Print what would be done, and do nothing", switch=True),
         Flag("help", about="Explain the command", switch=True),
     ]
     return [*beside, *found.values(), *everywhere], places

@@ -71,7 +71,7 @@ def run_demo(config: DemoConfig):
     arms = arms_of(out, settings_of(config))
     code, stopped = _step("train and evaluate", lambda: _measured(arms))
     if stopped:
-        print("Stopped; the same command goes on from here.", flush=True)
+        print("Stopped; the same command resumes from here.", flush=True)
         return 128 + stopped
     runs = tuple(str(arm.run) for arm in arms)
     report = _step("report", lambda: write_report(ReportConfig(runs, str(out / "report.html"))))

@@ -12,8 +12,10 @@ from fastneg.config import field_docs, flag_text
 from fastneg.recipes.commands import COMMANDS
 from fastneg.version import __version__
 
-IN_A_FILE = "settings from a YAML, TOML or JSON file, a run's config.json say; flags win over it"
-DRY_RUN = "say what would be read and written, and do nothing"
+IN_A_FILE = (
+    "read settings from a YAML, TOML or JSON file, such as a run's config.json; flags override it"
+)
+DRY_RUN = "print what would be read and written, and do nothing"
 
 
 def usage(name):

@@ -26,23 +26,24 @@ def pretrain(
     preset: str = DEFAULT_PRESET,
     **fields: Any,
 ) -> trainer.Result:
-    """Pre-train an encoder: what `fastneg pretrain` does, also of a network of your own.
+    """Pre-train an encoder, as `fastneg pretrain` does, also with a network of your own.
 
     Args:
-        data: the .beton file to train on; several as a list, or as of --data.
-        out: the run folder. If it holds a run of these settings, that is gone on with.
-        backbone: the name of a network as of --backbone; or an nn.Module from images (N, 3, H, W)
+        data: the .beton file to train on; several as a list, or written as for --data.
+        out: the run folder. If it holds a run with these settings, that run is resumed.
+        backbone: the name of a network as for --backbone; or an nn.Module from images (N, 3, H, W)
             to features (N, F) or to a map (N, F, H, W), which is averaged; or a function that makes
-            one. The run begins with the weights of a module. They are those of the run afterwards.
-            None: the preset's.
+            one. A run with a module begins with the module's weights, and afterwards the module has
+            the trained weights. None: the preset's backbone.
         preset: a name that `fastneg presets` lists.
-        fields: any field of `PretrainConfig`, the flags of `fastneg pretrain`: batch_size=64, say.
+        fields: any field of `PretrainConfig`, which are the flags of `fastneg pretrain`, such as
+            batch_size=64.
     Returns:
-        Result: the run folder, the steps taken, and whether the run is finished.
+        Result: the run folder, the number of steps, and whether the run is finished.
     Raises:
-        ConfigError: a field cannot be, or the network gives no features. TrainingError,
-            CheckpointError, BetonError: the run cannot start or go on. OutputError: out is, or
-            holds, an input.
+        ConfigError: a field has an invalid value, or the network gives no features. TrainingError,
+            CheckpointError, BetonError: the run cannot start or resume. OutputError: out is an
+            input, or contains one.
     """
     given = backbone is not None and not isinstance(backbone, str)
     if given:

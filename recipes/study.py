@@ -72,7 +72,7 @@ def _train(out, config, size, left):
         for task, (row, stopped) in runs:
             who = f"{task.arm.name}, seed {task.seed}"
             if stopped:
-                print(f"Stopped in {who}; the same command goes on from here.", flush=True)
+                print(f"Stopped in {who}; the same command resumes from here.", flush=True)
                 signal = stopped
                 if config.jobs == 1:
                     return signal

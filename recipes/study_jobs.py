@@ -111,7 +111,7 @@ class _Worker:
             self.process.join(STOP_S)
             raise TrainingError(
                 f"The process of {task} ended with {self.process.exitcode}, perhaps for want of "
-                "memory: give fewer --jobs; the same command goes on from here."
+                "memory: give fewer --jobs; the same command resumes from here."
             ) from None
         if not well:
             raise result

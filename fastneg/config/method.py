@@ -35,15 +35,16 @@ def stem_of(backbone: str, image_size: int, stem: str = "auto") -> str:
 class MethodPart(Config):
     method: str = "moco"
     backbone: str = "resnet50"
-    """A torchvision classification model by name, timm:NAME, resnet_tiny or vgg_tiny (0.3 and 0.1 M
-    parameters, for CPUs), resnet18_w16 (or another number of channels in the first of its stages,
-    where resnet18 has 64), or a network of your own: package.module:factory or FILE.py:factory,
-    which gives an nn.Module from images to features (N, F) or to a map, which is averaged."""
+    """A torchvision classification model by name; timm:NAME; resnet_tiny or vgg_tiny (0.3 and 0.1 M
+    parameters, for CPUs); resnet18_w16 (or another number of channels in the first stage, where
+    resnet18 has 64); or your own network: package.module:factory or FILE.py:factory, which returns
+    an nn.Module from images to features (N, F) or to a feature map, which is averaged."""
     stem: str = option("auto", choices=("auto", "small", "standard"))
-    """The first layers of a ResNet or DenseNet: standard (7×7, stride 2, max-pool), small (3×3,
-    stride 1, no max-pool, for small images); auto: small for a ResNet on views below 64 px."""
+    """The first layers of a ResNet or DenseNet. standard: 7×7, stride 2, max-pool. small: 3×3,
+    stride 1, no max-pool, for small images. auto: small for a ResNet on views below 64 px,
+    otherwise standard."""
     bn_splits: int | None = option(None, at_least=1, by=("bn", {"split": 4}))
-    """Groups of the batch on each device with their own batch statistics (with --bn split)."""
+    """Groups of the batch on each device with separate batch statistics (with --bn split)."""
 
     def _check(self):
         self._check_backbone()
@@ -51,8 +52,8 @@ class MethodPart(Config):
         if self.bn in ("split", "shuffle") and not method.shuffles_keys:
             able = " or ".join(name for name, one in METHODS.items() if one.shuffles_keys)
             raise ConfigError(
-                f"--bn is {self.bn}, which is of no use to --method {self.method}: it keeps keys "
-                f"apart from queries ({able} only)."
+                f"--bn is {self.bn}, which has no effect with --method {self.method}: it separates "
+                f"the batch statistics of keys and queries ({able} only)."
             )
         if self.key_pass == "batched" and (wherefore := self._not_batched()):
             raise ConfigError(f"--key_pass is batched, but {wherefore}: take separate.")
@@ -63,8 +64,10 @@ class MethodPart(Config):
         if not self.image_kinds():
             return "there are no negatives" + " that are images" * bool(self.negative_kinds())
         if self.bn == "sync":
-            return "--bn is sync, with statistics over whole passes"
-        return "--negatives_bn is joint, one batch anyway" if self.negatives_bn == "joint" else ""
+            return "--bn is sync, whose statistics are over whole passes"
+        if self.negatives_bn == "joint":
+            return "--negatives_bn is joint, which encodes them in one batch already"
+        return ""
 
     def _check_backbone(self):
         name = self.backbone

@@ -21,12 +21,12 @@ BOUNDS = {"at_least": 0.0, "below": math.inf}
 class NegativesPart(Config):
     negatives: str = "patch"
     negatives_per_query: int = option(1, at_least=1, at_most=64)
-    """Negatives of each kind for each query, M."""
+    """Negatives of each kind per query, M."""
     alpha: float | str = option(ALPHA, listed="names")
-    """Scale of the similarity to the non-semantic negatives: alpha q·t / T inside the exponent,
-    alpha 2 p·t in BYOL's sum. One number, or one for each kind, such as patch=2,texture=1."""
+    """Factor on the similarity to the non-semantic negatives: alpha q·t / T inside the exponent; in
+    BYOL alpha 2 p·t in the sum. One number, or one for each kind, such as patch=2,texture=1."""
     dose: float | str | None = option(None, listed="names")
-    """alpha / T, in place of alpha: what a negative weighs in the softmax depends on both together.
+    """alpha / T, instead of --alpha. Both together decide the weight of a negative in the softmax.
     One number, or one for each kind; alpha becomes dose times the temperature."""
 
     def negative_kinds(self) -> tuple[str, ...]:

@@ -18,39 +18,39 @@ class OptimisationPart(Config):
     epochs: int = option(EPOCHS, at_least=1)
     """Passes over the data."""
     steps: int | None = option(None, at_least=1)
-    """Steps of the run, in place of epochs: it may end within one."""
+    """Steps of the run, instead of --epochs. The run may end within an epoch."""
     batch_size: int = option(128, at_least=1)
-    """Images a step over all processes."""
+    """Images per step, over all processes."""
     optimizer: str = option("sgd", choices=("sgd", "lars", "adamw"))
-    """sgd; lars: SGD with a rate for each layer, for batches of thousands; or adamw, for vision
+    """sgd. lars: SGD with a rate for each layer, for batches of thousands. adamw: for vision
     transformers."""
     lr: float = option(0.03, above=0.0)
-    """Learning rate at its highest, for this batch size (no scaling is applied)."""
+    """The highest learning rate, for this batch size (it is not scaled)."""
     lr_schedule: str = option("cosine_epoch", choices=("cosine_epoch", "cosine_step"))
-    """Cosine decay to 0, set anew each epoch (as published for MoCo) or each step."""
+    """Cosine decay to 0, updated each epoch (as published for MoCo) or each step."""
     warmup_epochs: int = option(0, at_least=0)
-    """Epochs at the start in which the learning rate rises linearly, step by step; the cosine takes
-    the epochs after them."""
+    """Epochs at the start in which the learning rate rises linearly, step by step. The cosine decay
+    covers the remaining epochs."""
     sgd_momentum: float = option(0.9, at_least=0.0, below=1.0)
-    """Momentum of sgd and lars; of adamw the decay of the mean gradient (its first beta)."""
+    """Momentum of sgd and lars; for adamw the decay of the mean gradient (its first beta)."""
     weight_decay: float = option(1e-4, at_least=0.0)
-    """L2 penalty of sgd, on all parameters; of lars, and adamw's weight decay, on all but biases
-    and normalisation."""
+    """For sgd: L2 penalty on all parameters. For lars (L2 penalty) and adamw (weight decay): on all
+    parameters except biases and normalisation."""
     adam_beta2: float | None = option(
         None, above=0.0, below=1.0, by=("optimizer", {"adamw": 0.999})
     )
     """Decay of adamw's mean squared gradient."""
     lars_trust: float | None = option(None, above=0.0, by=("optimizer", {"lars": 0.001}))
-    """Trust coefficient of LARS: the length of a layer's step, as a share of its weights' length,
-    at learning rate 1."""
+    """Trust coefficient of LARS: the norm of a layer's step as a fraction of the norm of its
+    weights, at learning rate 1."""
     seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
-    """Seeds the initial weights, the order, the views and, each from a stream of its own, the
+    """Seeds the initial weights, the order, the views and, with separate random streams, the
     negatives."""
     init: str = ""
     """Weights to start from: a checkpoint or state dict of any project that holds this backbone's
     tensors under one prefix, or another run folder."""
     init_prefix: str = ""
-    """Where in the file of --init the backbone is; default: it is looked for."""
+    """The prefix of the backbone in the file of --init; default: it is found."""
 
     def span(self, iterations: int) -> float:
         """The length of the run in epochs of so many steps, over which the schedules reach."""

@@ -21,10 +21,10 @@ def show_config():
 def _class(names):
     @dataclasses.dataclass(frozen=True)
     class ShowConfig(PretrainConfig):
-        """Draw images of a .beton file, their views and their negatives, as a run sees them first.
+        """Draw the first images of a run with their views and negatives.
 
-        Of a run folder its settings are taken; of a .beton file those of --preset, default
-        moco_patch_in100. Flags of fastneg pretrain change them.
+        For a run folder the settings are those of the run. For a .beton file they are those of
+        --preset, by default moco_patch_in100. The flags of fastneg pretrain change them.
         """
 
         source: str = ""
@@ -32,7 +32,7 @@ def _class(names):
         out: str = ""
         """The file to write: NAME.png or NAME.html."""
         images: int = option(8, at_least=1, at_most=256)
-        """Images to draw, from the beginning of the first batch on."""
+        """Number of images to draw, from the beginning of the first batch."""
 
         def __post_init__(self):
             super().__post_init__()

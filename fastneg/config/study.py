@@ -18,31 +18,31 @@ class StudyConfig(Config):
     out: str = "study"
     """The folder of the study: data, runs, results.jsonl, verdict.json."""
     size: str = option("cpu", choices=("tiny", "cpu", "gpu", "imagenet100"))
-    """cpu: the built-in set on two cores, some hours a stage; tiny: two minutes, which show only
-    that everything works; gpu: photographs of 64 px, ResNet-18, 20,000 steps; imagenet100: the
+    """cpu: the built-in set on two cores, some hours per stage. tiny: two minutes, which only show
+    that everything works. gpu: photographs of 64 px, ResNet-18, 20,000 steps. imagenet100: the
     paper's setting, ResNet-50, 200 epochs."""
     data: str = ""
-    """Of gpu the folder that holds tiny-imagenet-67.tar, pacs-96px.tar and cue-conflict-96px.tar;
-    of imagenet100 the folder of ImageNet, with train and val."""
+    """With gpu: the folder that holds tiny-imagenet-67.tar, pacs-96px.tar and
+    cue-conflict-96px.tar. With imagenet100: the folder of ImageNet, with train and val."""
     method: str = option("simclr", choices=("simclr", "moco"))
     """The method of all arms."""
     stage: str = option("main", choices=STAGES)
-    """dose: how strong the negatives may be, on seeds of its own; main: the arms of the verdict;
-    explore: further arms, whose figures are hints."""
+    """dose: how strong the negatives may be, on separate seeds. main: the arms of the verdict.
+    explore: further arms, without a verdict."""
     arms: str = option("", listed="names")
-    """Arms of the stage to train, with commas between them; default: all."""
+    """Arms of the stage to train, as a comma list; default: all."""
     seeds: str = option("", listed="names")
     """Seeds, such as 0-9 or 0,3; default: those of the stage."""
     dose: float | None = option(None, above=0.0)
-    """alpha / T of the negatives in main and explore; default: what the stage dose has found in
-    --out."""
+    """alpha / T of the negatives in main and explore; default: the one that the stage dose has
+    chosen in --out."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
-    """auto: CUDA where there is a device, else the CPU."""
+    """auto: CUDA if there is a device, otherwise the CPU."""
     cache: str = option("none", choices=("none", "device"))
-    """device: the training images stay on the device as pixels, and its kernel makes the views, as
-    in fastneg pretrain; none: DALI makes them, which differ a little."""
+    """device: the training images stay on the device as pixels, and fastneg's kernel makes the
+    views, as in fastneg pretrain. none: DALI makes the views, which differ a little."""
     jobs: int = option(1, at_least=1)
-    """Runs at a time, each in a process of its own with its share of the cores."""
+    """Runs at a time, each in its own process with its share of the cores."""
 
     def __post_init__(self):
         super().__post_init__()

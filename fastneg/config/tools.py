@@ -12,7 +12,7 @@ from fastneg.options import LARGEST_SEED, ConfigError, option
 
 @dataclass(frozen=True)
 class ImportConfig(Config):
-    """Make a run folder of other projects' weights, for linear, knn, evaluate and report."""
+    """Make a run folder from weights of other projects, for linear, knn, evaluate and report."""
 
     weights: str
     """A checkpoint or state dict (.pth, .pt, .ckpt, .bin or .safetensors) of any project that holds
@@ -20,33 +20,33 @@ class ImportConfig(Config):
     run: str
     """The run folder to make."""
     backbone: str = ""
-    """The network that the weights are of, as of pretrain; default: of an own run or export the one
-    that it names, else resnet50."""
+    """The network of the weights, as in pretrain; default: the one that a fastneg run or export
+    names, otherwise resnet50."""
     stem: str = option("auto", choices=("auto", "small", "standard"))
-    """The network's first layers, as of pretrain."""
+    """The network's first layers, as in pretrain."""
     prefix: str = ""
-    """Where in the file the backbone is, such as student.module.backbone (. where nothing stands
-    before its names), whatever else is there; default: it is looked for."""
+    """The prefix of the backbone in the file, such as student.module.backbone; . for an empty
+    prefix. Default: it is found."""
     by_order: bool = False
-    """Take tensors under other names, where they are as many in the same order, of the same kinds
-    and shapes."""
+    """Match tensors by their order instead of by name. They must be as many, of the same kinds and
+    shapes."""
     classifier: str = option("off", choices=("off", "on"))
-    """on: keep the network's linear classifier too, so that evaluate needs no fastneg linear; one
-    of 1000 classes is taken for ImageNet's."""
+    """on: also import the network's linear classifier, so that evaluate works without fastneg
+    linear. A classifier with 1000 classes is assumed to be ImageNet's."""
     image_size: int | None = option(None, at_least=16)
-    """Side in pixels of the images that the network is evaluated on; default that of timm's
-    settings of timm:NAME, else 224."""
+    """Side in pixels of the images on which the network is evaluated; default: timm's setting for
+    timm:NAME, otherwise 224."""
     eval_resize: int | None = option(None, at_least=16)
     """Side in pixels to which the shorter side is resized for evaluation, before the central crop;
-    default image_size over the crop_pct of timm's settings, else image_size × 256/224."""
+    default: image_size divided by timm's crop_pct, otherwise image_size × 256/224."""
     eval_interpolation: str | None = option(None, choices=INTERPOLATIONS)
-    """How evaluation resizes; default that of timm's settings, else bilinear."""
+    """Interpolation of this resize; default: timm's setting, otherwise bilinear."""
     mean: float | str | tuple[float, ...] | None = None
-    """What is taken off red, green and blue, of pixels in 0 to 1: three numbers, 0.5,0.5,0.5 say.
-    Default: what the file says, of those that fastneg export made; for timm:NAME, or
-    timm:NAME.TAG, timm's settings (pretrained_cfg); else ImageNet's."""
+    """Mean of red, green and blue, for pixels in 0 to 1: three numbers, such as 0.5,0.5,0.5.
+    Default: what the file says, if fastneg export made it; for timm:NAME or timm:NAME.TAG, timm's
+    settings (pretrained_cfg); otherwise ImageNet's."""
     std: float | str | tuple[float, ...] | None = None
-    """What they are divided by then; three numbers likewise."""
+    """Standard deviation of red, green and blue, in the same way."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -64,19 +64,19 @@ class ImportConfig(Config):
 
 @dataclass(frozen=True)
 class ExportConfig(Config):
-    """Write a run's weights in the form of another project."""
+    """Write a run's weights in the format of another project."""
 
     out: str
-    """The file to write; with --format huggingface the folder."""
+    """The file to write; with --format huggingface, the folder."""
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     format: str = option(
         "torchvision",
         choices=("torchvision", "timm", "moco", "safetensors", "huggingface", "onnx"),
     )
-    """torchvision, timm: the backbone's state dict; safetensors: the same in that format;
-    huggingface: a folder of config.json and model.safetensors, which timm reads as local-dir:OUT;
-    onnx: the backbone as a program; moco: encoders and queue, as MoCo saves them."""
+    """torchvision, timm: the backbone's state dict. safetensors: the same in that format.
+    huggingface: a folder of config.json and model.safetensors, which timm reads as local-dir:OUT.
+    onnx: the backbone as a graph. moco: encoders and queue, as MoCo saves them."""
 
 
 @dataclass(frozen=True)
@@ -88,24 +88,25 @@ class EmbedConfig(Config):
     run: str
     """The run folder that `fastneg pretrain` wrote."""
     data: str = option(listed="paths")
-    """The .beton file of the images; several by a comma list or a glob in quotes; each may be a
+    """The .beton file of the images; several as a comma list or a glob in quotes. Each may be a
     URL."""
     picture: str = option("off", choices=("off", "pca", "umap"))
-    """pca, umap (with the extra umap): also note where the images lie in two dimensions, for the
+    """pca, umap (with the extra umap): also compute a two-dimensional picture of the images for the
     report."""
     set: str = ""
-    """The name of the images in the report; default the file's."""
+    """The name of the images in the report; default: that of the file."""
     resize: int | None = option(None, at_least=16)
-    """Side in pixels to which the shorter side is resized before the central crop; default the
-    run's."""
+    """Side in pixels to which the shorter side is resized before the central crop; default: that of
+    the run."""
     batch_size: int = option(256, at_least=1)
     """Images at a time."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
-    """auto: CUDA where there is a device, else the CPU."""
+    """auto: CUDA if there is a device, otherwise the CPU."""
     threads: int = option(0, at_least=0)
     """Decoding threads; 0: all cores."""
     cache_dir: str = ""
-    """The folder of local copies of what is named by URL; default the run's, as of pretrain."""
+    """The folder for local copies of files that are named by URL; default: that of the run (see
+    pretrain)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -120,12 +121,12 @@ class ReportConfig(Config):
     """Write one self-contained HTML page about one or more runs, or about a study."""
 
     runs: tuple[str, ...]
-    """The run folders to show side by side; or the folder of one fastneg study."""
+    """The run folders to show side by side, or the folder of one fastneg study."""
     out: str = "report.html"
     """The file to write."""
     group: str = option("seeds", choices=("seeds", "none"))
-    """seeds: runs that differ in their seed alone stand as one, with mean and standard deviation;
-    none: each run stands alone."""
+    """seeds: runs that differ only in their seed form one column, with mean and standard deviation.
+    none: each run has its own column."""
     files: str = option("off", choices=("off", "on"))
     """on: also write each plot as SVG and PNG and each table as CSV and LaTeX, into a folder beside
     the page (report-files)."""
@@ -133,8 +134,8 @@ class ReportConfig(Config):
 
 @dataclass(frozen=True)
 class DemoConfig(Config):
-    """The whole road on the built-in data set: make it, encode, pre-train with negatives and
-    without, probe, evaluate, report."""
+    """Run the whole pipeline on the built-in set: draw, encode, pre-train with and without
+    negatives, probe, evaluate, report."""
 
     out: str = "demo-run"
     """The folder for the images, .beton files, the runs and report.html."""
@@ -143,7 +144,7 @@ class DemoConfig(Config):
     seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
     """Seeds the data set and the training."""
     device: str = option("auto", choices=("auto", "cpu", "cuda"))
-    """auto: CUDA where there is a device, else the CPU."""
+    """auto: CUDA if there is a device, otherwise the CPU."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class PresetsConfig(Config):
 
 @dataclass(frozen=True)
 class CompletionConfig(Config):
-    """Print a script by which a shell completes commands, flags and their choices."""
+    """Print a shell script that completes commands, flags and their choices."""
 
     shell: str = option(choices=("bash", "zsh", "fish"))
     """The shell. In its start file: eval "$(fastneg completion bash)", likewise for zsh, and

@@ -32,33 +32,32 @@ class ViewsPart(Config):
     image_size: int = option(224, at_least=16)
     """Side in pixels of each view."""
     image_size_schedule: str | None = option(None, listed="names")
-    """Another side of the views by epoch, EPOCH:SIZE[,EPOCH:SIZE…] beginning with epoch 0, such as
-    0:128,100:224; evaluation takes --image_size."""
+    """Other sides of the views by epoch: EPOCH:SIZE[,EPOCH:SIZE…], beginning with epoch 0, such as
+    0:128,100:224. Evaluation uses --image_size."""
     crop_min: float = option(0.2, above=0.0, at_most=1.0)
-    """Smallest share of the image's area that a random crop takes."""
+    """Smallest fraction of the image's area that a random crop takes."""
     crop_max: float = option(1.0, above=0.0, at_most=1.0)
-    """Largest share of the image's area that a random crop takes."""
+    """Largest fraction of the image's area that a random crop takes."""
     views: str | tuple[dict, ...] = "moco_v2"
     """The recipe of random changes that makes each view: moco_v1, moco_v2, simclr,
     simclr_small, colour_invariant, crop_flip, or a file NAME.json that lists operations, whose
     contents the run keeps."""
     augment_with: str = option("auto", choices=("auto", "dali", "kernel"))
-    """What changes colours, blurs and flips after DALI's decoding and crop: dali (its operators;
-    contrast and hue differ a little from torchvision's), or kernel (torchvision's semantics); auto:
-    kernel on a CPU, where it is faster, and with --cache device, else dali. A run keeps to what it
-    began with."""
+    """What changes colours, blurs and flips after DALI's decoding and crop. dali: DALI's operators,
+    whose contrast and hue differ a little from torchvision's. kernel: fastneg's kernel with
+    torchvision's definitions. auto: kernel on a CPU, where it is faster, and with --cache device,
+    otherwise dali. A run keeps the choice it began with."""
     eval_resize: int | None = option(None, at_least=16)
     """Side in pixels to which the shorter side is resized for evaluation, before the central crop;
     default image_size × 256/224."""
     eval_interpolation: str = option("bilinear", choices=INTERPOLATIONS)
-    """How evaluation, and the probe's crops, resize; either averages over what a shrunken pixel
-    covers."""
+    """Interpolation of the resize in evaluation and of the probe's crops; both are antialiased."""
     mean: float | str | tuple[float, ...] = IMAGENET.mean
-    """What is taken off red, green and blue, of pixels in 0 to 1, wherever the network sees images:
-    ImageNet's, or three numbers such as 0.5,0.5,0.5, as weights of another origin were trained
+    """Mean of red, green and blue, for pixels in 0 to 1, which is subtracted wherever the network
+    sees images: ImageNet's, or three numbers such as 0.5,0.5,0.5 as other weights were trained
     with."""
     std: float | str | tuple[float, ...] = IMAGENET.std
-    """What they are divided by then; three numbers likewise."""
+    """Standard deviation of red, green and blue, by which they are divided; three numbers."""
 
     def recipe(self) -> Augmentation:
         """The `Augmentation` that makes each view."""

@@ -65,8 +65,8 @@ def class_map(reader, classes, count):
     if classes is None or reader.classes is None:
         if own != count:
             raise ConfigError(
-                f"{reader.path} has {counted(own, 'class')}, the classifier {count}, and they "
-                "cannot be joined by name, because "
+                f"{reader.path} has {counted(own, 'class')}, the classifier has {count}, and they "
+                "cannot be matched by name, because "
                 f"{'the classifier has' if classes is None else reader.path + '.json gives'} no "
                 "class names: encode the files with fastneg encode, which writes the names "
                 "beside them."
@@ -80,7 +80,7 @@ def class_map(reader, classes, count):
         )
         if twice:
             raise ConfigError(
-                f"{where} has the class name {twice[0]!r} more than once: classes are joined by "
+                f"{where} has the class name {twice[0]!r} more than once: classes are matched by "
                 "name."
             )
     position = {name: number for number, name in enumerate(classes)}
@@ -89,10 +89,10 @@ def class_map(reader, classes, count):
     if (joined == ABSENT).all():
         if all(map(is_number, reader.classes)):
             raise ConfigError(
-                f"{reader.path} names its classes by numbers ({_some(reader.classes)}), and the "
-                f"classifier's classes ({_some(classes)}) are "
-                "of no collection whose order is known with as many (ImageNet, CIFAR-10, "
-                "CIFAR-100): rename the folders to its classes."
+                f"{reader.path} names its classes by numbers ({_some(reader.classes)}), but the "
+                f"classifier's classes ({_some(classes)}) are not from a collection of as many "
+                "classes in a known order (ImageNet, CIFAR-10, CIFAR-100): rename the folders to "
+                "the classifier's classes."
             )
         raise ConfigError(
             f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; "
@@ -115,7 +115,7 @@ def join_labels(reader, classes, count, own=None):
     labels = torch.where(own == ABSENT, ABSENT, joined[own])
     if (labels == ABSENT).all():
         raise ConfigError(
-            f"{reader.path} holds {counted(len(labels), 'image')}, none of a class that the "
+            f"{reader.path} holds {counted(len(labels), 'image')}, but none of a class that the "
             "classifier knows."
         )
     return labels, joined

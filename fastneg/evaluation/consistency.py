@@ -12,17 +12,18 @@ import numpy as np
 
 
 def error_consistency(one, other):
-    """Cohen's kappa of which images two models get right.
+    """Cohen's kappa of which images two models answer correctly.
 
-    1: the same ones. 0: as if they erred independently. Negative: rather others.
+    1: they err on the same images. 0: as if they erred independently. Negative: they err on
+    different images more often than by chance.
 
     Args:
-        one, other: (N,) bool, right or wrong, of the same images in the same order.
+        one, other: (N,) bool, right or wrong, for the same images in the same order.
     Returns:
-        float, or None where it is not defined: both get all right, or both all wrong
+        float, or None if it is not defined: both are always right, or both always wrong
             (model-vs-human calls that 1).
     Raises:
-        ValueError: not as many answers of both, or none.
+        ValueError: different numbers of answers, or none.
     """
     one, other = np.asarray(one, bool), np.asarray(other, bool)
     if one.ndim != 1 or one.shape != other.shape or not len(one):

@@ -85,8 +85,8 @@ def _newest_with_head(run):
     path, state = checkpoint.newest_with(run, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):
         raise ConfigError(
-            f"{state['imported']} came without the head whose outputs are compared, so there are "
-            "no similarities to count."
+            f"{state['imported']} was imported without its projector, whose outputs are compared, "
+            "so similarities cannot be measured."
         )
     return path, state
 
@@ -99,7 +99,7 @@ def _refuse_too_few(reader, kinds, method):
         needy = ", ".join(name for name, kind in NEGATIVES.items() if kind.needs_another_image)
         raise ConfigError(
             f"{reader.path} holds one image: {needy} negatives, and methods without a queue, "
-            "need another one."
+            "need at least two."
         )
 
 

@@ -10,13 +10,13 @@ NEGATIVE_MODES = ("unpaired", "paired")
 
 
 class InfoNCELoss(torch.nn.Module):
-    """InfoNCE of normalised inputs, a drop-in for `InfoNCE` of info-nce-pytorch: same arguments,
-    same numbers.
+    """InfoNCE as a module that normalises its inputs; a drop-in for `InfoNCE` of info-nce-pytorch,
+    with the same arguments and numbers.
 
-    Called with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired",
-    (N, M, D) of each query alone with "paired", or None for the positives of the other rows.
-    Inputs are L2-normalised here, in float32 where they are of half precision: a row of zeros or of
-    very large numbers gives a finite loss too. Dtypes and errors are as in `info_nce`.
+    Call it with query (N, D), positive_key (N, D) and negative_keys: (K, D) shared with "unpaired",
+    (N, M, D) for each query with "paired", or None for the positives of the other rows. Inputs are
+    L2-normalised, half precision in float32, so a row of zeros or of very large numbers also gives
+    a finite loss. Dtypes and errors are as in `info_nce`.
 
     Args:
         temperature: T, a float above 0 or a 0-d tensor (a Parameter is learned).
@@ -25,8 +25,8 @@ class InfoNCELoss(torch.nn.Module):
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`.
     Raises:
-        ValueError: an option (when it is built) or a shape is none of these, or one row is to be
-            its own negatives.
+        ValueError: an option (when the module is built) or a shape is invalid, or the only row
+            would be its own negative.
     Source: van den Oord et al. 2018, arXiv:1807.03748; https://pypi.org/project/info-nce-pytorch
     """
 

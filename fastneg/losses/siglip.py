@@ -33,28 +33,29 @@ def siglip_loss(
     precision: str | None = None,
     backend: str = "auto",
 ) -> torch.Tensor:
-    """The sigmoid loss of pairs, images and texts say: whether each row of one side belongs to each
-    of the other.
+    """SigLIP's sigmoid loss of pairs, for example of images and texts: for each row of one side and
+    each row of the other, whether they belong together.
 
-    Nothing of size n × N is stored, and with `ring` nothing of size N × D. Gradients reach every
-    input that asks for one.
+    Nothing of size n × N is stored, and with `ring` nothing of size N × D. Every input that
+    requires a gradient gets one.
 
     Args:
         first, second: (n, D), the two sides of each pair, L2-normalised; dtypes as in `info_nce`.
-            Where autocast is on, float32 is rounded to its dtype unless precision is given. Sums
-            are float32 throughout.
+            Under autocast, float32 is rounded to its dtype unless precision is given. Sums are
+            always float32.
         scale: s, a float or a 0-d tensor; SigLIP learns its logarithm and starts at 10.
         bias: b, a float or a 0-d tensor; SigLIP starts at -10.
-        ring: the pairs of all processes of the default group meet, as many in each; they go round,
-            forward and backward. Each process gets the loss of its own rows of `first` against all
-            of `second`. Features get the gradient that all processes' losses make: where
-            DistributedDataParallel averages over the processes, all is as in one process.
+        ring: compare with the pairs of all processes of the default group, each with the same
+            number: the pairs are passed around, forward and backward. Each process gets the loss of
+            its own rows of `first` against all rows of `second`. Features get the gradient of the
+            losses of all processes. With DistributedDataParallel, which averages over the
+            processes, everything is as in one process.
         precision, backend: as in `info_nce`.
     Returns:
         () float32 (float64 for float64 inputs): the sum over pairs of rows, divided by n.
     Raises:
         ValueError: shapes, dtypes, devices or options disagree.
-        RuntimeError: the backend asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
     Source: Zhai et al. 2023, arXiv:2303.15343, equation 1 and algorithm 1.
     """
     check_pair(first, second)

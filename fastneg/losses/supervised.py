@@ -23,26 +23,28 @@ def supervised_contrastive(
     extra_negatives: torch.Tensor | None = None,
     extra_scale: float = 1.0,
 ) -> torch.Tensor:
-    """Each row against all others: rows of its label, or other views of its image, are positives.
+    """Supervised contrastive loss: the positives of a row are all rows with its label, or the other
+    views of its image.
 
     loss_r = lse over all rows a ≠ r of (z_r·z_a / T) − the mean over positives p of z_r·z_p / T
 
-    The mean over positives stands outside the logarithm. The mean is taken over the rows that have
-    a positive: one that has none (a class with one view in the batch) counts only as a negative of
+    The mean over positives is outside the logarithm. The loss is the mean over the rows that have a
+    positive. A row without one (a class with a single view in the batch) is only a negative of
     others. No (R, R) matrix is stored. Gradients reach `features`, those of `everyone`, the extra
     negatives and a tensor `temperature`.
 
     Args:
         features: (N, V, D) L2-normalised, V ≥ 1; dtypes as in `info_nce`.
-        labels: (N,) whole numbers; None: each image is a class of its own, which takes V ≥ 2.
-        everyone: (features, labels) of all processes, (N', V, D) and (N',) or None, this process's
-            images before the others'; None where there is one process. The mean is over the rows
-            of this process.
+        labels: (N,) integers; None: each image is its own class, which needs V ≥ 2.
+        everyone: (features, labels) of all processes, (N', V, D) and (N',) or None, with this
+            process's images first; None with one process. The mean is over the rows of this
+            process.
         temperature: T, a float above 0 or a 0-d tensor on the same device.
-        extra_negatives: (N, M, D) of each image alone: all its views are compared with them.
+        extra_negatives: (N, M, D), the negatives of each image only; all of its views are compared
+            with them.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
     Returns:
-        (), float32 (float64 for float64 features); 0 where no row has a positive.
+        (), float32 (float64 for float64 features); 0 if no row has a positive.
     Raises:
         ValueError: shapes or dtypes disagree, there is one row, or one view without labels.
     Source: Khosla et al. 2020, arXiv:2004.11362, equation 2; with V = 2 and no labels NT-Xent.

@@ -64,23 +64,24 @@ def nt_xent(
     extra_scale: float = 1.0,
     return_stats: bool = False,
 ) -> torch.Tensor | NTXentOutput:
-    """SimCLR's loss: each of 2n views against all the others, its partner the positive.
+    """SimCLR's loss, NT-Xent: each of 2n views against all others, its image's other view positive.
 
-    Nothing of size n × N is stored. Gradients reach every input that asks for one. The mean is
-    taken over the 2n views of this process.
+    Nothing of size n × N is stored. Every input that requires a gradient gets one. The mean is over
+    the 2n views of this process.
 
     Args:
         first, second: (n, D), the two views of each image, L2-normalised; dtypes as in `info_nce`.
-        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
-            others'; None where there is one process.
+        everyone: (first, second) of all processes, (N, D) each, with this process's rows first;
+            None with one process.
         temperature: T, a float above 0 or a 0-d tensor on the same device.
-        extra_negatives: (n, M, D) of each image alone: both its views are compared with them.
+        extra_negatives: (n, M, D), the negatives of each image only; both of its views are compared
+            with them.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
         return_stats: True returns NTXentOutput instead of the loss.
     Returns:
         the loss, () float32 (float64 for float64 inputs); or NTXentOutput.
     Raises:
-        ValueError: shapes, dtypes or devices disagree, or one image alone has no negatives.
+        ValueError: shapes, dtypes or devices disagree, or a single image has no negatives.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
     """
     check_pair(first, second)
@@ -125,35 +126,39 @@ def clip_loss(
     precision: str | None = None,
     backend: str = "auto",
 ) -> torch.Tensor:
-    """The symmetric loss of pairs, images and texts say: each row against all rows of the other
-    side.
+    """CLIP's symmetric loss of pairs, for example of images and texts: each row against all rows of
+    the other side.
 
     It is the mean of the cross-entropies of first·secondᵀ / T over its rows and over its columns,
-    the pairs being the classes. Nothing of size n × N is stored. Gradients reach every input that
-    asks for one.
+    with the pairs as classes. Nothing of size n × N is stored. Every input that requires a gradient
+    gets one.
 
     Args:
         first, second: (n, D), the two sides of each pair, L2-normalised; dtypes as in `info_nce`.
-        everyone: (first, second) of all processes, (N, D) each, this process's rows before the
-            others'; None where there is one process.
-        temperature: T, a float above 0, or a 0-d tensor on the same device, which gets a gradient
-            where it asks for one. A learned scale s, as CLIP's, is T = 1 / s.
-        ring: the pairs of all processes of the default group meet, as many in each, and no process
-            ever holds those of all: they go round, forward and backward. Each process gets the mean
-            loss of its own pairs, and its features the gradient that all processes' losses make.
-            The gradient of T is a share, and the shares add up to that of all losses: where
-            DistributedDataParallel averages over the processes, all is as in one process.
+        everyone: (first, second) of all processes, (N, D) each, with this process's rows first;
+            None with one process.
+        temperature: T, a float above 0, or a 0-d tensor on the same device, which may require a
+            gradient. A learned scale s, as in CLIP, is T = 1 / s.
+        ring: compare with the pairs of all processes of the default group, each with the same
+            number, without gathering them: the pairs are passed around, forward and backward. Each
+            process gets the mean loss of its own pairs. Its features get the gradient of the losses
+            of all processes. The gradient of T is a share; the shares of all processes add up to
+            that of all losses. With DistributedDataParallel, which averages over the processes,
+            everything is as in one process.
         precision, backend: as in `info_nce`.
     Returns:
         () float32 (float64 for float64 inputs), the mean over the pairs of this process.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree, there is one pair alone, or both
+        ValueError: shapes, dtypes, devices or options disagree, there is only one pair, or both
             `everyone` and `ring` are given.
-        RuntimeError: the backend asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
     Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
     """
     if ring and everyone is not None:
-        raise ValueError("everyone is given and ring is True: either says where the others are.")
+        raise ValueError(
+            "everyone is given and ring is True: give one of them, both name the other processes' "
+            "rows."
+        )
     check_pair(first, second)
     all_first, all_second = others_checked(everyone, first, second)
     _is_alone(all_first, None, Ring(ring).size)
@@ -178,8 +183,8 @@ def _is_alone(everyone, extra_negatives, processes=1):
     alone = len(everyone) * processes == 1
     if alone and (extra_negatives is None or extra_negatives.shape[1] == 0):
         raise ValueError(
-            "first and second have one row, and the negatives are the views of the other images: "
-            "there is none, and the loss would be 0 whatever the features. Give two rows or more."
+            "first and second have one row, so there are no other images to be the negatives, and "
+            "the loss would be 0 whatever the features. Give two rows or more."
         )
     return alone
 

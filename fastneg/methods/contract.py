@@ -11,15 +11,15 @@ from fastneg.registry import Registry, imported
 
 
 class Method:
-    """A method: its options, their checks, and where its network is.
+    """A method: it declares its options and abilities, checks them, and names its network.
 
-    The annotated fields of a subclass are the method's options, each a field of `PretrainConfig`
-    and a flag of `fastneg pretrain`. Their defaults hold under this method. Where no method takes
-    an option that is given, it is refused. An option of `SharedOptions` is declared by its default
-    alone. An own one has bounds (`fastneg.options.option`) and a docstring under it.
+    The annotated fields of a subclass are the method's options. Each is a field of `PretrainConfig`
+    and a flag of `fastneg pretrain`. Their defaults apply with this method. A given option that the
+    method does not declare is refused. An option of `SharedOptions` needs only a default. A new
+    option has bounds (`fastneg.options.option`) and a docstring under it.
 
-    What a method can do is told by the options that it takes (key_pass, accumulate, temperature)
-    and by the facts below.
+    The declared options (key_pass, accumulate, temperature) and the class attributes below say what
+    the method can do.
     """
 
     name: ClassVar[str] = ""
@@ -41,9 +41,10 @@ class Method:
     """
 
     def check(self, config: Any) -> None:
-        """Raise `ConfigError` where options of the method do not fit each other or the rest.
+        """Raise `ConfigError` if options of the method contradict each other or other settings.
 
-        Called when a `PretrainConfig` with this method is made, its fields within their bounds.
+        Called when a `PretrainConfig` with this method is made; its fields are already within their
+        bounds.
         """
 
     def __call__(self, config: Any) -> Any:
@@ -64,20 +65,20 @@ class SharedOptions:
     key_momentum: float = option(None, at_least=0.0, below=1.0)
     """The key encoder (BYOL's target) follows the query encoder with this momentum each step."""
     momentum_schedule: str = option(None, choices=("constant", "cosine"))
-    """The momentum stays, or rises to 1 along a cosine over the run."""
+    """constant: the momentum stays. cosine: it rises to 1 along a cosine over the run."""
     bn: str = option(None, choices=("split", "shuffle", "sync", "none"))
-    """How batch normalisation is kept from leaking the answer: split (statistics over groups, key
-    batch permuted), shuffle (keys encoded by other processes), sync (statistics over all
-    processes), or none."""
+    """How batch normalisation is kept from leaking the answer. split: statistics over groups, key
+    batch permuted. shuffle: keys encoded by other processes. sync: statistics over all processes.
+    none."""
     key_pass: str = option(None, choices=("separate", "batched"))
-    """Keys and negatives go through the key encoder in passes of their own, or in one that keeps
-    their statistics apart: same numbers."""
+    """separate: keys and negatives are encoded in separate passes. batched: in one pass with
+    separate statistics, which gives the same numbers."""
     negatives_bn: str = option(None, choices=("apart", "joint"))
-    """Batch statistics of the non-semantic negatives: apart, of their own; joint, of one batch with
-    the keys."""
+    """Batch statistics of the non-semantic negatives. apart: their own. joint: those of one batch
+    with the keys."""
     accumulate: int = option(None, at_least=1)
-    """Parts in which a batch passes through the networks, to save memory; each has batch statistics
-    of its own. One step a batch."""
+    """Parts into which a batch is split to save memory, with one optimizer step per batch. Each
+    part has its own batch statistics."""
 
 
 METHODS = Registry("method", Method, SharedOptions)

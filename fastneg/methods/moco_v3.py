@@ -16,11 +16,11 @@ class MoCoV3(Method):
     feature_dim: int = 256
     hidden_dim: int = 4096
     projector_layers: int = option(3, at_least=2, at_most=5)
-    """Linear layers of the projector, each with batch normalisation; published are 3 for a vision
+    """Linear layers of the projector, each with batch normalisation. Published are 3 for a vision
     transformer and 2 for a ResNet."""
     freeze_patches: bool = True
-    """Keep the patch projection of a vision transformer as it was initialised, which keeps its
-    training stable; other networks have none."""
+    """Do not train the patch projection of a vision transformer, which makes its training stable.
+    Other networks have none."""
     temperature: float = 0.2
     key_momentum: float = 0.99
     momentum_schedule: str = "cosine"

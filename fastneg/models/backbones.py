@@ -58,7 +58,7 @@ def build_backbone(name, image_size=224, stem="auto"):
     model.told = getattr(model, "told", [])
     if stem_of(name, image_size, stem) == "small":
         small_stem(model, name)
-        why = f"as views of {image_size} px are small: --stem standard keeps 7×7, stride 2"
+        why = f"because views of {image_size} px are small; --stem standard keeps 7×7, stride 2"
         model.told += [
             f"{name} has the small stem, 3×3 with stride 1 and no max-pool"
             + (f" ({why})." if stem == "auto" else ".")
@@ -101,8 +101,8 @@ def refuses(backbone, side):
         for hook in hooks:
             hook.remove()
     if empty:
-        return f"nothing is left of them after its {empty[0]}:"
-    return None if out.isfinite().all() else "its features of them are not finite:"
+        return f"their feature maps are empty after its {empty[0]}:"
+    return None if out.isfinite().all() else "their features are not finite:"
 
 
 def check_view_sizes(backbone, config):
@@ -113,9 +113,9 @@ def check_view_sizes(backbone, config):
     for size in sorted({size for _, size in config.view_sizes()} - {config.image_size}):
         if objection := refuses(backbone, size):
             raise TrainingError(
-                f"--image_size_schedule has views of {size} px, which {config.backbone}, "
-                f"built for --image_size {config.image_size}, does not take: {objection} take "
-                "another size."
+                f"--image_size_schedule has views of {size} px, but {config.backbone}, built for "
+                f"--image_size {config.image_size}, does not take them: {objection} take another "
+                "size."
             )
 
 

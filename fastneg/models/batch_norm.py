@@ -168,7 +168,7 @@ def check_batch_norm(backbone, config):
     if not layers and config.bn != "none":
         return [
             f"{config.backbone} has no batch normalisation: nothing can leak through it, and "
-            f"--bn {config.bn} does nothing."
+            f"--bn {config.bn} has no effect."
         ]
     split = sum(isinstance(module, GroupedBatchNorm2d) for module in backbone.modules())
     splitting = {
@@ -178,13 +178,13 @@ def check_batch_norm(backbone, config):
     for flag, asked in splitting.items():
         if asked and split < layers:
             raise TrainingError(
-                f"{flag} reaches {split} of the {counted(layers, 'layer')} of batch normalisation "
-                f"of {config.backbone}, the others are of a kind of their own: take --bn none and "
-                "--key_pass separate, or another backbone."
+                f"{flag} supports only {split} of the {counted(layers, 'layer')} of batch "
+                f"normalisation of {config.backbone}, because the others are of another class: "
+                "take --bn none and --key_pass separate, or another backbone."
             )
     if config.bn == "sync" and (synced := len(_synchronisable(backbone))) < layers:
         raise TrainingError(
-            f"--bn sync reaches {synced} of the {counted(layers, 'layer')} of batch normalisation "
-            f"of {config.backbone}: take --bn none."
+            f"--bn sync supports only {synced} of the {counted(layers, 'layer')} of batch "
+            f"normalisation of {config.backbone}: take --bn none."
         )
     return []

@@ -89,13 +89,13 @@ empty where `forward` leaves the ReLU out."""
 
 
 def fuse(module):
-    """Let layers of batch normalisation in a module do the ReLU after them, and the addition before
-    it, in place.
+    """Fuse layers of batch normalisation in a module with the ReLU after them and the addition
+    before it, in place.
 
     Args:
-        module: any network; one that was fused stays as it is.
+        module: any network; an already fused one is not changed.
     Returns:
-        `Fused`: what was fused by this call.
+        `Fused`: what this call has fused.
     """
     layers = additions = 0
     for child in list(module.modules()):

@@ -148,8 +148,8 @@ def _made(name, image_size):
         return _call(name, name.make, image_size)
     if name.startswith(GIVEN):
         raise ConfigError(
-            f"The network {name.removeprefix(GIVEN)} was given as an object, which no file can "
-            "make again. In Python give it again: fastneg.pretrain(backbone=…), "
+            f"The network {name.removeprefix(GIVEN)} was given as an object, which cannot be made "
+            "again from a file. In Python pass it again: fastneg.pretrain(backbone=…), "
             "fastneg.load_run(RUN, backbone=…). For the commands put a function that makes it "
             "into a file, and make a run folder that names it: fastneg import RUN NEW --backbone "
             "FILE.py:FUNCTION."
@@ -161,10 +161,10 @@ def _made(name, image_size):
             found = getattr(found, part)
     except Exception as error:  # whatever the user's module raises
         raise ConfigError(
-            f"--backbone {name} cannot be imported ({type(error).__name__}: {error}): the current "
-            "folder, PYTHONPATH and the installed packages are looked through. If it has another "
-            "name or place now, make a run folder that names that: fastneg import RUN NEW "
-            "--backbone PACKAGE.MODULE:FACTORY, or FILE.py:FACTORY."
+            f"--backbone {name} cannot be imported ({type(error).__name__}: {error}) from the "
+            "current folder, PYTHONPATH or the installed packages. If it was renamed or moved, "
+            "make a run folder with the new name: fastneg import RUN NEW --backbone "
+            "PACKAGE.MODULE:FACTORY, or FILE.py:FACTORY."
         ) from error
     return _call(name, found, image_size)
 
@@ -182,8 +182,9 @@ def _imported(target):
 def _call(name, make, image_size):
     if isinstance(make, nn.Module):
         raise ConfigError(
-            f"--backbone {name} is a network already: name a class or function that makes one at "
-            "each call. In Python the network itself serves: fastneg.pretrain(backbone=…)."
+            f"--backbone {name} is a network, not a factory: name a class or function that makes a "
+            "network at each call. In Python you can pass the network itself: "
+            "fastneg.pretrain(backbone=…)."
         )
     try:
         made = make(image_size=image_size) if _takes_size(make) else make()
@@ -197,7 +198,7 @@ def _call(name, make, image_size):
         if made in _MADE:  # trained by now, maybe, or frozen for evaluation
             raise ConfigError(
                 f"--backbone {name} gives the same network at each call: let it make a new one. "
-                "In Python the network itself serves: fastneg.pretrain(backbone=…)."
+                "In Python you can pass the network itself: fastneg.pretrain(backbone=…)."
             )
         _MADE.add(made)
     return made

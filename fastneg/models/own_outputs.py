@@ -57,7 +57,7 @@ def tried(name, network, image_size):
     if last or not fits or not out.is_floating_point():
         # A map of square images is square: where the first two sides are alike, the channels are
         # the last ones, and the mean would be over them.
-        hint = "Of several outputs, or of tokens, let forward return the features alone."
+        hint = "Let forward return only the features, not several outputs and not tokens."
         if last:
             hint = "Its channels seem to be the last: let forward return out.permute(0, 3, 1, 2)."
         raise ConfigError(

@@ -108,18 +108,18 @@ def of_network(backbone, image_size=None):
     *_, height, width = settings.input_size
     if image_size is None and height != width:
         raise ConfigError(
-            f"{backbone} is made for images of {width}×{height} pixels, and square ones are made "
-            "here: give --image_size."
+            f"{backbone} is made for images of {width}×{height} pixels, but only square images are "
+            "supported: give --image_size."
         )
     size, interpolation, notes = image_size or width, settings.interpolation, []
     tag = f".{settings.tag}" if settings.tag else ""
     if interpolation not in INTERPOLATIONS:
-        notes.append(f"It asks for {interpolation} interpolation; here it is bicubic.")
+        notes.append(f"It asks for {interpolation} interpolation; bicubic is used instead.")
         interpolation = "bicubic"
     if settings.crop_mode != "center":
         notes.append(
-            f"It asks for the crop mode {settings.crop_mode}; here the shorter side is resized and "
-            "the centre cut out: images that are not square are shown otherwise."
+            f"It asks for the crop mode {settings.crop_mode}; the central crop is used instead, "
+            "which differs for images that are not square."
         )
     return Preprocessing(
         tuple(settings.mean),
@@ -156,6 +156,6 @@ def told_of_init(config, own=None):
     fields = Normalisation._fields
     flags = " ".join(f"--{name} {flag_text(getattr(found, name))}" for name in fields)
     return [
-        f"  normalisation: this run's is {config.normalisation()}, but the weights are probably "
-        f"used to {found.normalisation} ({found.origin}): give {flags} to keep it"
+        f"  normalisation: this run's is {config.normalisation()}, but the weights were probably "
+        f"trained with {found.normalisation} ({found.origin}): give {flags} to use that"
     ]

@@ -33,8 +33,9 @@ def small_stem(model: nn.Module, name: str) -> None:
             put(model, pool, nn.Identity())
             return
     raise ConfigError(
-        f"--stem is small, but {name} has no 7×7 convolution and max-pool of a ResNet's or "
-        "DenseNet's kind: leave it out. Of a vision transformer take one with smaller patches."
+        f"--stem is small, but {name} does not begin with a 7×7 convolution and a max-pool, as "
+        "ResNets and DenseNets do: leave it out. For small images take a vision transformer with "
+        "smaller patches."
     )
 
 

@@ -9,13 +9,15 @@ from fastneg.registry import Registry, imported
 
 
 class Negative:
-    """A kind of non-semantic negatives: its options, their checks, and where its generator is.
+    """A kind of non-semantic negatives: it declares its options, checks them, and names its
+    generator.
 
-    The annotated fields of a subclass are the options of the kind, each a field of `PretrainConfig`
-    and a flag of `fastneg pretrain`, with bounds (`fastneg.options.option`) and a docstring under
-    it. Where --negatives does not name the kind, an option with the default None must stay None.
-    Any other one stands in every config, so that a run and its baseline differ in --negatives
-    alone; only a command line that gives it is refused (`PretrainConfig.without_effect`).
+    The annotated fields of a subclass are the options of the kind. Each is a field of
+    `PretrainConfig` and a flag of `fastneg pretrain`, with bounds (`fastneg.options.option`) and a
+    docstring under it. If --negatives does not name the kind, an option with the default None must
+    stay None. Other options are in every config, so that a run and its baseline differ only in
+    --negatives; a command line that gives such an option is refused
+    (`PretrainConfig.without_effect`).
     """
 
     name: ClassVar[str] = ""
@@ -32,47 +34,48 @@ class Negative:
     and `generate` is not called."""
 
     def defaults(self, config: Any) -> dict[str, Any]:
-        """{option: its value} of options that follow other fields where they are not given; always
-        called, before `check_options`."""
+        """{option: value} for options that were not given and follow other fields. Always called,
+        before `check_options`."""
         return {}
 
     def check_options(self, config: Any) -> None:
-        """Raise `ConfigError` where options of the kind contradict each other; always called."""
+        """Raise `ConfigError` if options of the kind contradict each other. Always called."""
 
     def settle(self, config: Any) -> dict[str, Any]:
-        """{option: its value} of options that were left out and get a value in the config."""
+        """{option: value} for options that were not given and get a value in the config."""
         return {}
 
     def check(self, config: Any) -> None:
-        """Raise `ConfigError` where options do not fit the rest; called where the kind is named."""
+        """Raise `ConfigError` if options do not fit other settings. Called if --negatives names the
+        kind."""
 
     def loader_options(self, config: Any) -> dict[str, Any]:
-        """What `TrainLoader` is told so that a batch has what the generator takes."""
+        """Options of `TrainLoader` that give a batch what the generator needs."""
         return {}
 
     def evaluation_changes(
         self, config: Any, paired: bool, report: Callable[[str], object]
     ) -> dict[str, Any]:
-        """Settings that must change for negatives of a test set, after the run's own were taken.
+        """Changes to the run's settings for negatives of a test set.
 
         Args:
-            config: of the run, which need not have trained with this kind.
+            config: that of the run, which need not have trained with this kind.
             paired: whether the test set pairs its images with textures.
-            report: called with lines for a person.
+            report: called with messages for the user.
         """
         return {}
 
     def facts(self, config: Any) -> dict[str, Any]:
-        """What is written down beside figures that were measured with such negatives."""
+        """Facts to store with figures that were measured with such negatives."""
         return {}
 
     def captions(self, batch: Any, config: Any, generator: Any) -> list[list[str]]:
-        """What to say under each negative where they are shown, such as the size of its patches.
+        """Captions for negatives that are shown, such as the size of their patches.
 
         Args:
-            As of `__call__`; the generator is in the state that `__call__` gets it in.
+            As for `__call__`. The generator is in the same state as for `__call__`.
         Returns:
-            for each of N images M texts.
+            M texts for each of N images.
         """
         return [[""] * config.negatives_per_query for _ in batch.query]
 

@@ -32,7 +32,8 @@ def patch_negatives(
     sizes: tuple[int, int] = (16, 72),
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Tile each image with patches cut from itself at independent uniform places, with replacement.
+    """Tile each image with patches of itself, cut at independent uniform positions, with
+    replacement.
 
     Args:
         images: (N, C, H, W), any dtype and either memory format.
@@ -42,7 +43,7 @@ def patch_negatives(
     Returns:
         (N, M, C, H, W), each negative in the memory format of the images.
     Raises:
-        ValueError: the shape, or sizes that do not fit the images.
+        ValueError: an invalid shape, or sizes that do not fit the images.
     """
     if images.ndim != 4:
         raise ValueError(f"images has shape {tuple(images.shape)}: (N, C, H, W) was expected.")

@@ -16,9 +16,9 @@ class Texture(Negative):
     generate = "fastneg.negatives.texture_torch:generate"
 
     texture_source: str | None = option(None, choices=SOURCES)
-    """Where textures come from (with texture negatives): image, made at every step from two patches
-    of the image, then cropped and changed as the query view is; view, made from the query view;
-    file, those that the .beton pairs with its images, changed as the query is."""
+    """The source of textures (with texture negatives). image: made at every step from two patches
+    of the image, then cropped and changed as the query view is. view: made from the query view.
+    file: those that the .beton pairs with its images, changed as the query view is."""
     texture_patch: int | None = option(None, at_least=2)
     """Side in pixels of the two source patches of a texture; default 3/7 of the view (96 at 224
     px)."""
@@ -26,7 +26,7 @@ class Texture(Negative):
     """Side in pixels of the blocks of a texture; neighbours share a quarter of it; default 1/7 of
     the view (32 at 224 px), at most 64."""
     texture_candidates: int | None = option(None, at_least=1, at_most=1024)
-    """Places tried for each block of a texture; default 128."""
+    """Random candidates for each block of a texture; default 128."""
 
     def settle(self, config):
         return {"texture_source": config.texture_source or SOURCES[0]}

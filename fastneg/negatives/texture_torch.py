@@ -72,8 +72,8 @@ def draw_corners(
 
 
 def view_sources(views, patch=96, generator=None):
-    """Two source patches of each view, one centred and one at a uniform place: (N, C, H, W) → (N,
-    2, C, P, P).
+    """Two source patches of each view, one from the centre and one from a uniform position: (N, C,
+    H, W) → (N, 2, C, P, P).
 
     Raises:
         ValueError: a patch does not fit the views.
@@ -150,22 +150,22 @@ def texture_negatives(
     seam=True,
     generator=None,
 ):
-    """Textures from source patches of each image.
+    """Textures made from source patches of each image.
 
-    The same generator state gives the same textures on one device. Devices differ in the candidates
-    that they draw, not in what is made of them.
+    The same generator state gives the same textures on one device. Devices draw different
+    candidates, but make the same texture of the same candidates.
 
     Args:
         sources: (N, S, C, P, P), uint8 or floating point.
-        count: M, textures of each image.
+        count: M, textures per image.
         size: (H, W) of the textures in pixels.
-        block, overlap, seam: as of `quilt`.
-        candidates: K, places tried for each block.
+        block, overlap, seam: as in `quilt`.
+        candidates: K, random candidates for each block.
         generator: torch.Generator on the device of the sources, or None for the default one.
     Returns:
         (N, M, C, H, W), out.flatten(0, 1) is channels_last.
     Raises:
-        ValueError: the shape, or options that do not fit it.
+        ValueError: an invalid shape, or options that do not fit it.
     """
     if sources.ndim != 5:
         raise ValueError(f"sources has shape {tuple(sources.shape)}: (N, S, C, P, P) was expected.")

@@ -36,8 +36,8 @@ def save(run, step, state, keep, keep_too=lambda step: False):
     except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of some failed writes
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise CheckpointError(
-            f"{path} could not be written ({cause}): free space there. The checkpoints from "
-            "before are as they were, and the same command goes on from the newest."
+            f"{path} could not be written ({cause}): free space there. Earlier checkpoints are "
+            "intact, and the same command resumes from the newest."
         ) from error
     for old in paths(run)[:-keep]:
         if not keep_too(step_of(old)):
@@ -75,11 +75,11 @@ def load(path, device="cpu"):
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     if not isinstance(state, dict) or "format" not in state:
         raise CheckpointError(
-            f"{path} cannot be read: it is none of the files that fastneg writes into a run folder."
+            f"{path} cannot be read: it is not a checkpoint or other file of a fastneg run."
         )
     if state["format"] != FORMAT:
         raise CheckpointError(
-            f"{path} has checkpoint format {state['format']}, this version of fastneg reads "
+            f"{path} has checkpoint format {state['format']}, but this version of fastneg reads "
             f"{FORMAT}."
         )
     return state
@@ -89,8 +89,7 @@ def require(path, state, names):
     """CheckpointError unless the state read from `path` holds these parts."""
     if missing := [name for name in names if name not in state]:
         raise CheckpointError(
-            f"{path} cannot be read: it holds no {' and no '.join(missing)}, as what was expected "
-            "there would."
+            f"{path} cannot be read: it holds no {' and no '.join(missing)}, which were expected."
         )
 
 

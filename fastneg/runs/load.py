@@ -80,11 +80,12 @@ def load_run(
 
     Args:
         run: the run folder.
-        device: where the backbone goes.
-        backbone: what makes the network, where the run was given it as an object: an nn.Module, a
-            function that makes one, or the name of one. None: what the run's config names.
+        device: the device of the backbone.
+        backbone: what makes the network, if the run was given the network as an object: an
+            nn.Module, a function that makes one, or the name of one. None: what the run's config
+            names.
     Raises:
-        CheckpointError: the folder holds none, or its weights are of another network.
+        CheckpointError: the folder holds no checkpoint, or its weights are of another network.
         ConfigError: the network cannot be made.
     """
     path, state = checkpoint.newest_with(run, ("config", "method"))

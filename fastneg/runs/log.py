@@ -107,7 +107,7 @@ class RunLog:
                 left = left[self._file.write(left) :]
         except OSError as error:
             said = (
-                f"{error.strerror} (free space there; the same command goes on from the "
+                f"{error.strerror} (free space there; the same command resumes from the "
                 "newest checkpoint)"
             )
             raise OSError(error.errno, said, str(self.run / METRICS)) from error

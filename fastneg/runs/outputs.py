@@ -41,8 +41,8 @@ def run_output(run, inputs=(), flag="--out"):
     ours = "negatives" in _object(config) or any((run / CHECKPOINTS).glob(CHECKPOINT_NAMES))
     if config.exists() and not ours:
         raise OutputError(
-            f"{flag} is {run}, whose config.json is of no run of fastneg and would be replaced: "
-            "name a folder of its own."
+            f"{flag} is {run}, which holds a config.json that is not fastneg's and would be "
+            "replaced: name another folder."
         )
     return run
 
@@ -89,8 +89,8 @@ def refuse_among(path, run, flag="OUT"):
     for name in FOLDERS:
         if real.is_relative_to(base / name) or is_below(path, base / name):
             raise OutputError(
-                f"{flag} is {path}, which lies in {Path(run) / name}, where the run keeps files of "
-                "its own: name another place."
+                f"{flag} is {path}, which is in {Path(run) / name}, where the run keeps its own "
+                "files: name another place."
             )
     if real.name in FILES and real.parent == base:
         raise OutputError(

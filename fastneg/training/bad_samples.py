@@ -39,7 +39,7 @@ class BadSamples:
                 )
                 self._log.say(
                     f"{self._loader.reader.describe(index)} is left out, {reason}; the next good "
-                    "one stands in for it."
+                    "sample takes its place."
                 )
 
     def count(self):

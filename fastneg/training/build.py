@@ -133,8 +133,8 @@ def new_method(config, world):
     backbone = method.query_encoder.backbone
     if not any(each.requires_grad for each in backbone.parameters()):
         raise TrainingError(
-            f"--backbone {config.backbone} has no parameter to train: each of them is frozen, or "
-            "the features do not depend on it, as where forward is under torch.no_grad."
+            f"--backbone {config.backbone} has no parameter to train: each is frozen, or the "
+            "features do not depend on it, for example because forward runs under torch.no_grad."
         )
     check_view_sizes(backbone, config)
     return method, list(getattr(backbone, "told", []))
@@ -167,13 +167,13 @@ def _fuse(method, norms, config):
     if not fused.layers:
         if config.fused_bn == "on":
             raise TrainingError(
-                f"--fused_bn is on, but {config.backbone} has no batch normalisation before a ReLU "
-                "in a block that is known: leave it out."
+                f"--fused_bn is on, but {config.backbone} has no block of a supported kind with a "
+                "ReLU after its batch normalisation: leave it out."
             )
         return []
     return [
-        f"{fused.layers} of the {counted(norms, 'layer')} of batch normalisation do their ReLU in "
-        f"the same kernel, {fused.additions} of them the addition before it."
+        f"{fused.layers} of the {counted(norms, 'layer')} of batch normalisation are fused with "
+        f"their ReLU, {fused.additions} of them with the residual addition too."
     ]
 
 

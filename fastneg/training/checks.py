@@ -26,8 +26,8 @@ def check_batch(config, world):
     local, whose = config.batch_size, "the batch"
     if config.batch_size % world.size:
         raise SettingsError(
-            f"--batch_size is {config.batch_size}: it must divide by the "
-            f"{counted(world.size, 'process')}."
+            f"--batch_size is {config.batch_size}: it must be a multiple of the number of "
+            f"processes, {world.size}."
         )
     if world.size > 1:
         local, whose = local // world.size, "the batch of each process"
@@ -43,12 +43,12 @@ def check_batch(config, world):
         return
     if groups > 1:
         raise SettingsError(
-            f"--bn_splits is {groups}: one image a group, of which there are no batch statistics, "
-            f"for {whose} is {local}. Take fewer groups, or a larger batch."
+            f"--bn_splits is {groups}: each group would hold one image, because {whose} is "
+            f"{local}, and one image has no batch statistics. Take fewer groups, or a larger batch."
         )
     raise SettingsError(
-        f"--batch_size is {config.batch_size}: {whose} is one image, which has no other to be "
-        "compared with and no batch statistics. At least two were expected"
+        f"--batch_size is {config.batch_size}: {whose} is one image, which has no batch statistics "
+        "and no other image to be compared with. At least two were expected"
         + (f", a --batch_size of {2 * world.size * parts}." if world.size * parts > 1 else ".")
     )
 
@@ -66,8 +66,9 @@ def check_place(config, world):
         # What is advised here is what `refuse_another_run` lets a run go on with.
         instead = "split" if config.bn == "shuffle" else "none"
         raise SettingsError(
-            f"--bn {config.bn} takes several processes, here is one: start them with torchrun, or "
-            f"take --bn {instead}, with which a run that began with {config.bn} may go on too."
+            f"--bn {config.bn} needs several processes, but there is one: start them with "
+            f"torchrun, or take --bn {instead}. A run that began with --bn {config.bn} can be "
+            f"resumed with --bn {instead}."
         )
     if config.cuda_graphs and world.device.type != "cuda":
         raise SettingsError(
@@ -82,7 +83,7 @@ def check_data(reader, config):
     if METHODS[config.method].labels and reader.labels is None:
         raise TrainingError(
             f"--method {config.method} learns from labels, and {config.data} has none: encode a "
-            "folder of classes or a list with labels, or take a method without."
+            "folder of classes or a list with labels, or take another method."
         )
     if len(reader) < config.batch_size:
         raise TrainingError(
@@ -100,6 +101,6 @@ def check_length(config, iterations):
     if config.warmup_epochs * iterations >= config.total_steps(iterations):
         raise TrainingError(
             f"--warmup_epochs is {config.warmup_epochs}, "
-            f"{counted(config.warmup_epochs * iterations, 'step')} of this data: it must be less "
+            f"{counted(config.warmup_epochs * iterations, 'step')} with this data: it must be less "
             f"than --steps {config.steps}."
         )

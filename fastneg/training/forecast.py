@@ -115,7 +115,7 @@ def _start(config, folder, found):
         return [f"Start: from the beginning, {folder} holds no checkpoint."]
     if config.resume == "never":
         return [f"Start: REFUSED, {folder} holds checkpoints and --resume is never."]
-    return [f"Start: goes on from {found[-1]}, if its settings and data are the same."]
+    return [f"Start: resumes from {found[-1]}, if its settings and data are the same."]
 
 
 def _memory(config, world, method):
@@ -129,9 +129,9 @@ def _memory(config, world, method):
         f"Memory of a process, {counted(sum(each.numel() for each in trained), 'parameter')}:",
         *lines,
         f"  activations kept for backward: {_size(local * kept)} ({counted(local, 'image')} at a "
-        f"time, {_size(kept)} each, counted in forward passes of few)",
-        f"  together: {_size(sum(parts.values()) + local * kept)}; beside it the images, passes "
-        "without gradient and buffers of the libraries",
+        f"time, {_size(kept)} each, measured in forward passes of few images)",
+        f"  together: {_size(sum(parts.values()) + local * kept)}; not counted: the images, passes "
+        "without gradient, and buffers of libraries",
     ]
 
 

@@ -55,33 +55,34 @@ def dump(trainer):
 
 
 def replay(path, device="cpu"):
-    """Run a dumped step again, up to its gradients.
+    """Compute a step again that was not finite, up to its gradients.
 
-    Query weights, batch, negatives and draws are those of the step. The key encoder and the queue
-    are a little later: they went on until the log noticed, at most `log_every` steps.
+    Query weights, batch, negatives and random numbers are those of the step. The key encoder and
+    the queue are up to `log_every` steps later, because they were still updated until the log
+    noticed.
 
     Args:
-        path: what a run that stopped names in its error.
+        path: the file that the run's error names.
         device: where to compute.
     Returns:
         {"step", "index", "loss", "not_finite": names of the inputs, weights, buffers and gradients
-        that hold a NaN or an infinity}.
+            with a NaN or an infinity}.
     Raises:
         CheckpointError: the file cannot be read.
-        ValueError: it is of a run with --bn shuffle or sync, whose steps are not those of one
-            process.
+        ValueError: it is of a run with --bn shuffle or sync, whose steps need several processes.
     """
     dump = load(path, device)
     if "inputs" not in dump:
         raise CheckpointError(
-            f"{path} is no dump of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was expected."
+            f"{path} is not the file of a step: RUN/nonfinite/step-<step>-rank<rank>.pt was "
+            "expected."
         )
     # It may be another device.
     config = PretrainConfig.read(dump["config"]).replace(cuda_graphs=False)
     if config.bn in ("shuffle", "sync"):
         raise ValueError(
-            f"{path} is of a run with --bn {config.bn}: its steps take several processes, and one "
-            "cannot run them again."
+            f"{path} is of a run with --bn {config.bn}: its steps need several processes, and one "
+            "process cannot compute them again."
         )
     method = METHODS[config.method](config).to(device)
     method.load_state_dict(dump["method"])

@@ -81,9 +81,9 @@ class OnlineKnn:
         """Images that ask and also vote: the same bytes."""
         if self.shared and world.first:
             print(
-                f"SHARED IMAGES: {self.shared} of the {counted(len(asking), 'image')} that ask in "
-                f"the kNN while training, of {self._queries.path}, also vote, of "
-                f"{self._voters.path}: its accuracy says too much. Name another --knn_val.",
+                f"SHARED IMAGES: {self.shared} of the {counted(len(asking), 'image')} of "
+                f"{self._queries.path} that the kNN classifies while training are among the voters "
+                f"of {self._voters.path} too: its accuracy is too high. Name another --knn_val.",
                 flush=True,
             )
         self._labels = labels[

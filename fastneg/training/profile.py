@@ -85,7 +85,7 @@ class Profile:
             self._steps = 0
             self._tell(
                 f"Nothing was profiled: this call took {counted(self._passed, 'step')}, and "
-                f"--profile begins behind the first {FIRST}."
+                f"--profile begins after the first {FIRST}."
             )
         if self._trace is None:
             return

@@ -67,7 +67,7 @@ def find(run_folder, config, world):
     if config.resume == "never":
         if checkpoint.paths(run_folder):
             raise TrainingError(
-                f"{run_folder} already holds checkpoints: choose another --out, or go on "
+                f"{run_folder} already holds checkpoints: choose another --out, or resume "
                 "from them with --resume auto."
             )
         return None
@@ -165,8 +165,8 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     if "imported" in state:
         origin = state["imported"]
         raise TrainingError(
-            f"{path} holds imported weights, no run to go on with: give another --out and --init "
-            f"{origin}."
+            f"{path} holds imported weights, not a run that can be resumed: give another --out and "
+            f"--init {origin}."
         )
     needed = ("step", "config", "samples", "world_size", "method", "optimizer")
     checkpoint.require(path, state, needed)
@@ -193,8 +193,9 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     # would repeat some images and leave out others.
     if state["world_size"] != processes and state["step"] % iterations:
         raise TrainingError(
-            f"{path} was written within an epoch by {counted(state['world_size'], 'process')}, "
-            f"here are {processes}: start as many. The number may change at the end of an epoch."
+            f"{path} was written within an epoch by {counted(state['world_size'], 'process')}, now "
+            f"there are {processes}: start as many as before. Their number may change only at the "
+            "end of an epoch."
         )
     return said
 
@@ -204,9 +205,7 @@ def _statistics(before, config):
     was, now = before["bn"], config.bn
     if was == now or {was, now} not in ALIKE:
         return []
-    return [
-        f"--bn is {now} from here on, it was {was}: batch statistics are those of other groups."
-    ]
+    return [f"--bn is {now} from here on, it was {was}: batch statistics are over other groups."]
 
 
 def _renamed(was, now):
@@ -240,12 +239,15 @@ def _length(path, before, config, step, iterations):
         )
     said = f"--{unit} is {now}, it was {was}"
     if step == total:
-        return [f"{said}: nothing is left to do, and the learning rate never fell to its end."]
+        return [
+            f"{said}: the run is complete, though its learning rate did not decay to the end of "
+            "its schedule."
+        ]
     rates = [learning_rate(each, epoch, iteration, iterations) for each in (then, config)]
     if step >= then.total_steps(iterations):
         rates[0] = 0.0  # the run was finished
     told = [
-        f"the learning rate falls to 0 over all {now} of them, and is {rates[1]:.3g} from here on, "
+        f"the learning rate now decays to 0 over all {now}, and is {rates[1]:.3g} from here on, "
         f"not {rates[0]:.3g}"
     ]
     if config.momentum_schedule == "cosine":
@@ -253,8 +255,13 @@ def _length(path, before, config, step, iterations):
             scheduled_momentum(config.key_momentum, "cosine", step / each.total_steps(iterations))
             for each in (then, config)
         ]
-        told.append(f"the momentum of the key encoder {momenta[1]:.6g}, not {momenta[0]:.6g}")
-    return [f"{said}: {'; '.join(told)}. A run of {now} from the start would be another."]
+        told.append(
+            f"the momentum of the key encoder is {momenta[1]:.6g} instead of {momenta[0]:.6g}"
+        )
+    return [
+        f"{said}: {'; '.join(told)}. A run with --{unit} {now} from the start would give another "
+        "result."
+    ]
 
 
 def _same_data(path, state, config, reader):
@@ -262,19 +269,19 @@ def _same_data(path, state, config, reader):
     if state["samples"] != len(reader):
         raise TrainingError(
             f"{path} was trained on {counted(state['samples'], 'sample')}, {config.data} holds "
-            f"{len(reader)}: the order would not go on."
+            f"{len(reader)}: the order of the samples would not continue."
         )
     if "fingerprint" not in state:
         return [
-            f"{path} keeps no fingerprint of its data, as versions before this one did not: that "
-            f"{config.data} is the file it was trained on is taken on trust."
+            f"{path} was written by a version that kept no fingerprint of the data: whether it was "
+            f"trained on {config.data} is not checked."
         ]
     then, now = state["fingerprint"], data_fingerprint(reader, config)
     if not same_images(then, now):
         raise TrainingError(
-            f"{path} was trained on other images than those of {config.data}, which are as many: "
-            "its order would go on over them. Give the file that it was trained on, wherever it "
-            "lies now, or choose another --out."
+            f"{path} was trained on other images than those of {config.data}, though on as many. "
+            "Give the file that it was trained on (its path may have changed), or choose another "
+            "--out."
         )
     return []
 

@@ -161,9 +161,9 @@ class Trainer:
             if (late := self.writer.close()) is not None:
                 self.log.say(str(late))
         raise TrainingError(
-            f"The loss or its gradient was not finite in step {self.step + 1}: no step was "
-            f"applied from there on, and the checkpoints in {self.run_folder} are from before. "
-            f"{path} holds the step: fastneg.training.nonfinite.replay runs it again and tells "
+            f"The loss or its gradient was not finite in step {self.step + 1}: this step and later "
+            f"ones were not applied, and the checkpoints in {self.run_folder} are from before. "
+            f"{path} holds the step: fastneg.training.nonfinite.replay computes it again and names "
             "what is not finite. Lower --lr, or raise --temperature."
         )
 
@@ -245,7 +245,7 @@ class Trainer:
         self._refuse_bad_weights()
         self.save()
         self.writer.wait()
-        self.log.say(f"Stopped at step {self.step}; the same command goes on from here.")
+        self.log.say(f"Stopped at step {self.step}; the same command resumes from here.")
         # The signal may have reached another process.
         number = distributed.highest(self.signals.received or 0, self.world)
         return self._result(finished=False, signal=int(number) or None)

@@ -225,10 +225,10 @@ def test_settings_of_many_processes_and_of_sizes_that_do_not_fit():
         (
             {"origin": {"imported": "w.pth", "head_imported": False}},
             4,
-            "w.pth came without the head",
+            "w.pth was imported without its projector",
         ),
-        ({"method": "simclr", "temperature": 0.1}, 1, "need another one"),
-        ({"negatives": "random_image"}, 1, "need another one"),
+        ({"method": "simclr", "temperature": 0.1}, 1, "need at least two"),
+        ({"negatives": "random_image"}, 1, "need at least two"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path, changes, images, said):

@@ -71,7 +71,7 @@ def test_one_row_has_no_others_to_be_compared_with():
         lambda: InfoNCELoss()(one, one),
         lambda: nt_xent(one, one),
     ):
-        with pytest.raises(ValueError, match=r"one row, and .*would be 0 whatever the features"):
+        with pytest.raises(ValueError, match=r"one row, so .*would be 0 whatever the features"):
             call()
     with pytest.raises(ValueError, match="one row"):
         nt_xent(one, one, extra_negatives=extra[:, :0])

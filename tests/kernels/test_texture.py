@@ -300,5 +300,5 @@ def test_float_levels_on_the_gpu_equal_the_cpu():
 @pytest.mark.gpu
 def test_the_loops_of_numba_are_refused_on_cuda():
     images, corners, grid = draw(1, 1, (13, 17))
-    with pytest.raises(RuntimeError, match="serves tensors on the CPU only"):
+    with pytest.raises(RuntimeError, match="takes tensors on the CPU only"):
         quilt(images.cuda(), corners.cuda(), (13, 17), backend="numba", **grid)

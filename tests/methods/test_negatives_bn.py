@@ -74,7 +74,9 @@ def test_one_batch_gives_each_view_its_own_rows():
 
 
 def test_it_goes_without_a_pass_of_groups():
-    with pytest.raises(ConfigError, match="--negatives_bn is joint, one batch anyway"):
+    with pytest.raises(
+        ConfigError, match="--negatives_bn is joint, which encodes them in one batch"
+    ):
         PretrainConfig(key_pass="batched", negatives_bn="joint")
     assert "negatives_bn" in PretrainConfig(negatives="none").without_effect()
     assert "negatives_bn" not in PretrainConfig().without_effect()

@@ -109,7 +109,7 @@ def test_its_options_are_fields_with_default_bounds_and_check(margin):
         ({"my_margin": "x"}, "a number or nothing was expected"),
         ({"queue_size": 4}, r"no effect with --method margin \(only with moco\)"),
         ({"method": "moco", "my_margin": 0.5}, r"no effect with --method moco \(only with margin"),
-        ({"bn": "split"}, r"of no use to --method margin: .*\(moco only\)"),
+        ({"bn": "split"}, r"has no effect with --method margin: .*\(moco only\)"),
         ({"accumulate": 2}, "no effect with --method margin"),
         ({"key_pass": "batched"}, "no effect with --method margin"),
         ({"cuda_graphs": True}, "--method margin has no key encoder"),

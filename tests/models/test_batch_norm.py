@@ -136,7 +136,7 @@ def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path
 
 def test_what_one_process_cannot_do_is_refused(beton, tmp_path):
     for bn in ("shuffle", "sync"):
-        with pytest.raises(TrainingError, match=f"--bn {bn} takes several processes"):
+        with pytest.raises(TrainingError, match=f"--bn {bn} needs several processes"):
             pretrain(settings(beton, tmp_path / "run", bn=bn, bn_splits=None))
     for changes in ({"negatives": "none"}, {"bn": "sync", "bn_splits": None}):
         with pytest.raises(ConfigError, match="--key_pass is batched, but"):

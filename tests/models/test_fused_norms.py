@@ -127,7 +127,7 @@ def test_a_fused_training_is_the_same_one(beton, tmp_path, capsys, monkeypatch, 
             monkeypatch.setattr(GroupedBatchNorm2d, "forward", layer_by_layer)
         with in_float64():
             assert pretrain(settings(beton, tmp_path / fused, fused_bn=fused, **options)).finished
-        told = "7 of the 9 layers of batch normalisation do their ReLU in the same kernel, 3 of"
+        told = "7 of the 9 layers of batch normalisation are fused with their ReLU, 3 of"
         assert (told in capsys.readouterr().out) == (fused == "on")
     for mine, other in zip(rows(tmp_path / "on"), rows(tmp_path / "off"), strict=True):
         assert mine["loss"] == pytest.approx(other["loss"], rel=1e-9)

@@ -50,12 +50,12 @@ def test_a_factory_may_ask_for_the_size():
     [
         ("broken", "raises RuntimeError when it is called: no such weights"),
         ("no_module", "gives int: an nn.Module was expected"),
-        ("Tokens", r"gives \(2, 3, 1024\).*let forward return the features alone"),
+        ("Tokens", r"gives \(2, 3, 1024\).*Let forward return only the features"),
         ("Several", "gives tuple for images"),
         ("Picky", "does not take images .*TypeError: two inputs, please"),
         ("absent", "cannot be imported .*AttributeError"),
         ("Wide", "raises TypeError when it is called.*'width'. A class or function without"),
-        ("one", "is a network already: name a class or function"),
+        ("one", "is a network, not a factory: name a class or function"),
     ],
 )
 def test_what_gives_no_features_is_refused(name, said):

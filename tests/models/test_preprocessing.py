@@ -172,7 +172,7 @@ def test_init_of_weights_used_to_another_normalisation_is_told(timm_run):
     weights = str(timm_run[1].parent / "vit.pth")
     config = PretrainConfig(backbone="timm:test_vit", init=weights, image_size=160)
     (line,) = told_of_init(config)
-    assert "mean 0.5,0.5,0.5" in line and "--std 0.5,0.5,0.5 to keep it" in line
+    assert "mean 0.5,0.5,0.5" in line and "--std 0.5,0.5,0.5 to use that" in line
     assert told_of_init(config.replace(mean=HALF.mean, std=HALF.std)) == []
     assert told_of_init(config.replace(backbone="resnet18")) == []
 

@@ -41,7 +41,9 @@ def test_it_is_the_default_for_resnets_on_small_views_and_said():
 
 
 def test_a_network_without_such_a_stem_is_refused():
-    with pytest.raises(ConfigError, match="--stem is small, but vit_b_32 has no 7×7"):
+    with pytest.raises(
+        ConfigError, match="--stem is small, but vit_b_32 does not begin with a 7×7"
+    ):
         build_backbone("vit_b_32", 32, "small")
     with pytest.raises(ConfigError):
         small_stem(nn.Sequential(nn.Conv2d(3, 4, 3)), "mine")

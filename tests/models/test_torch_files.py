@@ -143,7 +143,7 @@ def test_tensors_that_are_no_weights_of_the_network_are_told(tmp_path, content, 
 
 def test_a_checkpoint_without_its_parts_is_told(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(CheckpointError, match="none of the files that fastneg writes"):
+    with pytest.raises(CheckpointError, match="not a checkpoint or other file of a fastneg run"):
         checkpoint.load(tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match="it holds no config and no method"):
         checkpoint.require("x.pt", {"format": 1}, ("config", "method"))

@@ -217,7 +217,7 @@ def test_numbers_stay_numbers_where_a_number_is_due():
                 "--bn",
                 "split",
             ],
-            "of no use to --method",
+            "has no effect with --method",
         ),
         (
             ["pretrain", "--preset", "tiny_cpu_moco", "--data", "x", "--out", "y", "--alpha", "3"],

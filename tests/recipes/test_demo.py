@@ -40,7 +40,7 @@ def demo(tmp_path_factory):
         code = process.wait(300)
         said.seek(0)
         text = said.read()
-    assert code == 128 + signal.SIGTERM and "the same command goes on from here" in text, text
+    assert code == 128 + signal.SIGTERM and "the same command resumes from here" in text, text
     done = subprocess.run(command, capture_output=True, timeout=1200, check=False, **given)
     assert done.returncode == 0, done.stderr
     return out, done.stdout

@@ -12,7 +12,7 @@ def test_a_folder_of_a_run_and_one_of_others(tmp_path):
     (tmp_path / "run" / "config.json").write_text('{"negatives": "patch", "data": "x.beton"}')
     assert run_output(tmp_path / "run") == tmp_path / "run"
     (tmp_path / "run" / "config.json").write_text('{"name": "of another program"}')
-    with pytest.raises(OutputError, match=r"config\.json is of no run of fastneg"):
+    with pytest.raises(OutputError, match=r"config\.json that is not fastneg's"):
         run_output(tmp_path / "run")
 
 

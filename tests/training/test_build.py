@@ -36,7 +36,7 @@ def test_a_new_run(beton, tmp_path):
 
 def test_a_backbone_without_anything_to_train_is_refused(beton, tmp_path):
     config = settings(beton, tmp_path / "run", backbone="helpers.own_nets:WithoutGradient")
-    with pytest.raises(TrainingError, match="no parameter to train: each of them is frozen"):
+    with pytest.raises(TrainingError, match="no parameter to train: each is frozen"):
         parts_of(config)
     assert not (tmp_path / "run").exists()
 
@@ -90,7 +90,7 @@ def test_weights_are_taken_in_where_there_is_no_checkpoint(beton, tmp_path, caps
 def test_what_the_config_tells_is_refused_before_the_folder_is_made(beton, tmp_path):
     for changes, said in (
         ({"batch_size": 64}, "at least one batch of 64"),
-        ({"bn": "sync", "bn_splits": None}, "takes several processes"),
+        ({"bn": "sync", "bn_splits": None}, "needs several processes"),
         ({"cuda_graphs": True}, "no CUDA kernels to record"),
     ):
         with pytest.raises(TrainingError, match=said):

@@ -44,16 +44,17 @@ def world(size=1):
         (
             {"batch_size": 8, "accumulate": 2, "bn_splits": 2},
             2,
-            "one image a group.*each of the 2 parts of a batch .--accumulate. is 2",
+            "each group would hold one image, because each of the 2 parts of a batch "
+            ".--accumulate. is 2",
         ),
-        ({"batch_size": 4, "bn_splits": 4}, 1, "one image a group"),
+        ({"batch_size": 4, "bn_splits": 4}, 1, "each group would hold one image"),
         ({"batch_size": 1, "bn_splits": 1}, 1, "the batch is one image"),
         (
             {"batch_size": 6, "accumulate": 4, **NONE},
             1,
             "--accumulate is 4: it must divide the batch, 6",
         ),
-        ({"batch_size": 9, **NONE}, 2, "must divide by the 2 processes"),
+        ({"batch_size": 9, **NONE}, 2, "a multiple of the number of processes, 2"),
     ],
 )
 def test_a_batch_of_one_is_refused_wherever_it_is(changes, processes, said):
@@ -78,7 +79,7 @@ def test_what_one_process_is_advised_is_what_it_may_take(bn, instead):
     """tests/training/test_resume_settings.py takes the advice."""
     config = tiny_cpu().replace(bn=bn, bn_splits=None)
     with pytest.raises(
-        TrainingError, match=f"take --bn {instead}, with which a run that began with {bn} may go on"
+        TrainingError, match=f"take --bn {instead}. A run that began with --bn {bn} can be resumed"
     ):
         check_place(config, world())
     check_place(config, world(2))
@@ -105,10 +106,10 @@ def test_a_backbone_that_leaves_nothing_of_its_views_is_refused():
     """A mean over no pixels is a NaN, and no error."""
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), Halved())
     assert refuses(network, 32) is None
-    assert refuses(network, 1) == "nothing is left of them after its Halved:"
+    assert refuses(network, 1) == "their feature maps are empty after its Halved:"
     assert network.training and network[0].training
     torch.nn.init.constant_(network[0].bias, float("inf"))
-    assert refuses(network, 32) == "its features of them are not finite:"
+    assert refuses(network, 32) == "their features are not finite:"
 
 
 class Halved(torch.nn.Module):
@@ -139,5 +140,5 @@ def test_it_is_told_before_the_data_is_opened(tmp_path, changes, said):
 def test_a_warm_up_ends_before_the_steps():
     config = tiny_cpu().replace(steps=10, warmup_epochs=2)
     check_length(config, 4)
-    with pytest.raises(TrainingError, match="10 steps of this data: it must be less than --steps"):
+    with pytest.raises(TrainingError, match="10 steps with this data: it must be less than"):
         check_length(config, 5)

@@ -56,7 +56,7 @@ def test_it_is_what_a_run_takes(beton, tmp_path, optimizer, kept_of_each):
     assert len(kept) == 2 and kept[-1].stat().st_size == pytest.approx(told, rel=0.1)
     assert f"metrics.jsonl: {len(rows(tmp_path / 'run'))} lines" in "\n".join(lines)
     again = forecast(config, ALONE)
-    assert any(line.startswith("Start: goes on from") for line in again)
+    assert any(line.startswith("Start: resumes from") for line in again)
     refused = forecast(config.replace(resume="never"), ALONE)
     assert any("REFUSED" in line for line in refused)
 

@@ -49,5 +49,5 @@ def test_the_dumped_step_is_not_finite_again(beton, tmp_path):
 def test_a_checkpoint_is_no_dump(beton, tmp_path):
     pretrain(settings(beton, tmp_path / "run", epochs=1))
     assert weights(tmp_path / "run")
-    with pytest.raises(CheckpointError, match="no dump of a step"):
+    with pytest.raises(CheckpointError, match="not the file of a step"):
         replay(paths(tmp_path / "run")[0])

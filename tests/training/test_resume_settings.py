@@ -109,7 +109,7 @@ def test_another_number_of_epochs_says_what_becomes_of_the_rate(data):
     (finished,) = goes_on(config.replace(epochs=1), config.replace(epochs=2), data)
     assert "is 0.5 from here on, not 0;" in finished
     (done,) = goes_on(config.replace(epochs=3), config.replace(epochs=1), data)
-    assert "nothing is left to do" in done
+    assert "the run is complete" in done
     with pytest.raises(TrainingError, match="is from epoch 2, beyond --epochs 1"):
         goes_on(config, config.replace(epochs=1), data, step=STEPS + 1)
 
@@ -243,7 +243,7 @@ def test_other_images_of_the_same_number_and_size_are_refused(photos, tmp_path):
     with open_data(tmp_path / "one.beton") as one:
         kept = data_fingerprint(one, config)
     said = pytest.raises(
-        TrainingError, match=r"trained on other images than those of x\.beton, which are as many"
+        TrainingError, match=r"trained on other images than those of x\.beton, though on as many"
     )
     with open_data(tmp_path / "order.beton") as other, said:
         goes_on(config, config, other, fingerprint=kept)
@@ -275,4 +275,4 @@ def test_a_checkpoint_from_before_fingerprints_goes_on_and_says_so(data):
         "optimizer": {},
     }
     (said,) = refuse_another_run("step.pt", state, config, data, 1, STEPS)
-    assert "step.pt keeps no fingerprint" in said and "x.beton is the file" in said
+    assert "kept no fingerprint" in said and "x.beton is not checked" in said

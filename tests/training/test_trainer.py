@@ -273,7 +273,7 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(beton, tmp_path):
     [
         ({"batch_size": 64}, "at least one batch"),
         ({"bn_splits": 3}, "must divide the batch, 8"),
-        ({"bn_splits": 8}, "one image a group"),
+        ({"bn_splits": 8}, "each group would hold one image"),
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(beton, tmp_path, changes, said):
@@ -313,7 +313,7 @@ def test_a_split_that_reaches_a_part_of_the_layers_is_refused(beton, tmp_path, m
         self.stem[1] = Own(32)
 
     monkeypatch.setattr(backbones.ResNetTiny, "__init__", with_own_norm)
-    with pytest.raises(TrainingError, match="reaches 8 of the 9 layers"):
+    with pytest.raises(TrainingError, match="supports only 8 of the 9 layers"):
         pretrain(settings(beton, tmp_path / "run"))
 
 

@@ -46,14 +46,14 @@ class Attributes:
 
 
 class BetonReader(Attributes):
-    """Maps a .beton file and hands out its samples without copying them.
+    """Maps a .beton file and returns its samples without copying them.
 
-    A file has one main image field: "image", or the only one. Files with paired textures hold a
+    A file has one main image field: "image", or the only one. Files with paired textures have a
     second one, "texture"; the methods take its name as `field`.
 
-    All that can be checked without reading the samples is checked here: the layout, every pointer,
-    every size. The file must not be shortened while it is mapped: the operating system would end
-    the process (SIGBUS).
+    The constructor checks everything that can be checked without reading the samples: the layout,
+    every pointer, every size. The file must not be shortened while it is mapped: the operating
+    system would end the process (SIGBUS).
 
     Args:
         path: the file; written by `fastneg encode` or by FFCV.
@@ -65,20 +65,20 @@ class BetonReader(Attributes):
         kinds: {name: float, int, image, bytes, array, JSON or tensor} of all fields.
         image_fields: list of str, the names of the image fields, the main one first.
         sizes: (len, 2) int64, height and width in pixels.
-        raw: (len,) bool, the samples that are raw pixels and not a JPEG.
+        raw: (len,) bool, True for samples that are raw pixels and not a JPEG.
         ints: {name: (len,) int64} of all int fields.
         stored_bytes: (len,) int64, the size of each sample as stored.
-        labels: (len,) int64: the field that `label_field` finds: "label", say, or the only int; or
-            None.
-        checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None where the file
-            holds none. Files of earlier versions hold them as an int field "crc32", which `fields`
-            and `ints` list too.
+        labels: (len,) int64, the field that `label_field` finds, for example "label" or the only
+            int field; or None.
+        checksums: (len,) int64, the CRC32 of each sample's bytes as stored, or None if the file
+            holds none. Files of earlier versions have them as an int field "crc32", which is then
+            also in `fields` and `ints`.
         classes, names: list of str or None: the name of each label, and the source file of each
             sample, from PATH.json.
-        info: dict, whatever else PATH.json says.
-        pages: (len,) int64, the page of the file in which each sample lies, counted from 0.
+        info: dict, everything else in PATH.json.
+        pages: (len,) int64, the page of the file that holds each sample, counted from 0.
     Raises:
-        BetonError: the file is missing, unfinished, cut, damaged, or not a .beton file; with
+        BetonError: the file is missing, unfinished, truncated, damaged, or not a .beton file; with
             `verify`, a sample fails its checksum or there are no checksums. The methods: no such
             `field`.
     """
@@ -127,8 +127,8 @@ class BetonReader(Attributes):
         return self.stored(index, field)
 
     def encoded(self, index: int, field: str | None = None) -> NDArray[np.uint8]:
-        """What a decoder takes, (size,) uint8: the JPEG bytes without a copy, or a copy of raw
-        pixels behind a PNM header."""
+        """The input of a decoder, (size,) uint8: the JPEG bytes without a copy, or a copy of raw
+        pixels after a PNM header."""
         images = self._main if field is None else self._images(field)
         if not images.is_raw[index]:
             return self._bytes[images.start[index] : images.stop[index]]
@@ -141,7 +141,7 @@ class BetonReader(Attributes):
         )
 
     def is_raw(self, index: int, field: str | None = None) -> bool:
-        """Whether a sample is raw pixels and not a JPEG; `raw` says it of all samples of the main
+        """Whether a sample is raw pixels and not a JPEG. `raw` has this for all samples of the main
         field."""
         return self._images(field).is_raw[index]
 
@@ -160,13 +160,13 @@ class BetonReader(Attributes):
         return zlib.crc32(self.stored(index, field)) == self._images(field).checksums[index]
 
     def describe(self, index: int) -> str:
-        """How to name a sample in a message: its position, its source file where that is known, and
-        the file."""
+        """A sample's name for messages: its position, its source file if that is known, and the
+        file."""
         return f"sample {index}{f' ({self.names[index]})' if self.names else ''} of {self.path}"
 
     def will_need(self, indices: NDArray[np.int64], field: str | None = None) -> None:
-        """Tell the operating system that these samples are wanted soon, so that it reads them in
-        the background; neighbours in one go."""
+        """Tell the operating system that these samples are needed soon, so that it reads them in
+        the background. Neighbouring samples are announced together."""
         if not len(indices):
             return
         images = self._images(field)
@@ -183,8 +183,7 @@ class BetonReader(Attributes):
                 self._map.madvise(mmap.MADV_WILLNEED, part, min(WILL_NEED_BYTES, last - part))
 
     def close(self) -> None:
-        """Let go of the file. Views that were handed out stay valid; the mapping ends with the last
-        of them."""
+        """Close the file. Returned views stay valid; the mapping ends with the last of them."""
         self._bytes = self._map = _Closed(self.path)
 
     def __enter__(self) -> BetonReader:

@@ -24,17 +24,17 @@ def open_data(
     verify: bool = False,
     cache_dir: str = "",
 ) -> BetonReader | BetonSet:
-    """The data set that a text names: `BetonReader` of one file, `BetonSet` of several.
+    """Open a data set: a `BetonReader` for one file, a `BetonSet` for several.
 
     Args:
         spec: a path, a list of paths, or a comma list of paths, globs ("in1k-*.beton") and ranges
-            ("in1k-{00..15}.beton"); the files that a glob finds are sorted by name. What is a URL
-            (s3://, gs://, hf://, https://) is copied first, see `fastneg.data.beton.local_copy`.
+            ("in1k-{00..15}.beton"); the files of a glob are sorted by name. URLs (s3://, gs://,
+            hf://, https://) are copied first, see `fastneg.data.beton.local_copy`.
         verify: compare every sample with its checksum, as in `BetonReader`.
-        cache_dir: the folder of such copies; as of `fastneg.data.beton.local_copy.cache_folder`.
+        cache_dir: the folder for these copies, as in `fastneg.data.beton.local_copy.cache_folder`.
     Raises:
-        BetonError: a glob finds nothing, a file is named twice, a file cannot be read, or the files
-            do not belong together.
+        BetonError: a glob finds nothing, a file is named twice or cannot be read, or the files do
+            not belong together.
     """
     spec = text_of(spec)
     files = local_files(spec, cache_dir)

@@ -42,27 +42,27 @@ Pair: TypeAlias = tuple[Bytes, int, int] | NDArray[np.uint8]
 
 
 class BetonWriter:
-    """Writes a .beton file; a file with the final name is whole.
+    """Writes a .beton file; a file with the final name is always complete.
 
-    Used as a context manager. The file grows under a temporary name beside `path`; at the end of
-    the block it is read back, synced and renamed together with PATH.json. If the block is left by
-    an exception, nothing remains of it.
+    It is a context manager. It writes a temporary file beside `path`. At the end of the block it
+    reads the file back, syncs it and renames it together with PATH.json. If an exception leaves the
+    block, nothing remains.
 
     Args:
         path: the file to write; missing folders are made.
         int_fields: names of the int fields (at most 16 ASCII characters each).
         paired_fields: names of further image fields, such as "texture".
-        page_size: bytes, a power of two from 4096 to 2^31; it doubles until the largest sample
+        page_size: bytes, a power of two from 4096 to 2^31; it is doubled until the largest sample
             fits.
         classes: names of the labels, for PATH.json.
-        checksums: keep the CRC32 of each image, where FFCV does not see it (checksum_block.py).
-        together: a `Together` that gives the file its name, later and along with others; None: the
-            end of the block does.
+        checksums: store the CRC32 of each image, where FFCV does not read it (checksum_block.py).
+        together: a `Together` that renames the file later, together with others; None: the end of
+            the block does.
     Attributes:
-        info: dict, written into PATH.json too; values as JSON takes them.
+        info: dict, also written into PATH.json; its values must be JSON.
     Raises:
-        ValueError: settings or arguments that cannot be. BetonError: no sample was added, or one is
-            too large, or the disk is full.
+        ValueError: invalid settings or arguments. BetonError: no sample was added, one is too
+            large, or the disk is full.
     """
 
     def __init__(

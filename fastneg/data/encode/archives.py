@@ -160,8 +160,8 @@ def list_archives(paths, suffixes):
     if any(classes) and not all(classes):
         odd = names[next(i for i, name in enumerate(classes) if not name)]
         raise BetonError(
-            f"{odd} has no class, {sum(map(bool, classes))} other images have one: a companion "
-            ".cls or .json, or a folder, was expected for each."
+            f"{odd} has no class, but {sum(map(bool, classes))} other images have one: a "
+            "companion .cls or .json, or a class folder, was expected for each image."
         )
     classes = classes if any(classes) else None
     source = BY_FOLDER if by_folder else companions.source() or "none"
@@ -175,16 +175,16 @@ def _one_of_each_key(names, order):
         group = list(group)
         if len(chosen := group if len(group) == 1 else list(filter(single, group))) != 1:
             raise BetonError(
-                f"{names[group[0]]} and {names[group[1]]} are images of one sample, {key} (a name "
-                "up to its first dot, as WebDataset has it): one with a single suffix, KEY.jpg, "
-                "was expected among them. Rename them, or unpack the archive."
+                f"{names[group[0]]} and {names[group[1]]} are images of one sample, {key} (the "
+                "name up to its first dot, as in WebDataset): exactly one with a single suffix, "
+                "KEY.jpg, was expected. Rename them, or unpack the archive."
             )
         taken += chosen
     if len(taken) < len(names) and (odd := [i for i in taken if not single(i)]):
         raise BetonError(
-            f"{names[odd[0]]} is the only image of its sample, while others have one with a "
-            "single suffix (KEY.jpg) beside such: is it the image that is meant? Rename it, or "
-            "take it out of the archive."
+            f"{names[odd[0]]} is the only image of its sample, while other samples also have an "
+            "image with a single suffix (KEY.jpg): it is not clear whether it is the right image. "
+            "Rename it, or take it out of the archive."
         )
     return sorted(taken)
 

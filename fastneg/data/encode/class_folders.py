@@ -203,7 +203,7 @@ def refuse_wrong_level(found, split):
     """What is to be said of the level on which classes were taken to lie: a list of sentences.
 
     Raises:
-        ConfigError: it is very likely another one; the message names the road to take.
+        ConfigError: it is very likely another one; the message says what to type instead.
     """
     if len(found.images) == 1:
         return _one_class(found, as_it_is(split))
@@ -216,18 +216,19 @@ def refuse_wrong_level(found, split):
     shared, times = Counter(name for names in several.values() for name in names).most_common(1)[0]
     shown = [f"{name}/{min(firsts)}" for name, firsts in several.items()]
     told = (
-        f"No image of {found.root} lies in its {counted(len(found.images), 'folder')} themselves, "
-        f"all lie in folders of these ({some(shown)})"
+        f"The {counted(len(found.images), 'folder')} of {found.root} contain no images directly, "
+        f"only further folders with images ({some(shown)})"
     )
     if 2 * times >= len(below) and times > 1:
         first = found.root / next(name for name, names in several.items() if shared in names)
         raise ConfigError(
-            f"{told}, many of which have the same name: which level holds the classes? If the "
-            f"lower, encode {first} and the others one by one, or a list of paths and labels; if "
-            f"the upper, give {as_it_is(split)}."
+            f"{told}, many of which have the same name: which level holds the classes? If it is "
+            f"the lower one, encode {first} and the others separately, or a list of paths and "
+            f"labels. If it is the upper one, give {as_it_is(split)}."
         )
     return [
-        f"{told}: the labels are of the upper ones. For others, encode a list of paths and labels."
+        f"{told}: the upper folders are taken as the classes. For other labels, encode a list of "
+        "paths and labels."
     ]
 
 
@@ -243,10 +244,10 @@ def _one_class(found, as_is):
         below = sorted(_firsts(os.path.relpath(place, common or ".") for place in places))
         splits = splits_among(below)
         raise ConfigError(
-            f"All images of {found.root} would be of one class, {name}, but lie in "
-            f"{counted(len(below), 'folder')} below it ({some(below)}): name {inner} as SRC"
+            f"All images of {found.root} would be of one class, {name}, but are in "
+            f"{counted(len(below), 'folder')} below it ({some(below)}): give {inner} as SRC"
             + (f", with --split {splits[0]}." if splits else ", whose folders are the classes.")
-            + f" ({as_is} takes the one class.)"
+            + f" ({as_is} encodes them as one class.)"
         )
     lists = [file for file in found.top.files if _is_list(file)]
     words = set(re.split(r"[^a-z]+", name.casefold()))
@@ -255,13 +256,13 @@ def _one_class(found, as_is):
     bare = f"Without labels: fastneg encode {inner} X.beton."
     if lists or words & GENERIC:
         where = (
-            f"Their labels seem to stand in {some(lists)}: encode that list, "
+            f"Their labels seem to be in {some(lists)}: encode that list, "
             f"fastneg encode {found.root / lists[0]} X.beton."
             if lists
             else "With labels: encode a list of paths and labels (a .csv)."
         )
         raise ConfigError(
-            f"{told}, which is no name of a class. {where} {bare} ({as_is} takes it.)"
+            f"{told}, which is not a class name. {where} {bare} ({as_is} encodes it as a class.)"
         )
     return [f"{told}. {bare}"]
 
@@ -280,4 +281,4 @@ def some(names):
 def no_images(root):
     """The error of a folder in which no image was found."""
     wanted = ", ".join(sorted(SUFFIXES))
-    return BetonError(f"{root} holds no images: {root}/<class>/* with {wanted} were looked for.")
+    return BetonError(f"{root} holds no images: {root}/<class>/* with {wanted} was expected.")

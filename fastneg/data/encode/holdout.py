@@ -78,8 +78,8 @@ class Holdout:
         """
         if not self._held.any():
             raise BetonError(
-                f"{path} would hold no image: of each class all that can be used are the same "
-                "image. Leave --holdout out."
+                f"{path} would hold no image, because all usable images of a class are copies of "
+                "one image. Leave --holdout out."
             )
         found, name = (
             self._seen > 0,
@@ -118,9 +118,9 @@ def _planned(counts, wanted):
     least, most = len(several), int((several - 1).sum())
     if not least <= wanted <= most:
         raise ConfigError(
-            f"--holdout is {wanted:.0f} images: {least} to {most} can be held out of these "
-            f"{total}, one at least of each of the {counted(least, 'class')} with two or more, "
-            "and not all of any."
+            f"--holdout is {wanted:.0f} images: {least} to {most} of these {total} can be held "
+            f"out, at least one of each of the {counted(least, 'class')} with two or more images, "
+            "and never all images of a class."
         )
     quota = wanted * several / several.sum()
     shares = np.clip(np.floor(quota), 1, several - 1)
@@ -147,7 +147,7 @@ def refuse_other_pair(out, holdout):
     partner = path.is_file() and _partner(path) == out.name
     if holdout is not None and not partner:
         raise ConfigError(
-            f"--holdout would write {path}, which is there and was not written by --holdout with "
+            f"--holdout would write {path}, which exists and was not written by --holdout with "
             f"{out}: move it, or give OUT another name."
         )
     if holdout is None and partner:

@@ -66,7 +66,7 @@ def classes_of(
         notes.append(f"Labels such as {respelt[0]} are taken as numbers: {numbers[respelt[0]]}.")
     if empty := sorted(set(range(largest + 1)) - taken):
         notes.append(
-            f"Labels keep their value, 0 to {largest}; without an image: {len(empty)} of these "
+            f"Labels keep their value, 0 to {largest}; {len(empty)} of these have no image "
             f"({', '.join(map(str, empty[:3]))}{', …' if len(empty) > 3 else ''})."
         )
     return Classes([str(i) for i in range(largest + 1)], [numbers[text] for text in texts], notes)
@@ -79,7 +79,7 @@ def _by_name(texts, first, numbers, where):
         largest = max(first, key=lambda text: (len(text), text))
         notes.append(
             f"The numbers of {where} reach {largest}: they are taken as class names, "
-            "and labels are the places of the sorted names."
+            "and a label is the position among the sorted names."
         )
     elif numbers:
         name = next(text for text in first if text not in numbers)
@@ -102,9 +102,9 @@ def _refuse_odd(first, where, mostly_numbers):
             )
         if NUMBER.fullmatch(text) and not WHOLE.fullmatch(text):
             raise BetonError(
-                f"{where}: {image} has the label {text}, which is no class: whole numbers from 0 "
-                "on, or class names, were expected. Leave such images out of the list, or name "
-                "their class."
+                f"{where}: {image} has the label {text}, which is not a class: a whole number from "
+                "0 on, or a class name, was expected. Leave such images out of the list, or give "
+                "their class a name."
             )
 
 
@@ -113,6 +113,6 @@ def _refuse_two_spellings(numbers, where):
     for text in numbers:
         if (other := spelt.setdefault(WHOLE.fullmatch(text)[1], text)) != text:
             raise BetonError(
-                f"{where} has the label {other} and the label {text}: are they one class? Write "
+                f"{where} has the labels {other} and {text}, which may mean the same class: spell "
                 "them alike."
             )

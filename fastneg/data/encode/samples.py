@@ -22,12 +22,11 @@ def encode_samples(path, samples, classes=None, int_fields=("label",), count=Non
         samples: iterable of (JPEG bytes, {int field: value}, name).
         classes: names of the labels.
         int_fields: names of the int fields.
-        count: how many come, for the time that is left; None: not known.
+        count: the number of samples, for the remaining time; None: unknown.
     Returns:
-        dict as of `encode`.
+        dict as from `encode`.
     Raises:
-        BetonError: a sample that could not pass through untouched; nothing is left of the file
-            then.
+        BetonError: a sample could not be copied unchanged; then nothing remains of the file.
     """
     began, size, removed = time.perf_counter(), 0, remove_stale(Path(path))
     with (

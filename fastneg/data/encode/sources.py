@@ -113,8 +113,7 @@ def _told_sources(config, archives):
         )
     if not names:
         raise BetonError(
-            f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were looked "
-            "for."
+            f"{config.src} holds no images: files with {', '.join(sorted(SUFFIXES))} were expected."
         )
     notes = list(told.notes)
     if texts is None:
@@ -205,8 +204,9 @@ def find_images(config, labels_matter=True):
     lacking = [] if wanted is None else sorted(wanted - found.images.keys() - {*found.unread})
     if lacking:
         raise ConfigError(
-            f"{root} holds no image of {len(lacking)} of the {counted(len(wanted), 'class')} of "
-            f"--subset {config.subset}: {some(lacking)}. Take them off the list, or restore them."
+            f"{root} has no images for {len(lacking)} of the {counted(len(wanted), 'class')} of "
+            f"--subset {config.subset}: {some(lacking)}. Remove them from the list, or restore "
+            "them."
         )
     notes = _left_out_folders(found)
     if config.split is not None and Path(os.path.normpath(source / config.split)) != Path(

@@ -116,8 +116,8 @@ def _one_size(reader, field):
     if smallest != largest:
         raise BetonError(
             f"{reader.path} holds images of {smallest[1]} to {largest[1]} pixels' width and "
-            f"{smallest[0]} to {largest[0]} pixels' height: --cache device takes images of one "
-            "size. Leave it out."
+            f"{smallest[0]} to {largest[0]} pixels' height: --cache device needs images of one "
+            "size. Take --cache none."
         )
     return tuple(smallest)
 
@@ -127,7 +127,8 @@ def _check_room(needed, device, reader):
     if needed > SHARE * free:
         raise BetonError(
             f"The images of {reader.path} take {needed / GIB:.2f} GiB as pixels, and {device} has "
-            f"{free / GIB:.2f} GiB free, of which --cache device takes half at most: leave it out."
+            f"{free / GIB:.2f} GiB free, of which --cache device uses half at most: take --cache "
+            "none."
         )
 
 

@@ -152,8 +152,9 @@ class FeedingLoader(Handle):
             raise RuntimeError(f"The loader of {self.reader.path} is closed: open another.")
         if os.getpid() != self._process:
             raise RuntimeError(
-                f"The loader of {self.reader.path} was opened in process {self._process}, this is "
-                f"{os.getpid()}: its threads are not here. Open one in each process."
+                f"The loader of {self.reader.path} was opened in process {self._process} and its "
+                f"threads do not exist in this process, {os.getpid()}: open a loader in each "
+                "process."
             )
         if self._running is not None:
             self._running.close()

@@ -96,13 +96,13 @@ class Handle:
         if differing:
             told = ", ".join(f"{name} {state[name]!r} → {facts[name]!r}" for name in differing)
             raise ValueError(
-                f"The state is of a loader with other settings ({told}): its order would not go "
-                "on. Open the loader as that one was."
+                f"The state is of a loader with other settings ({told}): open the loader with the "
+                "settings of the state."
             )
         if not same_images(state["data"], images_fingerprint(self.reader, self._checks.fields)):
             raise ValueError(
-                f"The state is of other images than those of {self.reader.path}: its order would "
-                "go on over them."
+                f"The state is of other images than those of {self.reader.path}: open the loader "
+                "on the same images."
             )
         self.know({int(index): reason for index, reason in state["quarantine"].items()})
         self._at, self._fresh = (state["epoch"], state["iteration"]), True
@@ -121,8 +121,8 @@ class Handle:
     def _begin_pass(self, epoch, start):
         if self._joined and distributed.joined_place() != (self.order.rank, self.order.world_size):
             raise RuntimeError(
-                "The process group is another one than when the loader was opened: open the loader "
-                "after torch.distributed.init_process_group, or give it rank and world_size."
+                "The process group has changed since the loader was opened: open the loader after "
+                "torch.distributed.init_process_group, or give it rank and world_size."
             )
         self._at, self._fresh = (epoch, start), False
 
@@ -134,8 +134,8 @@ class Handle:
 
     def __reduce__(self):
         raise TypeError(
-            f"A loader cannot go to another process: open {self.reader.path} there (a reader can "
-            "go)."
+            f"A loader cannot be sent to another process: open {self.reader.path} there (a reader "
+            "can be sent)."
         )
 
     def __enter__(self: H) -> H:

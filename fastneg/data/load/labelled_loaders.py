@@ -74,25 +74,25 @@ class CropLoader(FeedingLoader):
 
 
 class EvalLoader(FeedingLoader):
-    """The central window of each image, every sample exactly once, in the order of the file.
+    """The central crop of each image, every sample exactly once, in the order of the file.
 
-    The last batch is shorter.
+    One pass is the whole file, and `len` is the number of its batches. The last batch may be
+    shorter.
 
-    A sample that cannot be used raises BetonError, unless max_bad_share allows for it: then it is
-    left out, and `quarantine` names it. No other takes its place: that one would count twice.
-
-    A pass over it takes the whole file; its length is the batches of one.
+    A sample that cannot be used raises BetonError. If max_bad_share allows for it, the sample is
+    left out instead, and `quarantine` names it. It is not replaced, because the replacement would
+    count twice.
 
     Args:
-        data: as of `TrainLoader`.
-        batch_size: images a batch.
+        data: as for `TrainLoader`.
+        batch_size: images per batch.
         image_size: side of the central crop in pixels.
-        resize: side to which the shorter side is resized before the central crop, default
-            image_size × 256/224.
-        samples: positions to take, in this order; None takes the whole file.
-        rank, world_size: of several processes each takes every world_size-th of the samples, from
-            the rank-th on.
-        feeding: as of `TrainLoader`, but no cache, and but for what becomes of a bad sample.
+        resize: side to which the shorter side is resized before the crop; default image_size ×
+            256/224.
+        samples: positions to return, in this order; None: the whole file.
+        rank, world_size: with several processes, each takes every world_size-th sample, beginning
+            with the rank-th.
+        feeding: options as for `TrainLoader`, without cache. Bad samples are treated as above.
     Raises:
         As `TrainLoader`.
     """
@@ -162,6 +162,6 @@ def _refuse_cache(cache=None, **_):
     """ValueError where a cache is asked for."""
     if cache is not None:
         raise ValueError(
-            f"cache is {cache!r}: None was expected, for `TrainLoader` alone cuts its views from "
-            "images that lie on the device."
+            f"cache is {cache!r}: None was expected, because only `TrainLoader` can make views of "
+            "cached images."
         )

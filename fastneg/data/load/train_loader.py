@@ -37,48 +37,48 @@ from fastneg.data.load.train_options import check_cache, check_options, recipes_
 class TrainLoader(FeedingLoader):
     """Augmented views of each image, in an order drawn from (seed, epoch).
 
-    Each pass over the loader is the next epoch; its length is the batches of one. It can be closed,
-    or opened in a with statement.
+    Each pass over the loader is the next epoch. `len` is the number of batches per epoch. It can be
+    closed, or used in a with statement.
 
     Args:
-        data: the path of a .beton file (several as `open_data` takes them), which is closed with
-            the loader; or an open `BetonReader` or `BetonSet`.
-        batch_size: images a step over all processes.
-        image_size: side of the views in pixels, or a function that gives it for an epoch.
+        data: the path of a .beton file (several as for `open_data`), which is closed with the
+            loader; or an open `BetonReader` or `BetonSet`.
+        batch_size: images per step, over all processes.
+        image_size: side of the views in pixels, or a function from the epoch to this side.
         augmentation: an `Augmentation` or a name of AUGMENTATIONS (`fastneg.config.augmentation`),
-            or a list of them, one for each view.
-        augment_with: what changes colours, blurs and flips: "dali", its operators; "kernel",
-            `fastneg.kernels.augment` after DALI's decoding and crop; or "auto", "kernel" on a CPU
-            and of cached images, else "dali". The crops and the drawn numbers are the same.
-        crop_area: (smallest, largest) share of the image's area in a crop, of recipes that have
-            none of their own.
-        views: how many views; from the third on they are the batch's `more`.
-        texture: "file" for the batch's `texture`, a view of the texture that the file pairs with
-            each image, with the numbers of the query (its window at the same place in shares of
-            height and width); "image" for its `texture_sources`. None for neither.
-        texture_patch: side of the source patches in pixels, or a function that gives it for a size
-            of the views (with texture "image"). An image with a shorter side gives squares of that
-            side, enlarged.
-        order: a name of `ORDERS`.
-        last: of a batch that would be incomplete: "drop" it, or "short", so that every sample comes
-            once an epoch (one process alone).
-        negatives: kinds of non-semantic negatives for the batch's `negatives`, as of --negatives
-            ("patch", "patch,texture"; `fastneg.negatives`); None for none. They are those that
-            `fastneg pretrain` makes with the same seed, settings and processes. A `PretrainConfig`
-            says the options of the kinds too.
-        seed: the same seed gives the same global batches for any number of processes (page order:
-            for the same number).
-        rank, world_size: this process, and how many there are; None: as torch.distributed says, one
-            where it is not used.
-        options: of the negatives: negatives_per_query, patch_min, patch_max, texture_source and the
-            others that `fastneg pretrain --help` lists. Of the feeding: device, threads,
+            or a list with one for each view.
+        augment_with: what changes colours, blurs and flips after DALI's decoding and crop. "dali":
+            its operators. "kernel": `fastneg.kernels.augment`. "auto": "kernel" on a CPU and for
+            cached images, otherwise "dali". Crops and random numbers are the same.
+        crop_area: (smallest, largest) fraction of the image's area in a crop, for recipes without a
+            crop area.
+        views: the number of views; those after the second are the batch's `more`.
+        texture: "file": the batch's `texture` is a view of the texture that the file pairs with
+            each image, with the random numbers of the query (its window is at the same fractions of
+            height and width). "image": the batch has `texture_sources`. None: neither.
+        texture_patch: side of the source patches in pixels, or a function from the size of the
+            views to this side (with texture "image"). Smaller images give smaller squares, which
+            are enlarged.
+        order: "random", "page" or "sequential", see `EpochOrder`.
+        last: an incomplete last batch is left out with "drop". With "short" (one process only) it
+            is returned, so that every sample comes once an epoch.
+        negatives: kinds of non-semantic negatives for the batch's `negatives`, as for --negatives
+            ("patch", "patch,texture"). They are those of `fastneg pretrain` with the same seed,
+            settings and processes. A `PretrainConfig` also sets the options of the kinds. None: no
+            negatives.
+        seed: the same seed gives the same global batches for any number of processes (in page
+            order: for the same number).
+        rank, world_size: this process and the number of processes. None: those of
+            torch.distributed; one process without it.
+        options: options of the negatives: negatives_per_query, patch_min, patch_max, texture_source
+            and the others in `fastneg pretrain --help`; and of `FeedingLoader`: device, threads,
             hw_decoder_load, prefetch_queue_depth, interpolation, normalisation, check_crc,
-            max_bad_share, quarantine, cache (without augment_with "dali"), as of `FeedingLoader`.
-            A bad sample is replaced by the next good one.
+            max_bad_share, quarantine, cache (not with augment_with "dali"). A bad sample is
+            replaced by the next good one.
     Raises:
-        ValueError, BetonError: an argument, or the file, cannot be. RuntimeError: several processes
-            were started that have not joined each other, and rank is None. While iterating:
-            BetonError where more samples are bad than may be, TimeoutError where a batch took
+        ValueError, BetonError: an argument or the file is invalid. RuntimeError: rank is None and
+            several processes were started that have not joined each other. While iterating:
+            BetonError for more bad samples than max_bad_share, TimeoutError for a batch that takes
             longer than `WAIT_S`.
     """
 

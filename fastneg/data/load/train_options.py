@@ -43,6 +43,6 @@ def check_cache(augment_with, cache=None, interpolation="bilinear", hw_decoder_l
     if (augment_with, interpolation, hw_decoder_load) != ("kernel", "bilinear", None):
         raise ValueError(
             f"cache is 'device', augment_with {augment_with!r}, interpolation {interpolation!r}, "
-            f"hw_decoder_load {hw_decoder_load}: DALI makes no view from images that lie on the "
-            "device; 'kernel', 'bilinear' and None were expected."
+            f"hw_decoder_load {hw_decoder_load}: DALI cannot make views of cached images; "
+            "'kernel', 'bilinear' and None were expected."
         )

@@ -35,11 +35,11 @@ class Figure(NamedTuple):
 
 
 class SetKind:
-    """One kind of published test set: how it lies on disk, is shown and is scored.
+    """One kind of published test set: how it is stored, shown and scored.
 
-    A kind says only where it differs. One with a layout of its own has `holds`, `open` and `score`;
-    one with labels derives from `labelled.LabelledKind`, which scores it. One that is told by its
-    content, in whatever layout, has `fits`, and `view` or `fields`.
+    A kind overrides only what differs. A kind with its own layout on disk has `holds`, `open` and
+    `score`. One with labels derives from `labelled.LabelledKind`, which scores it. A kind that is
+    recognised by its content, in any layout, has `fits`, and `view` or `fields`.
     """
 
     metrics: tuple[str, ...] = ()
@@ -54,33 +54,33 @@ class SetKind:
         return False
 
     def open(self, path: str, run: str, **options: Any) -> AbstractContextManager[Any]:
-        """A context manager that gives an open `BetonReader` of the set.
+        """A context manager that returns an open `BetonReader` of the set.
 
         Args:
             run: the run folder, under which files may be made.
             options: keywords. `workers`: processes that encode, 0 for all cores. `report`: called
-                with a line for a person. `known`: class names of which a set must have some, so
-                that a wrong one is refused before it is encoded; None: any will do. `classes`: the
-                classifier's class names, or None. `cache_dir`, only where the path is a URL: the
-                folder of local copies, "" for the usual one.
+                with a message for the user. `known`: class names of which a set must have some, so
+                that a wrong set is refused before it is encoded; None: any. `classes`: the
+                classifier's class names, or None. `cache_dir`, only if the path is a URL: the
+                folder of local copies, "" for the default.
         Raises:
-            ConfigError, BetonError: there is no set that can be read.
+            ConfigError, BetonError: there is no readable set.
         """
         raise NotImplementedError(f"{type(self).__name__} holds sets and cannot open them.")
 
     def fits(self, name: str, path: str, reader: Any) -> bool:
-        """Whether an open set is of this kind by its content, in whatever layout it lies.
+        """Whether an open set is of this kind by its content, in any layout.
 
         Args:
-            name, path: of the set as they were given.
+            name, path: those given for the set.
             reader: its open `BetonReader`, with labels or without.
         """
         return False
 
     def view(self, reader: Any, config: PretrainConfig) -> View | None:
-        """At what size others show such a set: a `fastneg.evaluation.view.View`.
+        """The view in which others show such a set: a `fastneg.evaluation.view.View`.
 
-        None: resized and cropped as the run says.
+        None: the run's resize and central crop.
 
         Args:
             config: PretrainConfig of the run.
@@ -97,7 +97,7 @@ class SetKind:
         raise NotImplementedError(f"{type(self).__name__} holds sets and cannot score them.")
 
     def fields(self, reader: Any, index: Any, judged: Any, arg_max: str) -> dict[str, Any]:
-        """Further fields of the line of accuracy of a set that fits this kind.
+        """Further fields for the line of accuracy of a set that fits this kind.
 
         Args:
             index: (N,) int64, positions in the file of the images that were answered.
@@ -107,16 +107,16 @@ class SetKind:
         return {}
 
     def told(self, row: dict[str, Any]) -> list[str]:
-        """One of its lines in words for the terminal, a list of str.
+        """A line of results as text for the terminal, a list of str.
 
-        Empty for a line that the table shows.
+        Empty if the table already shows the line.
         """
         return []
 
     def evaluate(
         self, name: str, asked: Any, context: Context
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """(lines of evaluation.jsonl, what failed beside them in words) of a set of this layout.
+        """(lines of evaluation.jsonl, problems as texts) of a set with this layout.
 
         Args:
             name: of the set.
@@ -142,9 +142,9 @@ class SetKind:
 
 
 def register(kind: SetKind) -> SetKind:
-    """Make a kind of test set known to `fastneg evaluate` and to the report.
+    """Add a kind of test set to `fastneg evaluate` and to the report.
 
-    It is asked before all that are known.
+    It has priority over the kinds that are already registered.
 
     Args:
         kind: an instance of a class derived from `SetKind`.

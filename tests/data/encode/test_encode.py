@@ -144,7 +144,7 @@ def test_imagenet100_is_the_published_list():
     [
         ({"split": "valid"}, ConfigError, "There is no folder .*valid"),
         ({"split": None}, ConfigError, "holds train: give --split"),
-        ({"split": "train/empty"}, BetonError, "holds no images: .*jpg.* were looked for"),
+        ({"split": "train/empty"}, BetonError, "holds no images: .*jpg.* was expected"),
     ],
 )
 def test_folders_that_do_not_fit(tmp_path, folder, changes, kind, said):

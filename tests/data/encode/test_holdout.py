@@ -100,7 +100,7 @@ def test_a_number_of_images_is_met(tmp_path, wanted, expected):
 @pytest.mark.parametrize(
     ("holdout", "said"),
     [
-        (2, r"3 to 24 can be held out of these 28"),
+        (2, r"3 to 24 of these 28 can be held out"),
         (25, r"3 to 24"),
         (2.5, "whole number"),
         (0, "more than 0"),
@@ -204,7 +204,7 @@ def test_nothing_that_could_be_held_out_is_said_before_any_work(tmp_path):
         encoded(tree(tmp_path / "src", lonely), tmp_path)
     same = {f"{i}.jpg": IMAGES["ant/0.jpg"] for i in range(3)}
     with pytest.raises(
-        BetonError, match=r"x-holdout\.beton would hold no image: .* the same image"
+        BetonError, match=r"x-holdout\.beton would hold no image, because .* copies of one image"
     ):
         encoded(tree(tmp_path / "same", same), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"src", "same"}
@@ -221,7 +221,7 @@ def test_no_stale_file_stays_beside_a_new_one(tmp_path):
         encode(EncodeConfig(str(src), str(tmp_path / "x.beton"), workers=1))
     encode(EncodeConfig(str(src), str(other), workers=1))
     with pytest.raises(
-        ConfigError, match=r"y-holdout\.beton, which is there and was not written by --holdout with"
+        ConfigError, match=r"y-holdout\.beton, which exists and was not written by --holdout with"
     ):
         encode(EncodeConfig(str(src), str(tmp_path / "y.beton"), holdout=0.1, workers=1))
     assert len(names(other)) == len(IMAGES) and not (tmp_path / "y.beton").exists()

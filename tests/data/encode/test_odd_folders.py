@@ -125,26 +125,26 @@ def test_a_name_that_is_no_utf8(tmp_path, capfd):
         (
             ["val/images/0.JPEG", "val/val_annotations.txt"],
             {"split": "val"},
-            r"seem to stand in val_annotations\.txt.*val/images X\.beton\. "
-            r"\(--split val/\. takes it",
+            r"seem to be in val_annotations\.txt.*val/images X\.beton\. "
+            r"\(--split val/\. encodes it",
         ),
         (
             ["images/0.jpg", "images/1.jpg"],
             {},
-            r"one class, images, which is no name of a class.*fastneg encode .*/images X",
+            r"one class, images, which is not a class name.*fastneg encode .*/images X",
         ),
         (["ILSVRC2012_img_val/0.JPEG"], {"split": "."}, None),
         (["pics/0.jpg", "labels.csv"], {}, r"encode .*/labels\.csv X"),
         (
             ["set/a/0.jpg", "set/b/1.jpg", "__MACOSX/a/0.jpg"],
             {},
-            r"2 folders below it \(a, b\): name .*src/set as SRC, whose folders",
+            r"2 folders below it \(a, b\): give .*src/set as SRC, whose folders",
         ),
-        (["set/x/y/a/0.jpg", "set/x/y/b/1.jpg"], {}, r"name .*src/set/x/y as SRC"),
+        (["set/x/y/a/0.jpg", "set/x/y/b/1.jpg"], {}, r"give .*src/set/x/y as SRC"),
         (
             ["set/train/a/0.jpg", "set/val/a/1.jpg"],
             {},
-            r"name .*src/set as SRC, with --split train",
+            r"give .*src/set as SRC, with --split train",
         ),
         (
             ["art/dog/0.jpg", "art/cat/1.jpg", "photo/dog/2.jpg", "photo/cat/3.jpg"],
@@ -158,7 +158,7 @@ def test_a_name_that_is_no_utf8(tmp_path, capfd):
         ),
     ],
 )
-def test_one_level_too_many_is_told_with_the_road_to_take(tmp_path, files, options, said):
+def test_one_level_too_many_is_refused_with_what_to_type_instead(tmp_path, files, options, said):
     src = tree(tmp_path / "src", *files)
     if said is None:
         assert labels(src, tmp_path / "x.beton", **options)[1] == ["ILSVRC2012_img_val"]
@@ -181,7 +181,7 @@ def test_a_class_of_the_subset_without_images_is_refused_by_name(tmp_path):
     src = tree(tmp_path / "src", "a/0.jpg", "b/notes.txt", "c/1.jpg")
     (tmp_path / "few.txt").write_text("a\nb\n")
     with pytest.raises(
-        ConfigError, match=r"holds no image of 1 of the 2 classes of --subset .*: b\."
+        ConfigError, match=r"has no images for 1 of the 2 classes of --subset .*: b\."
     ):
         labels(src, tmp_path / "x.beton", subset=str(tmp_path / "few.txt"))
     for content in (b"\xff\xfe", b"\n"):

@@ -163,7 +163,7 @@ def test_a_checksum_is_compared_when_the_images_are_decoded(tmp_path):
 
 
 def test_images_of_several_sizes_are_refused(beton):
-    with pytest.raises(BetonError, match="takes images of one size"):
+    with pytest.raises(BetonError, match="needs images of one size"):
         batches(beton, 0, cache="device")
 
 

@@ -146,7 +146,7 @@ def test_memory_stays_flat_over_epochs_and_loaders(reader):
 
 def test_a_closed_loader_and_one_of_another_process_say_so(reader, monkeypatch):
     loader = train_loader(reader)
-    with pytest.raises(TypeError, match="cannot go to another process"):
+    with pytest.raises(TypeError, match="cannot be sent to another process"):
         pickle.dumps(loader)
     monkeypatch.setattr(module.os, "getpid", lambda: -1)
     with pytest.raises(RuntimeError, match=r"was opened in process \d+, this is -1"):
