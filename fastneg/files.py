@@ -16,7 +16,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from fastneg.options import UsageError, refuse_url
+from fastneg.options import ConfigError, refuse_url
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -27,7 +27,7 @@ KINDS = (
 )
 
 
-class OutputError(UsageError):
+class OutputError(ConfigError):
     """An output that cannot be, or that would destroy an input: the command line was wrong."""
 
 

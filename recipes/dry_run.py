@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from fastneg.config import ConfigError, field_docs, flag_text
+from fastneg.config import ConfigError, UnfitError, field_docs, flag_text
 from fastneg.recipes.commands import COMMANDS
 from fastneg.runs import paths
 
@@ -102,7 +102,7 @@ def _there(path):
 
     if not Path(path).exists():
         refuse_url(path, "An input")
-        raise ConfigError(f"{path} is missing.")
+        raise UnfitError(f"{path} is missing.")
     return str(path)
 
 
@@ -112,7 +112,7 @@ def _run(folder):
 
     found = checkpoint.paths(_there(folder))
     if not found:
-        raise ConfigError(f"{folder} holds no checkpoint.")
+        raise UnfitError(f"{folder} holds no checkpoint.")
     return f"{found[-1]}: the encoder"
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.overlap import FIELD, shared_images, told_shared
 from fastneg.data.beton.shards import open_data
@@ -59,7 +59,7 @@ def open_labelled(config, cache_dir=""):
     ):
         labels, count = labels_of(train), class_count(train)
         if len(labels.unique()) < 2:
-            raise ConfigError(
+            raise UnfitError(
                 f"{config.train} holds {counted(len(labels), 'image')} of one class: two or more "
                 "were expected, to be told apart."
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.known_classes import is_number, numbered_names
 
@@ -23,16 +23,16 @@ def labels_of(reader):
     """
     if reader.labels is None:
         fields = ", ".join(f"{name} ({kind})" for name, kind in reader.kinds.items())
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} has no labels: an int field label was expected among its fields, "
             f"{fields}."
         )
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
     if len(labels) == 0:
-        raise ConfigError(f"{reader.path} holds no images.")
+        raise UnfitError(f"{reader.path} holds no images.")
     known = class_count(reader)
     if labels.min() < 0 or labels.max() >= known:
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} has labels from {labels.min()} to {labels.max()}, but "
             f"{counted(known, 'class')}: 0 to {known - 1} were expected."
         )
@@ -64,7 +64,7 @@ def class_map(reader, classes, count):
     own = class_count(reader)
     if classes is None or reader.classes is None:
         if own != count:
-            raise ConfigError(
+            raise UnfitError(
                 f"{reader.path} has {counted(own, 'class')}, the classifier {count}, and they "
                 "cannot be joined by name, because "
                 f"{'the classifier has' if classes is None else reader.path + '.json gives'} no "
@@ -79,7 +79,7 @@ def class_map(reader, classes, count):
             else []
         )
         if twice:
-            raise ConfigError(
+            raise UnfitError(
                 f"{where} has the class name {twice[0]!r} more than once: classes are joined by "
                 "name."
             )
@@ -88,13 +88,13 @@ def class_map(reader, classes, count):
     joined = torch.tensor([position.get(name, ABSENT) for name in names], dtype=torch.int64)
     if (joined == ABSENT).all():
         if all(map(is_number, reader.classes)):
-            raise ConfigError(
+            raise UnfitError(
                 f"{reader.path} names its classes by numbers ({_some(reader.classes)}), and the "
                 f"classifier's classes ({_some(classes)}) are "
                 "of no collection whose order is known with as many (ImageNet, CIFAR-10, "
                 "CIFAR-100): rename the folders to its classes."
             )
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; "
             f"the classifier knows {_some(classes)}."
         )
@@ -114,7 +114,7 @@ def join_labels(reader, classes, count, own=None):
     joined = class_map(reader, classes, count)
     labels = torch.where(own == ABSENT, ABSENT, joined[own])
     if (labels == ABSENT).all():
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} holds {counted(len(labels), 'image')}, none of a class that the "
             "classifier knows."
         )

@@ -14,7 +14,7 @@ from fastneg.config import PretrainConfig
 from fastneg.counts import counted
 from fastneg.data.beton.shards import open_data
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm
@@ -132,7 +132,7 @@ def new_method(config, world):
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
     if not any(each.requires_grad for each in backbone.parameters()):
-        raise TrainingError(
+        raise SettingsError(
             f"--backbone {config.backbone} has no parameter to train: each of them is frozen, or "
             "the features do not depend on it, as where forward is under torch.no_grad."
         )
@@ -166,7 +166,7 @@ def _fuse(method, norms, config):
     fuse(method)
     if not fused.layers:
         if config.fused_bn == "on":
-            raise TrainingError(
+            raise SettingsError(
                 f"--fused_bn is on, but {config.backbone} has no batch normalisation before a ReLU "
                 "in a block that is known: leave it out."
             )

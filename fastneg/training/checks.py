@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from fastneg.counts import counted
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError, TrainingError
 from fastneg.methods import METHODS
-from fastneg.options import UsageError
-
-
-class SettingsError(TrainingError, UsageError):
-    """Settings that cannot be on these processes and devices: the command line was wrong."""
 
 
 def check_batch(config, world):
@@ -92,13 +87,13 @@ def check_data(reader, config):
 
 
 def check_length(config, iterations):
-    """TrainingError unless the warm-up ends before the run; of --epochs the config tells it alone.
+    """SettingsError unless the warm-up ends before the run; of --epochs the config tells it alone.
 
     Args:
         iterations: steps an epoch.
     """
     if config.warmup_epochs * iterations >= config.total_steps(iterations):
-        raise TrainingError(
+        raise SettingsError(
             f"--warmup_epochs is {config.warmup_epochs}, "
             f"{counted(config.warmup_epochs * iterations, 'step')} of this data: it must be less "
             f"than --steps {config.steps}."
