@@ -22,7 +22,7 @@ from fastneg.options import nearest
 from fastneg.recipes.arguments import build_config
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.dry_run import take_dry_run, tell
-from fastneg.recipes.help import help_text, overview
+from fastneg.recipes.help import help_text, listing, overview
 from fastneg.recipes.once import Voice
 from fastneg.version import __version__
 
@@ -93,6 +93,9 @@ def _answer(arguments):
             print(LINUX_ALONE.format(sys.platform), file=sys.stderr)
             return 1
         dry_run, rest = take_dry_run(rest)
+        if not rest and COMMANDS[name].alone:
+            print(listing(name))
+            return 0
         with _missing_extras():
             config = build_config(name, rest)
     except ConfigError as error:
