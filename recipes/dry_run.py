@@ -172,8 +172,9 @@ def _labelled(*more):
 
 def _evaluate(config):
     from fastneg.evaluation.sets.named import parse_sets
+    from fastneg.runs.outputs import evaluation_output
 
-    parse_sets(config.sets)
+    evaluation_output(config.run, predictions=parse_sets(config.sets))
     files = (f"{paths.RESULTS} (lines are added)", paths.PREDICTIONS, paths.FEATURES, paths.SETS)
     classifier = Path(config.run) / paths.CLASSIFIER
     reads = [_run(config.run), f"{_there(classifier)}: the classifier", f"the sets {config.sets}"]
@@ -204,14 +205,14 @@ def _report(config):
 
 
 def _bench(config):
-    from fastneg.files import output_file
+    from fastneg.files import output_file, output_folder
 
     files = [
         str(output_file(path, flag))
         for flag, path in (("--json", config.json), ("--csv", config.csv))
         if path
     ]
-    return [], files + ([f"{config.out}/"] if config.out else [])
+    return [], files + ([f"{output_folder(config.out, '--out')}/"] if config.out else [])
 
 
 def _study(config):

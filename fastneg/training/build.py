@@ -31,7 +31,7 @@ from fastneg.runs.settings import write_settings
 from fastneg.training import resume
 from fastneg.training.agreement import check_agreement
 from fastneg.training.bad_samples import BadSamples
-from fastneg.training.checks import check_batch, check_data, check_length, check_place
+from fastneg.training.checks import check_batch, check_data, check_length, check_place, check_room
 from fastneg.training.meter import Meter
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, GuardedSGD
@@ -80,12 +80,13 @@ def build(config, world, stack: ExitStack) -> Parts:
     method, told = new_method(config, world)
     _say(told, world)
     reader = stack.enter_context(open_data(config.data, cache_dir=config.cache_dir))
-    check_data(reader, config)
+    _say(check_data(reader, config), world)
 
     run_folder = Path(config.out)
     if world.first:
         # Held before the folder's checkpoints are read: another training might be writing them.
         stack.callback(RunLock(run_folder).close)
+        check_room(run_folder, method)
     found = resume.find(run_folder, config, world)
     config = resume.with_augmenter(config, found, world)
     check_agreement(config, found, reader, world)
