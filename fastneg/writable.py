@@ -27,9 +27,9 @@ def refuse_unwritable(path: str | os.PathLike[str], flag: str) -> None:
     for place in asked:
         mode = os.W_OK | (os.X_OK if os.path.isdir(place) else 0)
         if not os.access(place, mode):
-            where = "" if place == path else f"{place} "
+            where = "it" if place == path else place
             raise UnfitError(
-                f"{flag} is {path}, which cannot be written: {where}{_why(place)}. Name another "
+                f"{flag} is {path}, which cannot be written: {where} {_why(place)}. Name another "
                 "place, or make this one writable."
             )
 

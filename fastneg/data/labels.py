@@ -9,6 +9,7 @@ import torch
 
 from fastneg.config import UnfitError
 from fastneg.counts import counted
+from fastneg.data.class_names import alike, composed
 from fastneg.data.known_classes import is_number, numbered_names
 
 ABSENT = -1
@@ -47,9 +48,10 @@ def class_count(reader):
 def class_map(reader, classes, count):
     """Where each class of a file stands in a classifier.
 
-    Classes are joined by name. Where the file or the classifier has no names they are joined by
-    number, which needs equal counts. Names that are numbers are places in the order of the
-    collection that the classifier's classes are of (see `numbered_names`).
+    Classes are joined by name, in whatever form of Unicode it is written. Where the file or the
+    classifier has no names they are joined by number, which needs equal counts. Names that are
+    numbers are places in the order of the collection that the classifier's classes are of (see
+    `numbered_names`).
 
     Args:
         reader: `BetonReader` with labels.
@@ -58,8 +60,8 @@ def class_map(reader, classes, count):
     Returns:
         (classes of the file,) int64: the classifier's class, or ABSENT.
     Raises:
-        ConfigError: names are missing and the counts differ, a name comes twice, or not one class
-            is known.
+        UnfitError: names are missing and the counts differ, a name comes twice, not one class is
+            known, or one is known but for its case, blanks, _ or -.
     """
     own = class_count(reader)
     if classes is None or reader.classes is None:
@@ -83,9 +85,18 @@ def class_map(reader, classes, count):
                 f"{where} has the class name {twice[0]!r} more than once: classes are joined by "
                 "name."
             )
-    position = {name: number for number, name in enumerate(classes)}
+    position = {composed(name): number for number, name in enumerate(classes)}
+    position |= {name: number for number, name in enumerate(classes)}
     _, names = numbered_names(reader.classes, classes) or (None, reader.classes)
-    joined = torch.tensor([position.get(name, ABSENT) for name in names], dtype=torch.int64)
+    places = [position.get(name, position.get(composed(name), ABSENT)) for name in names]
+    joined = torch.tensor(places, dtype=torch.int64)
+    unknown = [name for name, place in zip(names, places, strict=True) if place == ABSENT]
+    if pairs := alike(unknown, [classes[place] for place in {*range(count)} - {*places}]):
+        other, name = pairs[0]
+        raise UnfitError(
+            f"{reader.path} names the class {name!r} and the classifier {other!r}: are they one "
+            "class? Write them alike, or rename one of them."
+        )
     if (joined == ABSENT).all():
         if all(map(is_number, reader.classes)):
             raise UnfitError(

@@ -64,6 +64,13 @@ class OnlineKnn:
             self._queries = opened(config.knn_val)
             query_labels, _ = join_labels(self._queries, self._voters.classes, self._classes)
             asking = np.flatnonzero(query_labels.numpy() != ABSENT)
+            if len(asking) < len(query_labels) and world.first:
+                print(
+                    f"{self._queries.path}: {len(asking)} of "
+                    f"{counted(len(query_labels), 'image')} ask in the kNN while training: "
+                    f"{self._voters.path} does not know the classes of the others.",
+                    flush=True,
+                )
         else:
             self._queries, query_labels, asking = self._voters, labels, voting[::HELD_OUT]
             voting = np.setdiff1d(voting, asking)
