@@ -19,7 +19,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 
 TIMEOUT = datetime.timedelta(minutes=10)
@@ -114,7 +114,7 @@ def place_in(env):
         return 0, 1, 0
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in env]
     if missing:
-        raise ConfigError(
+        raise UnfitError(
             f"srun started {counted(tasks, 'task')}, but {' and '.join(missing)} is not set, which "
             "the tasks need to find each other: export it."
         )
@@ -151,7 +151,7 @@ def choose_device(device, local_rank=0):
     """The torch.device that "auto", "cpu" or "cuda" stands for here; it becomes the current one."""
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise ConfigError(
+        raise UnfitError(
             "--device is cuda, but torch sees no CUDA device here: use --device cpu, or install "
             "the CUDA driver."
         )
@@ -159,7 +159,7 @@ def choose_device(device, local_rank=0):
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if local_rank >= count > 1:
-        raise ConfigError(
+        raise UnfitError(
             f"Process {local_rank} of this machine (counted from 0) finds {counted(count, 'GPU')}: "
             "start one process for each GPU."
         )

@@ -16,7 +16,8 @@ import secrets
 import stat
 from pathlib import Path
 
-from fastneg.options import UsageError, refuse_url
+from fastneg.options import ConfigError, refuse_url
+from fastneg.writable import refuse_unwritable
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -27,7 +28,7 @@ KINDS = (
 )
 
 
-class OutputError(UsageError):
+class OutputError(ConfigError):
     """An output that cannot be, or that would destroy an input: the command line was wrong."""
 
 
@@ -177,7 +178,8 @@ def output_file(path, flag="OUT", inputs=(), harmless=lambda name: False):
         Path. Of a link, what it links to, so that the link stays.
     Raises:
         OutputError: the path is an input (by links, "..", hard links or another spelling of it), a
-            folder, a device, a FIFO or a socket, a URL, or lies below a file.
+            folder, a device, a FIFO or a socket, a URL, or lies below a file. UnfitError: nothing
+            can be written there.
     """
     refuse_url(path, flag)
     path = Path(path)
@@ -204,6 +206,7 @@ def output_folder(path, flag="OUT", inputs=(), apart_from=()):
         apart_from: folders in which it may not lie either.
     Raises:
         OutputError: it does, or the path is a URL, or is or lies below something that is no folder.
+        UnfitError: nothing can be written there.
     """
     refuse_url(path, flag)
     path = Path(path)
@@ -241,16 +244,16 @@ def refuse_twice(outputs):
 
 
 def refuse_below_file(path, flag):
-    """OutputError if what stands where a folder on the way to `path` should is no folder."""
-    for parent in Path(os.path.abspath(path)).parents:
-        status = _status(parent)
-        if status is not None:
-            if not stat.S_ISDIR(status.st_mode):
-                raise OutputError(
-                    f"{flag} is {path}, but {parent} is {kind_of(status.st_mode)}: a folder was "
-                    "expected there. Name another place."
-                )
-            return
+    """OutputError if what stands where a folder on the way to `path` should is no folder;
+    UnfitError if nothing can be written there."""
+    above = Path(os.path.abspath(path)).parents
+    parent = next((each for each in above if _status(each) is not None), Path("/"))
+    if not parent.is_dir():
+        raise OutputError(
+            f"{flag} is {path}, but {parent} is {kind_of(os.stat(parent).st_mode)}: a folder was "
+            "expected there. Name another place."
+        )
+    refuse_unwritable(path, flag)
 
 
 def is_below(path, folder):

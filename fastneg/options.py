@@ -25,11 +25,17 @@ SYNONYMS = {"gpu": "cuda", "float32": "fp32", "bfloat16": "bf16"}
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be: names the field, the value that came and what was expected."""
+    """A setting that cannot be: names the field, the value that came and what was expected.
+
+    Whenever it is found, the command line was wrong: exit code 2.
+    """
 
 
-class UsageError(ConfigError):
-    """A command line that cannot be, found after its config was built: exit code 2."""
+class UnfitError(ConfigError):
+    """A setting that may be, and names what does not serve: data, a run, this machine.
+
+    The job failed: exit code 1.
+    """
 
 
 def nearest(word: object, known: Iterable[str], prefix: str = "") -> str:
@@ -147,7 +153,7 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 def refuse_url(path: Any, flag: str, instead: str = "name a place on this machine") -> None:
-    """UsageError if a path is a URL, which would be taken for folders of such a name here.
+    """ConfigError if a path is a URL, which would be taken for folders of such a name here.
 
     Args:
         path: str or Path.
@@ -156,4 +162,4 @@ def refuse_url(path: Any, flag: str, instead: str = "name a place on this machin
     """
     text = os.fspath(path)
     if URL.match(text) and not os.path.exists(text[: text.index(":") + 1]):
-        raise UsageError(f"{flag} is {text}, a URL, which is not taken here: {instead}.")
+        raise ConfigError(f"{flag} is {text}, a URL, which is not taken here: {instead}.")

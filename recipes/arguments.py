@@ -10,7 +10,7 @@ import re
 import typing
 
 from fastneg import plugins
-from fastneg.config import ConfigError, PretrainConfig
+from fastneg.config import ConfigError, PretrainConfig, UnfitError
 from fastneg.options import nearest
 from fastneg.recipes.commands import COMMANDS, DEFAULT_PRESET
 from fastneg.recipes.help import usage
@@ -100,7 +100,10 @@ def _settings_with_effect(settings):
     """Settings without what a run's own config.json says of options that its negatives do not
     take."""
     own = {field: value for field, value in settings.items() if field != "preset"}
-    idle = PretrainConfig.read(own).without_effect()
+    try:
+        idle = PretrainConfig.read(own).without_effect()
+    except UnfitError as error:  # a file of settings is a part of the command line
+        raise ConfigError(str(error)) from error
     return {field: value for field, value in settings.items() if field not in idle}
 
 

@@ -17,12 +17,12 @@ import signal
 import sys
 
 from fastneg import plugins
-from fastneg.config import ConfigError
-from fastneg.options import UsageError, nearest
+from fastneg.config import ConfigError, UnfitError
+from fastneg.options import nearest
 from fastneg.recipes.arguments import build_config
 from fastneg.recipes.commands import COMMANDS
 from fastneg.recipes.dry_run import take_dry_run, tell
-from fastneg.recipes.help import help_text, overview
+from fastneg.recipes.help import help_text, listing, overview
 from fastneg.recipes.once import Voice
 from fastneg.version import __version__
 
@@ -93,11 +93,14 @@ def _answer(arguments):
             print(LINUX_ALONE.format(sys.platform), file=sys.stderr)
             return 1
         dry_run, rest = take_dry_run(rest)
+        if not rest and COMMANDS[name].alone:
+            print(listing(name))
+            return 0
         with _missing_extras():
             config = build_config(name, rest)
     except ConfigError as error:
         Voice().error(f"fastneg: {error}")
-        return 2
+        return _code(error)
     return _run(name, config, dry_run)
 
 
@@ -119,9 +122,9 @@ def _run(name, config, dry_run=False):
             if dry_run:
                 return tell(name, config)
             return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
-    except UsageError as error:
+    except ConfigError as error:
         voice.error(f"fastneg {name}: {error}")
-        return 2
+        return _code(error)
     except KeyboardInterrupt:
         voice.error(f"fastneg {name}: interrupted.")
         return 130
@@ -135,6 +138,11 @@ def _run(name, config, dry_run=False):
             raise
         voice.error(f"fastneg {name}: {_told(error)}")
         return 1
+
+
+def _code(error):
+    """The exit code of a `ConfigError`: whether the command line was wrong, or what it names."""
+    return 1 if isinstance(error, UnfitError) else 2
 
 
 def _told(error):
@@ -167,7 +175,7 @@ def _missing_extras():
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in EXTRA_MODULES:
             raise
-        raise ConfigError(
+        raise UnfitError(
             f"{error.name} is not installed: commands need the extra train, pip install "
             "'fastneg[train]'."
         ) from error

@@ -44,6 +44,9 @@ class Command:
     """What a call must give, as `usage` shows it; default: the fields without a default."""
     more: Callable[[], dict[str, str]] = dict
     """{word: what it is}, for its help, before the flags."""
+    alone: str = ""
+    """The line under the words of `more`, where a call without arguments lists them; "": it is as
+    any other call."""
 
     @property
     def config(self) -> type:
@@ -74,7 +77,7 @@ def _show(source, out, preset=None, **overrides):
     return show_config()(**{**values, "source": source, "out": out, **own})
 
 
-def _bench(name=ALL, **options):
+def _bench(name, **options):
     if name not in (*BENCHES, ALL):
         plugins.load()
     if name not in (known := (*BENCHES, ALL)):
@@ -137,7 +140,12 @@ COMMANDS = {
     ),
     "report": Command(ReportConfig, "report:run_report", ("runs",), builder=_report),
     "bench": Command(
-        bench_config, "bench.run:run_bench", ("name",), builder=_bench, more=bench_help
+        bench_config,
+        "bench.run:run_bench",
+        ("name",),
+        builder=_bench,
+        more=bench_help,
+        alone="fastneg bench NAME measures one; fastneg bench --help tells the options.",
     ),
     "study": Command(configs.StudyConfig, "study:run_study"),
     "presets": Command(configs.PresetsConfig, "show_presets:run_presets"),

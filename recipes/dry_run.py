@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from fastneg.config import ConfigError, field_docs, flag_text
+from fastneg.config import ConfigError, UnfitError, field_docs, flag_text
 from fastneg.recipes.commands import COMMANDS
 from fastneg.runs import paths
 
@@ -102,7 +102,7 @@ def _there(path):
 
     if not Path(path).exists():
         refuse_url(path, "An input")
-        raise ConfigError(f"{path} is missing.")
+        raise UnfitError(f"{path} is missing.")
     return str(path)
 
 
@@ -112,7 +112,7 @@ def _run(folder):
 
     found = checkpoint.paths(_there(folder))
     if not found:
-        raise ConfigError(f"{folder} holds no checkpoint.")
+        raise UnfitError(f"{folder} holds no checkpoint.")
     return f"{found[-1]}: the encoder"
 
 
@@ -172,8 +172,9 @@ def _labelled(*more):
 
 def _evaluate(config):
     from fastneg.evaluation.sets.named import parse_sets
+    from fastneg.runs.outputs import evaluation_output
 
-    parse_sets(config.sets)
+    evaluation_output(config.run, predictions=parse_sets(config.sets))
     files = (f"{paths.RESULTS} (lines are added)", paths.PREDICTIONS, paths.FEATURES, paths.SETS)
     classifier = Path(config.run) / paths.CLASSIFIER
     reads = [_run(config.run), f"{_there(classifier)}: the classifier", f"the sets {config.sets}"]
@@ -204,14 +205,14 @@ def _report(config):
 
 
 def _bench(config):
-    from fastneg.files import output_file
+    from fastneg.files import output_file, output_folder
 
     files = [
         str(output_file(path, flag))
         for flag, path in (("--json", config.json), ("--csv", config.csv))
         if path
     ]
-    return [], files + ([f"{config.out}/"] if config.out else [])
+    return [], files + ([f"{output_folder(config.out, '--out')}/"] if config.out else [])
 
 
 def _study(config):

@@ -20,7 +20,6 @@ from fastneg.evaluation.sets.categories_16 import load_categories
 from fastneg.evaluation.sets.named import parse_sets
 from fastneg.evaluation.sets.registry import told_of
 from fastneg.evaluation.untrained import verdict_of
-from fastneg.options import UsageError
 from fastneg.runs.load import load_run
 from fastneg.runs.outputs import evaluation_output
 from fastneg.runs.results import append_result
@@ -41,7 +40,7 @@ def run_evaluate(config):
         device=device,
     )
     if config.groups is not None and all(asked.metric != "texture" for asked in sets.values()):
-        raise UsageError("--groups has no effect: none of --sets is NAME=PATH:texture.")
+        raise ConfigError("--groups has no effect: none of --sets is NAME=PATH:texture.")
     rows, failed = [], []
     for name, asked in sets.items():
         context = dataclasses.replace(context, clean_top1=clean_accuracy(rows, "val"))

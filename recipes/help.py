@@ -55,6 +55,17 @@ def overview():
     )
 
 
+def listing(name):
+    """What a command prints that is called without arguments and has `Command.alone` to say: a
+    line for each word."""
+    command = COMMANDS[name]
+    plugins.load()
+    more = command.more()
+    width = 100 - max(map(len, more)) - 4
+    lines = {word: textwrap.shorten(text, width, placeholder=" …") for word, text in more.items()}
+    return "\n".join([*_told(lines), "", command.alone])
+
+
 def _bound_text(rule, bound):
     if rule == "by":
         governor, defaults = bound

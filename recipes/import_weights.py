@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from fastneg.config import PretrainConfig
-from fastneg.errors import WeightsError
 from fastneg.evaluation.imported import classifier_of, keep_classifier
+from fastneg.files import OutputError
 from fastneg.methods import METHODS
 from fastneg.models.preprocessing import FIELDS, config_of_file, preprocessing_for, told
 from fastneg.models.weights import load_into, read_weights
@@ -22,7 +22,7 @@ def run_import(config):
     """Make a run folder of weights from elsewhere, or of another run."""
     run = run_output(config.run, [config.weights], "RUN")
     if checkpoint.paths(run):
-        raise WeightsError(f"{run} already holds checkpoints: name a new folder.")
+        raise OutputError(f"RUN is {run}, which already holds checkpoints: name a new folder.")
     weights = read_weights(config.weights)
     settings, made = _settings(config, run, weights)
     method = METHODS[settings.method](settings)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.overlap import FIELD, shared_images, told_shared
 from fastneg.data.beton.shards import open_data
@@ -59,7 +59,7 @@ def open_labelled(config, cache_dir=""):
     ):
         labels, count = labels_of(train), class_count(train)
         if len(labels.unique()) < 2:
-            raise ConfigError(
+            raise UnfitError(
                 f"{config.train} holds {counted(len(labels), 'image')} of one class: two or more "
                 "were expected, to be told apart."
             )
@@ -74,11 +74,33 @@ def open_labelled(config, cache_dir=""):
                 f"{images} remain"
             )
             print(f"{config.val}: {kept}: {config.train} does not know the others.")
+        for line in _told_of_join(config, train, val, labels, val_labels):
+            print(line)
         shared = int(shared_images(train, val).sum())
         words = told_shared(shared, len(val), config.train, config.val)
         if words:
             print(words, flush=True)
         yield Labelled(train, val, labels, count, val_labels, shared)
+
+
+def _told_of_join(config, train, val, labels, val_labels):
+    """Lines on what a join of classes may hide: that it is by number, and classes of which there is
+    nothing to learn from."""
+    bare = [spec for spec, data in ((config.train, train), (config.val, val)) if not data.classes]
+    if bare:
+        yield (
+            f"{config.val}: its classes are those of the same numbers in {config.train}, for "
+            f"{' and '.join(map(str, bare))} gives no names of classes."
+        )
+    unseen = (val_labels != ABSENT) & ~torch.isin(val_labels, labels)
+    if unseen.any():
+        classes = val_labels[unseen].unique().tolist()
+        some = [train.classes[each] if train.classes else str(each) for each in classes[:3]]
+        yield (
+            f"{config.val}: {counted(int(unseen.sum()), 'image')} of "
+            f"{counted(len(classes), 'class')} ({', '.join(some)}{', …' * (len(classes) > 3)}) of "
+            f"which {config.train} has no image: none of them can be answered rightly."
+        )
 
 
 def told(result, shared=0):

@@ -20,7 +20,7 @@ from fastneg.evaluation.linear import (
 from fastneg.evaluation.logistic import fit_on_features
 from fastneg.evaluation.shared import train_facts
 from fastneg.evaluation.untrained import KIND, untrained_of, verdict
-from fastneg.options import UsageError
+from fastneg.options import ConfigError
 from fastneg.recipes.labelled import open_labelled, told
 from fastneg.runs.load import load_run
 from fastneg.runs.results import append_result
@@ -116,7 +116,7 @@ def mode_of(config, loaded):
         mode = config.mode
     useless = [name for name in ("epochs", "lr", "batch_size") if getattr(config, name) is not None]
     if mode == "lbfgs" and useless:
-        raise UsageError(
+        raise ConfigError(
             f"--{useless[0]} has no effect with --mode lbfgs: leave it out, or take --mode "
             "features."
         )

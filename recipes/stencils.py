@@ -9,7 +9,7 @@ from fastneg.config import default_workers
 from fastneg.counts import counted
 from fastneg.data import stencils
 from fastneg.files import OutputError, output_folder, write_json
-from fastneg.options import UsageError, nearest
+from fastneg.options import ConfigError, nearest
 
 FACTS = "stencils.json"
 
@@ -49,7 +49,7 @@ def places(config):
 def _chosen(sets):
     names = [name.strip() for name in sets.split(",") if name.strip()] or list(stencils.SETS)
     if unknown := [name for name in names if name not in stencils.SETS]:
-        raise UsageError(
+        raise ConfigError(
             f"--sets has {unknown[0]!r}: some of {', '.join(stencils.SETS)} were expected"
             f"{nearest(unknown[0], stencils.SETS)}"
         )

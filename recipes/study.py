@@ -9,11 +9,11 @@ import statistics
 import sys
 import time
 
-from fastneg.config import ConfigError, StudyConfig, default_workers
+from fastneg.config import ConfigError, StudyConfig, UnfitError, default_workers
 from fastneg.counts import counted
 from fastneg.files import append_json, output_folder, write_json
 from fastneg.methods import METHODS
-from fastneg.options import UsageError, nearest
+from fastneg.options import nearest
 from fastneg.progress import time_left
 from fastneg.recipes.study_data import make_data
 from fastneg.recipes.study_jobs import run_all
@@ -104,7 +104,7 @@ def _same_study(out, config):
         plan.pop("seeds", None)
         old = {**there, "plan": plan}
         if {"augment_with": "dali", **old} != wanted:
-            raise UsageError(
+            raise ConfigError(
                 f"{path} is of another study ({there.get('method')}, size {there.get('size')}, "
                 f"views of {there.get('augment_with')}, or another version's plan): choose another "
                 "--out."
@@ -128,7 +128,7 @@ def _dose(out, config):
         )
     dose = choose_dose(rows)
     if dose is None:
-        raise ConfigError(
+        raise UnfitError(
             f"No dose of {out}/results.jsonl fits the rules of the stage dose: give --dose, and "
             "say so where you show the result."
         )
@@ -139,13 +139,13 @@ def named_arms(config):
     """The names in --arms; all arms of the stage where it names none.
 
     Raises:
-        UsageError: one of them is no arm of the stage.
+        ConfigError: one of them is no arm of the stage.
     """
     size, queue = SIZES[config.size], METHODS[config.method].queue
     known = [arm.name for arm in arms_of(config.stage, 1.0, size, queue)]  # whatever the dose
     names = [name.strip() for name in config.arms.split(",") if name.strip()] or known
     if unknown := [name for name in names if name not in known]:
-        raise UsageError(
+        raise ConfigError(
             f"--arms has {unknown[0]!r}: {', '.join(known)} are the arms of --stage "
             f"{config.stage}{nearest(unknown[0], known)}"
         )

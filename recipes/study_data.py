@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastneg.config import ConfigError, EncodeConfig, default_workers
+from fastneg.config import ConfigError, EncodeConfig, UnfitError, default_workers
 from fastneg.data import stencils
 from fastneg.data.encode.encode import encode
-from fastneg.options import UsageError
 from fastneg.study.plan import SETS, TRANSFER
 
 UNBIASED_TRAIN = "train_unbiased"
@@ -40,7 +39,7 @@ def make_data(out, size, folder, stage="main"):
     if (size.data == "stencils") == bool(folder):
         needed = "has no effect with the built-in set" if folder else "is missing: this size trains"
         more = ": leave it out." if folder else " on photographs; see docs/how-to/study.md."
-        raise UsageError(f"--data {needed}{more}")
+        raise ConfigError(f"--data {needed}{more}")
     (Path(out) / "data").mkdir(parents=True, exist_ok=True)
     {"stencils": _stencils, "photographs": _photographs, "imagenet100": _imagenet100}[size.data](
         out, size, folder
@@ -71,7 +70,7 @@ def _photographs(out, size, folder):
     for archive, parts in PHOTOGRAPHS.items():
         source = Path(folder) / archive
         if not source.is_file():
-            raise ConfigError(f"--data is {folder}, which holds no {archive}.")
+            raise UnfitError(f"--data is {folder}, which holds no {archive}.")
         for part in parts:
             name = part or "cue_conflict"
             _encode(out, f"pacs_{name}" if part in DOMAINS else name, source, part or None)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from fastneg.config import ConfigError, EvaluateConfig, LinearConfig
+from fastneg.config import EvaluateConfig, LinearConfig, UnfitError
 from fastneg.data.beton.shards import open_data
 from fastneg.data.labels import class_count, labels_of
 from fastneg.distributed import choose_device
@@ -125,7 +125,7 @@ def train_and_evaluate(task):
         trained = time.perf_counter() - began
         for step in _evaluation(task, made):
             if code := step():
-                raise ConfigError(f"{made.out}: the evaluation ended with {code}; see {log}.")
+                raise UnfitError(f"{made.out}: the evaluation ended with {code}; see {log}.")
         second = _second_probe(task, made)
     seconds = {"train_seconds": trained, "seconds": time.perf_counter() - began}
     return _row(task, made, result.step, seconds, second), None

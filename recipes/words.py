@@ -137,25 +137,49 @@ def check_places(name, command, arguments):
         guess = "."
         if "preset" in command.beside:
             guess = nearest(word, PRESETS, "--preset ")
-        if guess == ".":
+        if guess == "." and places:
+            guess = _told_places(command, loose, places)
+        elif guess == ".":
             guess = nearest(word, flags_of(command), "--")
         raise ConfigError(f"{name} takes no argument {word!r}{guess} Usage: {usage(name)}")
     for field in needed(command):
         if field not in given and field not in places[: len(loose)]:
-            raise ConfigError(f"{name}: {_label(command, field)} is missing. Usage: {usage(name)}")
+            listed = f" fastneg {name} lists what there is." if command.alone else ""
+            raise ConfigError(
+                f"{name}: {_label(command, field)} is missing. Usage: {usage(name)}{listed}"
+            )
+
+
+def _told_places(command, loose, places):
+    """The end of a sentence about a word too many: what the words before it are taken for, and what
+    it may have been meant as."""
+    *taken, word = loose[: len(places) + 1]
+    told = [f"{field.upper()} is {text!r}" for field, text in zip(places, taken, strict=True)]
+    end = f"; did you mean --{word}?" if word in flags_of(command) else "."
+    several = " and ".join(field.upper() for field in places if field in _listed(command))
+    if several:
+        end += (
+            f" Several values of {several} are one word, with commas between them; a pattern such "
+            "as *.tar takes quotes."
+        )
+    return f": {', '.join(told)}{end}"
 
 
 def _values_of(command, words, places):
     """How a flag of several values is called that the first word without a place comes behind; None
     where it comes behind another one."""
-    fields = dataclasses.fields(command.config)
-    listed = LISTED | {field.name for field in fields if "listed" in field.metadata}
+    listed = LISTED | _listed(command)
     left, flag = list(places), None
     for word in words:
         if word.flag is None and not left:
             break
         flag = word.flag or left.pop(0)
     return _label(command, flag) if flag in listed else None
+
+
+def _listed(command):
+    """The fields of a command that take several names or paths."""
+    return {f.name for f in dataclasses.fields(command.config) if "listed" in f.metadata}
 
 
 def _label(command, flag):

@@ -10,8 +10,8 @@ import pytest
 from helpers.modules import MODULES, ROOT, imports
 
 FLOORS = [  # from the ground up: a part imports parts of lower floors alone
-    ["fastneg.version", "fastneg.counts", "fastneg.errors", "fastneg.kernels", "fastneg.options"],
-    ["fastneg.runs.paths"],  # names alone
+    ["fastneg.version", "fastneg.counts", "fastneg.kernels", "fastneg.options"],
+    ["fastneg.errors", "fastneg.writable", "fastneg.runs.paths"],  # of the last names alone
     ["fastneg.checkout"],
     ["fastneg.registry", "fastneg.plugins"],
     ["fastneg.methods", "fastneg.negatives"],  # contracts, which the config is made of

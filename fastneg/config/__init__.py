@@ -23,7 +23,7 @@ from fastneg.config.tools import (
     PresetsConfig,
     ReportConfig,
 )
-from fastneg.options import ConfigError, option
+from fastneg.options import ConfigError, UnfitError, option
 
 __all__ = [
     "IMAGENET",
@@ -48,6 +48,7 @@ __all__ = [
     "StencilsSpec",
     "StudyConfig",
     "TexturesConfig",
+    "UnfitError",
     "VerifyConfig",
     "default_workers",
     "field_docs",

@@ -18,7 +18,7 @@ from fastneg.config.run import DataPart, RunPart
 from fastneg.config.views import ViewsPart
 from fastneg.methods import METHODS
 from fastneg.negatives import NEGATIVES
-from fastneg.options import ConfigError, comma_text
+from fastneg.options import ConfigError, UnfitError, comma_text
 
 PARTS = (DataPart, MethodPart, NegativesPart, ViewsPart, OptimisationPart, RunPart)
 """In the order of the fields, and of their checks."""
@@ -50,7 +50,7 @@ class PretrainConfig(RunPart, OptimisationPart, ViewsPart, NegativesPart, Method
         version too.
 
         Raises:
-            ConfigError: one of them is not known, or has a value that cannot be.
+            UnfitError: one of them is not known, or has a value that cannot be.
         """
         settings = {**EARLIER, **todays_names(settings)}
         names = {field.name for field in dataclasses.fields(cls)}
@@ -58,12 +58,15 @@ class PretrainConfig(RunPart, OptimisationPart, ViewsPart, NegativesPart, Method
             plugins.load()
             names = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(settings.keys() - names):
-            raise ConfigError(
+            raise UnfitError(
                 f"The settings hold {', '.join(unknown)}, which this version of fastneg does not "
                 "know. If it is an option of a method or of negatives of your own, name the module "
                 f"that registers them: {plugins.VARIABLE}=my_package.my_method."
             )
-        return cls(**settings)
+        try:
+            return cls(**settings)
+        except ConfigError as error:  # of the file, and of no command line
+            raise UnfitError(str(error)) from error
 
 
 def _assemble():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 
-from fastneg.options import UsageError
+from fastneg.options import ConfigError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -15,7 +15,7 @@ class BetonError(Exception):
     cannot be used."""
 
 
-class NoFileError(BetonError, UsageError):
+class NoFileError(BetonError, ConfigError):
     """What was named as a .beton file is a folder, or images: the command line was wrong."""
 
 

@@ -13,6 +13,10 @@ from fastneg.data.errors import BetonError
 from fastneg.data.jpeg import BEGINNING, COMMON_CODINGS, FULL_CHROMA, jpeg_header
 from fastneg.data.jpeg_check import check_markers
 
+DARK = 1 << 12
+"""An image of 16 bits that stays below holds 12 or fewer, as of many cameras and scanners: all but
+the upper four of these would be lost."""
+
 
 def jpeg_of(image, quality, chroma=FULL_CHROMA):
     """The JPEG bytes of a Pillow image; BetonError if it cannot be one, as with a side above 65,500
@@ -59,6 +63,11 @@ def load_rgb(data):
             if wide.min() < 0 or wide.max() > 65535:
                 raise BetonError(
                     f"its values go from {wide.min()} to {wide.max()}: 16 bits were expected"
+                )
+            if 0 < wide.max() < DARK:
+                raise BetonError(
+                    f"its values go up to {wide.max()} of 65535: read as 16 bits it would be "
+                    "black, or nearly so. Save it with 8 bits, or scaled to all 16"
                 )
             image = pillow().fromarray((wide >> 8).astype(np.uint8))
         elif image.mode == "F":

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
+from fastneg.data.class_names import alike, composed
 from fastneg.data.known_classes import is_number, numbered_names
 
 ABSENT = -1
@@ -23,16 +24,16 @@ def labels_of(reader):
     """
     if reader.labels is None:
         fields = ", ".join(f"{name} ({kind})" for name, kind in reader.kinds.items())
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} has no labels: an int field label was expected among its fields, "
             f"{fields}."
         )
     labels = torch.as_tensor(reader.labels, dtype=torch.int64)
     if len(labels) == 0:
-        raise ConfigError(f"{reader.path} holds no images.")
+        raise UnfitError(f"{reader.path} holds no images.")
     known = class_count(reader)
     if labels.min() < 0 or labels.max() >= known:
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} has labels from {labels.min()} to {labels.max()}, but "
             f"{counted(known, 'class')}: 0 to {known - 1} were expected."
         )
@@ -47,9 +48,10 @@ def class_count(reader):
 def class_map(reader, classes, count):
     """Where each class of a file stands in a classifier.
 
-    Classes are joined by name. Where the file or the classifier has no names they are joined by
-    number, which needs equal counts. Names that are numbers are places in the order of the
-    collection that the classifier's classes are of (see `numbered_names`).
+    Classes are joined by name, in whatever form of Unicode it is written. Where the file or the
+    classifier has no names they are joined by number, which needs equal counts. Names that are
+    numbers are places in the order of the collection that the classifier's classes are of (see
+    `numbered_names`).
 
     Args:
         reader: `BetonReader` with labels.
@@ -58,13 +60,13 @@ def class_map(reader, classes, count):
     Returns:
         (classes of the file,) int64: the classifier's class, or ABSENT.
     Raises:
-        ConfigError: names are missing and the counts differ, a name comes twice, or not one class
-            is known.
+        UnfitError: names are missing and the counts differ, a name comes twice, not one class is
+            known, or one is known but for its case, blanks, _ or -.
     """
     own = class_count(reader)
     if classes is None or reader.classes is None:
         if own != count:
-            raise ConfigError(
+            raise UnfitError(
                 f"{reader.path} has {counted(own, 'class')}, the classifier has {count}, and they "
                 "cannot be matched by name, because "
                 f"{'the classifier has' if classes is None else reader.path + '.json gives'} no "
@@ -79,22 +81,31 @@ def class_map(reader, classes, count):
             else []
         )
         if twice:
-            raise ConfigError(
+            raise UnfitError(
                 f"{where} has the class name {twice[0]!r} more than once: classes are matched by "
                 "name."
             )
-    position = {name: number for number, name in enumerate(classes)}
+    position = {composed(name): number for number, name in enumerate(classes)}
+    position |= {name: number for number, name in enumerate(classes)}
     _, names = numbered_names(reader.classes, classes) or (None, reader.classes)
-    joined = torch.tensor([position.get(name, ABSENT) for name in names], dtype=torch.int64)
+    places = [position.get(name, position.get(composed(name), ABSENT)) for name in names]
+    joined = torch.tensor(places, dtype=torch.int64)
+    unknown = [name for name, place in zip(names, places, strict=True) if place == ABSENT]
+    if pairs := alike(unknown, [classes[place] for place in {*range(count)} - {*places}]):
+        other, name = pairs[0]
+        raise UnfitError(
+            f"{reader.path} names the class {name!r} and the classifier {other!r}: are they one "
+            "class? Write them alike, or rename one of them."
+        )
     if (joined == ABSENT).all():
         if all(map(is_number, reader.classes)):
-            raise ConfigError(
+            raise UnfitError(
                 f"{reader.path} names its classes by numbers ({_some(reader.classes)}), but the "
                 f"classifier's classes ({_some(classes)}) are not from a collection of as many "
                 "classes in a known order (ImageNet, CIFAR-10, CIFAR-100): rename the folders to "
                 "the classifier's classes."
             )
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; "
             f"the classifier knows {_some(classes)}."
         )
@@ -114,7 +125,7 @@ def join_labels(reader, classes, count, own=None):
     joined = class_map(reader, classes, count)
     labels = torch.where(own == ABSENT, ABSENT, joined[own])
     if (labels == ABSENT).all():
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} holds {counted(len(labels), 'image')}, but none of a class that the "
             "classifier knows."
         )

@@ -11,7 +11,7 @@ import re
 from urllib.parse import quote, unquote
 
 from fastneg.data.errors import BetonError
-from fastneg.options import ConfigError
+from fastneg.options import ConfigError, UnfitError
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -29,7 +29,7 @@ def told(url):
     except (BetonError, ConfigError):
         raise
     except ImportError as error:
-        raise ConfigError(f"{url} cannot be reached: {error}.") from error
+        raise UnfitError(f"{url} cannot be reached: {error}.") from error
     except Exception as error:  # clients of clouds and of HTTP have exceptions of their own
         raise BetonError(f"{url} cannot be read or written: {_words(error)}.") from error
 
@@ -51,7 +51,7 @@ def filesystem(url):
     try:
         import fsspec
     except ImportError:
-        raise ConfigError(
+        raise UnfitError(
             f"{url} is a URL: that needs the extra remote, pip install 'fastneg[remote]'."
         ) from None
     with told(url):

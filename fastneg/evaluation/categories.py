@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.data.labels import ABSENT
 
 
@@ -91,7 +91,7 @@ def join_categories(reader, head, categories):
     """
     unknown = [category for category in reader.classes if category not in categories]
     if unknown:
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} has the classes {', '.join(unknown[:3])}, which are neither the "
             "classifier's nor among the categories "
             f"{', '.join(list(categories)[:3])}, …: give --categories a file "

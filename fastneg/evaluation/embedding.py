@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.evaluation.by_class import class_name
 
 POINTS = 600
@@ -104,7 +104,7 @@ def _umap():
     try:
         from umap import UMAP
     except ImportError:
-        raise ConfigError(
+        raise UnfitError(
             "--picture is umap: that needs the extra umap, pip install 'fastneg[umap]'; or take "
             "pca."
         ) from None

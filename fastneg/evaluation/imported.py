@@ -10,7 +10,7 @@ import torch
 from fastneg.config.method import TIMM
 from fastneg.counts import counted
 from fastneg.data.known_classes import IMAGENET
-from fastneg.errors import WeightsError
+from fastneg.errors import WeightsOptionError
 from fastneg.evaluation.linear import LinearClassifier, save_linear
 from fastneg.models.backbones import timm_settings, whole_network
 from fastneg.models.own_outputs import images_of
@@ -63,7 +63,7 @@ def _layer(taken, width, config):
     found = {named: found[named]} if named in found else found
     if len(found) != 1:
         several = f"several fit: {', '.join(found)}" if found else "no weight (C, F) is beside it"
-        raise WeightsError(
+        raise WeightsOptionError(
             f"--classifier is on, but the file holds no linear classifier of {config.backbone}'s "
             f"{width} features ({several}): leave it out, and train one with fastneg linear."
         )
@@ -89,7 +89,7 @@ def _compare(backbone, head, config):
     images = images_of(config.image_size, 2)
     expected, found = network.eval()(images), head(backbone(images))
     if not torch.allclose(found, expected, atol=CLOSE * expected.abs().max().item(), rtol=0):
-        raise WeightsError(
+        raise WeightsOptionError(
             f"--classifier is on, but {config.backbone.removeprefix(TIMM)} does more than to apply "
             "a linear layer to its features: leave it out, and train one with fastneg linear."
         )

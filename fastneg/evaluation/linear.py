@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.data.load.labelled_loaders import CropLoader
 from fastneg.evaluation.sgd import train_sgd
 from fastneg.kernels.host_copy import joined_later, to_device
@@ -214,7 +214,7 @@ def load_linear(run, loaded):
     """
     content = read_classifier(run)
     if content["digest"] != loaded.digest:
-        raise ConfigError(
+        raise UnfitError(
             f"{classifier_path(run)} was trained on {content['checkpoint']}, the newest checkpoint "
             f"is {loaded.checkpoint} with other weights: run fastneg linear again."
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.evaluation.accuracy import percent
 from fastneg.evaluation.label_splits import hold_out
@@ -57,14 +57,14 @@ def fit_on_features(features, labels, count, *, weight_decay=None, seed=0, devic
         ConfigError: a sweep, but no class has two images; or features that are NaN or infinite.
     """
     if not features.isfinite().all():
-        raise ConfigError("The features are not all finite: the encoder's training diverged.")
+        raise UnfitError("The features are not all finite: the encoder's training diverged.")
     mean, scale = standardisation(features)
     inputs, labels = ((features.double() - mean) * scale).float().to(device), labels.to(device)
     sweep = {}
     if weight_decay is None:
         fit, held = (rows.to(device) for rows in hold_out(labels.cpu(), HELD_OUT, seed))
         if not len(held):
-            raise ConfigError(
+            raise UnfitError(
                 f"None of {counted(count, 'class')} has two training images: no part can be held "
                 "out. Give --weight_decay."
             )

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.progress import time_left
 
 
@@ -48,7 +48,7 @@ def train_sgd(logits_of, groups, batches, epochs, *, schedule, what, weight_deca
             step += 1
         mean = (total / images).item()
         if not mean < float("inf"):
-            raise ConfigError(
+            raise UnfitError(
                 f"The loss of the {what} is {mean} in epoch {epoch + 1}: lower --lr, which is "
                 f"{starts[0]:g}."
             )

@@ -11,7 +11,7 @@ import contextlib
 
 import torch
 
-from fastneg.config import ConfigError, PretrainConfig
+from fastneg.config import PretrainConfig, UnfitError
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.load.train_loader import TrainLoader
 from fastneg.methods import METHODS
@@ -84,7 +84,7 @@ def _newest_with_head(run):
     """
     path, state = checkpoint.newest_with(run, ("config", "method"))
     if "imported" in state and not state.get("head_imported"):
-        raise ConfigError(
+        raise UnfitError(
             f"{state['imported']} was imported without its projector, whose outputs are compared, "
             "so similarities cannot be measured."
         )
@@ -93,11 +93,11 @@ def _newest_with_head(run):
 
 def _refuse_too_few(reader, kinds, method):
     if not len(reader):
-        raise ConfigError(f"{reader.path} holds no images.")
+        raise UnfitError(f"{reader.path} holds no images.")
     alone = METHODS[method].queue and not any(NEGATIVES[kind].needs_another_image for kind in kinds)
     if len(reader) < 2 and not alone:
         needy = ", ".join(name for name, kind in NEGATIVES.items() if kind.needs_another_image)
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} holds one image: {needy} negatives, and methods without a queue, "
             "need at least two."
         )

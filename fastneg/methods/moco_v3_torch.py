@@ -28,8 +28,8 @@ from fastneg.models.encoders import (
 )
 from fastneg.models.graphs import GraphedPass
 
-PATCHES = ("patch_embed.proj", "conv_proj")
-"""The patch projection of a vision transformer, in timm and in torchvision."""
+PATCHES = (".patch_embed.proj", ".conv_proj")
+"""How the name of a vision transformer's patch projection ends, in timm and in torchvision."""
 
 
 class MoCoV3(nn.Module):
@@ -131,7 +131,12 @@ class MoCoV3(nn.Module):
 def freeze_patches(backbone):
     """Let the patch projection of a vision transformer stay as it is; returns whether there is
     one."""
-    found = [module for name, module in backbone.named_modules() if name in PATCHES]
+    # in an own network it may be a part of a part
+    found = [
+        module
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Conv2d) and f".{name}".endswith(PATCHES)
+    ]
     for module in found:
         module.requires_grad_(False)
     return bool(found)

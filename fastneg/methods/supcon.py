@@ -8,7 +8,7 @@ from fastneg.methods.contract import Method, register
 @register
 class SupCon(Method):
     name = "supcon"
-    about = "supervised: images of one label are each other's positives"
+    about = "supervised: images of one label are each other's positives; label -1 is none"
     network = "fastneg.methods.supcon_torch:SupCon"
     labels = True
 

@@ -42,7 +42,8 @@ class SupCon(nn.Module):
             query_view, key_view: (n, 3, H, W), as many in each process.
             negatives: (n, M, 3, H, W) non-semantic negatives, or None.
             generator: not used.
-            labels: (n,) int64; None: each image is a class of its own.
+            labels: (n,) int64; None: each image is a class of its own, as each with a label below 0
+                is, which is without one.
         Returns:
             `MethodOutput` without keys; the accuracies tell how often a view is nearest to the
             other view of its own image.
@@ -53,7 +54,8 @@ class SupCon(nn.Module):
         )
         weighted = {} if extra is None else self.alphas.extra(extra)
         views = torch.stack([first, second], 1)
-        everyone = None if labels is None else gather_own_first(labels)
+        everyone = None if labels is None else _apart(gather_own_first(labels))
+        labels = None if labels is None else everyone[: len(labels)]
         everyone = gather_own_first(views), everyone
         options = {"temperature": self.temperature, **weighted}
         loss, lse = contrastive_with_lse(views, labels, everyone, **options)
@@ -78,3 +80,9 @@ class SupCon(nn.Module):
 
     def after_step(self, keys, progress):
         """Nothing follows the optimizer's step."""
+
+
+def _apart(labels):
+    """(N,) labels in which each of those below 0 is another one."""
+    alone = -1 - torch.arange(len(labels), device=labels.device)
+    return torch.where(labels < 0, alone, labels)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.config.method import TIMM, is_own, stem_of
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError
 from fastneg.models.narrow import is_narrow, narrow_resnet
 from fastneg.models.own_networks import own_network
 from fastneg.models.own_outputs import images_of, in_eval_mode
 from fastneg.models.stems import put, small_stem
-from fastneg.options import UsageError, nearest
+from fastneg.options import nearest
 
 CLASSES = 1000
 """The classifier of a torchvision model is its one layer with so many outputs."""
@@ -106,13 +106,13 @@ def refuses(backbone, side):
 
 
 def check_view_sizes(backbone, config):
-    """TrainingError if a stage of --image_size_schedule has views that the backbone does not take.
+    """SettingsError if a stage of --image_size_schedule has views that the backbone does not take.
 
     Views of --image_size itself are not tried: `build_backbone` has done so.
     """
     for size in sorted({size for _, size in config.view_sizes()} - {config.image_size}):
         if objection := refuses(backbone, size):
-            raise TrainingError(
+            raise SettingsError(
                 f"--image_size_schedule has views of {size} px, but {config.backbone}, built for "
                 f"--image_size {config.image_size}, does not take them: {objection} take another "
                 "size."
@@ -189,7 +189,7 @@ def _timm(name):
     try:
         import timm
     except ImportError as error:
-        raise ConfigError(
+        raise UnfitError(
             f"--backbone is {name}, but timm is not installed: pip install 'fastneg[timm]'."
         ) from error
     if not timm.is_model(name.removeprefix(TIMM)):
@@ -235,7 +235,7 @@ def _built(name, image_size, build):
 
 
 def _unknown(name, known, expected):
-    return UsageError(
+    return ConfigError(
         f"There is no backbone {name!r}: {expected} was expected{nearest(name, known)}"
     )
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from fastneg.counts import counted
 from fastneg.distributed import all_rows
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError
 from fastneg.kernels.batch_norm import batch_norm
 
 
@@ -177,13 +177,13 @@ def check_batch_norm(backbone, config):
     }
     for flag, asked in splitting.items():
         if asked and split < layers:
-            raise TrainingError(
+            raise SettingsError(
                 f"{flag} supports only {split} of the {counted(layers, 'layer')} of batch "
                 f"normalisation of {config.backbone}, because the others are of another class: "
                 "take --bn none and --key_pass separate, or another backbone."
             )
     if config.bn == "sync" and (synced := len(_synchronisable(backbone))) < layers:
-        raise TrainingError(
+        raise SettingsError(
             f"--bn sync supports only {synced} of the {counted(layers, 'layer')} of batch "
             f"normalisation of {config.backbone}: take --bn none."
         )

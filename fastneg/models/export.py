@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from fastneg.config import PretrainConfig
+from fastneg.config import ConfigError, PretrainConfig, UnfitError
 from fastneg.config.method import RESNET, TIMM, is_own, stem_of
-from fastneg.errors import WeightsError
+from fastneg.errors import WeightsError, WeightsOptionError
 from fastneg.files import remove_stale, write_atomically, write_json
 from fastneg.models.backbones import TINY, backbone_of, timm_settings
 from fastneg.models.narrow import is_narrow
@@ -93,7 +93,7 @@ def _refuse_without_counterpart(config, kind):
     ours = config.backbone in TINY or is_narrow(config.backbone)
     if ours or is_own(config.backbone) or small or not alike:
         stem = " with the small stem" if small else ""
-        raise WeightsError(
+        raise WeightsOptionError(
             f"The backbone {config.backbone}{stem} has no counterpart with these tensors in "
             f"{wanted}: take --format safetensors or onnx."
         )
@@ -160,7 +160,10 @@ def _write_onnx(weights, config, out):
         raise WeightsError(
             "--format onnx needs the packages onnx and onnxscript: pip install 'fastneg[onnx]'."
         ) from error
-    network, _ = backbone_of(config)
+    try:
+        network, _ = backbone_of(config)
+    except ConfigError as error:  # an own network of which there is no factory any more
+        raise UnfitError(f"--format onnx needs the network itself: {error}") from error
     network.load_state_dict(weights)
     network.eval().requires_grad_(False)
     images = images_of(config.image_size, 3)
@@ -238,7 +241,7 @@ def _moco_state(state, config):
     theirs = RESNET.match(config.backbone) and not config.backbone.startswith(TIMM)
     small = stem_of(config.backbone, config.image_size, config.stem) == "small"
     if "queue" not in state or not theirs or small:
-        raise WeightsError(
+        raise WeightsOptionError(
             "A checkpoint of the MoCo family holds a torchvision ResNet with a queue; this run "
             f"has method {config.method}, backbone {config.backbone}: take --format safetensors."
         )

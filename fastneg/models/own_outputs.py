@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError
 
 
 class Features:
     """A forward hook: (N, F) as it is; (N, F, H, W) → (N, F), the mean over the pixels.
 
-    Anything else is a TrainingError, as of a network that gives more in training mode than in eval
+    Anything else is a SettingsError, as of a network that gives more in training mode than in eval
     mode.
     """
 
@@ -29,7 +29,7 @@ class Features:
         tensor = isinstance(out, torch.Tensor)
         if not tensor or out.ndim not in (2, 4) or out.shape[1] != self.width:
             mode = "training" if module.training else "eval"
-            raise TrainingError(
+            raise SettingsError(
                 f"--backbone {self.name} gives {_what(out)} in {mode} mode, where features "
                 f"(N, {self.width}) were expected: let forward return the same in both modes."
             )

@@ -17,7 +17,7 @@ from torch import nn
 
 from fastneg.config import PretrainConfig
 from fastneg.counts import counted
-from fastneg.errors import WeightsError
+from fastneg.errors import WeightsError, WeightsOptionError
 from fastneg.models.layouts import (
     Place,
     by_timms_filter,
@@ -189,7 +189,8 @@ def load_into(
     translated = tensors is not weights.tensors
     place = _chosen(weights, tensors, [each for each in found if each.fits])
     if place is None:
-        raise WeightsError(refusal(backbone, weights.path, tensors, found, prefix))
+        kind = WeightsError if found or prefix is None else WeightsOptionError
+        raise kind(refusal(backbone, weights.path, tensors, found, prefix))
     said = [
         f"Weights of {weights.path}:",
         f"  backbone: {_take(backbone, place, tensors)}, {counted(len(place.names), 'tensor')}",
@@ -218,7 +219,7 @@ def _found(backbone, weights, prefix, by_order):
     if by_order:
         place = in_order(backbone, tensors)
         if place is None:
-            raise WeightsError(
+            raise WeightsOptionError(
                 f"{weights.path} has no place where the backbone's "
                 f"{counted(len(needed(backbone)), 'tensor')} stand in their order, of the same "
                 "kinds and shapes: leave --by_order out."
@@ -245,7 +246,7 @@ def _chosen(weights, tensors, fits):
         )
         if not alike:
             listed = ", ".join(place.prefix or "(no prefix)" for place in [first, *others])
-            raise WeightsError(
+            raise WeightsOptionError(
                 f"{weights.path} holds the backbone under several prefixes: {listed}. Say which "
                 "with --prefix (of --init: --init_prefix)."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import NamedTuple
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.report.blocks import Cell, Column, Fold, Plot, Report, Row, Section, Table, pretty
 from fastneg.report.page import files_folder, is_page, page_output, write_page
@@ -76,9 +76,7 @@ def make_study_report(folder):
     facts, rows = facts_of(folder), results_of(folder)
     size = size_of(facts)
     if not rows:
-        raise ConfigError(
-            f"{folder} holds no results yet: fastneg study --out {folder} makes them."
-        )
+        raise UnfitError(f"{folder} holds no results yet: fastneg study --out {folder} makes them.")
     main = rows_of(rows, "main", size=size)
     arms = _arms(main)
     sections = _main(arms, main, size.judged) if main else []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.files import write_atomically
 from fastneg.runs import checkpoint
 from fastneg.runs.paths import CLASSIFIER
@@ -31,7 +31,7 @@ def read_classifier(run):
     """
     path = classifier_path(run)
     if not path.exists():
-        raise ConfigError(
+        raise UnfitError(
             f"{run} holds no linear.pt: run fastneg linear --run {run} --train A.beton --val "
             "B.beton first."
         )

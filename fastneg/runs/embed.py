@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.kernels.host_copy import some_later, to_device
@@ -89,7 +89,7 @@ def refuse_not_finite(features):
     """ConfigError where features, (N, F), are NaN or infinite."""
     bad = (~features.isfinite().all(1)).sum().item()
     if bad:
-        raise ConfigError(
+        raise UnfitError(
             f"The encoder gives NaN or infinite features for {bad} of "
             f"{counted(len(features), 'image')}: its training diverged."
         )
@@ -107,7 +107,7 @@ def extract_features(backbone, loader, device, autocast=False, what="features"):
     """
     parts = list(feature_parts(backbone, loader, device, autocast, what))
     if not parts:
-        raise ConfigError("There are no images to take features of.")
+        raise UnfitError("There are no images to take features of.")
     features, labels, index = zip(*parts, strict=True)
     found = Features(
         torch.cat(features),

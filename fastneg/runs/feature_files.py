@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.files import write_atomically
-from fastneg.options import UsageError
 
 ROW_GROUP = 8192
 """Images in a row group of .parquet; and of which names are turned into bytes at once."""
@@ -52,12 +51,12 @@ def writer_of(path):
     ending = Path(path).suffix.lower()
     if ending not in WRITERS:
         endings = " or ".join(WRITERS)
-        raise UsageError(f"OUT is {path}: a name that ends in {endings} was expected.")
+        raise ConfigError(f"OUT is {path}: a name that ends in {endings} was expected.")
     if ending == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError:
-            raise ConfigError(
+            raise UnfitError(
                 f"OUT is {path}: that needs the extra parquet, pip install 'fastneg[parquet]'; or "
                 "take .npz."
             ) from None
@@ -74,7 +73,7 @@ def _write_npz(file, parts, folder, names, classes, about):
             index.append(part.index.numpy())
             labels += [] if part.labels is None else [part.labels.numpy()]
         if width is None:
-            raise ConfigError("There are no images to take features of.")
+            raise UnfitError("There are no images to take features of.")
         positions = np.concatenate(index)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             _member(archive, "features", "<f4", (len(positions), width), _chunks(spool))
@@ -142,7 +141,7 @@ def _write_parquet(file, parts, folder, names, classes, about):
         if writer is not None:
             writer.close()
     if writer is None:
-        raise ConfigError("There are no images to take features of.")
+        raise UnfitError("There are no images to take features of.")
     return total, width
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.config.renamed import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
-from fastneg.options import UsageError
 from fastneg.runs import paths
 from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.pictures import read_gallery
@@ -94,11 +93,11 @@ class Run:
 def run_names(folders):
     """A short name for each folder: as many of its last parts as tell it from the others."""
     if not folders:
-        raise UsageError("--runs is empty: at least one run folder was expected.")
+        raise ConfigError("--runs is empty: at least one run folder was expected.")
     paths = [Path(folder).resolve() for folder in folders]
     for path, folder in zip(paths, folders, strict=True):
         if paths.count(path) > 1:
-            raise UsageError(f"--runs names {folder} twice: each run can be shown once.")
+            raise ConfigError(f"--runs names {folder} twice: each run can be shown once.")
     for parts in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names):
@@ -110,12 +109,12 @@ def read_run(folder, name):
     """The Run of a folder; ConfigError if it is none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigError(
+        raise UnfitError(
             f"{folder} is no folder: a run folder that fastneg pretrain wrote was expected."
         )
     known = (paths.CONFIG, paths.METRICS, paths.RESULTS)
     if not any((folder / file).is_file() for file in known):
-        raise ConfigError(
+        raise UnfitError(
             f"{folder} is no run folder: it holds none of {', '.join(known)}, which fastneg "
             "pretrain and evaluate write."
         )

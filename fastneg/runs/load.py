@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from fastneg.config import PretrainConfig
+from fastneg.config import ConfigError, PretrainConfig, UnfitError
 from fastneg.data.load.handle import Data
 from fastneg.errors import CheckpointError
 from fastneg.models.backbones import backbone_of
@@ -90,9 +90,15 @@ def load_run(
     """
     path, state = checkpoint.newest_with(run, ("config", "method"))
     config = PretrainConfig.read(state["config"])
-    if backbone is not None:
+    given = backbone is not None
+    if given:
         config = config.replace(backbone=named(backbone, config.image_size), stem=config.stem)
-    backbone, width = backbone_of(config)
+    try:
+        backbone, width = backbone_of(config)
+    except ConfigError as error:
+        if given:
+            raise
+        raise UnfitError(f"{path}: {error}") from error
     _load(backbone, path, state, config.backbone)
     return LoadedRun(
         backbone.eval().requires_grad_(False).to(device),

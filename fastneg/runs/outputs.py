@@ -19,6 +19,7 @@ from fastneg.runs.paths import (
     RESULTS,
     predictions_path,
 )
+from fastneg.writable import refuse_unwritable
 
 DATA_FIELDS = ("data", "knn_train", "knn_val", "init")
 """Fields of a run's config that name files."""
@@ -48,7 +49,8 @@ def run_output(run, inputs=(), flag="--out"):
 
 
 def evaluation_output(run, inputs=(), flag="--run", predictions=()):
-    """OutputError if a file that is written into a run folder is an input or no file.
+    """OutputError if a file that is written into a run folder is an input or no file, UnfitError if
+    nothing can be written there.
 
     Args:
         run, inputs, flag: as of `run_output`.
@@ -57,6 +59,8 @@ def evaluation_output(run, inputs=(), flag="--run", predictions=()):
     run = Path(run)
     answers = [str(predictions_path(run, name).relative_to(run)) for name in predictions]
     files = [path for path in inputs if not os.path.isdir(path)]
+    if run.is_dir():
+        refuse_unwritable(run, flag)
     for name in (*FILES, *answers):
         path = run / name
         # Folders of test sets may hold millions of files: a file with one name is none of them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.runs.paths import WANDB_ID
 
 
@@ -27,7 +27,7 @@ class WandbLog:
         try:
             import wandb
         except ImportError as error:
-            raise ConfigError(
+            raise UnfitError(
                 f"--wandb is {project!r}, but wandb is not installed: pip install 'fastneg[wandb]'."
             ) from error
         run = Path(run)

@@ -14,7 +14,7 @@ from fastneg.config import PretrainConfig
 from fastneg.counts import counted
 from fastneg.data.beton.shards import open_data
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm
@@ -31,7 +31,7 @@ from fastneg.runs.settings import write_settings
 from fastneg.training import resume
 from fastneg.training.agreement import check_agreement
 from fastneg.training.bad_samples import BadSamples
-from fastneg.training.checks import check_batch, check_data, check_length, check_place
+from fastneg.training.checks import check_batch, check_data, check_length, check_place, check_room
 from fastneg.training.meter import Meter
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, GuardedSGD
@@ -80,12 +80,13 @@ def build(config, world, stack: ExitStack) -> Parts:
     method, told = new_method(config, world)
     _say(told, world)
     reader = stack.enter_context(open_data(config.data, cache_dir=config.cache_dir))
-    check_data(reader, config)
+    _say(check_data(reader, config), world)
 
     run_folder = Path(config.out)
     if world.first:
         # Held before the folder's checkpoints are read: another training might be writing them.
         stack.callback(RunLock(run_folder).close)
+        check_room(run_folder, method)
     found = resume.find(run_folder, config, world)
     config = resume.with_augmenter(config, found, world)
     check_agreement(config, found, reader, world)
@@ -132,7 +133,7 @@ def new_method(config, world):
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
     if not any(each.requires_grad for each in backbone.parameters()):
-        raise TrainingError(
+        raise SettingsError(
             f"--backbone {config.backbone} has no parameter to train: each is frozen, or the "
             "features do not depend on it, for example because forward runs under torch.no_grad."
         )
@@ -166,7 +167,7 @@ def _fuse(method, norms, config):
     fuse(method)
     if not fused.layers:
         if config.fused_bn == "on":
-            raise TrainingError(
+            raise SettingsError(
                 f"--fused_bn is on, but {config.backbone} has no block of a supported kind with a "
                 "ReLU after its batch normalisation: leave it out."
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
+import numpy as np
+
 from fastneg.counts import counted
-from fastneg.errors import TrainingError
+from fastneg.data.labels import ABSENT
+from fastneg.errors import SettingsError, TrainingError
 from fastneg.methods import METHODS
-from fastneg.options import UsageError
-
-
-class SettingsError(TrainingError, UsageError):
-    """Settings that cannot be on these processes and devices: the command line was wrong."""
 
 
 def check_batch(config, world):
@@ -78,28 +78,65 @@ def check_place(config, world):
 
 
 def check_data(reader, config):
-    """TrainingError unless the data holds a whole batch, and labels where the method learns from
-    them."""
-    if METHODS[config.method].labels and reader.labels is None:
-        raise TrainingError(
-            f"--method {config.method} learns from labels, and {config.data} has none: encode a "
-            "folder of classes or a list with labels, or take another method."
-        )
+    """TrainingError unless the data holds a whole batch, and labels of two classes where the method
+    learns from them; what to say of the labels, as lines."""
+    said = _check_labels(reader, config) if METHODS[config.method].labels else []
     if len(reader) < config.batch_size:
         raise TrainingError(
             f"{config.data} holds {counted(len(reader), 'image')}: at least one batch of "
             f"{config.batch_size} (--batch_size) was expected."
         )
+    return said
+
+
+def _check_labels(reader, config):
+    if reader.labels is None:
+        raise TrainingError(
+            f"--method {config.method} learns from labels, and {config.data} has none: encode a "
+            "folder of classes or a list with labels, or take a method without."
+        )
+    labels = np.asarray(reader.labels)
+    known = labels[labels != ABSENT]
+    if not len(labels):  # of a file that is still to be copied they are not known
+        return []
+    if known.min(initial=0) < 0 or len(np.unique(known)) < 2:
+        raise TrainingError(
+            f"--method {config.method} learns from labels, and those of {config.data} are "
+            f"{', '.join(map(str, np.unique(labels)[:3]))}: two or more classes, from 0 on, were "
+            f"expected ({ABSENT} for an image without a label)."
+        )
+    unlabelled = len(labels) - len(known)
+    return [
+        f"{unlabelled} of {counted(len(labels), 'image')} have no label ({ABSENT}): each is a "
+        "class of its own, the negative of all others."
+    ] * bool(unlabelled)
+
+
+def check_room(run_folder, method):
+    """TrainingError unless a checkpoint fits the disk: the first one is written after an epoch.
+
+    Args:
+        run_folder: Path; it is there.
+        method: the module that is trained.
+    """
+    least = sum(each.nbytes for each in method.state_dict().values() if hasattr(each, "nbytes"))
+    least += sum(each.nbytes for each in method.parameters() if each.requires_grad)  # momenta
+    free = shutil.disk_usage(run_folder).free
+    if least > free:
+        raise TrainingError(
+            f"A checkpoint takes {least / 2**20:.0f} MiB, and {run_folder} has {free / 2**20:.0f} "
+            "MiB free: make room there, or choose another --out."
+        )
 
 
 def check_length(config, iterations):
-    """TrainingError unless the warm-up ends before the run; of --epochs the config tells it alone.
+    """SettingsError unless the warm-up ends before the run; of --epochs the config tells it alone.
 
     Args:
         iterations: steps an epoch.
     """
     if config.warmup_epochs * iterations >= config.total_steps(iterations):
-        raise TrainingError(
+        raise SettingsError(
             f"--warmup_epochs is {config.warmup_epochs}, "
             f"{counted(config.warmup_epochs * iterations, 'step')} with this data: it must be less "
             f"than --steps {config.steps}."

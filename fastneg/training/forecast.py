@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.local_copy import cache_folder, not_copied
 from fastneg.data.beton.shards import named_files, open_data
@@ -83,7 +83,7 @@ def held_data(spec, cache_dir=""):
             known = _Data(len(reader), reader.labels is not None)
             return known, _told_data(len(reader), size, classes)
     if None in waiting or len(waiting) < len(files):
-        raise ConfigError(f"{spec}: some of its files were copied and others not: copy them all.")
+        raise UnfitError(f"{spec}: some of its files were copied and others not: copy them all.")
     images = sum(facts["samples"] for facts in waiting)
     sizes, classes = [facts["bytes"] for facts in waiting], waiting[0]["classes"]
     words = _told_data(images, None if None in sizes else sum(sizes), classes)

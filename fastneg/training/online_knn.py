@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fastneg import distributed
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.overlap import FIELD, shared_images
 from fastneg.data.beton.shards import open_data
@@ -64,6 +64,13 @@ class OnlineKnn:
             self._queries = opened(config.knn_val)
             query_labels, _ = join_labels(self._queries, self._voters.classes, self._classes)
             asking = np.flatnonzero(query_labels.numpy() != ABSENT)
+            if len(asking) < len(query_labels) and world.first:
+                print(
+                    f"{self._queries.path}: {len(asking)} of "
+                    f"{counted(len(query_labels), 'image')} ask in the kNN while training: "
+                    f"{self._voters.path} does not know the classes of the others.",
+                    flush=True,
+                )
         else:
             self._queries, query_labels, asking = self._voters, labels, voting[::HELD_OUT]
             voting = np.setdiff1d(voting, asking)
@@ -71,7 +78,7 @@ class OnlineKnn:
         voting, asking = _spaced(voting, MOST_VOTERS), _spaced(asking, MOST_QUERIES)
         self._voting, self._asking = voting[: len(voting) - len(voting) % world.size], asking
         if min(len(self._voting), len(asking)) < world.size:
-            raise ConfigError(
+            raise UnfitError(
                 "--knn_every needs at least one voter and one query for each of the "
                 f"{counted(world.size, 'process')}: {self._voters.path} gives "
                 f"{counted(len(voting), 'voter')}, {self._queries.path} "
@@ -143,7 +150,7 @@ class OnlineKnn:
                 self.world.device,
             )
         except ValueError as error:
-            raise ConfigError(
+            raise UnfitError(
                 f"The online kNN found features that cannot be compared: {error}"
             ) from error
         right = (votes.argmax(1) == self._answers[asking]).sum().double()

@@ -13,7 +13,7 @@ from fastneg.config.renamed import EARLIER, todays_names
 from fastneg.config.views import augmenter
 from fastneg.counts import counted
 from fastneg.data.beton.identity import images_fingerprint, same_images, used_fields
-from fastneg.errors import TrainingError
+from fastneg.errors import SettingsError, TrainingError
 from fastneg.models.encoders import scheduled_momentum
 from fastneg.runs import checkpoint
 from fastneg.training.optim import learning_rate
@@ -66,7 +66,7 @@ def find(run_folder, config, world):
     """
     if config.resume == "never":
         if checkpoint.paths(run_folder):
-            raise TrainingError(
+            raise SettingsError(
                 f"{run_folder} already holds checkpoints: choose another --out, or resume "
                 "from them with --resume auto."
             )
@@ -130,7 +130,7 @@ def restore(found, config, world, reader, loader, method, optimizer, meter):
         # It holds the queue and its pointer too: the next keys overwrite the oldest ones.
         method.load_state_dict(state["method"])
     except RuntimeError as error:
-        raise TrainingError(
+        raise SettingsError(
             f"{path} holds the weights of another network than --backbone "
             f"{config.backbone}: {error}"
         ) from error
@@ -164,7 +164,7 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     """
     if "imported" in state:
         origin = state["imported"]
-        raise TrainingError(
+        raise SettingsError(
             f"{path} holds imported weights, not a run that can be resumed: give another --out and "
             f"--init {origin}."
         )
@@ -184,7 +184,7 @@ def refuse_another_run(path, state, config, reader, processes, iterations):
     differing = [name for name in now if name not in free and before[name] != now[name]]
     if differing:
         listing = ", ".join(f"{name} {before[name]!r} → {now[name]!r}" for name in differing)
-        raise TrainingError(
+        raise SettingsError(
             f"{path} is of a run with other settings ({listing}): keep them, or choose another "
             "--out."
         )
@@ -233,7 +233,7 @@ def _length(path, before, config, step, iterations):
     epoch, iteration = divmod(step, iterations)
     if step > total:
         at = f"epoch {epoch + bool(iteration)}" if unit == "epochs" else f"step {step}"
-        raise TrainingError(
+        raise SettingsError(
             f"{path} is from {at}, beyond --{unit} {now}: give at least as many, or choose another "
             "--out."
         )

@@ -114,8 +114,8 @@ def bench_option(name: str, default, **bounds):
 class BenchConfig(Config):
     """Measure one part against its alternatives in the same run."""
 
-    name: str = ALL
-    """What to measure."""
+    name: str
+    """What to measure; without it fastneg bench lists what there is."""
     json: str | None = None
     """Also write the rows to this file, one JSON object a line."""
     csv: str | None = None
@@ -130,8 +130,10 @@ def bench_config() -> type[BenchConfig]:
 
 
 def bench_help() -> dict[str, str]:
-    """{benchmark: what it measures}"""
-    return {name: bench.help() for name, bench in BENCHES.items()}
+    """{benchmark: what it measures}, and what all of them are."""
+    alone = " and ".join(name for name, bench in BENCHES.items() if bench.alone)
+    every = {ALL: f"each of these in turn, but for {alone}."}
+    return {name: bench.help() for name, bench in BENCHES.items()} | every
 
 
 @cache
@@ -148,7 +150,7 @@ def _config_of(benches):
     class WithOptions(*options, BenchConfig):
         __doc__ = BenchConfig.__doc__
 
-        name: str = option(ALL, choices=(*(bench.name for bench in benches), ALL))
-        """What to measure."""
+        name: str = option(choices=(*(bench.name for bench in benches), ALL))
+        """What to measure; without it fastneg bench lists what there is."""
 
     return WithOptions

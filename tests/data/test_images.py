@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 
 from fastneg.data import BetonError
 from fastneg.data.encode.prepare import prepare
-from fastneg.data.images import decoded_size
+from fastneg.data.images import decoded_size, load_rgb
 from fastneg.data.jpeg import jpeg_header
 from helpers.images import jpeg, photo, rotated, saved
 
@@ -199,3 +199,17 @@ def test_what_cannot_be_decoded_is_refused(data, monkeypatch):
     with pytest.raises(BetonError):
         prepare(data)
     assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize("most", [1, 255, 4095])
+def test_sixteen_bits_of_which_few_are_used_are_no_black_image(most):
+    """Eight bits, or a camera's twelve, in a file of sixteen."""
+    values = np.linspace(0, most, 64 * 64).astype(np.uint16).reshape(64, 64)
+    with pytest.raises(BetonError, match=f"its values go up to {most} of 65535"):
+        load_rgb(saved(values, "PNG"))
+
+
+def test_sixteen_bits_that_are_black_stay_so():
+    for value in (0, 4096):
+        image, _ = load_rgb(saved(np.full((8, 8), value, np.uint16), "PNG"))
+        assert np.asarray(image).max() == value >> 8

@@ -61,12 +61,12 @@ def test_a_timm_network_keeps_its_own_normalisation_and_is_evaluated(tmp_path, c
 def test_a_file_without_a_head_or_with_several_is_refused(tmp_path, capsys):
     state = resnet18().state_dict()
     bare = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    assert imported(tmp_path, bare, "resnet18")[0] == 1
+    assert imported(tmp_path, bare, "resnet18")[0] == 2
     assert "no weight (C, F) is beside it" in capsys.readouterr().err
     state |= {"head.weight": torch.zeros(3, 512)}
     torch.save(state, tmp_path / "two.pth")
     other = ["import", str(tmp_path / "two.pth"), str(tmp_path / "other"), "--backbone", "resnet18"]
-    assert main([*other, "--classifier", "on"]) == 1
+    assert main([*other, "--classifier", "on"]) == 2
     assert "several fit: fc, head" in capsys.readouterr().err
 
 

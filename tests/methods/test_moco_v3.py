@@ -118,6 +118,9 @@ def test_the_patch_projection_of_a_transformer_stays(name):
     frozen = [name for name, each in backbone.named_parameters() if not each.requires_grad]
     assert len(frozen) == 2 and all("proj" in name for name in frozen)
     assert not freeze_patches(build_backbone("resnet_tiny")[0])
+    wrapped = nn.ModuleDict({"vit": nn.ModuleDict({"conv_proj": nn.Conv2d(3, 4, 4)})})
+    assert freeze_patches(wrapped), "a part of an own network"
+    assert not any(each.requires_grad for each in wrapped.parameters())
 
 
 def test_its_own_checkpoints_give_heads_and_predictor(tmp_path):

@@ -60,6 +60,17 @@ def test_loss_and_gradient_are_the_definition(float64, negatives):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-12)
 
 
+def test_images_without_a_label_have_their_own_views_alone_as_positives(float64):
+    """Not each other: -1 is no class."""
+    method = build(negatives="none")
+    first, second = (torch.randn(5, 3, 32, 32) for _ in range(2))
+    losses = [
+        method(first, second, None, None, torch.tensor(labels)).loss
+        for labels in ([0, -1, 1, 0, -1], [0, 5, 1, 0, 6], [0, 5, 1, 0, 5])
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
 def plain_share(features, negatives, temperature, alpha):
     """Of the softmax over all other views and the image's negatives, what the latter take, averaged
     over all views."""

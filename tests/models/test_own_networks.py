@@ -179,7 +179,7 @@ def test_a_factory_by_name_serves_every_command(beton, tmp_path, capsys):
     assert main(["evaluate", *run, "--sets", f"own={beton}", "--device", "cpu"]) == 0
     out = str(tmp_path / "out.safetensors")
     assert main(["export", *run, "--format", "safetensors", out]) == 0
-    assert main(["export", *run, "--format", "torchvision", out]) == 1
+    assert main(["export", *run, "--format", "torchvision", out]) == 2
     assert "no counterpart" in capsys.readouterr().err
     again = config.replace(out=str(tmp_path / "again"), init=str(tmp_path / "whole"))
     assert pretrain(again, stop_after=1).step == 1

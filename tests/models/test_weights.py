@@ -164,7 +164,7 @@ def test_import_and_export_from_the_command_line(tmp_path, capsys, beton, images
         "64",
     ]
     assert main(command) == 0
-    assert main(command) == 1 and "already holds checkpoints" in capsys.readouterr().err
+    assert main(command) == 2 and "already holds checkpoints" in capsys.readouterr().err
     encoder.fc = nn.Identity()
     loaded = load_run(run)
     torch.testing.assert_close(loaded.backbone(images), encoder(images))

@@ -1,12 +1,15 @@
 """Two labelled sets for probes, kNN and fine-tuning: joined before any work, what is left out is
 told."""
 
+import numpy as np
 import pytest
 
 from fastneg.config import ConfigError, FinetuneConfig, KnnConfig, LinearConfig
+from fastneg.data import BetonWriter
 from fastneg.evaluation.accuracy import Accuracy
 from fastneg.recipes.labelled import open_labelled, told
 from helpers.encoder_runs import make_run
+from helpers.images import jpeg
 from helpers.tinted import make_beton
 
 
@@ -29,6 +32,30 @@ def test_sets_are_joined_by_name_and_what_is_left_out_is_told(tmp_path, capsys):
     )
     with open_labelled(config(train, make_beton(tmp_path / "other.beton", 8, seed=1))) as data:
         assert capsys.readouterr().out == "" and data.shared == 0
+
+
+def test_classes_without_a_training_image_are_told(tmp_path, capsys):
+    """A list whose labels begin at 1 has a class 0 without an image."""
+    val = make_beton(tmp_path / "val.beton", 6, classes=("0", "1", "2"))
+    train = made(tmp_path / "train.beton", [1, 2, 1, 2], ["0", "1", "2"])
+    with open_labelled(config(train, val)):
+        said = capsys.readouterr().out
+    assert f"{val}: 2 images of 1 class (0) of which {train} has no image: none of them" in said
+
+
+def test_a_join_by_number_is_told(tmp_path, capsys):
+    val = make_beton(tmp_path / "val.beton", 6, classes=("cat", "dog"))
+    train = made(tmp_path / "train.beton", [0, 1, 0], None)
+    with open_labelled(config(train, val)):
+        said = capsys.readouterr().out
+    assert f"those of the same numbers in {train}, for {train} gives no names of classes." in said
+
+
+def made(path, labels, classes):
+    with BetonWriter(path, classes=classes) as writer:
+        for place, label in enumerate(labels):
+            writer.add(jpeg(np.full((32, 32, 3), place, np.uint8)), 32, 32, label=label)
+    return path
 
 
 @pytest.mark.parametrize("kind", [LinearConfig, KnnConfig, FinetuneConfig])

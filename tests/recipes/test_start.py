@@ -18,6 +18,8 @@ ANSWERED = {
     "bench": (["bench", "--help"], 0, "the kernel beside a plain copy"),
     "encode": (["encode", "--help"], 0, "--max_side"),
     "flag": (["pretrain", "--tempurature", "1"], 2, "did you mean --temperature?"),
+    "bench alone": (["bench"], 0, "each of these in turn, but for first_hour."),
+    "bench without a name": (["bench", "--json", "x"], 2, "NAME is missing"),
     "bench flag": (["bench", "--inside_gbs", "1"], 2, "did you mean --inside_gb_s?"),
     "command": (["pretrian"], 2, "did you mean pretrain?"),
     "presets": (["presets"], 0, "moco_patch_in100"),

@@ -1,6 +1,9 @@
 """Batches of one, views too small, and processes that are not there: refused before data is opened
 (fastneg.training.checks)."""
 
+import shutil
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,8 +11,8 @@ from fastneg.config import ConfigError
 from fastneg.distributed import World
 from fastneg.errors import TrainingError
 from fastneg.models.backbones import build_backbone, refuses
-from fastneg.recipes.presets import tiny_cpu
-from fastneg.training.checks import check_batch, check_length, check_place
+from fastneg.recipes.presets import tiny_cpu, tiny_cpu_supcon
+from fastneg.training.checks import check_batch, check_data, check_length, check_place, check_room
 from fastneg.training.trainer import pretrain
 
 NONE = {"bn": "none", "bn_splits": None}
@@ -142,3 +145,47 @@ def test_a_warm_up_ends_before_the_steps():
     check_length(config, 4)
     with pytest.raises(TrainingError, match="10 steps with this data: it must be less than"):
         check_length(config, 5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (None, "and photos has none"),
+        ([2, 2, 2, 2], "those of photos are 2: two or more classes"),
+        ([0, -1, 0, -1], "are -1, 0: two or more classes"),
+        ([0, 1, -3, 2], "are -3, 0, 1: .*from 0 on.*-1 for an image without"),
+    ],
+)
+def test_labels_must_tell_classes_apart(labels, said):
+    config = tiny_cpu_supcon().replace(data="photos", batch_size=2)
+    with pytest.raises(TrainingError, match=said):
+        check_data(Labelled(labels), config)
+    assert check_data(Labelled(labels), tiny_cpu().replace(data="photos", batch_size=4)) == []
+
+
+def test_images_without_a_label_are_told():
+    config = tiny_cpu_supcon().replace(data="photos", batch_size=2)
+    assert check_data(Labelled([0, 1, 0, 1]), config) == []
+    (told,) = check_data(Labelled([0, 1, -1, 0]), config)
+    assert told.startswith("1 of 4 images have no label (-1)")
+
+
+class Labelled:
+    """What `check_data` asks of a reader."""
+
+    def __init__(self, labels):
+        self.labels = None if labels is None else np.array(labels)
+
+    def __len__(self):
+        return 4
+
+
+def test_a_checkpoint_must_fit_the_disk(tmp_path, monkeypatch):
+    method = torch.nn.Linear(100, 100)  # 40,400 bytes, and as many of momenta
+    for free in (80_800, 80_799):
+        usage = shutil._ntuple_diskusage(10**6, 0, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
+        if free == 80_800:
+            check_room(tmp_path, method)
+    with pytest.raises(TrainingError, match="A checkpoint takes 0 MiB"):
+        check_room(tmp_path, method)

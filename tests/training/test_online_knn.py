@@ -208,6 +208,16 @@ def test_every_process_asks_as_often_whatever_it_could_use(files, tmp_path, monk
     assert asked[train] == asked[hurt] == 40
 
 
+def test_images_of_classes_that_do_not_vote_are_told(files, tmp_path, capsys):
+    train, _ = files
+    val = make_beton(tmp_path / "val.beton", 12, classes=("a", "zebra", "c"))
+    config = settings(train, tmp_path / "run", knn_every=1, knn_val=str(val))
+    with contextlib.ExitStack() as stack, BetonReader(train) as reader:
+        online_knn.OnlineKnn(config, reader, ALONE, 1, stack)
+    said = f"{val}: 8 of 12 images ask in the kNN while training: {train} does not know the classes"
+    assert said in capsys.readouterr().out
+
+
 def test_larger_files_are_thinned_evenly():
     assert np.array_equal(online_knn._spaced(np.arange(10), 4), [0, 3, 6, 9])
     assert np.array_equal(online_knn._spaced(np.arange(10), 10), np.arange(10))

@@ -58,14 +58,19 @@ def local_copy(url, folder="", checked=True):
         checked: compare samples with checksums; False leaves that to whoever asks next.
     Raises:
         BetonError: it cannot be read or is no .beton file, the copy is damaged, there is no room
-            for it, or the folder cannot be made.
+            for it, or nothing can be written into the folder.
     """
     files, path, info, stamp, place = _place(url, folder)
+    copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
+    if copy.is_file() and record.is_file():
+        facts = json.loads(record.read_text("utf-8"))
+        if VERIFIED in facts or not checked:
+            return os.fspath(copy)  # also of a folder that is for reading alone
     try:
         place.mkdir(parents=True, exist_ok=True)
+        open(place / "copying", "ab").close()
     except OSError as error:
         raise BetonError(f"{place}, for a copy of {url}: {error.strerror}. {_ELSEWHERE}") from error
-    copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
     with _alone(place / "copying", url):
         if not (copy.is_file() and record.is_file()):
             facts = _copy(files, path, url, info, copy)

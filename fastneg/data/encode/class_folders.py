@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.counts import counted
 from fastneg.data.encode.folders import (
     SUFFIXES,
@@ -22,7 +22,6 @@ from fastneg.data.encode.folders import (
 )
 from fastneg.data.encode.list_rows import LIST_SUFFIXES
 from fastneg.data.errors import BetonError
-from fastneg.options import UsageError
 
 SPLIT = re.compile(
     r"(train|training|trainval|val|valid|validation|dev|test|testing|eval|evaluation|holdout)"
@@ -163,12 +162,14 @@ def split_folder(source, split):
             return root
     if Path(source).is_file():
         kind = "a .beton file already" if Path(source).suffix.lower() == ".beton" else "one file"
-        raise UsageError(
+        raise ConfigError(
             f"SRC is {source}, {kind}: a folder of images, tar archives (.tar), or a list of "
             "images (.csv, .tsv, .txt, .jsonl) was expected."
         )
     beside = sorted(list_top(root).folders) if root.is_dir() else []
-    raise ConfigError(
+    # The source is not there, or a folder that --split names is none of its folders.
+    kind = ConfigError if Path(source).is_dir() else UnfitError
+    raise kind(
         f"There is no folder {Path(source) / (split or '')}: SRC/<class>/*.jpg was expected, or "
         "SRC/<split>/<class>/*.jpg with --split."
         + (f" {root} holds {some(beside)}." if beside else "")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fastneg.data.class_names import alike, composed
 from fastneg.data.errors import BetonError
 
 WHOLE = re.compile(r"\+?0*(\d+)(\.0*)?", re.ASCII)
@@ -88,6 +89,15 @@ def _by_name(texts, first, numbers, where):
             "class names."
         )
     classes = sorted(first)
+    if pairs := alike(classes):
+        more = f" ({len(pairs)} such pairs)" if len(pairs) > 1 else ""
+        one, other = pairs[0]
+        if composed(one) == composed(other):  # a person would see no difference
+            one, other = ascii(one), ascii(other)
+        notes.append(
+            f"{one} and {other} of {where} are two classes, for their spelling is not the "
+            f"same{more}: if they are one, write them alike."
+        )
     position = {name: label for label, name in enumerate(classes)}
     return Classes(classes, [position[text] for text in texts], notes)
 

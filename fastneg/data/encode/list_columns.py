@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fastneg.data.encode.list_rows import SHOWN, is_image_name
 from fastneg.data.errors import BetonError
 from fastneg.data.label_names import LABEL_NAMES, plain, surest
+from fastneg.options import ConfigError
 
 PATH_NAMES = (
     "path", "filepath", "imagepath", "imgpath", "filename", "imagefilename", "imgfilename", "file",
@@ -176,7 +177,7 @@ def _asked_column(names, path, asked, where):
     if not found and asked.isdecimal() and 1 <= int(asked) <= len(names):
         found = [int(asked) - 1]
     if len(found) != 1 or found[0] == path:
-        raise BetonError(
+        raise ConfigError(
             f"--label_column is {asked}: {where} has the columns {', '.join(names)}, of which "
             f"{names[path]} holds the images."
         )

@@ -12,6 +12,7 @@ from fastneg.data.encode.list_files import ListedFiles
 from fastneg.data.encode.list_rows import read_rows
 from fastneg.data.errors import BetonError
 from fastneg.data.label_names import plain
+from fastneg.options import ConfigError
 
 BOXES = re.compile(r"\S+( -?\d+(\.\d+)?){4}(\s+\S+( -?\d+(\.\d+)?){4})*\s*", re.ASCII)
 """A class and the corners of a box, once or more: Kaggle's PredictionString of ImageNet."""
@@ -89,7 +90,7 @@ def _of_split(body, columns, split, path, notes):
     at = None if at in (columns.path, columns.label) else at
     if at is None:
         if split not in (None, "."):
-            raise BetonError(
+            raise ConfigError(
                 f"--split is {split}, but {path} has no column split: its columns are "
                 f"{', '.join(columns.names)}."
             )
@@ -99,7 +100,7 @@ def _of_split(body, columns, split, path, notes):
         ", …" if len(values) > 6 else ""
     )
     if split is None and len(values) > 1 and any(value.casefold() in SPLITS for value in values):
-        raise BetonError(
+        raise ConfigError(
             f"Column {columns.names[at]} of {path} holds {some}: give --split to take one of "
             "them, or --split . to take all."
         )
@@ -109,7 +110,7 @@ def _of_split(body, columns, split, path, notes):
         return body, at
     chosen = [each for each in body if each[1][at].strip().casefold() == split.casefold()]
     if not chosen:
-        raise BetonError(
+        raise ConfigError(
             f"--split is {split}, but column {columns.names[at]} of {path} holds {some}."
         )
     return chosen, at

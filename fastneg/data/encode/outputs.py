@@ -1,11 +1,14 @@
-"""What the commands that make data sets may write: none of what they read. Nothing is opened
-here."""
+"""What the commands that make data sets may write: none of what they read, nor what another program
+wrote. Nothing is opened for writing here."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path, PurePath
 
+import numpy as np
+
+from fastneg.data.beton.format import HEADER, VERSION
 from fastneg.data.beton.sidecar import sidecar_path
 from fastneg.data.encode.holdout import held_out_path
 from fastneg.data.encode.sources import SUFFIXES, FolderFiles
@@ -42,7 +45,8 @@ def encode_outputs(config):
     Args:
         config: EncodeConfig.
     Raises:
-        OutputError: a file or the .json beside it is an input, or no file, or an image below SRC.
+        OutputError: a file or the .json beside it is an input, or no file, or an image below SRC;
+            or there is a file that is no .beton file by its name, nor by what it holds.
     """
     outs = [_beton_output(config, Path(config.out), "OUT")]
     if config.holdout is not None:
@@ -55,6 +59,7 @@ def _beton_output(config, out, flag):
     source, inputs = _text(config.src), named(config.src, config.subset, config.class_names)
     inputs += named(config.textures) if config.textures != "synth" else []
     real = output_file(out, flag, inputs, harmless=_is_ours)
+    _refuse_others(real, flag)
     _refuse_part(out, flag, source, [path for path in inputs if os.path.isdir(path)])
     notes = sidecar_path(out)
     if real != out and os.path.lexists(notes) and not _same(notes, sidecar_path(real)):
@@ -127,6 +132,21 @@ def _is_ours(name):
 
 def _same(one, other):
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _refuse_others(path, flag):
+    """OutputError if a file of another kind would be written over: of `encode *.tar` a shell makes
+    `encode a.tar b.tar`."""
+    if path.suffix.lower() == ".beton" or not path.is_file():
+        return
+    with open(path, "rb") as file:
+        first = file.read(HEADER.itemsize)
+    ours = len(first) == HEADER.itemsize and np.frombuffer(first, HEADER)["version"][0] == VERSION
+    if first and not ours:
+        raise OutputError(
+            f"{flag} is {path}, which is there and no .beton file: it would be written over. Name "
+            "another file, or remove it."
+        )
 
 
 def _refuse_part(out, flag, source, folders):

@@ -29,7 +29,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
 from fastneg.data.known_classes import IMAGENET100
 from fastneg.data.remote import RemotePlaces, is_remote
-from fastneg.options import ConfigError, UsageError, nearest
+from fastneg.options import ConfigError, UnfitError, nearest
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
@@ -86,7 +86,7 @@ def find_sources(config):
             )
         sources = find_images(config)
         if config.writer == "ffcv" and sources.labels is None:
-            raise UsageError(
+            raise ConfigError(
                 f"--writer ffcv takes class folders, {config.src} holds none: leave --writer out."
             )
         return sources
@@ -118,7 +118,9 @@ def _told_sources(config, archives):
     notes = list(told.notes)
     if texts is None:
         if config.subset is not None:
-            raise UsageError(f"--subset has no effect: the images of {config.src} have no classes.")
+            raise ConfigError(
+                f"--subset has no effect: the images of {config.src} have no classes."
+            )
         return Sources(None, names, None, ignored, left_out, places, read, "none", skipped, notes)
     classes, labels, more = classes_of(
         [*texts, *lost], [*names, *skipped], told.labels_from, folders=told.labels_from == BY_FOLDER
@@ -160,7 +162,7 @@ def _of_split(told, config):
     chosen = [i for i, folder in enumerate(folders) if config.split.casefold() in ways[folder]]
     if not chosen:
         there = f"there are {', '.join(splits)}" if splits else "name those of the split"
-        raise UsageError(
+        raise ConfigError(
             f"--split is {config.split}, which has no effect on tar archives without a folder of "
             f"that name: {there}."
         )
@@ -172,11 +174,11 @@ def _of_split(told, config):
 def _refuse_without_effect(config, archives):
     what = "tar archives" if archives else "a list"
     if archives and config.label_column is not None:
-        raise UsageError(
+        raise ConfigError(
             f"--label_column is {config.label_column}, which has no effect on {what}: leave it out."
         )
     if config.writer == "ffcv":
-        raise UsageError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
+        raise ConfigError(f"--writer ffcv takes class folders, SRC is {what}: leave --writer out.")
 
 
 def find_images(config, labels_matter=True):
@@ -196,14 +198,14 @@ def find_images(config, labels_matter=True):
     if config.subset is not None and top.folders:
         wanted = _subset(config.subset, {readable(name): name for name in top.folders}, top, root)
     elif config.subset is not None:
-        raise UsageError(
+        raise ConfigError(
             f"--subset has no effect: {root} holds no folders, so its images have no classes."
         )
     found = scan(root, top, wanted)
     skipped = _unread(config, root, found.tree.failed)
     lacking = [] if wanted is None else sorted(wanted - found.images.keys() - {*found.unread})
     if lacking:
-        raise ConfigError(
+        raise UnfitError(
             f"{root} has no images for {len(lacking)} of the {counted(len(wanted), 'class')} of "
             f"--subset {config.subset}: {some(lacking)}. Remove them from the list, or restore "
             "them."
@@ -285,7 +287,7 @@ def _wanted(subset):
     if subset == "imagenet100":
         return set(IMAGENET100)
     if not Path(subset).is_file():
-        raise UsageError(
+        raise ConfigError(
             f"--subset is {subset!r}: imagenet100, or a text file of class names, was expected"
             f"{nearest(subset, ['imagenet100'])}"
         )
@@ -326,7 +328,7 @@ def read_class_names(path, classes):
         ConfigError: the file cannot be read, or lacks a class.
     """
     if classes is None:
-        raise UsageError("--class_names has no effect: the images have no classes.")
+        raise ConfigError("--class_names has no effect: the images have no classes.")
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

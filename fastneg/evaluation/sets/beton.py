@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.data.beton.shards import open_data
 from fastneg.data.remote import is_remote
 from fastneg.evaluation.sets.labelled import LabelledKind
@@ -20,7 +20,7 @@ class BetonFiles(LabelledKind):
         if is_remote(path):
             return open_data(path, cache_dir=options.get("cache_dir", ""))
         if not any(mark in str(path) for mark in "*?[") and not Path(path).exists():
-            raise ConfigError(
+            raise UnfitError(
                 f"{path} does not exist: a .beton file, a folder {path}/<class>/*.jpg, "
                 f"ImageNet-C's {path}/<corruption>/<1-5>/<class>/, or CIFAR-10-C's .npy files "
                 "were expected."

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.writer import BetonWriter
 from fastneg.data.encode.class_folders import list_whole
@@ -64,7 +64,7 @@ class Arrays(NamedTuple):
         """
         images, labels = _loaded(self.images), _labels(self.images.parent)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise ConfigError(
+            raise UnfitError(
                 f"{self.images} is {images.shape} {images.dtype}: (images, height, width, 3) uint8 "
                 "was expected."
             )
@@ -78,7 +78,7 @@ class Arrays(NamedTuple):
             or len(labels) != len(images)
             or (len(images) == ONE_SEVERITY and not tiled)
         ):
-            raise ConfigError(
+            raise UnfitError(
                 f"{self.images} holds {counted(len(images), 'image')}, {LABELS} {len(labels)} "
                 "labels: the same images at severities 1 to 5, one after the other, and a label "
                 "for each were expected (CIFAR-10-C: 50,000)."
@@ -102,7 +102,7 @@ def _refuse_other_classes(folder, names, classes):
     found = numbered_names(names, classes)
     if found is None or not found[0].startswith("CIFAR"):
         some = ", ".join(list(classes)[:3])
-        raise ConfigError(
+        raise UnfitError(
             f"{folder / LABELS} numbers its classes, 0 to {len(names) - 1}, in CIFAR's order, and "
             f"the classifier knows {some}, …: CIFAR-10's "
             "names (airplane, automobile, …), the fine ones of CIFAR-100, or numbers were expected."
@@ -113,13 +113,13 @@ def _loaded(path):
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ConfigError(f"{path} cannot be read as a .npy file of numbers: {error}.") from error
+        raise UnfitError(f"{path} cannot be read as a .npy file of numbers: {error}.") from error
 
 
 def _labels(folder):
     labels = _loaded(folder / LABELS)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
-        raise ConfigError(
+        raise UnfitError(
             f"{folder / LABELS} is {labels.shape} {labels.dtype}: whole numbers from 0 on, one for "
             "each image, were expected."
         )

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 from pathlib import Path
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.shards import open_data
 from fastneg.data.encode.class_folders import holds_image, list_top, list_whole, some, splits_among
@@ -51,14 +51,14 @@ def class_root(path, known=()):
     path = Path(path)
     folders = list_whole(path).folders
     if not folders:
-        raise ConfigError(f"{path} holds no folders: {path}/<class>/*.jpg was expected.")
+        raise UnfitError(f"{path} holds no folders: {path}/<class>/*.jpg was expected.")
     splits = [name for name in splits_among(folders) if name not in known]
     if splits:
         others = [name for name in folders if name not in splits and holds_image(path / name)]
         found = _preferred(splits)
         if others or found is None:
             beside = f" beside {some(others)}" if others else ""
-            raise ConfigError(
+            raise UnfitError(
                 f"{path} holds {some(splits)}{beside}: name the folder whose sub-folders are the "
                 "classes."
             )
@@ -103,7 +103,7 @@ def refuse_foreign(root, found, known, classes):
     ):
         found = sorted(found)
         expected = ", ".join(sorted(known)[:3])
-        raise ConfigError(
+        raise UnfitError(
             f"{root} holds {counted(len(found), 'folder')} "
             f"({', '.join(found[:3])}{', …' if len(found) > 3 else ''}), none of which the "
             f"classifier or --categories names: {root}/<class>/ was expected, such as {expected}, "

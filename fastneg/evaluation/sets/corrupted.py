@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.counts import counted
 from fastneg.data.beton.overlap import FIELD, told_shared
 from fastneg.data.beton.shards import open_data
@@ -143,7 +143,7 @@ class CorruptedKind(SetKind):
         results, problems = self._accuracies(cells, view, trained_on, context)
         problems = cells.missing + problems
         if not results:
-            raise ConfigError(
+            raise UnfitError(
                 f"{asked.path} holds no images of a corruption that can be evaluated. "
                 + " ".join(problems)
             )
@@ -238,7 +238,7 @@ def _refuse_of_clean_sets(path, config):
             "name those first."
         )
     if not Path(path).is_dir():
-        raise ConfigError(
+        raise UnfitError(
             f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or "
             "…/<1-5>.beton was expected."
         )
@@ -293,7 +293,7 @@ def _known_classes(place, head, folder):
         if name in set(head.classes) and holds_image(place / folder)
     ]
     if not known:
-        raise ConfigError(f"{place} holds no folder of a class that the classifier knows.")
+        raise UnfitError(f"{place} holds no folder of a class that the classifier knows.")
     file = Path(folder) / "classes.txt"
     file.write_text("\n".join(known), encoding="utf-8")
     return str(file)

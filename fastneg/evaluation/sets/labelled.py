@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.known_classes import told_of_numbers
 from fastneg.data.labels import ABSENT, join_labels, labels_of
@@ -102,7 +102,7 @@ def _label(opened):
     labels_of(reader)  # a file without labels is refused before its names are looked at
     textures = texture_labels(reader) if metric in (None, "shape_bias") else None
     if metric == "shape_bias" and textures is None:
-        raise ConfigError(
+        raise UnfitError(
             f"{reader.path} is no set of conflicting cues: an int field texture that names another "
             "class than each image's own, or file names such as cat7-elephant2.png, were expected."
         )
@@ -139,7 +139,7 @@ def _tell_remaining(opened, labels, joined, textures, members):
         if not kept.any():
             what = "the category" if textures is None else "shape and texture"
             covered = ", ".join(members) or "none"
-            raise ConfigError(
+            raise UnfitError(
                 f"{opened.reader.path} holds no image of which the classifier knows {what}: it "
                 f"covers {covered}."
             )

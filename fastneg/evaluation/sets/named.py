@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from fastneg.evaluation.sets.registry import metrics
-from fastneg.options import UsageError, nearest
+from fastneg.options import ConfigError, nearest
 
 
 class NamedSet(NamedTuple):
@@ -22,14 +22,14 @@ def parse_sets(text):
     """{name: NamedSet} of "NAME=PATH[:METRIC][:resize=none|PIXELS][,…]", in that order.
 
     Raises:
-        UsageError: a part is not NAME=PATH, or a name comes twice.
+        ConfigError: a part is not NAME=PATH, or a name comes twice.
     """
     sets = {}
     for part in text.split(","):
         name, equals, path = (piece.strip() for piece in part.partition("="))
         found = _parse_options(part, path)
         if not (name and equals and found.path):
-            raise UsageError(
+            raise ConfigError(
                 f"--sets has the part {part!r}: NAME=PATH or NAME=PATH:METRIC was expected, parts "
                 f"separated by commas; a metric is one of {', '.join(metrics())}; :resize=none or "
                 ":resize=256 may follow."
@@ -37,7 +37,7 @@ def parse_sets(text):
         _refuse_near_metric(part, found.path)
         # a file is named for each set
         if name.replace("/", "-") in {other.replace("/", "-") for other in sets}:
-            raise UsageError(
+            raise ConfigError(
                 f"--sets names {name!r} twice (/ and - count as one): each test set needs a name "
                 "of its own."
             )
@@ -46,13 +46,13 @@ def parse_sets(text):
 
 
 def _refuse_near_metric(part, path):
-    """UsageError where what stands behind the last colon looks like a metric, and is none."""
+    """ConfigError where what stands behind the last colon looks like a metric, and is none."""
     start, _, word = path.rpartition(":")
     known = metrics()
     if not start or word in known or os.path.exists(path):
         return  # a metric before another one is a part of the path
     if (guess := nearest(word, known)) != ".":
-        raise UsageError(f"--sets has {part!r}: there is no metric {word!r}{guess}")
+        raise ConfigError(f"--sets has {part!r}: there is no metric {word!r}{guess}")
 
 
 def _parse_options(part, path):
@@ -65,7 +65,7 @@ def _parse_options(part, path):
             metric = option
         elif colon and equals and word == "resize" and resize is None:
             if value != "none" and not (value.isascii() and value.isdigit() and int(value) > 0):
-                raise UsageError(
+                raise ConfigError(
                     f"--sets has {part!r}: resize=none, or resize=256 for a number of pixels, was "
                     "expected."
                 )

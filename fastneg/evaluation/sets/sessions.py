@@ -12,7 +12,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.data.beton.shards import open_data
 from fastneg.data.encode.class_folders import list_whole
 from fastneg.data.encode.folders import is_image
@@ -99,14 +99,14 @@ def session_sources(folder, sessions):
         files = list_whole(Path(folder) / session).files
         images = list(filter(is_image, files))
         if not images:
-            raise ConfigError(
+            raise UnfitError(
                 f"{Path(folder) / session} holds no images: "
                 "NNNN_experiment_dnn_condition_category_….png was expected."
             )
         ignored += len(files) - len(images)
         for image in images:
             if (match := NAME.fullmatch(image)) is None:
-                raise ConfigError(
+                raise UnfitError(
                     f"{Path(folder) / session / image} tells no category: the sessions of "
                     "model-vs-human hold names such as "
                     "0001_ske_dnn_0_airplane_00_airplane-0001-sketch-0.png, "

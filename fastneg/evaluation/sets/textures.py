@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from fastneg.config import ConfigError
+from fastneg.config import UnfitError
 from fastneg.counts import counted
 from fastneg.data.labels import ABSENT, class_count, labels_of
 from fastneg.evaluation.by_class import group_accuracies
@@ -44,7 +44,7 @@ def scored_labels(reader, metric=None):
         )
         textures = torch.where((textures >= 0) & (textures < known), textures, ABSENT)
         if (textures == ABSENT).all():
-            raise ConfigError(
+            raise UnfitError(
                 f"{reader.path} has an int field texture, but no number there is of one of its "
                 f"{counted(known, 'class')}."
             )

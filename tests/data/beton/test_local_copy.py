@@ -121,3 +121,20 @@ def test_where_copies_lie(monkeypatch):
     monkeypatch.setenv(local_copy.CACHE_VARIABLE, "/v")
     assert str(local_copy.cache_folder()) == "/v"
     assert str(local_copy.cache_folder("/given")) == "/given"
+
+
+def test_a_folder_that_cannot_be_written_serves_the_copies_that_are_in_it(site, monkeypatch):
+    folder, url, _ = site
+    copy = local_copy.local_copy(url)
+    opened = open
+
+    def read_only(path, mode="r", *more, **options):
+        if "r" not in mode and str(path).startswith(str(folder / "cache")):
+            raise OSError(30, "Read-only file system", str(path))
+        return opened(path, mode, *more, **options)
+
+    monkeypatch.setattr(local_copy, "open", read_only, raising=False)
+    assert local_copy.local_copy(url) == copy
+    os.remove(os.path.join(os.path.dirname(copy), local_copy.RECORD))
+    with pytest.raises(BetonError, match=r"Read-only file system\. Name another --cache_dir"):
+        local_copy.local_copy(url)

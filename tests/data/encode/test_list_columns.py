@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastneg.data import BetonError
+from fastneg.config import ConfigError
 from fastneg.data.encode.list_columns import find_columns
 from fastneg.data.encode.list_rows import Rows
 from fastneg.data.label_names import plain, surest
@@ -36,7 +36,7 @@ def test_a_column_is_taken_as_asked():
     table = rows(("path", "label", "breed"), ("a.jpg", "cat", "manx"), ("b.jpg", "dog", "pug"))
     assert find_columns(table, "list.csv", NO_FILES, label="breed").label == 2
     assert find_columns(table, "list.csv", NO_FILES, label="none").label is None
-    with pytest.raises(BetonError, match="colour"):
+    with pytest.raises(ConfigError, match="colour"):
         find_columns(table, "list.csv", NO_FILES, label="colour")
 
 

@@ -175,11 +175,13 @@ def test_a_split_column_is_told_and_can_be_chosen(tmp_path):
     (tmp_path / "x.csv").write_text(
         "path,label,split\na.jpg,cat,train\nb.jpg,dog,val\nc.jpg,cat,train\n"
     )
-    with pytest.raises(BetonError, match=r"split of .* holds train \(2\), val \(1\): give --split"):
+    with pytest.raises(
+        ConfigError, match=r"split of .* holds train \(2\), val \(1\): give --split"
+    ):
         labelled(tmp_path / "x.csv", tmp_path)
     assert labelled(tmp_path / "x.csv", tmp_path, split=".")[0] == ABC
     with pytest.raises(
-        BetonError, match=r"--split is test, but column split of .* holds train \(2\), val \(1\)"
+        ConfigError, match=r"--split is test, but column split of .* holds train \(2\), val \(1\)"
     ):
         labelled(tmp_path / "x.csv", tmp_path, split="test")
     assert labelled(tmp_path / "x.csv", tmp_path, split="Train")[0] == {

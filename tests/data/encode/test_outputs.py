@@ -1,10 +1,13 @@
 """What a command writes is none of what it reads."""
 
+import numpy as np
 import pytest
 
 from fastneg.config import EncodeConfig, TexturesConfig
+from fastneg.data import BetonWriter
 from fastneg.data.encode.outputs import encode_outputs, named, named_data, textures_output
 from fastneg.files import OutputError
+from helpers.images import jpeg
 from helpers.odd_trees import tree
 
 
@@ -25,6 +28,20 @@ def test_an_output_of_encode(tmp_path):
     assert encode_outputs(EncodeConfig(str(src), str(out))) == [out]
     with pytest.raises(OutputError, match="OUT"):
         encode_outputs(EncodeConfig(str(src), str(src)))
+
+
+def test_a_file_of_another_kind_is_not_written_over(tmp_path):
+    """Of `encode *.tar` a shell makes `encode a.tar b.tar`."""
+    src = tree(tmp_path / "src", "cat/0.jpg")
+    (tmp_path / "b.tar").write_bytes(b"shard " * 99)
+    with pytest.raises(OutputError, match=r"OUT is .*b\.tar, which is there and no \.beton file"):
+        encode_outputs(EncodeConfig(str(src), str(tmp_path / "b.tar")))
+    (tmp_path / "empty").touch()
+    with BetonWriter(tmp_path / "ours") as writer:
+        writer.add(jpeg(np.zeros((8, 8, 3), np.uint8)), 8, 8, label=0)
+    (tmp_path / "cut.beton").write_bytes(b"cut")
+    for name in ("empty", "ours", "cut.beton"):
+        assert encode_outputs(EncodeConfig(str(src), str(tmp_path / name)))
 
 
 @pytest.mark.parametrize("place", ["src", "src/cat/out", "."])

@@ -95,7 +95,7 @@ def test_unreadable_images_are_skipped_and_listed_with_exit_code_1(tree, tmp_pat
     assert main(command) == 0
     assert "0 textures made" in capsys.readouterr().out
     # a folder that is not there
-    assert main(["textures", str(tree), str(tmp_path / "out"), "--split", "vall"]) == 1
+    assert main(["textures", str(tree), str(tmp_path / "out"), "--split", "vall"]) == 2
     # a block that does not fit
     assert main(["textures", str(tree), str(tmp_path / "out"), "--patch", "20"]) == 2
 
