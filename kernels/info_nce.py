@@ -221,7 +221,7 @@ def _reduced(outputs, reduction, return_stats, row_weights):
             loss = loss / torch.where((weights == 0).all(), 1.0, weights.sum())
     if not return_stats:
         return loss
-    acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()
+    acc1, acc5 = ((rank < least).mean(dtype=torch.float32) for least in (1, 5))
     return InfoNCEOutput(loss, rank, acc1, acc5, lse, positive_logit)
 
 

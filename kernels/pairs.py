@@ -17,7 +17,7 @@ import torch
 from . import pairs_torch
 from .backend import product_backend
 from .info_nce_call import wide_dtype
-from .operators import operator
+from .operators import operator, without_autocast
 
 
 def sigmoid_pairs(
@@ -99,7 +99,7 @@ def _sigmoid_shapes(first, second, scale, bias, own, with_grad, operand, backend
 )
 def _sigmoid(first, second, scale, bias, own, with_grad, operand, backend):
     implementation, kind = _implementation(first, operand, backend)
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first):
         return implementation.sigmoid(first, second, scale, bias, own, with_grad, kind)
 
 
@@ -116,7 +116,7 @@ def _sums_shapes(first, second, scale, own, operand, backend):
 )
 def _sums(first, second, scale, own, operand, backend):
     implementation, kind = _implementation(first, operand, backend)
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first):
         return implementation.sums(first, second, scale, own, kind)
 
 
@@ -137,7 +137,7 @@ def _softmax(
     first, second, scale, row_sums, column_sums, row_weights, column_weights, own, operand, backend
 ):
     implementation, kind = _implementation(first, operand, backend)
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first):
         return implementation.softmax(
             first, second, scale, row_sums, column_sums, row_weights, column_weights, own, kind
         )
