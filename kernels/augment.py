@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from .backend import NUMBA_BACKENDS, resolve_backend
+from .checks import check_are_tensors, check_choice, check_few, check_range, check_whole
 from .host_copy import to_device
 from .operators import operator
 
@@ -73,6 +74,7 @@ def draw_augment_params(
     """
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     shares = {"jitter_p": jitter_p, "gray_p": gray_p, "blur_p": blur_p, "flip_p": flip_p}
+    check_whole("count", count, 0)
     _check_settings(strengths, hue, shares, blur_sigma)
     smallest, largest = blur_sigma
     uniform = torch.rand((count, 13), device=device, generator=generator)
@@ -131,6 +133,7 @@ def augment(
     Source: torchvision.transforms.v2.functional adjust_*, rgb_to_grayscale, gaussian_blur.
     """
     _check(images, params, mean, std, dtype, max_sigma)
+    check_choice("backend", backend, NUMBA_BACKENDS)
     return torch.ops.fastneg.augment(
         images.detach(), *params, list(mean), list(std), dtype, float(max_sigma), backend
     )
@@ -174,18 +177,14 @@ def taps(sigma):
 # --- checks ---------------------------------------------------------------------------------------
 
 
-def _check_range(name, value, least, most):
-    if not least <= value <= most or value == math.inf:
-        raise ValueError(f"{name} is {value}: a number from {least} to {most} was expected.")
-
-
 def _check_settings(strengths, hue, shares, blur_sigma):
     """ValueError unless the settings of `draw_augment_params` are in their ranges."""
     for name, value in strengths.items():
-        _check_range(name, value, 0.0, math.inf)
-    _check_range("hue", hue, 0.0, 0.5)
+        check_range(name, value, 0.0, math.inf)
+    check_range("hue", hue, 0.0, 0.5)
     for name, value in shares.items():
-        _check_range(name, value, 0.0, 1.0)
+        check_range(name, value, 0.0, 1.0)
+    check_few("blur_sigma", blur_sigma, 2)
     smallest, largest = blur_sigma
     if not 0 < smallest <= largest <= LARGEST_SIGMA:
         raise ValueError(
@@ -194,6 +193,7 @@ def _check_settings(strengths, hue, shares, blur_sigma):
 
 
 def _check(images, params, mean, std, dtype, max_sigma):
+    check_are_tensors(images=images)
     if images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images are {tuple(images.shape)}: (N, 3, H, W) was expected.")
     if images.dtype not in (torch.uint8, torch.float32, torch.float16, torch.bfloat16):
@@ -203,6 +203,26 @@ def _check(images, params, mean, std, dtype, max_sigma):
         )
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}: float32, float16 or bfloat16 was expected.")
+    if not isinstance(params, (tuple, list)) or len(params) != len(AugmentParams._fields):
+        raise ValueError(f"params is a {type(params).__name__}: an AugmentParams was expected.")
+    check_few("mean", mean, 3)
+    check_few("std", std, 3)
+    _check_params(images, params)
+    if not all(map(math.isfinite, mean)) or not all(0 < value < math.inf for value in std):
+        raise ValueError(
+            f"mean is {mean} and std is {std}: three finite numbers each, std above 0, were "
+            "expected."
+        )
+    check_range("max_sigma", max_sigma, 0.0, LARGEST_SIGMA)
+    if images.numel() and taps(max_sigma) >= min(images.shape[2:]):
+        raise ValueError(
+            f"images are {tuple(images.shape)} but a blur of max_sigma {max_sigma} reads "
+            f"{taps(max_sigma)} pixels beyond each edge: pass larger images, or a smaller "
+            "max_sigma (0 without blur)."
+        )
+
+
+def _check_params(images, params):
     count = images.shape[0]
     expected = AugmentParams(
         ((count, 4), torch.int32),
@@ -211,29 +231,14 @@ def _check(images, params, mean, std, dtype, max_sigma):
         ((count,), torch.float32),
         ((count,), torch.bool),
     )
-    for name, tensor, (shape, kind) in zip(AugmentParams._fields, params, expected, strict=True):
+    named = dict(zip(AugmentParams._fields, params, strict=True))
+    check_are_tensors(**{f"params.{name}": tensor for name, tensor in named.items()})
+    for (name, tensor), (shape, kind) in zip(named.items(), expected, strict=True):
         if tuple(tensor.shape) != shape or tensor.dtype != kind or tensor.device != images.device:
             raise ValueError(
                 f"params.{name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}: "
                 f"{shape} {kind} on {images.device} was expected."
             )
-    if (
-        len(mean) != 3
-        or len(std) != 3
-        or not all(math.isfinite(value) for value in mean)
-        or not all(0 < value < math.inf for value in std)
-    ):
-        raise ValueError(
-            f"mean is {mean} and std is {std}: three finite numbers each, std above 0, were "
-            "expected."
-        )
-    _check_range("max_sigma", max_sigma, 0.0, LARGEST_SIGMA)
-    if images.numel() and taps(max_sigma) >= min(images.shape[2:]):
-        raise ValueError(
-            f"images are {tuple(images.shape)} but a blur of max_sigma {max_sigma} reads "
-            f"{taps(max_sigma)} pixels beyond each edge: pass larger images, or a smaller "
-            "max_sigma (0 without blur)."
-        )
 
 
 def _check_values(params, max_sigma):

@@ -10,7 +10,8 @@ import torch
 
 from . import batch_norm_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
-from .batch_norm_checks import check, is_channels_last
+from .batch_norm_checks import check, check_numbers, is_channels_last
+from .checks import check_choice, check_flags
 from .gradients import first_only
 from .operators import operator
 
@@ -57,13 +58,16 @@ def batch_norm(
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
     check(images, residual, weight, bias, running_mean, running_var, training, groups, processes)
+    check_numbers(images, momentum, eps, tracked)
+    check_choice("backend", backend, NUMBA_BACKENDS)
+    check_flags(relu=relu, training=training)
     images = _in_format_of(images, images)
     residual = None if residual is None else _in_format_of(images, residual)
     if training:
         running = running_mean, running_var, tracked
         mean, var = _statistics(images, running, groups, momentum, processes, backend)
     else:
-        mean, var = running_mean[None], running_var[None]
+        mean, var = running_mean.detach()[None], running_var.detach()[None]
     return _Normalised.apply(
         images, residual, weight, bias, mean, var, eps, relu, training, processes, backend
     )

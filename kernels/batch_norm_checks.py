@@ -1,6 +1,10 @@
 """What batch_norm is refused for. Shapes: N batch, G groups, C channels."""
 
+import math
+
 import torch
+
+from .checks import check_are_tensors, check_range, check_whole
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 MOST_GROUPS = 65535
@@ -9,6 +13,7 @@ MOST_GROUPS = 65535
 
 def check(images, residual, weight, bias, running_mean, running_var, training, groups, processes):
     """Raises ValueError, which says what came, what was expected and what to do."""
+    check_are_tensors(images=images, **({} if residual is None else {"residual": residual}))
     if images.dim() < 2 or images.dtype not in DTYPES:
         raise ValueError(
             f"images are {tuple(images.shape)} {images.dtype}: (N, C, …) of float32, float16, "
@@ -41,6 +46,7 @@ def _check_channels(images, *rows):
     for name, row in zip(names, rows, strict=True):
         if row is None:
             continue
+        check_are_tensors(**{name: row})
         if row.shape != (channels,) or row.device != images.device:
             raise ValueError(
                 f"{name} is {tuple(row.shape)} on {row.device} but images are "
@@ -52,6 +58,7 @@ def _check_channels(images, *rows):
 
 def _check_groups(images, groups, processes):
     batch, channels = images.shape[:2]
+    check_whole("groups", groups, 1)
     if not 1 <= groups <= MOST_GROUPS:
         raise ValueError(f"groups is {groups}: 1 to {MOST_GROUPS} were expected.")
     if batch % groups:
@@ -70,6 +77,20 @@ def _check_groups(images, groups, processes):
         raise ValueError(
             f"images are {tuple(images.shape)} in {groups} groups, one value of each channel in a "
             "group: it has no variance. At least two were expected."
+        )
+
+
+def check_numbers(images, momentum, eps, tracked):
+    """Raises ValueError as `check` does."""
+    check_range("momentum", momentum, 0.0, 1.0)
+    check_range("eps", eps, 0.0, math.inf)
+    if tracked is None:
+        return
+    check_are_tensors(tracked=tracked)
+    if tracked.shape or tracked.dtype != torch.int64 or tracked.device != images.device:
+        raise ValueError(
+            f"tracked is {tuple(tracked.shape)} {tracked.dtype} on {tracked.device}: () "
+            f"torch.int64 on {images.device} was expected."
         )
 
 

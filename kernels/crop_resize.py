@@ -8,6 +8,7 @@ Shapes: K images, R views, H W pixels of an image, S the side of a view.
 import torch
 
 from .backend import NUMBA_BACKENDS, resolve_backend
+from .checks import check_are_tensors, check_choice, check_whole
 
 
 def crop_resize(images, index, windows, size, *, backend="auto"):
@@ -44,6 +45,8 @@ def crop_resize(images, index, windows, size, *, backend="auto"):
     Source: NVIDIA DALI, operators.Resize and its resampling filters.
     """
     _check(images, index, windows, size)
+    check_choice("backend", backend, NUMBA_BACKENDS)
+    windows = windows.detach()
     out = torch.empty(
         (len(index), 3, size, size),
         dtype=torch.uint8,
@@ -67,6 +70,8 @@ def crop_resize(images, index, windows, size, *, backend="auto"):
 
 
 def _check(images, index, windows, size):
+    check_are_tensors(images=images, index=index, windows=windows)
+    check_whole("size", size, 1)
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
         raise ValueError(
             f"images are {tuple(images.shape)} {images.dtype}: (K, 3, H, W) uint8 was expected."
@@ -76,7 +81,7 @@ def _check(images, index, windows, size):
             f"images have the strides {images.stride()}: channels_last was expected, convert them "
             "once with images.contiguous(memory_format=torch.channels_last)."
         )
-    count = len(index)
+    count = len(index) if index.ndim else 0
     for name, tensor, shape, dtype in (
         ("index", index, (count,), torch.int64),
         ("windows", windows, (count, 4), torch.float32),
@@ -86,8 +91,6 @@ def _check(images, index, windows, size):
                 f"{name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}: {shape} "
                 f"{dtype} on {images.device} was expected."
             )
-    if size < 1:
-        raise ValueError(f"size is {size}: a side of at least 1 pixel was expected.")
 
 
 def _check_values(images, index, windows):

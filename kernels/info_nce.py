@@ -13,14 +13,15 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from .backend import debugging
+from .checks import check_dim, check_flags
 from .gradients import transforming
 from .info_nce_call import LeftOut, Pairs, Wanted, operand_of
 from .info_nce_checks import (
-    check_dim,
     check_labels,
     check_left_out,
     check_negatives,
     check_options,
+    check_shares,
     check_targets,
     check_temperature,
     check_tensors,
@@ -132,7 +133,8 @@ def info_nce(
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.
     """
-    check_options(reduction, negatives_layout, negatives is None, precision)
+    check_options(reduction, negatives_layout, negatives is None, precision, backend)
+    check_flags(return_stats=return_stats, exclude_diagonal=exclude_diagonal, normalised=normalised)
     alone = negatives is None or exclude_diagonal
     shared = _shared(positive, negatives, negatives_layout)
     tensors = query, positive, shared, extra_negatives
@@ -159,6 +161,8 @@ def _asked(query, shared, in_batch, pairs):
     """The checked `Pairs`."""
     if not pairs:
         return Pairs()
+    if unknown := pairs.keys() - Pairs._fields:
+        raise TypeError(f"info_nce() got an unexpected keyword argument {min(unknown)!r}")
     asked = Pairs(**pairs)
     if in_batch and asked.negative_labels is None:
         asked = asked._replace(negative_labels=asked.query_labels)
@@ -166,6 +170,8 @@ def _asked(query, shared, in_batch, pairs):
     asked = asked._replace(query_labels=labels[0], negative_labels=labels[1])
     check_left_out(query, shared, asked)
     check_targets(query, shared, asked)
+    if debugging():
+        check_shares(asked.soft_labels, asked.row_weights)
     return asked
 
 
@@ -222,7 +228,7 @@ def _reduced(outputs, reduction, return_stats, row_weights):
             loss = loss / torch.where((weights == 0).all(), 1.0, weights.sum())
     if not return_stats:
         return loss
-    acc1, acc5 = (rank < 1).float().mean(), (rank < 5).float().mean()
+    acc1, acc5 = ((rank < least).mean(dtype=torch.float32) for least in (1, 5))
     return InfoNCEOutput(loss, rank, acc1, acc5, lse, positive_logit)
 
 

@@ -100,7 +100,8 @@ class PairOptions(TypedDict, total=False):
     of an (N, K) matrix."""
     soft_labels: torch.Tensor | None
     """(N, K), what of the target each shared negative has, 0 where it is left out; the positive has
-    the rest. The softmax of another model, say."""
+    the rest. The softmax of another model, say. With FASTNEG_DEBUG=1 in the environment, shares
+    below 0 or of more than 1 together are refused."""
     row_weights: torch.Tensor | None
     """(N,), a factor on each row's loss; the mean is divided by their sum, and is 0 where all of
     them are."""

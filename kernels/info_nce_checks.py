@@ -4,10 +4,11 @@ Shapes: N batch, K shared negatives, M extra negatives per query, D feature dime
 """
 
 import math
-import numbers
 
 import torch
 
+from .backend import BACKENDS
+from .checks import check_are_tensors, check_choice, check_dim, check_number
 from .gradients import transforming
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -19,10 +20,13 @@ LONGEST = 1.01
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def check_options(reduction="mean", negatives_layout="kd", in_batch=False, precision=None):
+def check_options(
+    reduction="mean", negatives_layout="kd", in_batch=False, precision=None, backend="auto"
+):
     """ValueError unless each option is one of its choices."""
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("negatives_layout", negatives_layout, LAYOUTS)
+    check_choice("backend", backend, BACKENDS)
     if in_batch and negatives_layout != "kd":
         raise ValueError(
             f"negatives_layout is {negatives_layout!r} but there are no negatives to lay out: "
@@ -31,13 +35,6 @@ def check_options(reduction="mean", negatives_layout="kd", in_batch=False, preci
     if precision is not None and precision not in PRECISIONS:
         choices = ", ".join(map(repr, PRECISIONS))
         raise ValueError(f"precision is {precision!r}: None or one of {choices} was expected.")
-
-
-def check_choice(name, value, choices):
-    """ValueError unless the value is one of the choices."""
-    if value not in choices:
-        listed = ", ".join(map(repr, choices))
-        raise ValueError(f"{name} is {value!r}: one of {listed} was expected.")
 
 
 def check_temperature(temperature, device=None):
@@ -69,22 +66,6 @@ def check_temperature(temperature, device=None):
         )
 
 
-def check_number(name, value):
-    """ValueError unless the value is a real number; True and False are none."""
-    if type(value) is float or type(value) is int:
-        return  # most are, and asking the tower of numbers takes a microsecond
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ValueError(f"{name} is {value!r} ({type(value).__name__}): a number was expected.")
-
-
-def check_dim(name, tensor, dim, shape):
-    """ValueError unless it is a tensor of `dim` dimensions; `shape` says in words which."""
-    if not isinstance(tensor, torch.Tensor):
-        raise ValueError(f"{name} is a {type(tensor).__name__}: a tensor {shape} was expected.")
-    if tensor.dim() != dim:
-        raise ValueError(f"{name} are {tuple(tensor.shape)}: {shape} was expected.")
-
-
 def check_tensors(
     query, positive, negatives, extra, extra_scale, names=("query", "positive", "negatives")
 ):
@@ -95,9 +76,7 @@ def check_tensors(
     named = [*zip(names, (query, positive, negatives), strict=True)]
     if extra is not None:
         named.append(("extra_negatives", extra))
-    for name, tensor in named:
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"{name} is a {type(tensor).__name__}: a tensor was expected.")
+    check_are_tensors(**dict(named))
     _check_shapes(query, positive, negatives, extra, names)
     _check_scale(extra, extra_scale)
     dim, device = query.shape[1], query.device
@@ -171,6 +150,26 @@ def check_unit_rows(**matrices):
             raise ValueError(
                 f"normalised is True but a row of {name} has length {longest:.6g}: divide rows by "
                 "their lengths, or leave it at False."
+            )
+
+
+def check_shares(soft_labels, row_weights):
+    """ValueError where soft labels are no shares of a target, or a weight is negative or not
+    finite; waits for the device."""
+    if soft_labels is not None and soft_labels.numel():
+        shares = soft_labels.detach().double()
+        least, most = shares.min().item(), shares.sum(1).max().item()
+        if not (least >= 0 and most <= LONGEST):
+            raise ValueError(
+                f"soft_labels hold {least:.6g} and a row whose sum is {most:.6g}: shares of 0 or "
+                "more were expected, whose sum is at most 1: the positive has the rest."
+            )
+    if row_weights is not None:
+        weights = row_weights.detach()
+        if not ((weights >= 0) & weights.isfinite()).all():
+            raise ValueError(
+                f"row_weights hold {weights.min().item():.6g} to {weights.max().item():.6g}: "
+                "finite numbers of 0 or more were expected."
             )
 
 

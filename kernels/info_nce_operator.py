@@ -10,7 +10,7 @@ from . import info_nce_grad, info_nce_torch
 from .backend import product_backend
 from .gradients import differentiable
 from .info_nce_call import LeftOut, Wanted, wide_dtype
-from .operators import operator
+from .operators import operator, without_autocast
 
 
 def _forward_shapes(
@@ -44,7 +44,7 @@ def forward(
 ):  # fmt: skip
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         return implementation.forward(
             query,
             positive,
@@ -79,7 +79,7 @@ def negatives_grad(
     implementation, kind = _implementation(query, operand, backend)
     temperature = temperature_value if temperature is None else temperature
     left_out = LeftOut(exclude_diagonal, mask, query_labels, negative_labels)
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         return implementation.negatives_grad(
             query, negatives, top, weight, temperature, left_out, kind
         )

@@ -29,7 +29,7 @@ def forward(
     """The outputs of `fastneg::info_nce`, in one pass.
 
     They are (loss, lse, rank, positive_logit, top, total, extra_weights, dq). Of each row, `top` is
-    a number near the greatest logit of its negatives, `total` the sum of their exp(logit - top),
+    a number from which no logit of its negatives is far, `total` the sum of their exp(logit - top),
     and `extra_weights` (N, M) the exp(logit - top) of each extra one.
 
     Args:
@@ -39,14 +39,12 @@ def forward(
         operand: the dtype that every input is rounded to; products accumulate in float32 (float64
             for float64).
     """
-    wide = torch.promote_types(operand, torch.float32)
+    wide = torch.float64 if operand == torch.float64 else torch.float32
     scaled = rounded(query, operand, wide) / temperature
     key = rounded(positive, operand, wide)
     positive_logit = (scaled * key).sum(1)
     fixed = (wanted.normalised and bounded(temperature)) or _short(scaled, negatives)
-    top, total, rank, mean = _sweep(
-        scaled, positive_logit, negatives, left_out, operand, wanted, fixed
-    )
+    found, rank = _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed)
     extra_weights = scaled.new_empty(len(query), 0)
     # The extra negatives come last: their logits become weights by the final maximum, in place.
     if extra is not None and extra.shape[1]:
@@ -54,21 +52,23 @@ def forward(
         extra_weights = torch.einsum("nd,nmd->nm", scaled, own).mul_(extra_scale)
         if wanted.rank:
             rank += (extra_weights > positive_logit[:, None]).sum(1)
-        top, total, mean = _accumulate(extra_weights, own, top, total, mean, extra_scale)
+        found = _accumulate(extra_weights, own, _as_maximum(found) if fixed else found, extra_scale)
 
     # With the positive factored out, loss = softplus(lse_neg - l_pos) and dloss/dq = sigmoid(.) / T
     # * (E_neg[key] - positive): nothing of the form p - 1 cancels when the loss is small.
+    top, total, mean = found
     top, sums = top.squeeze(1), total.squeeze(1)
-    margin = (top - positive_logit) + sums.log()
+    margin = (top - positive_logit).add_(sums.log())
     # An infinite logit is a NaN loss, and a NaN has the worst rank: comparisons with it are false.
-    loss = margin.clamp_min(0) + torch.log1p(torch.exp(-margin.abs())) + 0 * positive_logit
+    loss = torch.logaddexp(margin, margin.new_zeros(())).add_(positive_logit, alpha=0)
     if wanted.rank:
         worst = len(negatives) - int(left_out.diagonal) + (0 if extra is None else extra.shape[1])
-        rank = torch.where(loss.isnan(), worst, rank)
+        rank.masked_fill_(loss.isnan(), worst)
     dq = scaled.new_empty(0, query.shape[1])
     if wanted.grad:
-        mean = torch.where(total == 0, total, mean / total)
-        dq = mean.sub_(key).mul_((-torch.expm1(-loss) / temperature)[:, None])
+        # Of a row without negatives both are 0: so is their quotient here.
+        mean.div_(total.clamp_min(torch.finfo(wide).tiny))
+        dq = mean.sub_(key).mul_((torch.expm1(-loss) / -temperature)[:, None])
     return loss, positive_logit + loss, rank, positive_logit, top, sums, extra_weights, dq
 
 
@@ -85,15 +85,13 @@ def _short(scaled, negatives):
 
 
 def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
-    """(top (N, 1), total (N, 1), rank (N,), weighted sum of keys (N, D) or None) over the shared
+    """((top (N, 1), total (N, 1), weighted sum of keys (N, D) or None), rank (N,)) over the shared
     negatives, a chunk at a time."""
-    (rows, dim), count, device = scaled.shape, len(negatives), scaled.device
-    top, total = scaled.new_full((rows, 1), LOWEST), scaled.new_zeros(rows, 1)
-    rank = torch.zeros(rows if wanted.rank else 0, dtype=torch.int64, device=device)
-    mean = scaled.new_zeros(rows, dim) if wanted.grad else None
+    rows, count = len(scaled), len(negatives)
     chunk = chunk_of(rows, count, scaled)
     logits_buffer = scaled.new_empty(rows, chunk)
     compare_buffer = torch.empty_like(logits_buffer) if wanted.rank else None
+    found = rank = None
     for start in range(0, count, chunk):
         keys = rounded(negatives[start : start + chunk], operand, scaled.dtype)
         whole = keys.shape[0] == chunk
@@ -104,21 +102,15 @@ def _sweep(scaled, positive_logit, negatives, left_out, operand, wanted, fixed):
             above = compare_buffer if whole else torch.empty_like(logits)
             # Comparing into floats keeps the count in vector registers: the sum of a bool tensor is
             # many times slower on a CPU.
-            rank += torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
-        if fixed:
-            # No logit is beyond 1/T, so every exponential and every sum of them is a number.
-            weights = logits.exp_()
-            total += weights.sum(1, keepdim=True)
-            if mean is not None:
-                mean.addmm_(weights, keys)
-        else:
-            top, total, mean = _accumulate(logits, keys, top, total, mean)
-    if fixed:
-        # The sum's logarithm for the maximum: then weights are as if by a maximum.
-        top = torch.where(total == 0, LOWEST, total.log())
-        mean = None if mean is None else torch.where(total == 0, total, mean / total)
-        total = (total != 0).to(total.dtype) + 0 * total  # a NaN stays one
-    return top, total, rank, mean
+            above = torch.gt(logits, positive_logit[:, None], out=above).sum(1).long()
+            rank = above if rank is None else rank.add_(above)
+        found = (_add if fixed else _accumulate)(logits, keys if wanted.grad else None, found)
+    if found is None:
+        mean = torch.zeros_like(scaled) if wanted.grad else None
+        found = scaled.new_full((rows, 1), LOWEST), scaled.new_zeros(rows, 1), mean
+    if rank is None:
+        rank = torch.zeros(rows if wanted.rank else 0, dtype=torch.int64, device=scaled.device)
+    return found, rank
 
 
 def negatives_grad(query, negatives, top, weight, temperature, left_out, operand):
@@ -164,17 +156,48 @@ def _leave_out(logits, start, left_out):
         logits.masked_fill_(same, -math.inf)
 
 
-def _accumulate(logits, keys, top, total, mean, key_scale=1.0):
-    """Adds a block of logits to the running (max, sum of exp, weighted sum of keys); overwrites
-    `logits`."""
-    new_top = torch.maximum(top, logits.amax(1, keepdim=True))
-    shrink = torch.exp(top - new_top)
+def _add(logits, keys, found):
+    """As `_accumulate`, of logits that are bounded: no exponential leaves the range of numbers, nor
+    does their sum, so 0 serves for the maximum."""
+    weights = logits.exp_()
+    total = weights.sum(1, keepdim=True)
+    if found is None:
+        return torch.zeros_like(total), total, None if keys is None else weights @ keys
+    top, total_before, mean = found
+    if keys is not None:
+        mean.addmm_(weights, keys)
+    return top, total_before.add_(total), mean
+
+
+def _as_maximum(found):
+    """What `_add` gave, with the sum's logarithm for the maximum: any logit may follow it."""
+    _, total, mean = found
+    top = torch.where(total == 0, LOWEST, total.log())
+    mean = None if mean is None else mean.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
+    return top, (total != 0).to(total.dtype) + 0 * total, mean  # a NaN stays one
+
+
+def _accumulate(logits, keys, found, key_scale=1.0):
+    """Adds a block of logits to (top, total, weighted sum of keys): the greatest logit so far, the
+    sum of the weights exp(logit - top). Overwrites `logits` with the weights.
+
+    Args:
+        keys: (k, D) of all rows, (N, k, D) of each, or None where no sum of them is wanted.
+        found: None before the first block.
+    """
+    new_top = logits.amax(1, keepdim=True)
+    new_top = new_top.clamp_min_(LOWEST) if found is None else torch.maximum(found[0], new_top)
     weights = logits.sub_(new_top).exp_()
-    total = total.mul_(shrink).add_(weights.sum(1, keepdim=True))
+    total = weights.sum(1, keepdim=True)
+    if found is None:
+        return new_top, total, None if keys is None else weights @ keys
+    top, total_before, mean = found
+    shrink = torch.exp(top - new_top)
+    total = total_before.mul_(shrink).add_(total)
     if mean is not None:
         mean.mul_(shrink)
         if keys.dim() == 2:
-            mean.addmm_(weights, keys, alpha=key_scale)
+            mean.addmm_(weights, keys)
         else:
             mean.add_(torch.einsum("nm,nmd->nd", weights, keys), alpha=key_scale)
     return new_top, total, mean

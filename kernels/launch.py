@@ -29,6 +29,9 @@ PROCESSORS = {"cpu": 4, "meta": 132}
 """Streaming multiprocessors: of the interpreter (enough to exercise what joins the splits), and of
 the H200 that launches are recorded for."""
 
+CAPABILITY = {"cpu": 90, "meta": 90}
+"""Architecture as in sm_90, of devices that have none: see `recorded_for`."""
+
 
 def launch(kernel, grid, args, constants, **options):
     """Runs `kernel` over `grid` on the device of its first tensor, whichever device is current."""
@@ -43,6 +46,30 @@ def processors(device):
     if device.type in PROCESSORS:
         return PROCESSORS[device.type]
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def capability(device):
+    """The architecture of a torch.device: 90 of an H100 or H200."""
+    if device.type in CAPABILITY:
+        return CAPABILITY[device.type]
+    return _capability(device)
+
+
+@cache
+def _capability(device):
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
+
+
+@contextlib.contextmanager
+def recorded_for(architecture):
+    """Within this, launches that are recorded from tensors on the meta device are those of
+    sm_`architecture`."""
+    before, CAPABILITY["meta"] = CAPABILITY["meta"], architecture
+    try:
+        yield
+    finally:
+        CAPABILITY["meta"] = before
 
 
 def cdiv(number, divisor):

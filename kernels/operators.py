@@ -1,5 +1,7 @@
 """Operators of torch that are Python functions: opaque to torch.compile, which sees shapes only."""
 
+import contextlib
+
 import torch
 
 FUNCTIONS = {}
@@ -26,3 +28,12 @@ def operator(name, schema, fake):
         return function
 
     return register
+
+
+def without_autocast(tensor):
+    """A context in which products on the device of `tensor` are taken in the dtype of their
+    inputs."""
+    kind = tensor.device.type
+    # Where it is off already, switching it off would take longer than a small product.
+    on = torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else contextlib.nullcontext()

@@ -16,8 +16,10 @@ import torch
 
 from . import pairs_torch
 from .backend import product_backend
+from .checks import check_are_tensors, check_dim
 from .info_nce_call import wide_dtype
-from .operators import operator
+from .info_nce_checks import DTYPES
+from .operators import operator, without_autocast
 
 
 def sigmoid_pairs(
@@ -39,8 +41,10 @@ def sigmoid_pairs(
         (loss (), sum of W (), W y (n, D), Wᵀ x (m, D)), sums over all pairs, in float32 (float64
         for float64). The gradients have no rows, and the sum of W has no value, without with_grad.
     Raises:
-        ValueError, RuntimeError: the backend asked for cannot run here or takes no such operand.
+        ValueError: shapes, dtypes or devices disagree; the backend takes no such operand.
+        RuntimeError: the backend asked for cannot run here.
     """
+    _check(first, second, own, scale=scale, bias=bias)
     return torch.ops.fastneg.pair_sigmoid(
         first, second, scale, bias, own, with_grad, operand, backend
     )
@@ -55,6 +59,7 @@ def pair_sums(first, second, scale, *, own=True, operand="float32", backend="aut
         (rows (n,), columns (m,), positives (n,)): those of rows of the same number are left out of
         the sums and come as positives; with own False there are none, (0,).
     """
+    _check(first, second, own, scale=scale)
     return torch.ops.fastneg.pair_sums(first, second, scale, own, operand, backend)
 
 
@@ -70,10 +75,44 @@ def softmax_pairs(
     Args:
         row_sums, row_weights: (n,), r and a. column_sums, column_weights: (m,), c and b.
     """
+    _check(first, second, own, scale=scale)
+    rows = {"row_sums": row_sums, "row_weights": row_weights}
+    columns = {"column_sums": column_sums, "column_weights": column_weights}
+    for side, named in ((first, rows), (second, columns)):
+        _check_shapes(side, (len(side),), named)
     return torch.ops.fastneg.pair_softmax(
         first, second, scale, row_sums, column_sums, row_weights, column_weights, own, operand,
         backend,
     )  # fmt: skip
+
+
+def _check(first, second, own, **factors):
+    """ValueError unless these are sides of pairs, and factors of their logits."""
+    check_dim("first", first, 2, "(n, D)")
+    check_dim("second", second, 2, "(m, D)")
+    counts = [len(first), len(second)]
+    if first.shape[1] != second.shape[1] or (own and counts[0] != counts[1]) or 0 in counts:
+        raise ValueError(
+            f"first is {tuple(first.shape)} and second {tuple(second.shape)}: (n, D) and "
+            f"{'(n, D)' if own else '(m, D)'} of one row or more were expected."
+        )
+    for name, side in (("first", first), ("second", second)):
+        if side.dtype not in DTYPES or side.device != first.device:
+            raise ValueError(
+                f"{name} is {side.dtype} on {side.device}: float32, bfloat16, float16 or float64 "
+                f"on {first.device} was expected."
+            )
+    _check_shapes(first, (), factors)
+
+
+def _check_shapes(side, shape, named):
+    for name, tensor in named.items():
+        check_are_tensors(**{name: tensor})
+        if tensor.shape != shape or tensor.device != side.device:
+            raise ValueError(
+                f"{name} is {tuple(tensor.shape)} on {tensor.device}: {shape} on {side.device} was "
+                "expected."
+            )
 
 
 # --- operators ------------------------------------------------------------------------------------
@@ -99,7 +138,7 @@ def _sigmoid_shapes(first, second, scale, bias, own, with_grad, operand, backend
 )
 def _sigmoid(first, second, scale, bias, own, with_grad, operand, backend):
     implementation, kind = _implementation(first, operand, backend)
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first):
         return implementation.sigmoid(first, second, scale, bias, own, with_grad, kind)
 
 
@@ -116,7 +155,7 @@ def _sums_shapes(first, second, scale, own, operand, backend):
 )
 def _sums(first, second, scale, own, operand, backend):
     implementation, kind = _implementation(first, operand, backend)
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first):
         return implementation.sums(first, second, scale, own, kind)
 
 
@@ -137,7 +176,7 @@ def _softmax(
     first, second, scale, row_sums, column_sums, row_weights, column_weights, own, operand, backend
 ):
     implementation, kind = _implementation(first, operand, backend)
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first):
         return implementation.softmax(
             first, second, scale, row_sums, column_sums, row_weights, column_weights, own, kind
         )

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from .backend import interpreting
 from .info_nce_call import stored_dtype
-from .launch import cdiv, processors
+from .launch import capability, cdiv, processors
 from .launch import launch as launch_now
 from .pairs_triton_kernels import (
     pair_merge_kernel,
@@ -58,7 +58,7 @@ PAIR_TILES = {
 }
 """Of the products of pairs."""
 GRADIENT_TILES = {2: (Tiles(128, 256, 64, 8, 3), *PAIR_TILES[2]), 4: PAIR_TILES[4]}
-"""Of the products with the weights."""
+"""Of the products with the weights, on Hopper: the widest spills for sm_80 and sm_100."""
 
 
 def sigmoid(first, second, scale, bias, own, with_grad, operand, launch=launch_now):
@@ -244,7 +244,8 @@ class _Gradients:
         into = self.to_first[block.rows], self.to_second[block.columns]
         add, dim = [block.columns.start > 0, block.rows.start > 0], block.x.shape[1]
         # The diagonal and what is added to would take more registers than the widest tile leaves.
-        choices = PAIR_TILES if block.own and any(add) else GRADIENT_TILES
+        wide = capability(block.x.device) // 10 == 9 and not (block.own and any(add))
+        choices = GRADIENT_TILES if wide else PAIR_TILES
         tiles, grid = _tiles(block.x, max(block.lengths), dim, choices, 2)
         whole = not any(length % max(tiles.rows, tiles.depth) for length in block.lengths)
         launch(

@@ -10,6 +10,7 @@ import torch
 
 from . import patch_shuffle_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
+from .checks import check_are_tensors, check_choice
 from .operators import operator
 from .patch_shuffle_torch import pixels_shown
 
@@ -48,6 +49,7 @@ def patch_shuffle(images, offsets, patch_sizes, *, backend="auto", out=None):
     Source: Ge et al. 2021, arXiv:2110.14189, patch-based negatives.
     """
     _check(images, offsets, patch_sizes)
+    check_choice("backend", backend, NUMBA_BACKENDS)
     rows, (channels, height, width) = images.shape[0], images.shape[1:]
     single = offsets.dim() == 4
     copies = 1 if single else offsets.shape[1]
@@ -146,6 +148,7 @@ def _check_values(offsets, sides, height, width):
 
 
 def _check(images, offsets, patch_sizes):
+    check_are_tensors(images=images, offsets=offsets, patch_sizes=patch_sizes)
     if images.dim() != 4:
         raise ValueError(f"images are {tuple(images.shape)}: (N, C, H, W) was expected.")
     if (
@@ -176,6 +179,7 @@ def _check(images, offsets, patch_sizes):
 
 
 def _check_out(out, shape, images):
+    check_are_tensors(out=out)
     if tuple(out.shape) != shape or out.dtype != images.dtype or out.device != images.device:
         raise ValueError(
             f"out is {tuple(out.shape)} {out.dtype} on {out.device}: {shape} {images.dtype} on "
@@ -184,4 +188,9 @@ def _check_out(out, shape, images):
     if out.requires_grad or out is images:
         raise ValueError(
             "out is the images themselves or requires a gradient: pass a buffer of its own."
+        )
+    if any(size > 1 and not step for size, step in zip(shape, out.stride(), strict=True)):
+        raise ValueError(
+            f"out has the strides {out.stride()}, by which some of its elements are one: pass a "
+            "buffer of its own."
         )

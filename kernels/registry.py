@@ -64,6 +64,10 @@ def register(name, module):
         raise ValueError(f"A kernel {name!r} is registered already, of {KERNELS[name]}: rename it.")
 
 
-def shipped(module):
-    """What a kernel's module ships, as a list of `Shipped` in a fixed order."""
-    return list(importlib.import_module(module).shipped())
+def shipped(module, architecture=90):
+    """What a kernel's module ships for sm_`architecture`, as a list of `Shipped` in a fixed
+    order."""
+    from .launch import recorded_for  # not at the top: what imports torch waits until it is used
+
+    with recorded_for(architecture):
+        return list(importlib.import_module(module).shipped())

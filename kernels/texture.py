@@ -8,6 +8,7 @@ for each block.
 import torch
 
 from .backend import resolve_backend
+from .checks import check_are_tensors, check_choice, check_few, check_flags, check_whole
 from .operators import operator
 
 BACKENDS = ("auto", "triton", "numba")
@@ -56,20 +57,17 @@ def quilt(sources, corners, size, *, block=32, overlap=8, seam=True, backend="au
     Source: Efros and Freeman 2001, "Image quilting for texture synthesis and transfer"; random
     candidates instead of its full search.
     """
+    check_choice("backend", backend, BACKENDS)
+    check_flags(seam=seam)
     _check(sources, corners, size, block, overlap)
     images, count, channels, patch = sources.shape[:4]
     height, width = size
     pixels = sources.detach().permute(0, 1, 3, 4, 2).contiguous()
     shown = torch.ops.fastneg.quilt(
-        _levels(pixels), corners, height, width, block, overlap, bool(seam), backend
+        _levels(pixels), corners, height, width, block, overlap, seam, backend
     )
-    first = torch.arange(
-        0,
-        images * count * patch * patch,
-        count * patch * patch,
-        dtype=torch.int32,
-        device=sources.device,
-    )
+    step = count * patch * patch
+    first = torch.arange(0, images * step, step, dtype=torch.int32, device=sources.device)
     picked = pixels.view(-1, channels).index_select(
         0, (shown + first[:, None, None, None]).flatten()
     )
@@ -144,6 +142,12 @@ def _check_corners(levels, corners, block):
 
 
 def _check(sources, corners, size, block, overlap):
+    check_are_tensors(sources=sources, corners=corners)
+    check_few("size", size, 2)
+    for name, value in (("height", size[0]), ("width", size[1])):
+        check_whole(f"size is {tuple(size)}: its {name}", value, 1)
+    check_whole("block", block, 2)
+    check_whole("overlap", overlap, 1)
     if (
         sources.dim() != 5
         or sources.shape[3] != sources.shape[4]
@@ -171,10 +175,6 @@ def _check(sources, corners, size, block, overlap):
         raise ValueError(
             f"block is {block} and overlap {overlap}: the sums of squared differences would leave "
             "30 bits; take smaller ones."
-        )
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(
-            f"size is {tuple(size)}: height and width of at least 1 pixel were expected."
         )
     rows, columns = block_grid(size, block, overlap)
     if (

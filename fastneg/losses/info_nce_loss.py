@@ -2,8 +2,9 @@
 
 import torch
 
+from fastneg.kernels.checks import check_choice
 from fastneg.kernels.info_nce import info_nce
-from fastneg.kernels.info_nce_checks import check_choice, check_options, check_temperature
+from fastneg.kernels.info_nce_checks import check_options, check_temperature
 from fastneg.kernels.unit_length import unit_rows
 
 NEGATIVE_MODES = ("unpaired", "paired")

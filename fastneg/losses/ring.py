@@ -12,8 +12,8 @@ import math
 import torch
 import torch.distributed as dist
 
+from fastneg.kernels.checks import check_number
 from fastneg.kernels.info_nce_call import stored_dtype
-from fastneg.kernels.info_nce_checks import check_number
 
 
 class Ring:

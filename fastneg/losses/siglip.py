@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 
+from fastneg.kernels.checks import check_flags
 from fastneg.kernels.gradients import differentiable, first_only, transforming
 from fastneg.kernels.info_nce_call import operand_of, wide_dtype
 from fastneg.kernels.info_nce_checks import check_options
@@ -59,7 +60,8 @@ def siglip_loss(
     Source: Zhai et al. 2023, arXiv:2303.15343, equation 1 and algorithm 1.
     """
     check_pair(first, second)
-    check_options(precision=precision)
+    check_options(precision=precision, backend=backend)
+    check_flags(ring=ring)
     operand = operand_of((first, second), precision)
     wide, device = wide_dtype(operand), first.device
     factors = number_in("scale", scale, wide, device), number_in("bias", bias, wide, device)

@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple, overload
 
 import torch
 
+from fastneg.kernels.checks import check_flags
 from fastneg.kernels.info_nce import info_nce
 from fastneg.kernels.info_nce_call import operand_of, wide_dtype
 from fastneg.kernels.info_nce_checks import check_options, check_temperature
@@ -84,6 +85,7 @@ def nt_xent(
         ValueError: shapes, dtypes or devices disagree, or a single image has no negatives.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1.
     """
+    check_flags(return_stats=return_stats)
     check_pair(first, second)
     check_extra(extra_negatives)
     all_first, all_second = others_checked(everyone, first, second)
@@ -154,6 +156,7 @@ def clip_loss(
         RuntimeError: the requested backend cannot run here.
     Source: Radford et al. 2021, arXiv:2103.00020, figure 3.
     """
+    check_flags(ring=ring)
     if ring and everyone is not None:
         raise ValueError(
             "everyone is given and ring is True: give one of them, both name the other processes' "
@@ -165,7 +168,7 @@ def clip_loss(
     check_temperature(temperature, first.device)
     options = {"precision": precision, "backend": backend}
     if everyone is None:
-        check_options(precision=precision)
+        check_options(precision=precision, backend=backend)
         operand = operand_of((first, second), precision)
         heat = number_in("temperature", temperature, wide_dtype(operand), first.device)
         rows, columns = symmetric_losses(first, second, heat, ring, operand, backend)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from fastneg.kernels.info_nce_checks import check_tensors
+from fastneg.kernels.info_nce_checks import DTYPES, check_tensors
 
 
 def _came(value):
@@ -50,12 +50,21 @@ def others_checked(everyone, first, second):
                 f"everyone's {name} is {_came(rows)} but {name} is {tuple(own.shape)}: (N, D) was "
                 "expected, the rows of this process before those of the others."
             )
+        _check_alike(name, rows, own)
     if len(everyone[0]) != len(everyone[1]):
         raise ValueError(
             f"everyone's first is {tuple(everyone[0].shape)} but its second is "
             f"{tuple(everyone[1].shape)}: they are two views of the same images."
         )
     return tuple(everyone)
+
+
+def _check_alike(name, others, own):
+    if others.device != own.device or others.dtype not in DTYPES:
+        raise ValueError(
+            f"everyone's {name} is {others.dtype} on {others.device} but {name} is {own.dtype} on "
+            f"{own.device}: float32, bfloat16, float16 or float64 on {own.device} was expected."
+        )
 
 
 def _check_two(everyone, wanted):
@@ -75,7 +84,14 @@ def check_features(features, labels, everyone):
     if not isinstance(features, torch.Tensor) or features.ndim != 3:
         came = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
         raise ValueError(f"features is {came}: a tensor (N, V, D) was expected.")
-    images, views, _ = features.shape
+    if features.dtype not in DTYPES:
+        raise ValueError(
+            f"features has dtype {features.dtype}: float32, bfloat16, float16 or float64 was "
+            "expected."
+        )
+    images, views, dim = features.shape
+    if dim == 0:
+        raise ValueError(f"features is {tuple(features.shape)}: at least one column was expected.")
     if images * views < 2:
         raise ValueError(f"features is {tuple(features.shape)}: N·V of two or more was expected.")
     if labels is None and views < 2:
@@ -94,6 +110,7 @@ def check_features(features, labels, everyone):
             f"everyone's features is {_came(others)} but features is {tuple(features.shape)}: "
             "(N', V, D) was expected, the images of this process before those of the others."
         )
+    _check_alike("features", others, features)
     if (numbers is None) != (labels is None):
         raise ValueError(
             f"labels {'are' if labels is not None else 'are not'} given but those of everyone "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from fastneg.kernels.checks import check_are_tensors, check_few, check_whole
 from fastneg.kernels.patch_shuffle import patch_shuffle
 
 
@@ -45,10 +46,13 @@ def patch_negatives(
     Raises:
         ValueError: an invalid shape, or sizes that do not fit the images.
     """
+    check_are_tensors(images=images)
     if images.ndim != 4:
         raise ValueError(f"images has shape {tuple(images.shape)}: (N, C, H, W) was expected.")
-    if count < 1:
-        raise ValueError(f"count is {count}: at least one negative per image was expected.")
+    if count == 0:
+        raise ValueError("count is 0: at least one negative per image was expected.")
+    check_whole("count", count, 1)
+    check_few("sizes", sizes, 2)
     return patch_shuffle(
         images, *draw_patches(images.shape, count, sizes, images.device, generator)
     )

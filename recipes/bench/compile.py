@@ -32,31 +32,31 @@ def bench_compile(targets=("sm_80", "sm_90", "sm_100"), contains="", kernels=Non
     modules = [
         registry.KERNELS[name] for name in (registry.KERNELS if kernels is None else kernels)
     ]
-    listed = [
-        (module, number)
+    # A launch cannot go to another process, its place in the list can.
+    jobs = [
+        (module, number, target)
+        for target in targets
         for module in modules
-        for number, shipped in enumerate(registry.shipped(module))
+        for number, shipped in enumerate(registry.shipped(module, TARGETS[target]))
         if contains in shipped.config
     ]
-    # A launch cannot go to another process, its place in the list can.
-    jobs = [(module, number, target) for target in targets for module, number in listed]
     cores = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(cores, mp_context=ready_processes(modules[0])) as pool:
         yield from pool.map(_compile, jobs)
 
 
 @cache
-def _listed(module):
+def _listed(module, target):
     from fastneg.kernels.registry import shipped
 
-    return shipped(module)
+    return shipped(module, TARGETS[target])
 
 
 def _compile(job):
     from fastneg.kernels.launch import compile_launch
 
     module, number, target = job
-    config, (kernel, args, constants, options), _ = _listed(module)[number]
+    config, (kernel, args, constants, options), _ = _listed(module, target)[number]
     compiled = compile_launch(kernel, args, constants, options, TARGETS[target])
     row = {"bench": "compile", "contender": "fastneg", "kernel": kernel.__name__}
     return {**row, "config": config, "target": target, **compiled.__dict__}

@@ -302,6 +302,13 @@ def mistakes():
     )
     yield (images, params._replace(factors=-params.factors)), {}, "params.factors holds a negative"
     yield (images, params), {"backend": "dali"}, "backend is 'dali'"
+    yield (images.numpy(), params), {}, "images is a ndarray"
+    yield (images, None), {}, "params is a NoneType: an AugmentParams"
+    yield (images, params[:4]), {}, "params is a tuple: an AugmentParams"
+    yield (images, params._replace(gray=[True] * 3)), {}, "params.gray is a list"
+    yield (images, params), {"mean": 0.5}, "mean is 0.5: 3 numbers"
+    yield (images, params), {"mean": (math.nan, 0.0, 0.0)}, "three finite numbers"
+    yield (images, params), {"max_sigma": None}, "max_sigma is None"
 
 
 @pytest.mark.parametrize(("args", "options", "message"), list(mistakes()))
@@ -318,11 +325,19 @@ def test_a_callers_mistake_is_named(args, options, message):
         ({"contrast": math.nan}, "contrast is nan"),
         ({"blur_p": 1.1}, "blur_p is 1.1"),
         ({"blur_sigma": (2.0, 1.0)}, "blur_sigma is .2.0, 1.0."),
+        ({"blur_sigma": 1.0}, "blur_sigma is 1.0: 2 numbers"),
+        ({"saturation": "a"}, "saturation is 'a'"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):
     with pytest.raises(ValueError, match=message):
         draw_augment_params(4, **settings)
+
+
+@pytest.mark.parametrize("count", [-1, 2.0, None])
+def test_a_wrong_count_is_named(count):
+    with pytest.raises(ValueError, match=f"count is {count}: a whole number of at least 0"):
+        draw_augment_params(count)
 
 
 @pytest.mark.gpu

@@ -1,5 +1,7 @@
 """What batch_norm refuses."""
 
+import math
+
 import pytest
 import torch
 
@@ -31,6 +33,19 @@ class Two:
         ((IMAGES,), {"groups": 2, "processes": Two()}, "joined over processes"),
         ((IMAGES[:, :, :1, :1],), {"groups": 4}, "one value of each channel"),
         ((IMAGES[:0],), {}, "no statistics of nothing"),
+        ((IMAGES.numpy(),), {}, "images is a ndarray"),
+        ((IMAGES, [1.0, 1.0, 1.0]), {}, "weight is a list"),
+        ((IMAGES,), {"residual": 1.0}, "residual is a float"),
+        ((IMAGES,), {"groups": 2.0}, "groups is 2.0: a whole number"),
+        ((IMAGES,), {"groups": None}, "groups is None"),
+        ((IMAGES,), {"eps": -1.0}, "eps is -1.0: a number from 0.0"),
+        ((IMAGES,), {"eps": math.nan}, "eps is nan"),
+        ((IMAGES,), {"momentum": None}, "momentum is None"),
+        ((IMAGES,), {"momentum": 1.5}, "momentum is 1.5: a number from 0.0 to 1.0"),
+        ((IMAGES,), {"relu": "no"}, "relu is 'no'"),
+        ((IMAGES,), {"tracked": 0}, "tracked is a int"),
+        ((IMAGES,), {"tracked": torch.zeros(())}, r"tracked is \(\) torch.float32 on cpu"),
+        ((IMAGES,), {"tracked": torch.zeros(1).long()}, r"tracked is \(1,\)"),
         ((IMAGES,), {"backend": "cudnn"}, "backend is 'cudnn'"),
         ((IMAGES.double(),), {"backend": "numba"}, "only the torch backend takes float64"),
         ((IMAGES,), {"backend": "numba"}, "takes float32 in channels_last"),
@@ -44,3 +59,8 @@ def test_it_is_refused(arguments, options, message):
 def test_no_images_are_normalised_by_given_statistics():
     out = batch_norm(IMAGES[:0], ROW, ROW, ROW, ROW, training=False, relu=True)
     assert out.shape == (0, 3, 2, 2)
+
+
+def test_given_statistics_get_no_gradient():
+    asking = [row.clone().requires_grad_() for row in (ROW, ROW)]
+    assert not batch_norm(IMAGES, None, None, *asking, training=False).requires_grad

@@ -108,6 +108,16 @@ def test_threads_change_nothing(threads):
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("backend", ["torch", "numba", "triton"])
+def test_windows_that_ask_for_a_gradient_get_none(backend):
+    images, windows = draw(3, 20, 24)
+    asking = torch.from_numpy(windows).requires_grad_()
+    out = crop_resize(
+        torch.from_numpy(images).permute(0, 3, 1, 2), torch.arange(3), asking, 8, backend=backend
+    )
+    assert not out.requires_grad
+
+
 def test_no_view_is_no_work():
     images, windows = draw(3, 20, 20)
     assert views(images, np.arange(0), windows[:0], 16, "auto").shape == (0, 16, 16, 3)
@@ -126,6 +136,13 @@ def test_no_view_is_no_work():
         (lambda a: {"windows": a["windows"] + 30}, "windows within the images"),
         (lambda a: {"windows": a["windows"].flip(1)}, "windows within the images"),
         (lambda a: {"size": 0}, "size is 0"),
+        (lambda a: {"size": (16, 16)}, r"size is \(16, 16\): a whole number"),
+        (lambda a: {"images": a["images"].numpy()}, "images is a ndarray"),
+        (lambda a: {"index": [0, 1, 2]}, "index is a list"),
+        (lambda a: {"index": a["index"][0]}, r"index is \(\)"),
+        (lambda a: {"index": a["index"].to("meta")}, "index is .* on meta"),
+        (lambda a: {"windows": a["windows"] * float("nan")}, "windows within the images"),
+        (lambda a: {"backend": None}, "backend is None"),
     ],
 )
 def test_what_cannot_be_is_refused(change, said):

@@ -168,6 +168,10 @@ MISTAKES = [
     ),
     ((Q.double(), K.double(), NEG.double()), {"backend": "triton"}, "only the torch backend takes"),
     ((Q, K, NEG), {"backend": "cuda"}, "backend is 'cuda'"),
+    ((Q, K, NEG), {"backend": None}, "backend is None"),
+    ((Q, K, NEG), {"exclude_diagonal": "no"}, "exclude_diagonal is 'no': True or False"),
+    ((Q, K, NEG), {"normalised": None}, "normalised is None: True or False"),
+    ((Q.to_sparse(), K, NEG), {}, "query has layout torch.sparse_coo"),
     (
         (Q.new_ones(2, 1100), Q.new_ones(2, 1100), Q.new_ones(3, 1100)),
         {"backend": "triton"},
@@ -182,3 +186,29 @@ MISTAKES = [
 def test_a_callers_mistake_is_named(args, options, message):
     with pytest.raises(ValueError, match=message):
         info_nce(*args, **options)
+
+
+def test_an_option_that_there_is_not_is_named():
+    with pytest.raises(TypeError, match=r"info_nce\(\) got an unexpected .* argument 'mask'"):
+        info_nce(Q, K, NEG, mask=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"soft_labels": torch.full((len(Q), len(NEG)), -0.1)}, "soft_labels hold -0.1"),
+        ({"soft_labels": torch.full((len(Q), len(NEG)), 0.9)}, "a row whose sum is"),
+        ({"soft_labels": torch.full((len(Q), len(NEG)), float("nan"))}, "soft_labels hold nan"),
+        ({"row_weights": torch.full((len(Q),), -1.0)}, "row_weights hold -1 to -1"),
+        ({"row_weights": torch.full((len(Q),), float("inf"))}, "row_weights hold inf"),
+    ],
+)
+def test_targets_that_are_no_shares_are_refused_where_values_are_looked_at(
+    monkeypatch, options, said
+):
+    options = {name: value.to(Q.device) for name, value in options.items()}
+    info_nce(Q, K, NEG, **options)
+    monkeypatch.setenv("FASTNEG_DEBUG", "1")
+    with pytest.raises(ValueError, match=said):
+        info_nce(Q, K, NEG, **options)
+    info_nce(Q, K, NEG, soft_labels=Q.new_zeros(len(Q), len(NEG)), row_weights=Q.new_ones(len(Q)))

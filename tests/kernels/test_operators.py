@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fastneg.kernels.operators import operator
+from fastneg.kernels.operators import operator, without_autocast
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +29,13 @@ def test_compiled_code_sees_its_shapes_alone(doubled):
     rows = torch.rand(3, 4)
     assert torch.equal(compiled(rows), doubled(rows + 1))
     assert torch.ops.fastneg.doubled_for_a_test(rows.to("meta")).shape == (3,)
+
+
+def test_products_keep_the_dtype_of_their_inputs():
+    rows = torch.rand(3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (rows @ rows.T).dtype == torch.bfloat16
+        with without_autocast(rows):
+            assert (rows @ rows.T).dtype == torch.float32
+    with without_autocast(rows):
+        assert (rows @ rows.T).dtype == torch.float32

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastneg.kernels import pairs_torch, pairs_triton
-from fastneg.kernels.launch import Recorder
+from fastneg.kernels.launch import Recorder, recorded_for
 from fastneg.kernels.operators import FUNCTIONS
 from fastneg.kernels.pairs import pair_sums, sigmoid_pairs, softmax_pairs
 from fastneg.kernels.pairs_shipped import shipped
@@ -237,6 +237,40 @@ def test_what_a_backend_does_not_take_is_refused():
         sigmoid_pairs(first, second, one, one, operand="float64", backend="triton")
     with pytest.raises(ValueError, match='precision is "tf32"'):
         pair_sums(first.float(), second.float(), one, operand="tf32", backend="torch")
+
+
+ONE, ROWS = torch.tensor(1.0), torch.ones(3)
+SIDES = torch.ones(3, 4), torch.ones(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: sigmoid_pairs([1], SIDES[1], ONE, ONE), "first is a list"),
+        (lambda: pair_sums(SIDES[0], SIDES[1][:2], ONE), r"\(3, 4\) and second \(2, 4\)"),
+        (lambda: pair_sums(SIDES[0], SIDES[1][:, :2], ONE, own=False), r"second \(3, 2\)"),
+        (lambda: pair_sums(SIDES[0][:0], SIDES[1], ONE, own=False), "one row or more"),
+        (lambda: pair_sums(SIDES[0], SIDES[1].to("meta"), ONE), "second is .* on meta"),
+        (lambda: pair_sums(SIDES[0].int(), SIDES[1], ONE), "first is torch.int32"),
+        (lambda: sigmoid_pairs(*SIDES, 1.0, ONE), "scale is a float"),
+        (lambda: sigmoid_pairs(*SIDES, ONE, ROWS), r"bias is \(3,\)"),
+        (lambda: softmax_pairs(*SIDES, ONE, ROWS, ROWS, ROWS, ROWS[:2]), "column_weights is"),
+    ],
+)
+def test_pairs_that_are_none_are_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
+def test_only_hopper_has_the_registers_of_the_widest_tile():
+    with recorded_for(100):
+        narrow = {each.launch[2].get("BLOCK_D") for each in shipped() if _is_product(each)}
+    assert max(narrow) == 128
+    assert 256 in {each.launch[2].get("BLOCK_D") for each in shipped() if _is_product(each)}
+
+
+def _is_product(each):
+    return each.launch[0].__name__ == "pair_product_kernel"
 
 
 def test_what_ships_is_told_apart_and_no_matrix_is_added_up_without_saying_so():

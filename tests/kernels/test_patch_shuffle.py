@@ -251,6 +251,11 @@ def wrong_shapes():
     yield (images, offsets, sizes), {"out": torch.empty(2, 2, 3, 12, 12).half()}, "torch.float16"
     yield (images, offsets[:, 0], sizes[:, 0]), {"out": images}, "out is the images themselves"
     yield (images, offsets, sizes), {"backend": "gpu"}, "backend is 'gpu'"
+    yield (images.numpy(), offsets, sizes), {}, "images is a ndarray: a tensor"
+    yield (images, offsets, 4), {}, "patch_sizes is a int"
+    yield (images, offsets, sizes), {"out": images.numpy()}, "out is a ndarray"
+    one = torch.empty(1, 2, 3, 12, 12).expand(2, -1, -1, -1, -1)
+    yield (images, offsets, sizes), {"out": one}, "some of its elements are one"
 
 
 @pytest.mark.parametrize(("args", "options", "message"), list(wrong_shapes()))

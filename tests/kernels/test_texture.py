@@ -233,6 +233,13 @@ def wrong():
         {"block": 96, "overlap": 48},
         "would leave 30 bits",
     )
+    yield (images.numpy(), corners, size), options, "sources is a ndarray"
+    yield (images, [1], size), options, "corners is a list"
+    yield (images, corners.to("meta"), size), options, "corners are torch.int32 on meta"
+    yield (images, corners, 13), options, "size is 13: 2 numbers"
+    yield (images, corners, (13.0, 17.0)), options, "its height is 13.0: a whole number"
+    yield (images, corners, size), {"block": 6.0, "overlap": 2}, "block is 6.0: a whole number"
+    yield (images, corners, size), {**options, "seam": "no"}, "seam is 'no'"
     yield (images, corners - 10_000, size), options, "corners go from"
     yield (
         (images, corners * 0 + 9, size),

@@ -103,6 +103,8 @@ def test_under_autocast_all_terms_are_of_the_same_rounded_rows():
         (torch.zeros(4, 2, 8), torch.zeros(3, dtype=torch.long), r"\(4,\) were expected"),
         (torch.zeros(4, 2, 8), torch.zeros(4), "whole numbers"),
         (torch.zeros(4, 2, 8), [0, 1, 2, 3], "whole numbers"),
+        (torch.zeros(4, 2, 8).int(), None, "features has dtype torch.int32"),
+        (torch.zeros(4, 2, 0), None, r"features is \(4, 2, 0\): at least one column"),
     ],
 )
 def test_wrong_arguments_are_named(features, labels, said):

@@ -38,6 +38,8 @@ def test_views_that_are_no_pair(loss, first, second, message):
         ((FIRST[:3], SECOND[:3]), r"everyone's first is \(3, 8\) but first is \(6, 8\)"),
         ((FIRST, SECOND[:, :4]), r"everyone's second is \(6, 4\)"),
         ((FIRST, SECOND.repeat(2, 1)), r"first is \(6, 8\) but its second is \(12, 8\)"),
+        ((FIRST.to("meta"), SECOND), "everyone's first is torch.float32 on meta"),
+        ((FIRST, SECOND.int()), "everyone's second is torch.int32 on cpu"),
     ],
 )
 def test_rows_of_all_processes_that_are_none(loss, everyone, message):
@@ -56,6 +58,8 @@ def test_rows_of_all_processes_that_are_none(loss, everyone, message):
         (LABELS, (FEATURES, LABELS[:4]), r"everyone's labels is torch.int64 \(4,\)"),
         (LABELS, (FEATURES, LABELS.float()), "everyone's labels is torch.float32"),
         (LABELS.to("meta"), None, "labels are on meta, features on cpu"),
+        (None, (FEATURES.to("meta"), None), "everyone's features is torch.float32 on meta"),
+        (None, (FEATURES.int(), None), "everyone's features is torch.int32 on cpu"),
     ],
 )
 def test_images_of_all_processes_that_are_none(labels, everyone, message):
@@ -91,3 +95,13 @@ def test_labels_of_any_whole_dtype(dtype):
     labels = torch.tensor([1, 0, 1, 0, 0, 1])
     expected = supervised_contrastive(FEATURES, labels)
     assert torch.equal(supervised_contrastive(FEATURES, labels.to(dtype)), expected)
+
+
+def test_options_that_are_neither_true_nor_false():
+    for call in (
+        lambda: clip_loss(FIRST, SECOND, ring="no"),
+        lambda: siglip_loss(FIRST, SECOND, ring=None),
+        lambda: nt_xent(FIRST, SECOND, return_stats=1),
+    ):
+        with pytest.raises(ValueError, match="True or False was expected"):
+            call()

@@ -73,3 +73,16 @@ def test_errors(count, sizes):
         patch_negatives(torch.randn(2, 3, 32, 40), count, sizes)
     with pytest.raises(ValueError, match="shape"):
         patch_negatives(torch.randn(3, 32, 40))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (([1.0],), "images is a list"),
+        ((torch.randn(2, 3, 32, 40), 1.5), "count is 1.5: a whole number"),
+        ((torch.randn(2, 3, 32, 40), 1, 16), "sizes is 16: 2 numbers"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        patch_negatives(*arguments)
