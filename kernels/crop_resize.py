@@ -16,8 +16,8 @@ def crop_resize(images, index, windows, size, *, backend="auto"):
     does with a region of interest, linear interpolation and antialiasing.
 
     Along each axis output pixel i, with scale = (end - start) / size and radius = max(1, scale), is
-    the mean of the pixels j around centre = start + (i + 0.5) scale, each weighted with max(0, 1 -
-    |j + 0.5 - centre| / radius). Pixels outside the window count if the image has them. Beyond the
+    the mean of the pixels j around centre = start + (i + 0.5) scale, each weighted with
+    max(0, 1 - |j+0.5-centre|/radius). Pixels outside the window count if the image has them. Beyond the
     edge of the image its edge pixel is repeated. The result is rounded to whole levels. No
     gradient.
 
