@@ -1,5 +1,5 @@
-"""What the commands that train or vote on labels share: two labelled sets, joined, and how a result
-is told."""
+"""Shared by the commands that train or vote on labels: opens two labelled sets, matches their
+classes, prints a result."""
 
 from __future__ import annotations
 

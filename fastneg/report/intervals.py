@@ -1,4 +1,4 @@
-"""Whether figures can be told apart, by the intervals of cells.
+"""Whether figures differ, judged by the intervals of their cells.
 
 The best cell of a row is marked only where that is beyond doubt.
 """

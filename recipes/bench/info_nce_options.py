@@ -1,4 +1,4 @@
-"""What `fastneg bench info_nce` is told: shapes, and tile sizes to try.
+"""The options of `fastneg bench info_nce`: shapes, and tile sizes to try.
 
 Legend: N batch, K shared negatives, D feature dimension.
 """

@@ -1,4 +1,4 @@
-"""What `fastneg bench pairs` is told.
+"""The options of `fastneg bench pairs`.
 
 Legend: N pairs, D feature dimension.
 """

@@ -1,4 +1,4 @@
-"""What `fastneg bench first_hour` is told."""
+"""The options of `fastneg bench first_hour`."""
 
 from __future__ import annotations
 
