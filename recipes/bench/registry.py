@@ -91,7 +91,8 @@ ALL = "all"
 
 
 def register(name: str, module: str, options: str | None = None) -> None:
-    """Add a benchmark from outside; arguments as of `Bench`. The same module may come again.
+    """Add a benchmark from outside the package, with the arguments of `Bench`. The same module may
+    be registered again.
 
     Raises:
         ConfigError: another module has that name.
