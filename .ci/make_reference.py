@@ -84,22 +84,30 @@ def plain(text):
     return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", text)
 
 
-def bounds_text(field):
+def bounds_text(field, positional=()):
     """The bounds of a field, in words; empty where there are none."""
-    told = []
+    found = []
     for rule, bound in field.metadata.items():
         if rule == "choices":
-            told.append("one of " + ", ".join(f"`{choice}`" for choice in bound))
+            found.append("one of " + ", ".join(f"`{choice}`" for choice in bound))
         elif rule == "by":
-            governor, defaults = bound
-            told += [
-                f"`{default}` with `--{governor} {choice}`" for choice, default in defaults.items()
-            ]
+            found += _by(*bound, positional)
         elif rule == "listed":
-            told.append("several as a comma list")
+            found.append("several as a comma list")
         else:
-            told.append(f"{rule.replace('_', ' ')} {bound:g}")
-    return "; ".join(told)
+            found.append(f"{rule.replace('_', ' ')} {bound:g}")
+    return "; ".join(found)
+
+
+def _by(governor, defaults, positional):
+    """The defaults of a field that another one governs, those that are alike together."""
+    name = f"`{governor.upper()}`" if governor in positional else f"`--{governor}`"
+    choices = {}
+    for choice, default in defaults.items():
+        choices.setdefault(str(default), []).append(f"`{choice}`")
+    for default, group in choices.items():
+        head = "" if default in ("None", "False", "") else f"`{default}` "
+        yield f"{head}with {name} {', '.join(group)}"
 
 
 def flag(command, field, docs):
@@ -109,7 +117,7 @@ def flag(command, field, docs):
     head = f"- **`{name}`**"
     if default not in (dataclasses.MISSING, "", None):
         head += f" = `{flag_text(default)}`"
-    if bounds := bounds_text(field):
+    if bounds := bounds_text(field, command.positional):
         head += f" ({bounds})"
     return "\n".join([wrapped(head, ""), wrapped(plain(docs.get(field.name, "")), "  ")])
 

@@ -1,4 +1,4 @@
-"""Numbers in sentences: 1 image, 2 images; the 2nd epoch."""
+"""Numbers with their nouns: 1 image, 2 images; the 2nd epoch."""
 
 from __future__ import annotations
 

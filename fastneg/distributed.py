@@ -1,4 +1,4 @@
-"""One process or many: what torchrun and SLURM say, and the collectives the step needs."""
+"""One process or many: the environment of torchrun and SLURM, and the collectives of a step."""
 
 from __future__ import annotations
 

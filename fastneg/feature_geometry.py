@@ -1,5 +1,5 @@
-"""What features are like without labels: how many directions they use, how close two views of an
-image are, how evenly all images are spread over the sphere.
+"""Properties of features without labels: effective rank, alignment of two views, uniformity on the
+sphere.
 
 Everything is computed in float64 on the device of the features.
 Legend: N images, F feature dimension.

@@ -1,8 +1,7 @@
-"""Files that are written: each whole or absent, and none of them a file that the command reads.
+"""Writes files that are complete or absent, and refuses outputs that are inputs of the command.
 
-A file grows under a temporary name beside its own and is renamed when it is whole. What is to be
-written is looked at before anything is opened for writing: `output_file` and `output_folder` refuse
-an output that is an input, by whatever name, and one that is no file.
+A file is written under a temporary name and renamed when it is complete. Before anything is opened,
+`output_file` and `output_folder` refuse an output that is an input by any name, or not a file.
 """
 
 from __future__ import annotations

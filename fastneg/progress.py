@@ -1,5 +1,4 @@
-"""How far a job is and how long it still takes: a bar on a terminal, else a plain line on stderr
-now and then."""
+"""Progress and remaining time of a job: a bar on a terminal, otherwise plain lines on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found by a name: the methods, the kinds of negatives.
+"""A registry of classes by name: the methods, the kinds of negatives.
 
 Both are classes whose annotated fields are options. `Registry.options` puts together what several
 of them say of the same option.

@@ -1,5 +1,5 @@
-"""The colour half of a random view: jitter, grayscale, blur, flip, normalise and cast, in
-torchvision's semantics.
+"""The colour changes of a random view: jitter, grayscale, blur, flip, normalise and cast, with
+torchvision's definitions.
 
 The contract, the drawing of parameters and the choice of backend; the implementations are
 augment_triton.py, augment_cpu.py (numba) and augment_torch.py. Shapes: N images, H W pixels.

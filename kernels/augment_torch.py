@@ -1,5 +1,5 @@
-"""The augmentation in plain torch: each operation on all images of a block that are due for it, in
-a layout that suits the blur.
+"""The augmentation in plain torch: each operation on all images of a block that have it next, in a
+layout that suits the blur.
 
 Shapes: N images, B images of a block, H W pixels. Inside, images are (B, H, 3, W) float32 in 0..1:
 every row of a channel is contiguous, so the colour operations take channels as slices, and the

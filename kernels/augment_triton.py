@@ -1,5 +1,4 @@
-"""The augmentation on the GPU: one launch for the mean grays that contrast turns about, one for
-everything else.
+"""The augmentation on the GPU: one launch for the mean grays of contrast, one for everything else.
 
 Shapes: N images, H W pixels. `gray_sums_kernel` takes the operations before the contrast and sums
 the gray of a run of pixels; `augment_kernel` takes a square tile through all operations. Colours

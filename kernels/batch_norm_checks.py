@@ -1,4 +1,4 @@
-"""What batch_norm is refused for. Shapes: N batch, G groups, C channels."""
+"""Checks of the arguments of batch_norm. Shapes: N batch, G groups, C channels."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What every kernel refuses alike: values of the wrong kind, by the name that their caller gave."""
+"""Checks that all kernels share: values of the wrong kind, with the name that the caller gave."""
 
 import numbers
 

@@ -1,5 +1,4 @@
-"""Windows of images that lie on the device, resized to views: the contract, the checks and the
-choice of backend.
+"""Crop and resize of images on the device: the contract, the checks and the choice of backend.
 
 The implementations are crop_resize_triton.py, crop_resize_cpu.py (numba) and crop_resize_torch.py.
 Shapes: K images, R views, H W pixels of an image, S the side of a view.
@@ -16,9 +15,9 @@ def crop_resize(images, index, windows, size, *, backend="auto"):
     does with a region of interest, linear interpolation and antialiasing.
 
     Along each axis output pixel i, with scale = (end - start) / size and radius = max(1, scale), is
-    the mean of the pixels j around centre = start + (i + 0.5) scale, each weighted with max(0, 1 -
-    |j + 0.5 - centre| / radius). Pixels outside the window count if the image has them. Beyond the
-    edge of the image its edge pixel is repeated. The result is rounded to whole levels. No
+    the mean of the pixels j around centre = start + (i + 0.5) scale, each weighted with
+    max(0, 1 - |j+0.5-centre|/radius). Pixels outside the window count if the image has them. Beyond
+    the edge of the image its edge pixel is repeated. The result is rounded to whole levels. No
     gradient.
 
     numba repeats DALI's CPU operator bit for bit on x86-64, with its order of the axes and its

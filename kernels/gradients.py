@@ -1,4 +1,4 @@
-"""Gradients by formulas of one's own: how they are attached, and that they are given once."""
+"""Operators with our own gradient formulas, which have first derivatives only."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Copies between host and device in the stream's order: neither waits for the other."""
+"""Asynchronous copies between host and device, in stream order."""
 
 from __future__ import annotations
 

@@ -97,9 +97,8 @@ def info_nce(
     loss_i = -log( exp(q·k/T) / (exp(q·k/T) + sum_j exp(q·n_j/T) + sum_m exp(extra_scale q·t_m/T)) )
 
     Normalise the inputs first. Every tensor input that requires a gradient gets one, first
-    derivatives only. The query's is computed in the pass of the loss; that of shared negatives
-    needs a second pass. Works with torch.compile(fullgraph=True) and torch.func's grad, vjp and
-    vmap.
+    derivatives only: the query's in the pass of the loss, that of shared negatives in a second
+    pass. Works with torch.compile(fullgraph=True) and torch.func's grad, vjp and vmap.
 
     Args:
         query: (N, D) float32, bfloat16, float16 or float64 (torch backend only).

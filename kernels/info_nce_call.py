@@ -1,4 +1,4 @@
-"""What a call of info_nce asks of its implementations, beside the vectors.
+"""The options of a call of info_nce, as its backends get them.
 
 Shapes: N batch, K shared negatives.
 """

@@ -1,4 +1,4 @@
-"""What info_nce refuses before it computes anything, and says why.
+"""Checks of the arguments of info_nce.
 
 Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
 """

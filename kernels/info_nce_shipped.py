@@ -1,5 +1,5 @@
-"""What of info_nce's kernels ships: every tile size that is chosen for some input, and the variants
-of the kernels at D 128, the features of the MoCo family.
+"""The configurations of info_nce's kernels that can occur: every tile size that is chosen for some
+input, and the variants of the kernels at D 128, the features of the MoCo family.
 
 Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
 """

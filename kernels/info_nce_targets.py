@@ -1,4 +1,4 @@
-"""Targets of info_nce that are not the positive alone: label smoothing and soft labels.
+"""Soft targets of info_nce: label smoothing and soft labels.
 
 Shapes: N batch, K shared negatives, M extra negatives per query, D feature dimension.
 

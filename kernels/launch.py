@@ -1,4 +1,4 @@
-"""Starting Triton kernels, and compiling them for a GPU that is not there.
+"""Starts Triton kernels, and compiles them for a GPU without having it.
 
 A kernel module passes each launch through a function of the signature of `launch`. So `Recorder`
 sees the very launches that a run makes, from tensors on the meta device, and `compile_launch`

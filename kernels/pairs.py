@@ -1,4 +1,5 @@
-"""The losses of pairs, in which all rows of one side meet all of the other: SigLIP's and CLIP's.
+"""The losses of pairs, SigLIP's and CLIP's, which compare all rows of one side with all of the
+other.
 
 Each pair of rows has a logit l_ij = s x_i·y_j (+ b). A loss is a sum over pairs, and its gradients
 are W y and Wᵀ x, with W the weight that it gives to each pair. Here are the sums and the products

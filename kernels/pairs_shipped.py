@@ -1,4 +1,5 @@
-"""What of the kernels of pairs ships: every tile size that is chosen for some input, at D 512.
+"""The configurations of the kernels of pairs that can occur: every tile size that is chosen for
+some input, at D 512.
 
 Shapes: n rows of one side, m of the other, D feature dimension.
 """

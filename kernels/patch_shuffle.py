@@ -1,5 +1,4 @@
-"""Pictures tiled anew with patches of themselves: the contract, the checks and the choice of
-backend.
+"""Images tiled with patches of themselves: the contract, the checks and the choice of backend.
 
 The implementations are patch_shuffle_triton.py, patch_shuffle_cpu.py (numba) and
 patch_shuffle_torch.py. Shapes: N batch, M copies per image, C channels, H W pixels, G entries per

@@ -1,4 +1,5 @@
-"""The Triton kernels: where each is, what of it ships, and what a compiled one may take.
+"""The registry of Triton kernels: the module of each, its configurations, and the limits of a
+compiled one.
 
 To add a kernel, write its module NAME_triton.py with a function `shipped`, and add its line to
 KERNELS. `fastneg bench compile` and the test of budgets find it there.

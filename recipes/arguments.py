@@ -1,4 +1,4 @@
-"""From the words of a command line to a config: Fire only builds it, and it checks itself."""
+"""From the words of a command line to a config. Fire builds the config, which checks itself."""
 
 from __future__ import annotations
 

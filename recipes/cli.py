@@ -1,4 +1,4 @@
-"""The command line: from its words to an exit code.
+"""The command line, from its words to an exit code.
 
 Fire only builds a config, which checks itself; the work starts after. Until then neither torch nor
 anything else that takes its time is imported.

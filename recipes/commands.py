@@ -1,4 +1,4 @@
-"""The commands: what each makes its config of, and what runs it.
+"""The commands: the config and the function of each.
 
 A command that is added is one line of COMMANDS, its config and its file.
 """

@@ -1,4 +1,4 @@
-"""fastneg completion: a script by which a shell completes commands, flags and their choices.
+"""fastneg completion: a shell script that completes commands, flags and their choices.
 
 The script is written from the configs, once: a shell that completes starts no Python.
 """

@@ -1,4 +1,4 @@
-"""fastneg demo: the whole road on the built-in shape × texture set, with and without negatives."""
+"""fastneg demo: the whole pipeline on the built-in set, with and without negatives."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What the demo trains and measures, side by side: an encoder without negatives, one with them, and
-one that is not trained."""
+"""The arms of the demo: an encoder without negatives, one with negatives, and an untrained one."""
 
 from __future__ import annotations
 

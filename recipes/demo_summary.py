@@ -1,4 +1,4 @@
-"""The last lines of the demo: its encoders side by side, and how many seeds a claim takes."""
+"""The summary of the demo: its encoders side by side, and how many seeds a conclusion needs."""
 
 from __future__ import annotations
 

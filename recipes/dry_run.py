@@ -1,4 +1,4 @@
-"""--dry_run: what a command would do, said without doing it.
+"""--dry_run: prints what a command would do, and does nothing.
 
 Outputs are checked as by the command itself, inputs are opened where that is quick. Nothing is
 written.

@@ -1,4 +1,4 @@
-"""The exceptions that are a job's failure, told in one line; any other is a bug of ours and keeps
+"""The exceptions that are reported as a job's failure, in one line. Any other is a bug and keeps
 its traceback."""
 
 from fastneg.config import ConfigError

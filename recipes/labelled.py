@@ -1,5 +1,5 @@
-"""What the commands that train or vote on labels share: two labelled sets, joined, and how a result
-is told."""
+"""Shared by the commands that train or vote on labels: opens two labelled sets, matches their
+classes, prints a result."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def open_labelled(config, cache_dir=""):
         labels, count = labels_of(train), class_count(train)
         if len(labels.unique()) < 2:
             raise UnfitError(
-                f"{config.train} holds {counted(len(labels), 'image')} of one class: two or more "
-                "were expected, to be told apart."
+                f"{config.train} holds {counted(len(labels), 'image')} of one class: at least two "
+                "classes were expected."
             )
         val_labels, joined = join_labels(val, train.classes, count)
         known = val_labels != ABSENT

@@ -1,4 +1,4 @@
-"""What several processes of one job have to say comes once.
+"""Prints what several processes of one job have to say only once.
 
 All that fail alike would tell it alike. So the first process of a machine speaks at once, and
 leaves a mark of what it said; another waits for that mark, says nothing where it is the same, and

@@ -1,4 +1,4 @@
-"""A preset with some settings in the place of its own: what a command line, or a call, asks for."""
+"""A preset with some settings replaced, as a command line or a call asks."""
 
 from __future__ import annotations
 

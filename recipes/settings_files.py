@@ -1,4 +1,4 @@
-"""--config FILE: settings of a command in a file, YAML, TOML or JSON.
+"""--config FILE: settings of a command from a YAML, TOML or JSON file.
 
 A run's own config.json is such a file. Flags win over it.
 """

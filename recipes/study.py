@@ -1,4 +1,4 @@
-"""fastneg study: arms on seeds, in whole blocks, and what they say of the method."""
+"""fastneg study: trains arms on seeds, in complete blocks, and gives a verdict on the method."""
 
 from __future__ import annotations
 

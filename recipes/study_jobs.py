@@ -1,4 +1,4 @@
-"""Several runs at once, each in a process of its own, and what becomes of them at a signal."""
+"""Several runs at a time, each in its own process, and how they end at a signal."""
 
 from __future__ import annotations
 

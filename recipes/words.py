@@ -1,5 +1,5 @@
-"""The words of a command line, and what is wrong with them before a config is built: unknown flags,
-flags without a value, words at no place."""
+"""Checks the words of a command line before a config is built: unknown flags, flags without a
+value, misplaced words."""
 
 from __future__ import annotations
 

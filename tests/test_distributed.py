@@ -91,7 +91,7 @@ def test_where_a_process_stands_by_torchrun_and_by_srun():
         "SLURM_NTASKS": "4",
     }
     assert place_in({**srun, "MASTER_ADDR": "first", "MASTER_PORT": "29500"}) == (3, 4, 1)
-    with pytest.raises(ConfigError, match="srun started 4 tasks, and MASTER_PORT is not set"):
+    with pytest.raises(ConfigError, match="srun started 4 tasks, but MASTER_PORT is not set"):
         place_in({**srun, "MASTER_ADDR": "first"})
     # one process in a batch script, not under srun
     assert place_in({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1, 0)

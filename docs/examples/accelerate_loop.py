@@ -3,7 +3,7 @@
     python docs/examples/accelerate_loop.py x.beton
     accelerate launch --num_processes 2 docs/examples/accelerate_loop.py x.beton
 
-accelerate saves the loader's state beside the weights: a second call goes on within the epoch.
+accelerate saves the loader's state with the weights: a second call resumes within an epoch.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python docs/examples/lightning_loop.py x.beton
     torchrun --nproc_per_node 2 docs/examples/lightning_loop.py x.beton --devices 2
 
-Lightning keeps the loader's state in its checkpoints: --resume FILE goes on within the epoch.
+Lightning keeps the loader's state in its checkpoints: --resume FILE resumes within an epoch.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""An own network on an own folder of images, FOLDER/<class>/*.jpg: encoded, pre-trained without
-labels, and judged by how well its features tell the classes of held-out images.
+"""Pre-train your own network on your own folder of images, FOLDER/<class>/*.jpg: encode, pre-train
+without labels, and measure kNN accuracy on held-out images.
 
     python docs/examples/own_network.py FOLDER OUT [EPOCHS [IMAGE_SIZE]]
 """

@@ -1,4 +1,4 @@
-"""An own loop in plain PyTorch, on one process or several; stopped, it goes on where it last saved.
+"""Your own loop in plain PyTorch, on one process or several. It resumes from its last checkpoint.
 
 python docs/examples/plain_pytorch.py x.beton
 torchrun --nproc_per_node 2 docs/examples/plain_pytorch.py x.beton

@@ -1,5 +1,5 @@
-"""What every command takes: one frozen dataclass each, a docstring under each field, checked when
-it is built.
+"""The settings of every command: one frozen dataclass per command, with a docstring under each
+field, checked when it is built.
 
 A config that exists is valid: types, ranges and choices are checked in `__post_init__`, so no work
 starts on a wrong one. A field that belongs to particular choices of another one (the queue to MoCo,

@@ -1,4 +1,4 @@
-"""Fields of a config that are not written in its class: the options of what is registered.
+"""Config fields that come from registries: the options of methods and kinds of negatives.
 
 The class stays the same one, so that whoever imported it sees fields that were registered later.
 """

@@ -1,5 +1,5 @@
-"""The recipes of views as data: each a list of operations with their parameters, which a file of a
-user's own may hold too.
+"""The recipes of views as data: lists of operations with their parameters. A user's file can hold
+one too.
 
 Operations stand in the order in which they are applied, each at most once; one that is missing is
 not done.

@@ -1,5 +1,5 @@
-"""What every config is: a frozen dataclass, its fields checked against their annotations and bounds
-when it is built."""
+"""The base class of all configs: a frozen dataclass whose fields are checked against their
+annotations and bounds."""
 
 from __future__ import annotations
 

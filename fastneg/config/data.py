@@ -1,4 +1,4 @@
-"""The commands that make and check data sets: encode, textures, verify."""
+"""The settings of the commands that make and check data sets: encode, textures, verify."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that judge a run: linear, finetune, knn, evaluate."""
+"""The settings of the commands that evaluate a run: linear, finetune, knn, evaluate."""
 
 from __future__ import annotations
 

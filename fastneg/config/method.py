@@ -1,4 +1,4 @@
-"""The method: its name, its network and the options that methods take."""
+"""Settings of pre-training: the method, its network, and options that several methods share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The non-semantic negatives: which kinds, how many, how much each weighs, and their options."""
+"""Settings of pre-training: the kinds of non-semantic negatives, their number, their weights, their
+options."""
 
 from __future__ import annotations
 

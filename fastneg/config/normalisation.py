@@ -1,4 +1,4 @@
-"""How pixels become what a network takes: (pixel / 255 - mean) / std, channel by channel."""
+"""Normalisation of pixels for a network: (pixel / 255 - mean) / std, per channel."""
 
 from __future__ import annotations
 

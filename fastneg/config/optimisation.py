@@ -1,4 +1,4 @@
-"""The optimisation: how long, how fast, from which seed."""
+"""Settings of pre-training: length, optimizer, learning rate, seed, initial weights."""
 
 from __future__ import annotations
 

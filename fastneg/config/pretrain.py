@@ -1,4 +1,5 @@
-"""The settings of pre-training; those of a run stand in its config.json."""
+"""The settings of pre-training, assembled from the parts in this folder. A run stores them in its
+config.json."""
 
 from __future__ import annotations
 

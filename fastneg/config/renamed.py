@@ -1,4 +1,4 @@
-"""Names of settings that had another one in earlier versions: the one place that knows them."""
+"""Settings that were renamed: the earlier names and today's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run: its data and folder, where and how fast it is computed, what it logs and keeps."""
+"""Settings of pre-training: data, run folder, device, speed, logging, checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `fastneg show` takes: the settings of a pre-training, and what to draw of them."""
+"""The settings of `fastneg show`: those of a pre-training, and which images to draw."""
 
 from __future__ import annotations
 

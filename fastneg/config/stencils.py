@@ -1,4 +1,4 @@
-"""The built-in set of images: what decides about its pixels, and the command that writes it."""
+"""The settings of the built-in set: what decides its pixels, and the command that writes it."""
 
 from __future__ import annotations
 

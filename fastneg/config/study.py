@@ -1,4 +1,4 @@
-"""The command that asks whether the method works."""
+"""The settings of `fastneg study`."""
 
 from __future__ import annotations
 

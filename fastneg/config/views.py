@@ -1,4 +1,4 @@
-"""The views, in training and in evaluation: all that the network sees."""
+"""Settings of pre-training: the views in training, and the images in evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several files by one text: a comma list of paths, globs and number ranges in braces."""
+"""Several files named by one text: a comma list of paths, globs and number ranges in braces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JPEG read by its markers alone, without decoding: its size, and what its header says.
+"""Reads the markers of a JPEG without decoding: its size, and the content of its header.
 
 One walker, `segments`, goes from marker to marker and judges nothing. Three readers use it, each
 as strict as its purpose asks: `size_by_header` (is DALI sure to read this header?), `jpeg_header`

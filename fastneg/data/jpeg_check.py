@@ -1,4 +1,4 @@
-"""Whether a JPEG is all there, by its markers alone: what the coded data say is not looked at.
+"""Whether a JPEG is complete, judged by its markers; the coded data are not decoded.
 
 What the check finds and misses, measured: docs/benchmarks/data.md. Source of the format: ITU-T
 T.81, annexes B and G.

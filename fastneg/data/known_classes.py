@@ -1,4 +1,4 @@
-"""Lists of classes in the order by which others number them: ImageNet's 1000 and CIFAR's.
+"""Class lists in their published order: ImageNet's 1000 and CIFAR's.
 
 Sources: Russakovsky et al. 2015, arXiv:1409.0575: ILSVRC2012's WordNet ids, sorted, which is the
     order of every published classifier;

@@ -1,5 +1,4 @@
-"""The names under which people keep labels: of a list's column, a shard's file or a .beton file's
-field."""
+"""Common names for labels: of a list's column, a shard's file or a .beton file's field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of a file, and its classes joined to those of another file or of a classifier.
+"""Labels of a file, and its classes matched to those of another file or of a classifier.
 
 Legend: N images, C classes of the classifier.
 """
@@ -46,12 +46,11 @@ def class_count(reader):
 
 
 def class_map(reader, classes, count):
-    """Where each class of a file stands in a classifier.
+    """The classifier's number of each class of a file.
 
-    Classes are joined by name, in whatever form of Unicode it is written. Where the file or the
-    classifier has no names they are joined by number, which needs equal counts. Names that are
-    numbers are places in the order of the collection that the classifier's classes are of (see
-    `numbered_names`).
+    Classes are matched by name, in any Unicode form. If the file or the classifier has no names,
+    they are matched by number, which needs equal counts. Names that are numbers are positions in
+    the order of the collection of the classifier's classes (see `numbered_names`).
 
     Args:
         reader: `BetonReader` with labels.
@@ -74,17 +73,8 @@ def class_map(reader, classes, count):
                 "beside them."
             )
         return torch.arange(count)
-    for where, names in ((reader.path, reader.classes), ("the classifier", classes)):
-        twice = (
-            sorted({name for name in names if names.count(name) > 1})
-            if len(set(names)) < len(names)
-            else []
-        )
-        if twice:
-            raise UnfitError(
-                f"{where} has the class name {twice[0]!r} more than once: classes are matched by "
-                "name."
-            )
+    _refuse_repeated(reader.path, reader.classes)
+    _refuse_repeated("the classifier", classes)
     position = {composed(name): number for number, name in enumerate(classes)}
     position |= {name: number for number, name in enumerate(classes)}
     _, names = numbered_names(reader.classes, classes) or (None, reader.classes)
@@ -110,6 +100,14 @@ def class_map(reader, classes, count):
             f"the classifier knows {_some(classes)}."
         )
     return joined
+
+
+def _refuse_repeated(where, names):
+    if len(set(names)) < len(names):
+        twice = min(name for name in names if names.count(name) > 1)
+        raise UnfitError(
+            f"{where} has the class name {twice!r} more than once: classes are matched by name."
+        )
 
 
 def join_labels(reader, classes, count, own=None):

@@ -1,4 +1,4 @@
-"""Work spread over processes, its results in order."""
+"""Work distributed over processes, with the results in order."""
 
 from __future__ import annotations
 

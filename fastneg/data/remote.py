@@ -1,4 +1,4 @@
-"""Files by URL, through fsspec: s3://, gs://, hf://, https:// and whatever else it knows.
+"""Files by URL, through fsspec: s3://, gs://, hf://, https:// and others.
 
 .beton files, which DALI reads in place, are copied first: `local_copy`.
 """

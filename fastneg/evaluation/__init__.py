@@ -1,4 +1,4 @@
-"""What a frozen encoder has learned.
+"""Evaluation of a frozen encoder.
 
 Linear probe, kNN, fine-tuning, test sets, corruptions, shape bias, similarities.
 """

@@ -1,4 +1,4 @@
-"""Accuracy class by class: recall, precision, and how the answers are spread over the classes.
+"""Accuracy by class: recall, precision, and the distribution of the answers.
 
 Legend: N images.
 """

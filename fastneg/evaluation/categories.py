@@ -1,4 +1,4 @@
-"""Categories of several classes: read from a file, joined to a set, and answered in.
+"""Categories of several classes: read from a file, matched to a set, and scored.
 
 An answer is the category of the highest mean probability over its classes: the definition of
 model-vs-human, Geirhos et al. 2021, arXiv:2106.07411.

@@ -1,4 +1,4 @@
-"""Features in two dimensions, to be drawn.
+"""Features in two dimensions, for a picture.
 
 Legend: N images, F backbone features.
 """

@@ -1,4 +1,4 @@
-"""What is asked of the first test set alone: corruptions, and similarities of its features."""
+"""Evaluations of the first test set only: corruptions, and similarities of its features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier that came with its network, in the place of one that `fastneg linear` trains.
+"""A classifier imported with its network, instead of one that `fastneg linear` trains.
 
 Legend: F backbone features, C classes.
 """

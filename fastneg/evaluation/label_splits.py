@@ -1,4 +1,4 @@
-"""Rows of a labelled set, drawn class by class: a part held out, a share of the labels.
+"""Splits of a labelled set by class: a held-out part, a fraction of the labels.
 
 Legend: N images.
 """

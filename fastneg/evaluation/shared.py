@@ -1,4 +1,4 @@
-"""Test sets that hold images on which the classifier was trained.
+"""Images of a test set on which the classifier was trained.
 
 They are told, and noted with the sets' figures.
 """

@@ -1,4 +1,4 @@
-"""How close a query is to its positive, to the queue and to its non-semantic negatives.
+"""Similarities of a query to its positive, to the queue and to its non-semantic negatives.
 
 Distributions over a test set.
 

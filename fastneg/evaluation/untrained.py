@@ -1,4 +1,4 @@
-"""What training was worth: the same probe on an encoder that was never trained.
+"""The same probe on an untrained encoder, to compare with.
 
 Even random convolutions keep colour and texture, so that a linear classifier on them is far above
 chance: a trained encoder must be above that.

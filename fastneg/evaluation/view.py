@@ -1,4 +1,4 @@
-"""How a test set is shown to the network.
+"""The view in which a test set is shown to the network.
 
 Either resized and cropped as the run says, or whole, as the set was published.
 """

@@ -1,4 +1,4 @@
-"""The losses for a loop of one's own, all on the sums of `fastneg.kernels.info_nce`.
+"""The public losses, built on `fastneg.kernels.info_nce` and `fastneg.kernels.pairs`.
 
 info_nce_loss  InfoNCELoss, the loss as a module, with the call of info-nce-pytorch
 two_views      nt_xent (SimCLR's) and clip_loss (both directions; clip.py does it in one sweep)

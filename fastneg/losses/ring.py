@@ -1,5 +1,5 @@
-"""Blocks of rows that go round the processes, so that each meets all of them and none holds them
-all.
+"""Passes blocks of rows around the processes, so that each sees all rows and none holds all of
+them.
 
 Legend: S processes, n rows of each, D feature dimension.
 """

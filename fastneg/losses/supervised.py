@@ -1,4 +1,4 @@
-"""The supervised contrastive loss: several positives of each row, by label or by image.
+"""The supervised contrastive loss: the positives of a row have its label or its image.
 
 Legend: N images, V views of each, R = N V rows, D feature dimension, P positives of a row.
 """

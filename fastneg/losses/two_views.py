@@ -75,8 +75,7 @@ def nt_xent(
         everyone: (first, second) of all processes, (N, D) each, with this process's rows first;
             None with one process.
         temperature: T, a float above 0 or a 0-d tensor on the same device.
-        extra_negatives: (n, M, D), the negatives of each image only; both of its views are compared
-            with them.
+        extra_negatives: (n, M, D), the negatives of each image only, for both of its views.
         extra_scale: factor on the similarity to the extra negatives, inside the exponent.
         return_stats: True returns NTXentOutput instead of the loss.
     Returns:

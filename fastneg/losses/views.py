@@ -1,4 +1,4 @@
-"""What the losses of views refuse before they compute.
+"""Checks of the arguments of the losses of views.
 
 Legend: n rows of this process, N of all, D feature dimension.
 """

@@ -1,4 +1,4 @@
-"""How much each non-semantic negative weighs.
+"""The weight of each non-semantic negative.
 
 Legend: N queries, M negatives of a query, D feature dimension.
 """

@@ -1,4 +1,4 @@
-"""What fastneg asks of a method before any network is built, and the registry of methods."""
+"""The interface of a method without its network, and the registry of methods."""
 
 from __future__ import annotations
 

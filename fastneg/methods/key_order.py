@@ -1,5 +1,5 @@
-"""Where, and in which order, the images of a batch go through the key encoder, so that a query and
-its key share no batch statistics.
+"""Which process encodes which images as keys, and in which order, so that a query and its key share
+no batch statistics.
 
 Legend: n batch of each process, S processes, N = S n, D feature dimension.
 """

@@ -1,4 +1,4 @@
-"""A run's weights for other projects.
+"""Writes a run's weights in the formats of other projects.
 
 Legend: N batch, F features, D feature dimension, K queue, H W pixels.
 """

@@ -1,5 +1,4 @@
-"""Batch normalisation, the addition of a residual and ReLU as one layer, in networks that have them
-one after the other.
+"""Fuses batch normalisation with the residual addition and the ReLU after it, in known networks.
 
 What comes after a layer stands in the code of its block, not in the module tree. So only blocks
 whose code is known are changed: torch's Sequential, and the classes in BLOCKS. Names, weights and

@@ -1,4 +1,4 @@
-"""Passes without a gradient replayed as CUDA graphs: the host starts one thing instead of each
+"""Replays passes without gradient as CUDA graphs, so that the host starts one graph instead of each
 kernel.
 
 Legend: N batch, D feature dimension, H W pixels.

@@ -1,4 +1,4 @@
-"""Where in a file of weights a network's tensors are: the prefix under which all of them fit.
+"""Finds a network's tensors in a file of weights: the prefix under which all of them fit.
 
 Names of a file are joined with dots, also through nested dicts: state_dict.module.encoder_q.conv1.
 """

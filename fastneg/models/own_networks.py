@@ -1,4 +1,4 @@
-"""Networks of a user's own as backbones: any nn.Module that takes images and gives features.
+"""A user's own networks as backbones: any nn.Module from images to features.
 
 Legend: N batch, F features, C channels, H W pixels.
 """

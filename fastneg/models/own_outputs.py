@@ -1,4 +1,4 @@
-"""What an own network gives: features, tried on two images, and looked at in every call.
+"""Checks the outputs of a user's own network: once on two images, and in every call.
 
 Legend: N batch, F features, H W pixels.
 """

@@ -1,4 +1,4 @@
-"""How images are made for a network of weights from elsewhere: size, resize, normalisation."""
+"""The preprocessing of images that imported weights need: size, resize, normalisation."""
 
 from __future__ import annotations
 

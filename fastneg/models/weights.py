@@ -1,4 +1,4 @@
-"""Weights of other projects, and of own runs, read into a method.
+"""Reads weights of other projects, and of fastneg's runs, into a method.
 
 Legend: D feature dimension, F backbone features, K queue.
 """

@@ -1,4 +1,4 @@
-"""The negatives of a batch, of every kind that a config names."""
+"""Makes the negatives of a batch, of every kind that a config names."""
 
 from __future__ import annotations
 

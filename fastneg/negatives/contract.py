@@ -1,4 +1,4 @@
-"""What fastneg asks of a kind of negatives before any image is made, and the registry of kinds."""
+"""The interface of a kind of negatives without its generator, and the registry of kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page is made of: sections that hold plots, tables and pictures.
+"""The parts of a page: sections with plots, tables and pictures.
 
 The page and the exported files are made from the same blocks.
 

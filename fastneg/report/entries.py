@@ -1,4 +1,4 @@
-"""What stands side by side: runs, or groups of runs that differ in their seed alone.
+"""The columns of a page: runs, or groups of runs that differ only in their seed.
 
 A group has the mean of its runs and their standard deviation.
 """

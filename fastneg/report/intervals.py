@@ -1,4 +1,4 @@
-"""Whether figures can be told apart, by the intervals of cells.
+"""Whether figures differ, judged by the intervals of their cells.
 
 The best cell of a row is marked only where that is beyond doubt.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastneg.study.statistics import LEVEL, t_quantile
 
 RULE = (
-    "★ marks the best of a row where its 95% interval lies clear of all others'. The interval is "
+    "★ marks the best of a row if its 95% interval does not overlap any other. The interval is "
     "over images for 1 seed, over seeds (Student's t) for several. Without a ★ the "
     "intervals overlap, and the order may be chance, or a figure has no interval."
 )

@@ -1,4 +1,4 @@
-"""How blocks share the page: beside each other where they fill it, else one below the other.
+"""The layout of blocks on the page: side by side if they fill it, otherwise one below the other.
 
 No part of the page is left blank: two columns stand beside each other where they are about equally
 high, which plots are stretched for; a plot that stands alone is drawn as wide as the page.

@@ -1,4 +1,4 @@
-"""Whether the figures of a row may be compared: what the runs say of how each came about."""
+"""Whether the figures of a row may be compared, judged by how each was measured."""
 
 from __future__ import annotations
 

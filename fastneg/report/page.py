@@ -1,4 +1,5 @@
-"""The report: runs read, sections made, and the page written. It loads nothing from anywhere."""
+"""The report: reads runs, makes sections, and writes the page, which loads nothing from the
+network."""
 
 from __future__ import annotations
 

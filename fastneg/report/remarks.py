@@ -1,4 +1,5 @@
-"""What the figures alone would hide: a default answer, an encoder like an untrained one."""
+"""Remarks on figures that may mislead: a default answer, an encoder no better than an untrained
+one."""
 
 from __future__ import annotations
 

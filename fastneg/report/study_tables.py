@@ -1,5 +1,5 @@
-"""Tables of a study's page that are text for the most part: what its verdict is computed from, and
-what was run where."""
+"""The tables of a study's page that are mostly text: the basis of the verdict, and what ran
+where."""
 
 from __future__ import annotations
 

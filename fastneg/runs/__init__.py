@@ -1,1 +1,1 @@
-"""What lies in a run folder, and everything that reads or writes it."""
+"""The run folder: everything that reads or writes it."""

@@ -1,5 +1,5 @@
-"""Checkpoints: whole or absent, the newest ones kept, read without running any code they might
-hold."""
+"""Checkpoints: complete or absent, the newest ones kept, read without running code they may
+contain."""
 
 from __future__ import annotations
 

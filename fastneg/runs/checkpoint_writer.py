@@ -1,5 +1,4 @@
-"""Checkpoints that are written while the training goes on: a copy of the state, and a thread that
-writes it.
+"""Writes checkpoints while training continues: a thread writes a copy of the state.
 
 The training waits for the copy alone. On CUDA it does not wait for that either: the copies into
 pinned memory are work of the stream like any other, which the steps after it come behind, and the

@@ -1,4 +1,4 @@
-"""What a figure depends on beside the config: versions, device, cores, commit."""
+"""What a result depends on beside the config: versions, device, cores, commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features on disk for other programs: .npz and .parquet, written as they come.
+"""Feature files for other programs: .npz and .parquet, written batch by batch.
 
 A million images do not have to sit in memory: of .npz the features go to a temporary file first,
 because an array's size stands before it; .parquet grows by row groups.

@@ -1,4 +1,4 @@
-"""What a run folder tells, as far as it can be read."""
+"""Reads a run folder, as far as it can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training a run folder: a second one that starts in it is refused."""
+"""Allows one training per run folder: a second one is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard events, Weights & Biases, a progress bar on a
+"""The log of a run: metrics.jsonl, TensorBoard events, Weights & Biases, a progress bar on a
 terminal and plain lines elsewhere."""
 
 from __future__ import annotations

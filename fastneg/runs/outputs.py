@@ -1,5 +1,4 @@
-"""What a run folder holds, as far as commands write into it or read it. Nothing is opened for
-writing here."""
+"""Checks of outputs against the files of a run folder. Nothing is opened for writing here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of what lies in a run folder: the one place that knows them."""
+"""The names of all files in a run folder."""
 
 from __future__ import annotations
 

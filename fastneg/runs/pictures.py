@@ -1,4 +1,4 @@
-"""Images for the page: those of RUN/gallery/, and any other made small."""
+"""Images for the report: those of RUN/gallery/, and any other scaled down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RUN/predictions/<set>.npz: what a run answered to each image of a test set."""
+"""RUN/predictions/<set>.npz: the answers of a run to each image of a test set."""
 
 from __future__ import annotations
 

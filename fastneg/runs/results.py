@@ -1,5 +1,4 @@
-"""The lines of RUN/evaluation.jsonl: written, read, under which key each is kept, and whether it
-holds what its kind needs."""
+"""The lines of RUN/evaluation.jsonl: writing, reading, replacing, checking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RUN/config.json and RUN/environment.json: what a run was asked for, and on what it ran."""
+"""RUN/config.json and RUN/environment.json: the settings of a run, and its environment."""
 
 from __future__ import annotations
 

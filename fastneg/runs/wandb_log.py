@@ -1,4 +1,4 @@
-"""Weights & Biases: the figures of a run, where a project for them is named."""
+"""Logs the figures of a run to Weights & Biases, with --wandb."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a study's folder holds: study.json, what all its runs share, and results.jsonl, a line for
-each run."""
+"""A study's folder: study.json, the settings of all its runs, and results.jsonl, one line per
+run."""
 
 from __future__ import annotations
 

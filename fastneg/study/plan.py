@@ -1,4 +1,4 @@
-"""What a study trains: its sizes, its stages and their arms.
+"""The plan of a study: its sizes, its stages and their arms.
 
 A dose is alpha / T: what the negatives weigh in the softmax depends on both together.
 """

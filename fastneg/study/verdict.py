@@ -1,4 +1,4 @@
-"""From the figures of runs to one of five words, by rules that stood before any run.
+"""The verdict of a study from the figures of its runs, by rules that were fixed before any run.
 
 The rules:
 

@@ -1,5 +1,5 @@
-"""The samples that a run could not use. They are told when they are met, counted in the log, and
-kept in the run folder and the checkpoints."""
+"""Samples that a run could not use: reported, counted in the log, and stored in the run folder and
+the checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's parts, made of its config and of what its folder holds already."""
+"""Builds the parts of a run from its config and from the content of its folder."""
 
 from __future__ import annotations
 

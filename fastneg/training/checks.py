@@ -1,4 +1,4 @@
-"""What a run is refused for: its batch, the processes and devices that it runs on, its data."""
+"""Checks before a run: its batch, its processes and devices, its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training would do, told without doing it: steps, memory, what is read and written."""
+"""--dry_run of a training: its steps, its memory, what it would read and write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient of a batch, taken whole or in parts.
+"""The gradient of a batch, computed at once or in parts.
 
 Legend: N batch of this process.
 """

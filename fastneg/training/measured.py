@@ -1,4 +1,4 @@
-"""What patch negatives would be to a run that trains without any: measured, not trained on.
+"""Figures about patch negatives in a run that trains without negatives: measured, not trained on.
 
 The run takes the very steps that it would take without: the draws are of a generator of its own, no
 gradient is taken, and the statistics that batch normalisation keeps are put back.

@@ -1,4 +1,4 @@
-"""Figures of a stretch of steps: means of what the device computed, and wall time."""
+"""Figures over a number of steps: means of what the device computed, and wall time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step whose loss or gradient is not finite leaves behind, and how it is looked at again."""
+"""Stores a step whose loss or gradient is not finite, and computes it again."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""kNN accuracy of the backbone while it trains: what the features are worth without a classifier;
-and what they are like without labels.
+"""kNN accuracy of the backbone while it trains, and properties of the features without labels.
 
 Legend: N queries, M voters, F backbone features.
 """

@@ -1,4 +1,4 @@
-"""Where the time of some steps goes: a Chrome trace of them, and a table by part."""
+"""Profiles some steps: a Chrome trace, and a table of times by part."""
 
 from __future__ import annotations
 

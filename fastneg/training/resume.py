@@ -1,5 +1,5 @@
-"""Going on from a checkpoint: what it holds, whether a run may take it up, and what is said where a
-setting has changed."""
+"""Resuming: the content of a checkpoint, which runs may resume from it, and messages about changed
+settings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""fastneg bench augment: the augmentation beside torchvision's functions, with the same images
-and parameters.
+"""fastneg bench augment: the augmentation against torchvision's functions, on the same images with
+the same parameters.
 
 Legend: N batch, H pixels a side.
 """

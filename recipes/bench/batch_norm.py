@@ -1,5 +1,5 @@
-"""fastneg bench batch_norm: batch normalisation with ReLU and residual in one kernel, beside
-torch's layers one after the other.
+"""fastneg bench batch_norm: batch normalisation with ReLU and residual in one kernel, against
+torch's separate layers.
 
 Legend: N batch, C channels, H pixels a side, G groups with their own statistics.
 """

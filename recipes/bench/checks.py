@@ -1,4 +1,4 @@
-"""fastneg bench checks: which damage to a JPEG each check of `fastneg encode` finds."""
+"""fastneg bench checks: how many damaged JPEGs each check of `fastneg encode` finds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""fastneg bench compile: what the assembler says about each kernel and shipped configuration, on
-any machine."""
+"""fastneg bench compile: registers, spills and shared memory of each kernel in each shipped
+configuration, on any machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fastneg bench corruptions: milliseconds an image of each corruption, against the package
+"""fastneg bench corruptions: milliseconds per image of each corruption, against the package
 `imagecorruptions`, on one core.
 
 Rows of the severities give medians; the rows named `all` sum them over the 15 corruptions and five

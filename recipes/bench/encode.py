@@ -1,4 +1,4 @@
-"""fastneg bench encode: images/s of writing a folder of JPEGs into a .beton file, beside FFCV's
+"""fastneg bench encode: images/s of writing a folder of JPEGs into a .beton file, against FFCV's
 writer and a plain copy of the files."""
 
 from __future__ import annotations

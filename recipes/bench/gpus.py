@@ -1,4 +1,4 @@
-"""GPUs that are modelled: what their data sheets say. Nothing here imports torch.
+"""The GPUs that can be modelled, with the numbers of their data sheets. Nothing here imports torch.
 
 Sources: NVIDIA's data sheets of the H100 SXM, H200 SXM, B200 (HGX, one GPU), A100 SXM 80 GB, L40S
 and GeForce RTX 4090 (its white paper, Ada); dense rates, without sparsity.

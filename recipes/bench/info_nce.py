@@ -1,4 +1,4 @@
-"""fastneg bench info_nce: the loss beside every other way to it, all in the same run.
+"""fastneg bench info_nce: the contrastive loss against other implementations.
 
 Legend: N batch, K shared negatives, D feature dimension.
 """

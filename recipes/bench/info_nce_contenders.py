@@ -1,5 +1,5 @@
-"""The ways to the same loss: each takes (query, positive, queue, temperature) and returns the mean
-InfoNCE loss, differentiable by query.
+"""Implementations of the same loss: each takes (query, positive, queue, temperature) and returns
+the mean InfoNCE loss, differentiable by query.
 
 None but eager gives the rank of the positive as well. Where a library offers only the log-sum-exp
 over a matrix of keys, the positive is joined afterwards: loss = softplus(lse_queue - l_pos).

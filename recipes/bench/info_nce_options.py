@@ -1,4 +1,4 @@
-"""What `fastneg bench info_nce` is told: shapes, and tile sizes to try.
+"""The options of `fastneg bench info_nce`: shapes, and tile sizes to try.
 
 Legend: N batch, K shared negatives, D feature dimension.
 """
@@ -23,12 +23,12 @@ class InfoNCEOptions(Config):
     """What is measured of the loss."""
 
     shapes: str | None = bench_option("info_nce", None)
-    """Batch, queue and feature dimension of each measurement of the loss, as
-    512x65536x128,4096x65536x128; default some of each, by device."""
+    """Sizes N x K x D of the loss to measure, such as 512x65536x128,4096x65536x128; default: some
+    of each, by device."""
     tiles: str | None = bench_option("info_nce", None)
-    """Tile sizes of the loss's kernel to measure beside the shipped ones, on a GPU: sweep for a
-    list of them, or rows x keys x warps x stages x registers x resident programs, as
-    128x64x8x3x128x2 (registers 0: as many as the compiler likes), several with commas."""
+    """Further tile sizes of the loss's kernel to measure, on a GPU. sweep: a list of them. Or rows
+    x keys x warps x stages x registers x resident programs, such as 128x64x8x3x128x2 (registers 0:
+    no limit), as a comma list."""
 
     def __post_init__(self):
         super().__post_init__()

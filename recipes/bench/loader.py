@@ -1,5 +1,5 @@
-"""fastneg bench loader: images/s of two augmented views, from the same JPEGs, with the same views
-and the same number of threads."""
+"""fastneg bench loader: images/s of loaders that make two augmented views from the same JPEGs with
+the same number of threads."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""fastneg bench order: how fast samples come from a disk, by the order in which they are asked for,
-of a set larger than memory."""
+"""fastneg bench order: how fast samples are read from a disk in different orders, for a set larger
+than memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fastneg bench pairs: SigLIP's and CLIP's loss beside every other way to them, in the same run.
+"""fastneg bench pairs: SigLIP's and CLIP's losses against other implementations.
 
 Legend: N pairs, D feature dimension.
 """

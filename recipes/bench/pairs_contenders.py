@@ -1,5 +1,5 @@
-"""The ways to SigLIP's and CLIP's loss: each takes (first, second, scale, bias) and returns the
-mean loss, differentiable by all of them; CLIP's leaves out the bias.
+"""Implementations of SigLIP's and CLIP's losses: each takes (first, second, scale, bias) and
+returns the mean loss, differentiable by all of them; CLIP's has no bias.
 
 Legend: N pairs, D feature dimension.
 """

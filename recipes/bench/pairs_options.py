@@ -1,4 +1,4 @@
-"""What `fastneg bench pairs` is told.
+"""The options of `fastneg bench pairs`.
 
 Legend: N pairs, D feature dimension.
 """
@@ -17,8 +17,8 @@ class PairsOptions(Config):
     """What is measured of the losses of pairs."""
 
     pairs: str | None = bench_option("pairs", None)
-    """Pairs and feature dimension of each measurement of the losses of pairs, as
-    4096x512,65536x768; default some of each, by device."""
+    """Number of pairs and feature dimension of the losses of pairs to measure, such as
+    4096x512,65536x768; default: some of each, by device."""
 
     def __post_init__(self):
         super().__post_init__()

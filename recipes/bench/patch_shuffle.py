@@ -1,4 +1,4 @@
-"""fastneg bench patch_shuffle: the kernel beside a plain copy and a loop over slices.
+"""fastneg bench patch_shuffle: the kernel against a plain copy and a loop over slices.
 
 Legend: N batch, M copies per image, H pixels a side.
 """

@@ -1,5 +1,5 @@
-"""A plain PyTorch training step with non-semantic negatives, as the published MoCo code does it:
-what `fastneg bench step` compares with.
+"""A plain PyTorch training step with non-semantic negatives, as in the published MoCo code: the
+baseline of `fastneg bench step`.
 
 float32, NCHW, one network pass for each negative, einsum + cat + cross-entropy + top-k over a
 matrix of all logits, a (D, K) queue that is cloned each step, a momentum update tensor by tensor

@@ -1,5 +1,5 @@
-"""The benchmarks that there are. One is added with its file and its line in BENCHES, or from
-outside with `register` (see `fastneg.plugins`).
+"""The registry of benchmarks. Add one with a file and a line in BENCHES, or from outside with
+`register` (see `fastneg.plugins`).
 
 The file of a benchmark NAME is imported when it is measured, not before. It has:
     bench_NAME(**options), which yields rows of figures;
@@ -91,7 +91,8 @@ ALL = "all"
 
 
 def register(name: str, module: str, options: str | None = None) -> None:
-    """Add a benchmark from outside; arguments as of `Bench`. The same module may come again.
+    """Add a benchmark from outside the package, with the arguments of `Bench`. The same module may
+    be registered again.
 
     Raises:
         ConfigError: another module has that name.

@@ -1,5 +1,5 @@
-"""fastneg bench scaling: how training scales over processes: measured on this machine's cores, and
-modelled for GPUs and machines.
+"""fastneg bench scaling: scaling over processes, measured on this machine's cores and modelled for
+GPUs and machines.
 
 Legend: N batch of a process, G processes, D feature dimension.
 """

@@ -47,20 +47,19 @@ class ScalingOptions(ModelOption):
     """What the model assumes of the links and the data, which are not there to be measured."""
 
     inside_gb_s: float | None = bench_option("scaling", None, above=0.0)
-    """Bandwidth of a GPU to others of its machine that the model assumes, in 1e9 bytes/s and one
-    direction; default that of the GPU of --model, else 450, of NVLink 4."""
+    """The model's bandwidth between GPUs of a machine, in 1e9 bytes/s and one direction; default:
+    that of the GPU of --model, otherwise 450, of NVLink 4."""
     between_gb_s: float | None = bench_option("scaling", 50.0, above=0.0)
-    """Bandwidth of a GPU to other machines that the model assumes; default one 400 Gbit/s adapter
-    for each GPU."""
+    """The model's bandwidth of a GPU to other machines, in 1e9 bytes/s; default: one 400 Gbit/s
+    adapter for each GPU."""
     latency_us: float | None = bench_option("scaling", 5.0, at_least=0.0)
-    """Latency of one hop of a collective that the model assumes, in microseconds."""
+    """The model's latency of one hop of a collective, in microseconds."""
     loader_cpu_ms: float | None = bench_option("scaling", 1.7, at_least=0.0)
-    """Milliseconds of one CPU core for the data of an image that the model assumes; default what
-    decoding one took on a CPU in docs/benchmarks/loader-cpu.csv: a GPU's engines need less, which
-    is not measured yet."""
+    """The model's time of one CPU core for the data of an image, in milliseconds; default: the time
+    for decoding on a CPU in docs/benchmarks/loader-cpu.csv. A GPU's engines reduce it, which is not
+    measured yet."""
     image_kb: float | None = bench_option("scaling", 110.0, above=0.0)
-    """Size of an image in the .beton file that the model assumes, in 1,000 bytes; default
-    ImageNet's mean."""
+    """The model's size of an image in the .beton file, in 1,000 bytes; default: ImageNet's mean."""
 
 
 def inside_of(inside_gb_s, model):

@@ -1,5 +1,5 @@
-"""fastneg bench step: samples/s of whole training steps, with each feature switched off in turn,
-beside a plain PyTorch step.
+"""fastneg bench step: samples/s of whole training steps, with each feature off in turn, against a
+plain PyTorch step.
 
 A step here is the trainer's own `train_step`: negatives, both encoders, loss, backward, optimizer,
 momentum update, enqueue.

@@ -1,5 +1,5 @@
-"""A training step on a GPU that need not be there: the longer of the time of its bytes and that of
-its operations, operator by operator.
+"""A model of a training step on any GPU: for each operator the longer of the times of its bytes and
+its operations.
 
 It is a roofline: nothing waits, no kernel is launched, nothing but large copies and products is
 slower than they are. The goal is 0.7 of it.

@@ -1,5 +1,5 @@
-"""What a texture keeps of its image and what it loses, in figures: colours, spectrum, patches; and
-probes for shape and texture.
+"""How much of an image a texture keeps: colours, spectrum, patches, and probes for shape and
+texture.
 
 Legend: N images, H W pixels, P patches.
 """

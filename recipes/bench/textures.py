@@ -1,5 +1,5 @@
-"""fastneg bench textures: quilting beside simpler ways to take the shape out of an image: time,
-what is kept, what is lost.
+"""fastneg bench textures: quilting against simpler ways to remove the shape of an image: time, what
+is kept, what is lost.
 
 Legend: N images, H W pixels.
 """

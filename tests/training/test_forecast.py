@@ -93,5 +93,5 @@ def test_data_that_lies_elsewhere_is_not_copied(tmp_path, monkeypatch):
 def test_what_a_run_would_be_refused_for_is_told(beton, tmp_path):
     with pytest.raises(TrainingError, match="at least one batch"):
         forecast(settings(beton, tmp_path / "run", batch_size=64), ALONE)
-    with pytest.raises(TrainingError, match="bn shuffle takes several"):
+    with pytest.raises(TrainingError, match="bn shuffle needs several"):
         forecast(settings(beton, tmp_path / "run", bn="shuffle", bn_splits=None), ALONE)

@@ -150,7 +150,9 @@ def test_another_number_of_processes_may_go_on_at_an_epochs_end_only(beton, tmp_
         path, state = checkpoint.load_newest(tmp_path / "run")
         torch.save({**state, "world_size": 2}, path)  # as two processes would have written it
         if state["step"] == 3:
-            with pytest.raises(TrainingError, match="within an epoch by 2 processes, here are 1"):
+            with pytest.raises(
+                TrainingError, match="within an epoch by 2 processes, now there are 1"
+            ):
                 pretrain(config)
             torch.save(state, path)
     assert pretrain(config).finished

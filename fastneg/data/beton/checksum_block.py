@@ -1,4 +1,4 @@
-"""Where a .beton file keeps the CRC32s of its samples: in blocks that FFCV does not see.
+"""The CRC32s of a .beton file's samples, stored in blocks that FFCV does not read.
 
 FFCV's Loader yields every field of a file, so checksums are no field. Between the last sample and
 the allocation table lies a block for each image field, (num_samples,) uint32 in the order of the

@@ -1,4 +1,4 @@
-"""Whether two data sets hold the same images in the same order, wherever they lie."""
+"""Whether two data sets hold the same images in the same order, in whatever files."""
 
 from __future__ import annotations
 

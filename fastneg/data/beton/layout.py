@@ -1,4 +1,5 @@
-"""Where all parts of a .beton file lie, with every pointer and size checked; no sample is read."""
+"""Reads the positions of all parts of a .beton file, and checks every pointer and size. No sample
+is read."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Local copies of .beton files that lie elsewhere: one for all processes of a machine, and all
-calls."""
+"""Local copies of remote .beton files, shared by all processes of a machine and by all calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images two data sets share, byte for byte. Accuracy on images that were trained on says
+"""Images that two data sets share, byte for byte. Accuracy on images of the training set says
 little.
 
 Legend: N images of the set that asks (val), M images of the other one (train).

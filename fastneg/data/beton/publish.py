@@ -1,4 +1,5 @@
-"""Finished .beton files and their sidecars get their names: checked, on the disk, and together."""
+"""Gives finished .beton files and their sidecars their final names, together, after a check and a
+sync."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Check every sample of .beton files: its CRC32, and that it decodes fully to the size that the
-file says."""
+"""Checks every sample of .beton files: its CRC32, and that it decodes fully to the stored size."""
 
 from __future__ import annotations
 

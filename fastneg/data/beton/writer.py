@@ -1,4 +1,4 @@
-"""Writes .beton files that are whole or absent; the format: format.py."""
+"""Writes .beton files, which are complete or absent. The format is in format.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Images in tar archives, WebDataset shards among them: where each lies, so that it is read in
-place and nothing is unpacked."""
+"""Images in tar archives, such as WebDataset shards: finds the offset of each, so that it can be
+read in place."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Class folders: which folders of a tree are classes, on which level of it they lie, and what is
-said where that is in doubt."""
+"""Class folders: which folders of a tree are classes, on which level, and what is said in ambiguous
+cases."""
 
 from __future__ import annotations
 

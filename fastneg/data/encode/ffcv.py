@@ -1,4 +1,4 @@
-"""`encode --writer ffcv`: the file is FFCV's own, and gets our checksums and sidecar."""
+"""`encode --writer ffcv`: FFCV writes the file, and fastneg adds checksums and the sidecar."""
 
 from __future__ import annotations
 

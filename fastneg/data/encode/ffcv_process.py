@@ -1,4 +1,4 @@
-"""FFCV's own DatasetWriter, run so that it ends: in a process of its own, and watched.
+"""FFCV's own DatasetWriter in a separate, watched process, so that it cannot hang.
 
 By itself it would wait for ever for a worker that died.
 """

@@ -1,5 +1,5 @@
-"""Folders as they lie on disk. What cannot be read is told, never passed over. Only regular files
-are opened as images."""
+"""Lists folders. Unreadable entries are reported, never ignored. Only regular files are opened as
+images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`encode --holdout`: which images go into the second file, and how the two are called.
+"""`encode --holdout`: which images go into the second file, and the names of both files.
 
 Legend: N images, C classes.
 """

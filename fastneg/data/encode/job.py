@@ -1,5 +1,5 @@
-"""What a call of `encode` has decided before its first image, and what the .json beside a file says
-of it."""
+"""The decisions of a call of `encode` before its first image, and what the .json beside a file says
+about them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Labels that a person wrote as text, in a list or beside the images of a shard: what number each
-means.
+"""Labels written as text, in a list or beside the images of a shard: the number of each.
 
 The rule: whole numbers keep their value, whatever spelling they have (7, 007, 7.0); anything else
 is a class name, and the classes are the sorted names. What could be either is refused by name.

@@ -1,4 +1,4 @@
-"""Which column of a list holds the images, and which their labels."""
+"""Finds the column of a list that holds the images, and the column of their labels."""
 
 from __future__ import annotations
 

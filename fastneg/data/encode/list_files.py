@@ -1,4 +1,4 @@
-"""Where the images of a list lie, if not where their names say."""
+"""Finds the images of a list that are not at the given paths."""
 
 from __future__ import annotations
 

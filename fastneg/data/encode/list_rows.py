@@ -1,4 +1,4 @@
-"""The rows of a list of images, whatever separates their cells: .csv, .tsv, .txt, .jsonl, .json."""
+"""Reads the rows of a list of images with any separator: .csv, .tsv, .txt, .jsonl, .json."""
 
 from __future__ import annotations
 

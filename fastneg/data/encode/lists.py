@@ -1,4 +1,4 @@
-"""Images that a list names, with their labels: .csv, .tsv, .txt, .jsonl, .json."""
+"""Images and labels from a list: .csv, .tsv, .txt, .jsonl, .json."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the commands that make data sets may write: none of what they read, nor what another program
-wrote. Nothing is opened for writing here."""
+"""Which outputs the commands that make data sets may write: no input, and no file of another
+program. Nothing is opened for writing here."""
 
 from __future__ import annotations
 

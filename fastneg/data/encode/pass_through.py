@@ -1,4 +1,4 @@
-"""`encode --writer passthrough`, the default: JPEG bytes stay untouched wherever they can."""
+"""`encode --writer passthrough`, the default: JPEG bytes are copied whenever possible."""
 
 from __future__ import annotations
 

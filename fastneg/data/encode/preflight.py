@@ -1,4 +1,4 @@
-"""What is checked before the first image is encoded, so that no work of hours fails at its end."""
+"""Checks before the first image is encoded, so that hours of work do not fail at the end."""
 
 from __future__ import annotations
 

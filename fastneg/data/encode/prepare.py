@@ -1,4 +1,4 @@
-"""What is stored of an image file: its own bytes where they can pass through, else the image
+"""What is stored for an image file: its own bytes if they can be copied, otherwise the image
 encoded again."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Samples that a program makes → .beton: the built-in set, benchmarks."""
+"""Samples from a program → .beton: the built-in set, benchmarks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Textures made offline, on the CPU: a tree of them beside the images, or the texture field of a
-.beton file.
+"""Textures made before training, on the CPU: a folder of them, or the texture field of a .beton
+file.
 
 A texture depends on the pixels of its image, the settings, the seed and the image's name: not on
 the order or the number of processes.

@@ -1,4 +1,4 @@
-"""What the loaders hand over. Legend: N batch, C channels, H W pixels."""
+"""The batches that the loaders return. Legend: N batch, C channels, H W pixels."""
 
 from __future__ import annotations
 

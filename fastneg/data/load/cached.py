@@ -1,4 +1,4 @@
-"""Images that are decoded once and lie on the device, and the views that are cut from them there.
+"""Images that are decoded once and kept on the device, and the views made from them.
 
 Legend: K images of the data set, N of a batch, V views, H W pixels.
 """

@@ -1,4 +1,4 @@
-"""What a GPU's JPEG decoder is told beforehand of the images of a data set."""
+"""Hints about a data set's images for a GPU's JPEG decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DALI pipeline that is given each batch, ahead of the one that is taken."""
+"""A DALI pipeline that is given some batches ahead of the one that it returns."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What all loaders share: reading ahead, feeding the pipeline from a thread, taking its tensors,
-going on where a sample is bad.
+"""The base of all loaders: reads ahead, feeds the pipeline from a thread, returns its tensors, and
+continues after bad samples.
 
 Who waits for whom: the consumer waits for the thread's next batch (`Producer`, two batches ahead).
 The thread waits for DALI's outputs, of the older of two batches that it has fed. On a GPU the

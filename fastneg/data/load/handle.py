@@ -1,5 +1,4 @@
-"""What a loader is to whoever iterates over it: an open file with labels, a place to go on from,
-and an end."""
+"""The iteration interface of a loader: an open file with labels, a position, a state, an end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loaders of labelled images: random crops for a probe, evaluation windows.
+"""The loaders of labelled images: random crops for a probe, central crops for evaluation.
 
 A loader is a function of (seed, epoch, iteration): it can start anywhere.
 """

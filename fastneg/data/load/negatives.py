@@ -1,4 +1,4 @@
-"""The negatives that a loader adds to its batches: those that a run of the same seed makes."""
+"""The negatives that a loader adds to its batches: those of a run with the same seed."""
 
 from __future__ import annotations
 

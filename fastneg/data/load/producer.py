@@ -1,4 +1,4 @@
-"""A generator that runs in a thread of its own, some items ahead of whoever takes them."""
+"""A generator that runs in its own thread, some items ahead of its consumer."""
 
 from __future__ import annotations
 

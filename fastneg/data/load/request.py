@@ -1,4 +1,4 @@
-"""What a loader asks its pipeline for."""
+"""What a loader asks its pipeline to make: one batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples DALI is not given, and which of a batch that failed were to blame.
+"""Which samples are kept from DALI, and which samples made a batch fail.
 
 What a GPU's decoder makes of a broken image is nobody's to say, and the others of the batch are at
 its side. So an image is judged by its bytes and by the CPU's decoder, and the GPU's gets those

@@ -1,4 +1,4 @@
-"""The loader of training views: what each batch is made of.
+"""The loader of training views: which samples and random numbers make a batch.
 
 A loader is a function of (seed, epoch, iteration): it can start anywhere.
 """

@@ -1,4 +1,4 @@
-"""What `TrainLoader` may be told."""
+"""Checks the options of `TrainLoader`."""
 
 from __future__ import annotations
 

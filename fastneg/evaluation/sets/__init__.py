@@ -1,4 +1,4 @@
-"""Test sets: how the command line names them, how they lie on disk, how they are shown and scored.
+"""Test sets: how the command line names them, and how they are stored, shown and scored.
 
 - registry: what a kind of set tells of itself; `register` adds one
 - on disk: beton, class_folders, sessions, imagenet_c, corruption_tree, cifar_c

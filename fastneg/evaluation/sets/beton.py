@@ -1,4 +1,4 @@
-"""Test sets as .beton files: one, or several by a glob; or URLs of them."""
+"""Test sets as .beton files: one, several by a glob, or URLs."""
 
 from __future__ import annotations
 

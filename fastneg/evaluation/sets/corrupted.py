@@ -1,4 +1,4 @@
-"""Published files of corrupted images: each corruption and severity is a small set of its own.
+"""Published files of corrupted images: each corruption and severity is a small set.
 
 They have their size already, so they are shown whole, without the resize of other sets.
 """

@@ -1,4 +1,4 @@
-"""The lines of evaluation.jsonl about corrupted images, and how they are told.
+"""The lines of evaluation.jsonl about corrupted images, and their texts for the terminal.
 
 - corruptions: the whole corruptions of ImageNet-C, with all five severities, and their means
 - corruption_parts: those with some of the severities, which count in no mean

@@ -1,4 +1,4 @@
-"""Trees of corruptions of any names: PATH/<corruption>/<severity>/<class>/, or ….beton.
+"""Folders of corruptions with any names: PATH/<corruption>/<severity>/<class>/, or ….beton.
 
 So are ImageNet-3DCC (Kar et al. 2022, arXiv:2203.01441) and ImageNet-C-bar (Mintun et al. 2021,
 arXiv:2102.11273).

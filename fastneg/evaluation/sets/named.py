@@ -1,4 +1,4 @@
-"""Test sets as the command line names them: NAME=PATH, and what is asked of each."""
+"""The test sets of --sets: NAME=PATH, and the metric and view of each."""
 
 from __future__ import annotations
 

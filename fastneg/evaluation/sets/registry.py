@@ -1,4 +1,4 @@
-"""Kinds of test sets: what one tells of itself, and the list of those that are known.
+"""Kinds of test sets: the interface of a kind, and the list of known kinds.
 
 Each kind is a file of this folder and a line in `fastneg.evaluation.sets`. A kind of one's own is a
 class in any file, given to `register`.

@@ -1,4 +1,4 @@
-"""Sets of textures: an answer is right that names the class of the texture.
+"""Sets of textures: an answer is right if it names the class of the texture.
 
 Legend: N images.
 """

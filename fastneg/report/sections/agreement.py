@@ -1,4 +1,5 @@
-"""The section on answers: do two runs err alike, and is their confidence to be trusted?"""
+"""The section on answers: whether two runs make the same errors, and whether their confidence is
+calibrated."""
 
 from __future__ import annotations
 

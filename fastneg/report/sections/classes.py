@@ -1,4 +1,4 @@
-"""The section on classes: which live by texture, and accuracy class by class."""
+"""The section on classes: the most texture-bound ones, and accuracy by class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section of example images: right and wrong answers, taken by rule and not by hand."""
+"""The section of example images with right and wrong answers, selected by a rule."""
 
 from __future__ import annotations
 

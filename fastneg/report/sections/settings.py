@@ -1,4 +1,4 @@
-"""The sections on settings, surroundings, and how to train again."""
+"""The sections on settings, environment, and commands to repeat the training."""
 
 from __future__ import annotations
 

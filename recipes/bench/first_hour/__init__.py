@@ -1,4 +1,4 @@
-"""The first hour on a machine: what stands here, in the order in which it is read.
+"""The first hour on a new GPU: the files of this folder, in reading order.
 
 stages.py the stages, in order of worth · options.py what the command is told · run.py runs each in
 a process of its own · work.py is that process · rows.py the file that all append to · the stages

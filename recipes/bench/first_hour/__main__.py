@@ -1,5 +1,4 @@
-"""python -m fastneg.recipes.bench.first_hour --out DIR: the same without Fire, which the command
-line of fastneg needs and a bare machine lacks."""
+"""python -m fastneg.recipes.bench.first_hour --out DIR: the same without the package Fire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ceilings: what the machine reaches by itself, with which all other figures are compared."""
+"""Stage ceilings: the machine's own limits, with which all other figures are compared."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the figures of a first hour should be, and why: bytes and operations counted by hand, and
-the rates that such cards reach.
+"""The goals of a first hour, and their reasons: counted bytes and operations, and the rates that
+such GPUs reach.
 
 A goal that another figure of the same machine sets is a function of the rows.
 """

@@ -1,5 +1,5 @@
-"""Stage kernel_tests: the tests that need a GPU, by pytest, each outcome a row the moment that it
-is known.
+"""Stage kernel_tests: runs the tests that need a GPU with pytest, and writes each outcome as a row
+at once.
 
 With pytest-xdist several processes share the GPU. In a rehearsal a few tests of kernels run
 instead.

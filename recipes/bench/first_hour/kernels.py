@@ -1,4 +1,4 @@
-"""Stage kernels: what makes the negatives and the views, beside copies of as many bytes."""
+"""Stage kernels: the kernels of negatives and views, against copies of as many bytes."""
 
 from __future__ import annotations
 

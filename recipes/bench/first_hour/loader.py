@@ -1,5 +1,5 @@
-"""Stage loader: the rows of `fastneg bench loader`, contender by contender, without those that a
-GPU has no part in.
+"""Stage loader: the rows of `fastneg bench loader`, one contender at a time, only those that use
+the GPU.
 
 On a GPU the sweep over the decoding engines' share and the threads follows.
 """

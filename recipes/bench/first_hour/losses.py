@@ -1,4 +1,4 @@
-"""Stage info_nce: the loss's rows of `fastneg bench info_nce`, at the shapes that training has."""
+"""Stage info_nce: the rows of `fastneg bench info_nce` at the shapes of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `fastneg bench first_hour` is told."""
+"""The options of `fastneg bench first_hour`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class FirstHourOptions(Config):
     """What is measured in a machine's first hour, and where it is written."""
 
     out: str | None = _only_here(None)
-    """The folder of rows.jsonl, rows.csv, the logs and the page; first_hour must be told."""
+    """The folder for rows.jsonl, rows.csv, the logs and the page. Required with first_hour."""
     stages: str | None = _only_here(None, listed="names")
-    """Stages to measure, commas between them; default: all, in order of worth."""
+    """Stages to measure, as a comma list; default: all, the most useful first."""
     budget: float | None = _only_here(None, above=0.0)
-    """Seconds that the whole may take; what does not fit is left for a call with --resume."""
+    """Time limit in seconds. A call with --resume measures what did not fit."""
     resume: bool | None = _only_here(False)
-    """Go on in a folder that holds rows: what is finished there is not measured again."""
+    """Continue in a folder with rows; finished jobs are not measured again."""
     page: bool | None = _only_here(False)
-    """Only make the page and rows.csv from the rows that are there."""
+    """Only make the page and rows.csv from the existing rows."""
 
     def __post_init__(self):
         super().__post_init__()

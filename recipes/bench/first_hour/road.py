@@ -1,5 +1,5 @@
-"""Stage road: the real command on a .beton file of generated JPEGs, which our passthrough writer
-makes: DALI, negatives, training, log."""
+"""Stage road: `fastneg pretrain` itself, with DALI, negatives, training and log, on a .beton file
+of generated JPEGs."""
 
 from __future__ import annotations
 

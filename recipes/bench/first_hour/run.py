@@ -1,5 +1,5 @@
-"""fastneg bench first_hour: all that a new machine can be asked in its first hour, in order of
-worth, each figure kept as it is measured, and a page beside goals and model.
+"""fastneg bench first_hour: everything that a new GPU can show, the most useful stages first, and a
+page with goals and model.
 
 Each stage is a process of its own with a time-out. A kill at any moment loses nothing that was
 measured, and a call with --resume goes on from there.

@@ -1,4 +1,4 @@
-"""The stages of the first hour, in order of worth. Nothing here imports torch.
+"""The stages of the first hour, the most useful first. Nothing here imports torch.
 
 The module of a stage has jobs(device), which yields `Job`s. A job's rows are appended as they come;
 a job that has ended is not repeated.

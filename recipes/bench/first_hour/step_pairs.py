@@ -1,5 +1,5 @@
-"""Two contenders of a training step in turn, on one ready batch. A batch that the GPU has no memory
-for is halved, for both.
+"""Two contenders of a training step in turn, on one ready batch. If the batch does not fit into the
+GPU's memory, it is halved for both.
 
 Legend: N batch, M negatives per query, K queue.
 """

@@ -1,5 +1,5 @@
-"""Stages step and compile_graphs: the training step on a ready batch, beside the same with one
-thing changed.
+"""Stages step and compile_graphs: the training step on a ready batch, against the same step with
+one change.
 
 Each contender takes turns with fastneg's step, and is a row of its own at once.
 """

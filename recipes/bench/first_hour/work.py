@@ -1,4 +1,4 @@
-"""The process of one stage: its jobs in turn, each figure appended the moment it is measured.
+"""The process of one stage: runs its jobs in turn and writes each figure as soon as it is measured.
 
 python -m fastneg.recipes.bench.first_hour.work STAGE DIR
 Exit codes: 0 every job has ended; `AGAIN`: the GPU is in a state that only a new process leaves,

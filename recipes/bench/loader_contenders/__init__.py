@@ -1,5 +1,5 @@
-"""The loaders that `fastneg bench loader` measures: each makes two views of the same JPEGs with
-MoCo v2's changes, so far as it can.
+"""The loaders that `fastneg bench loader` measures: each makes two views of the same JPEGs, with as
+many of MoCo v2's changes as it has.
 
 A contender is a function (data) → epoch, where epoch(number) goes once through the images and
 returns how many came out.

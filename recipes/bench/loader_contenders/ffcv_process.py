@@ -1,4 +1,4 @@
-"""FFCV's loader, in a process of its own."""
+"""FFCV's loader in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contenders that make no views: what bounds the others."""
+"""Contenders that make no views: upper bounds for the others."""
 
 from __future__ import annotations
 

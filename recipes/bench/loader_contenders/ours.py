@@ -1,4 +1,4 @@
-"""Our loader, as it is used and with one thing added or changed."""
+"""fastneg's loader, as it is and with one change at a time."""
 
 from __future__ import annotations
 
