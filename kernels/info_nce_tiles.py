@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .launch import capability
+
 OPERANDS = {
     "float32": tl.float32,
     "tf32": tl.float32,
@@ -69,7 +71,7 @@ LEAN_TILES = {
     128: Tiles(128, 64, 8, 3, registers=128, resident=2),
 }
 """Of sweeps of many rows in half precision that need so few registers that two programs share a
-multiprocessor: see `sweep_tiles`."""
+multiprocessor, on Hopper: see `sweep_tiles`."""
 LEAN_SINCE = 3, 6
 """The first Triton known to compile them without spilling; 3.2 spills 200 bytes."""
 VERSION = tuple(map(int, triton.__version__.split(".")[:2]))
@@ -107,6 +109,8 @@ def sweep_tiles(rows, dim_padded, operand, query, negatives, lean=False):
     )
     if not lean or narrow is None or tiles.rows < narrow.rows or VERSION < LEAN_SINCE:
         return tiles
+    if capability(negatives.device) // 10 != 9:
+        return tiles  # for sm_80 and sm_100 they spill
     half = operand in ("bfloat16", "float16") and negatives.element_size() == 2
     whole = len(negatives) % narrow.keys == 0
     return narrow if half and whole and _aligned(query) and _aligned(negatives) else tiles

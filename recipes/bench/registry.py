@@ -69,6 +69,7 @@ BENCHES = {
         Bench("pairs", f"{HERE}.pairs", options=f"{HERE}.pairs_options:PairsOptions"),
         Bench("patch_shuffle", f"{HERE}.patch_shuffle"),
         Bench("augment", f"{HERE}.augment"),
+        Bench("crop_resize", f"{HERE}.crop_resize"),
         Bench("batch_norm", f"{HERE}.batch_norm"),
         Bench("loader", f"{HERE}.loader"),
         Bench("encode", f"{HERE}.encode"),

@@ -13,6 +13,7 @@ from fastneg.kernels.info_nce_tiles import (
     sweep_tiles,
     tiles_for,
 )
+from fastneg.kernels.launch import recorded_for
 
 
 def matrix(rows, dim, dtype=torch.bfloat16):
@@ -51,6 +52,9 @@ def test_sweeps_that_need_few_registers_share_a_multiprocessor(dim):
     assert tiles(lean=False) == tiles(keys=matrix(641, dim)) == HALF_TILES[dim][1]
     assert tiles(rows=8) == HALF_TILES[dim][0]
     assert tiles(keys=matrix(640, dim, torch.float32)).registers is None
+    for other in (80, 100):
+        with recorded_for(other):
+            assert tiles() == HALF_TILES[dim][1]
 
 
 def test_what_ships_holds_the_lean_tiles_to_their_registers():

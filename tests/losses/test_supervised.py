@@ -57,6 +57,19 @@ def test_value_and_gradients(case, temperature):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_they_are_supcontrasts_up_to_its_factor():
+    """SupContrast writes the loss as -T / 0.07 times the mean log-probability of the positives."""
+    features, labels, temperature = draw(6, 2), torch.tensor([0, 1, 0, 2, 2, 1]), 0.2
+    rows, label = features.transpose(0, 1).flatten(0, 1), labels.repeat(2)
+    logits = rows @ rows.T / temperature
+    logits = logits.masked_fill(torch.eye(12, dtype=torch.bool), -torch.inf)
+    positive = (label[:, None] == label) & logits.isfinite()
+    log_share = logits.log_softmax(1).masked_fill(~positive, 0.0)
+    theirs = -temperature / 0.07 * (log_share.sum(1) / positive.sum(1)).mean()
+    ours = supervised_contrastive(features, labels, temperature=temperature)
+    torch.testing.assert_close(ours * temperature / 0.07, theirs)
+
+
 def test_two_views_without_labels_are_nt_xent():
     features = draw(7, 2)
     expected = nt_xent(features[:, 0], features[:, 1], temperature=0.2)

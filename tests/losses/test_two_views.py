@@ -41,6 +41,15 @@ def test_clip_loss_of_other_dtypes(dtype):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_they_are_lightlys_of_rows_that_are_normalised_first():
+    from lightly.loss import NTXentLoss
+
+    first, second = (3 * view for view in views(7))
+    expected = NTXentLoss(temperature=0.5)(first, second)
+    ours = nt_xent(*(F.normalize(view, dim=1) for view in (first, second)), temperature=0.5)
+    torch.testing.assert_close(ours, expected)
+
+
 def test_a_process_compares_its_rows_with_those_of_all():
     """Two processes' losses, each with its own rows first, average to the loss of one."""
     first, second = views(10)
