@@ -22,7 +22,7 @@ def test_join_by_number_needs_equal_counts():
         (fake([0, 1]), ["a", "b", "c"], 3),
         (fake([0, 1], ["a", "b"]), None, 3),
     ):
-        with pytest.raises(ConfigError, match="has 2 classes, the classifier 3"):
+        with pytest.raises(ConfigError, match="has 2 classes, the classifier has 3"):
             class_map(reader, classes, count)
 
 
