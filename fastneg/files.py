@@ -243,8 +243,7 @@ def refuse_twice(outputs):
 
 
 def refuse_below_file(path, flag):
-    """OutputError if what stands where a folder on the way to `path` should is no folder;
-    UnfitError if nothing can be written there."""
+    """OutputError if a part of the way to `path` is no folder, UnfitError if it is not writable."""
     above = Path(os.path.abspath(path)).parents
     parent = next((each for each in above if _status(each) is not None), Path("/"))
     if not parent.is_dir():

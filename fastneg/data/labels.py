@@ -80,14 +80,26 @@ def class_map(reader, classes, count):
     _, names = numbered_names(reader.classes, classes) or (None, reader.classes)
     places = [position.get(name, position.get(composed(name), ABSENT)) for name in names]
     joined = torch.tensor(places, dtype=torch.int64)
+    free = [classes[place] for place in {*range(count)} - {*places}]
     unknown = [name for name, place in zip(names, places, strict=True) if place == ABSENT]
-    if pairs := alike(unknown, [classes[place] for place in {*range(count)} - {*places}]):
+    _refuse_unknown(reader, classes, free, unknown)
+    return joined
+
+
+def _refuse_unknown(reader, classes, free, unknown):
+    """UnfitError where no class of a file is known, or one is known by another spelling.
+
+    Args:
+        free: classes of the classifier that are none of the file's.
+        unknown: classes of the file that are none of the classifier's.
+    """
+    if pairs := alike(unknown, free):
         other, name = pairs[0]
         raise UnfitError(
             f"{reader.path} names the class {name!r} and the classifier {other!r}: are they one "
             "class? Write them alike, or rename one of them."
         )
-    if (joined == ABSENT).all():
+    if len(unknown) == len(reader.classes):
         if all(map(is_number, reader.classes)):
             raise UnfitError(
                 f"{reader.path} names its classes by numbers ({_some(reader.classes)}), but the "
@@ -99,7 +111,6 @@ def class_map(reader, classes, count):
             f"{reader.path} and the classifier share no class: it names {_some(reader.classes)}; "
             f"the classifier knows {_some(classes)}."
         )
-    return joined
 
 
 def _refuse_repeated(where, names):

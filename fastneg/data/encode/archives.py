@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.data.encode.companions import COMPANIONS, Companions
 from fastneg.data.errors import BetonError
 from fastneg.data.file_names import split_names, twice
@@ -89,7 +89,7 @@ def archive_paths(text):
                 "it first (gunzip)."
             )
         if not paths:
-            raise ConfigError(f"No file fits {part}: tar archives were expected there.")
+            raise UnfitError(f"No file fits {part}: tar archives were expected there.")
         found += paths
     if (doubled := twice(found)) is not None:
         raise ConfigError(f"SRC names {doubled} twice.")
