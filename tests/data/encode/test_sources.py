@@ -421,10 +421,8 @@ def test_ranges_are_expanded_as_written(tmp_path):
         ("a{8..10}-{00..01}.beton", [f"a{i}-0{j}.beton" for i in (8, 9, 10) for j in (0, 1)]),
         ("b", ["b"]),
     ]
-    (tmp_path / "x{1..2}").touch()
-    assert split_names(f"{tmp_path}/x{{1..2}}")[0][1] == [f"{tmp_path}/x{{1..2}}"], (
-        "a file of that very name"
-    )
+    (tmp_path / "x{1..2}").touch()  # a file of that very name
+    assert split_names(f"{tmp_path}/x{{1..2}}")[0][1] == [f"{tmp_path}/x{{1..2}}"]
     for name in ("y1a", "y1b", "y2a"):
         (tmp_path / name).touch()
     assert split_names(f"{tmp_path}/y{{1..2}}?")[0][1] == [
