@@ -59,7 +59,7 @@ def _beton_output(config, out, flag):
     source, inputs = _text(config.src), named(config.src, config.subset, config.class_names)
     inputs += named(config.textures) if config.textures != "synth" else []
     real = output_file(out, flag, inputs, harmless=_is_ours)
-    _refuse_others(real, flag)
+    _refuse_others(out, real, flag)
     _refuse_part(out, flag, source, [path for path in inputs if os.path.isdir(path)])
     notes = sidecar_path(out)
     if real != out and os.path.lexists(notes) and not _same(notes, sidecar_path(real)):
@@ -134,17 +134,21 @@ def _same(one, other):
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _refuse_others(path, flag):
+def _refuse_others(out, real, flag):
     """OutputError if a file of another kind would be written over: of `encode *.tar` a shell makes
-    `encode a.tar b.tar`."""
-    if path.suffix.lower() == ".beton" or not path.is_file():
+    `encode a.tar b.tar`.
+
+    Args:
+        real: out, or what it links to.
+    """
+    if real.suffix.lower() == ".beton" or not real.is_file():
         return
-    with open(path, "rb") as file:
+    with open(real, "rb") as file:
         first = file.read(HEADER.itemsize)
     ours = len(first) == HEADER.itemsize and np.frombuffer(first, HEADER)["version"][0] == VERSION
     if first and not ours:
         raise OutputError(
-            f"{flag} is {path}, which is there and no .beton file: it would be written over. Name "
+            f"{flag} is {out}, which is there and no .beton file: it would be written over. Name "
             "another file, or remove it."
         )
 
