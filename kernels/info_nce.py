@@ -121,13 +121,12 @@ def info_nce(
         normalised: a promise that no row of query and negatives is longer than 1. The pass is then
             faster, because 1/T bounds the logits and no maximum is needed. Used for a float T of
             0.023 or more (0.12 for float16 on a GPU). A longer row may give a wrong or infinite
-            loss; with FASTNEG_DEBUG=1 in the environment it is refused.
+            loss; FASTNEG_DEBUG=1 in the environment refuses it.
         pairs: masks and labels of false negatives, soft targets, weights of rows: `PairOptions`.
     Returns:
         the loss, float32 (float64 for float64 inputs), () or (N,) by `reduction`; or InfoNCEOutput.
     Raises:
-        ValueError: shapes, dtypes, devices or options disagree; a row has only itself to compare
-            with.
+        ValueError: shapes, dtypes, devices or options disagree; a row has nothing to compare with.
         RuntimeError: the requested backend cannot run here.
     Source: van den Oord et al. 2018, arXiv:1807.03748; He et al. 2020, arXiv:1911.05722; Ge et al.
     2021, arXiv:2110.14189.

@@ -95,12 +95,8 @@ def nt_xent(
     for query, positive, same, other in pairs:
         # Two passes, for two keys of each row must be left out: its positive among the other views,
         # itself among its own kind.
-        common = {
-            "temperature": temperature,
-            "reduction": "none",
-            "return_stats": True,
-            "exclude_diagonal": True,
-        }
+        common = {"temperature": temperature, "reduction": "none"}
+        common |= {"return_stats": True, "exclude_diagonal": True}
         within = info_nce(query, positive, same, **common, **extra)
         positives.append(within.positive_logit.detach())
         if alone:  # its extra negatives are all that it has
