@@ -4,6 +4,7 @@ checkpoint to go on from."""
 from __future__ import annotations
 
 from fastneg import distributed
+from fastneg.counts import counted
 from fastneg.data.beton.identity import same_images
 from fastneg.errors import TrainingError
 from fastneg.training.resume import data_fingerprint, plain
@@ -55,8 +56,11 @@ def _difference(first, other, rank, config):
             values = (f"has --{name} {each['settings'][name]}" for each in (first, other))
             return who.format(*values, "give all processes the same settings")
     if first["samples"] != other["samples"] or not same_images(first["images"], other["images"]):
-        others = " others" if first["samples"] == other["samples"] else " images"
-        reads = f"reads {first['samples']} images", f"reads {other['samples']}{others}"
+        same = first["samples"] == other["samples"]
+        reads = (
+            f"reads {counted(first['samples'], 'image')}",
+            "reads as many others" if same else f"reads {counted(other['samples'], 'image')}",
+        )
         return who.format(*reads, f"--data {config.data} must be the same file on all machines")
     if first["step"] != other["step"]:
         steps = (

@@ -141,7 +141,7 @@ def test_nothing_to_fuse_is_told(beton, tmp_path):
     config = settings(
         beton, tmp_path / "run", backbone="convnext_tiny", fused_bn="on", bn="none", bn_splits=None
     )
-    with pytest.raises(TrainingError, match="--fused_bn is on, but convnext_tiny has no batch"):
+    with pytest.raises(TrainingError, match="--fused_bn is on, but convnext_tiny has no block"):
         pretrain(config)
 
 
