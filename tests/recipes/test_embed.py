@@ -62,7 +62,7 @@ def test_what_cannot_be_is_refused_before_the_work(parts, tmp_path, capsys):
     for out, more, message in (
         (tmp_path / "f.csv", (), "ends in .npz or .parquet"),
         (data, (), "which is an input"),
-        (run / "checkpoints" / "f.npz", (), "where the run keeps files"),
+        (run / "checkpoints" / "f.npz", (), "where the run keeps its own files"),
         (tmp_path / "f.npz", ("--set", "x"), "no effect without --picture"),
         (tmp_path / "f.npz", ("--resize", "16"), "below the 32 px"),
     ):

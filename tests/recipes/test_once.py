@@ -96,7 +96,7 @@ CASES = {  # what is asked for: exit code of the processes, what is said
     "a refused config": (
         ["--batch_size", "1", "--data", "{beton}"],
         2,
-        "--batch_size is 1: it must divide",
+        "--batch_size is 1: it must be a multiple",
     ),
     "a missing file": (["--batch_size", "8", "--data", "{folder}/absent.beton"], 1, "absent.beton"),
     "bad weights": (

@@ -98,7 +98,7 @@ def test_what_cannot_be_shown_is_refused(run, beton, tmp_path, capsys):
         ([tmp_path, "o.png"], "no run"),
         ([beton, "o.png", "--data", "x"], "is what is shown"),
         ([beton, "o.png", "--preset", "tiny"], "did you mean tiny_cpu"),
-        ([run.out, f"{run.out}/gallery/o.png"], "where the run keeps files"),
+        ([run.out, f"{run.out}/gallery/o.png"], "where the run keeps its own files"),
     ):
         assert main(["show", *map(str, words)]) == 2
         assert message in capsys.readouterr().err

@@ -15,7 +15,7 @@ ANSWERED = {
     "overview": (["--help"], 0, "fastneg COMMAND --help explains one."),
     "version": (["--version"], 0, ""),
     "pretrain": (["pretrain", "--help"], 0, "--temperature"),
-    "bench": (["bench", "--help"], 0, "the kernel beside a plain copy"),
+    "bench": (["bench", "--help"], 0, "the kernel against a plain copy"),
     "encode": (["encode", "--help"], 0, "--max_side"),
     "flag": (["pretrain", "--tempurature", "1"], 2, "did you mean --temperature?"),
     "bench alone": (["bench"], 0, "each of these in turn, but for first_hour."),
