@@ -103,7 +103,7 @@ def test_another_number_of_epochs_says_what_becomes_of_the_rate(data):
     # at half of the cosine, and at a quarter
     (more,) = goes_on(config.replace(epochs=2), config.replace(epochs=4), data)
     assert "--epochs is 4, it was 2" in more and "is 0.854 from here on, not 0.5" in more
-    assert "the momentum of the key encoder 0.573223, not 0.75" in more
+    assert "the momentum of the key encoder is 0.573223 instead of 0.75" in more
     (fewer,) = goes_on(config.replace(epochs=4), config.replace(epochs=2), data)
     assert "is 0.5 from here on, not 0.854" in fewer
     (finished,) = goes_on(config.replace(epochs=1), config.replace(epochs=2), data)
