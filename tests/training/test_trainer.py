@@ -291,7 +291,7 @@ def test_a_backbone_without_batch_norm_says_that_bn_does_nothing(beton, tmp_path
 def test_views_of_a_size_that_the_backbone_is_not_built_for_are_refused(beton, tmp_path):
     pytest.importorskip("timm")
     changes = {"backbone": "timm:vit_tiny_patch16_224", "image_size_schedule": "0:16,2:32"}
-    with pytest.raises(TrainingError, match="views of 16 px, which timm:vit_tiny_patch16_224"):
+    with pytest.raises(TrainingError, match="views of 16 px, but timm:vit_tiny_patch16_224"):
         pretrain(settings(beton, tmp_path / "run", **changes))
     assert (
         pretrain(
