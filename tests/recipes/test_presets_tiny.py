@@ -27,7 +27,7 @@ def test_the_dose_is_given_where_there_is_a_softmax(method):
 
 
 def test_methods_share_the_network_and_the_views():
-    shared = ("backbone", "image_size", "eval_resize", "crop_min", "views", "epochs", "cache")
+    shared = ("backbone", "image_size", "eval_resize", "crop_min", "views", "cache")
     found = {
         tuple(getattr(PRESETS[f"tiny_{method}"](), name) for name in shared) for method in TRAINED
     }
