@@ -107,8 +107,8 @@ def _check(first, second, own, **factors):
 
 
 def _check_shapes(side, shape, named):
+    check_are_tensors(**named)
     for name, tensor in named.items():
-        check_are_tensors(**{name: tensor})
         if tensor.shape != shape or tensor.device != side.device:
             raise ValueError(
                 f"{name} is {tuple(tensor.shape)} on {tensor.device}: {shape} on {side.device} was "

@@ -82,8 +82,7 @@ def check_extra(extra_negatives):
 def check_features(features, labels, everyone):
     """ValueError unless the arguments of `supervised_contrastive` belong together."""
     if not isinstance(features, torch.Tensor) or features.ndim != 3:
-        came = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
-        raise ValueError(f"features is {came}: a tensor (N, V, D) was expected.")
+        raise ValueError(f"features is {_came(features)}: a tensor (N, V, D) was expected.")
     if features.dtype not in DTYPES:
         raise ValueError(
             f"features has dtype {features.dtype}: float32, bfloat16, float16 or float64 was "

@@ -50,9 +50,8 @@ def _difference(first, other, rank, config):
     if first["version"] != other["version"]:
         versions = (f"has fastneg {each['version']}" for each in (first, other))
         return who.format(*versions, "install the same version on all machines")
-    names = first["settings"].keys() & other["settings"].keys()
-    for name in sorted(names):
-        if first["settings"][name] != other["settings"][name]:
+    for name, value in first["settings"].items():
+        if value != other["settings"][name]:
             values = (f"has --{name} {each['settings'][name]}" for each in (first, other))
             return who.format(*values, "give all processes the same settings")
     if first["samples"] != other["samples"] or not same_images(first["images"], other["images"]):

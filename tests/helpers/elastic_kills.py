@@ -176,12 +176,12 @@ def train(config, out, phase=None, rank=None):
     try:
         python = os.environ.get(TAKEN_FROM, sys.executable)
         elastic_launch(launch, python)("-m", __spec__.name, WORKER, settings, str(phase))
+    except BaseException:
+        print(written(out), file=sys.stderr)
+        raise
     finally:
         faulthandler.cancel_dump_traceback_later()
-        took, wrote = time.monotonic() - began, written(out)
-        if sys.exc_info()[0]:
-            print(wrote, file=sys.stderr)
-    return took, wrote
+    return time.monotonic() - began, written(out)
 
 
 def written(out):
