@@ -12,11 +12,10 @@ from PIL import Image
 from fastneg.counts import counted
 from fastneg.data.beton.shards import open_data
 from fastneg.data.encode.outputs import named_data
-from fastneg.data.load.negatives import BatchNegatives
 from fastneg.distributed import World, choose_device
 from fastneg.files import json_rows, output_file, write_atomically
 from fastneg.negatives import NEGATIVES
-from fastneg.negatives.batch import make_negatives
+from fastneg.negatives.batch import BatchNegatives, make_negatives
 from fastneg.runs.gallery import to_pixels
 from fastneg.runs.outputs import refuse_among, run_inputs
 from fastneg.runs.paths import METRICS

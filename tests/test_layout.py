@@ -119,8 +119,6 @@ SERVED_BY = {
     "fastneg.errors": "recipes/test_failures.py",
     "fastneg.data.errors": "evaluation/sets/test_class_folders.py",
     "fastneg.data.load.batch": "data/load/test_train_loader.py",
-    "fastneg.data.load.train_options": "data/load/test_train_loader.py",
-    "fastneg.data.load.request": "data/load/test_sample_checks.py",
     "fastneg.methods.output": "methods/test_moco.py",
     # the configs, which are alike
     "fastneg.config.data": "config/test_commands.py",
@@ -137,7 +135,6 @@ SERVED_BY = {
     "fastneg.config.assemble": "methods/test_register.py",
     "fastneg.methods.contract": "methods/test_register.py",
     "fastneg.negatives.contract": "negatives/test_register.py",
-    "fastneg.negatives.batch": "negatives/test_negatives.py",
     "fastneg.config.show": "recipes/test_show.py",
     "fastneg.config.study": "recipes/test_study.py",
     "fastneg.config.stencils": "recipes/test_stencils.py",

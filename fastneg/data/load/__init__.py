@@ -1,18 +1,14 @@
 """A .beton file to batches.
 
 train_loader      training views: what each batch is made of
-train_options     what it may be told
 labelled_loaders  probe crops and evaluation windows
 order             which samples make up each batch
 augmentation      the random numbers of each view
 handle            a loader's labels, its place, and its end
-negatives         the negatives that a batch of views comes with, where asked
-feeding           the thread that feeds the pipeline and takes its tensors; `producer`: the thread
-pipeline          what DALI does with the bytes; `fed`: how it gets each batch ahead
-decoder_hints     what a GPU's JPEG decoder is told beforehand
-sample_checks     samples that DALI must not get, or could not decode
-quarantine        the bad samples so far, and which ones stand in for them
+feeding           feeds the pipeline ahead of the consumer, and takes its tensors
+producer          the thread in which that happens
+pipeline          what DALI does with the bytes, and in which order it gets the batches
+quarantine        samples that DALI must not get or could not decode, and what stands in for them
 cached            images that were decoded once and stay on the device
-request           what a loader asks the pipeline for
-batch             what the loaders hand over
+batch             what a loader asks its pipeline for, and what it hands over
 """

@@ -10,7 +10,8 @@ import torch
 
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
-from fastneg.data.load.pipeline import Decoder, what_is_wrong, wrong_size
+from fastneg.data.load.pipeline import Decoder
+from fastneg.data.load.quarantine import what_is_wrong, wrong_size
 from fastneg.kernels.augment import AugmentParams, augment
 from fastneg.kernels.crop_resize import crop_resize
 from fastneg.kernels.host_copy import to_device

@@ -25,14 +25,12 @@ import torch
 from fastneg.config import IMAGENET
 from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
+from fastneg.data.load.batch import Request
 from fastneg.data.load.cached import CachedImages
-from fastneg.data.load.decoder_hints import decoder_hints
 from fastneg.data.load.handle import Handle
-from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, wrong_size
+from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, decoder_hints
 from fastneg.data.load.producer import Producer
-from fastneg.data.load.quarantine import Quarantine
-from fastneg.data.load.request import Request
-from fastneg.data.load.sample_checks import SampleChecks
+from fastneg.data.load.quarantine import Quarantine, SampleChecks, wrong_size
 from fastneg.kernels.augment import augment
 
 BATCHES_AHEAD = 2

@@ -19,11 +19,10 @@ from fastneg.data.load.augmentation import (
     draw_view,
     eval_window,
 )
-from fastneg.data.load.batch import EvalBatch
+from fastneg.data.load.batch import EvalBatch, Request
 from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.handle import Data, opened
 from fastneg.data.load.order import EpochOrder
-from fastneg.data.load.request import Request
 from fastneg.kernels.host_copy import to_device
 
 

@@ -17,13 +17,12 @@ Outputs:
 
 from __future__ import annotations
 
+from collections import deque
+
+import numpy as np
 from nvidia.dali import fn, math, pipeline_def, types
 
 from fastneg.config import IMAGENET, default_workers
-from fastneg.data.errors import BetonError
-from fastneg.data.images import decoded_size
-from fastneg.data.load.decoder_hints import decoder_options
-from fastneg.data.load.fed import FedPipeline
 
 _VIEW_INPUTS = {
     "roi_start": (types.FLOAT, 1),
@@ -197,8 +196,87 @@ def build_pipeline(batch_size, *, prefetch_queue_depth=PREFETCH_QUEUE_DEPTH, **o
     return FedPipeline(pipe, prefetch_queue_depth)
 
 
+class FedPipeline:
+    """Runs a pipeline on batches in the order in which they are given.
+
+    DALI's first run takes as many batches as its queue is deep, so it waits until these are there.
+    Where fewer are given before the first is taken, the last one stands in for those that lack, and
+    its further outputs are passed over.
+
+    Args:
+        pipe: built DALI pipeline, all of whose inputs are external sources.
+        depth: its prefetch_queue_depth.
+    """
+
+    def __init__(self, pipe, depth):
+        self._pipe, self._depth = pipe, depth
+        self._begun, self._last = False, None
+        # Of the batches that DALI holds, in their order: None, or the inputs of one that only
+        # stands in. DALI may read these in place.
+        self._spare = deque()
+
+    def run(self, inputs):
+        """Begin a batch, {name of an input: values}; waits for nothing.
+
+        The caller keeps what DALI reads in place until the outputs are there.
+        """
+        self._feed(inputs, None)
+        self._last = None if self._begun else inputs
+
+    def outputs(self):
+        """The outputs of the oldest batch that was not taken; waits for them.
+
+        Raises:
+            RuntimeError: DALI could not make a batch; the pipeline is dead.
+        """
+        while not self._begun:
+            self._feed(self._last, self._last)
+        self._last = None
+        while self._spare.popleft() is not None:
+            self._pipe.outputs()
+        return self._pipe.outputs()
+
+    def _feed(self, inputs, spare):
+        for name, values in inputs.items():
+            self._pipe.feed_input(name, values)
+        self._spare.append(spare)
+        self._begun = self._begun or len(self._spare) == self._depth
+        if self._begun:
+            self._pipe.schedule_run()
+
+
+PREALLOCATED = 1 << 30
+"""Bytes at most that a GPU's JPEG engines are told to take beforehand."""
+
+
+def decoder_hint(sizes, batch_size):
+    """(height, width) of the images for which a GPU's JPEG engines take memory beforehand: of a
+    hundred images, 99 are no higher, and 99 no wider. None where a batch of such images takes more
+    than `PREALLOCATED`: a few huge ones would have memory for all.
+
+    Args:
+        sizes: (samples, 2) height and width.
+        batch_size: the largest number of images in a batch.
+    """
+    height, width = (int(side) for side in np.quantile(sizes, 0.99, axis=0, method="higher"))
+    return (height, width) if 3 * height * width * batch_size <= PREALLOCATED else None
+
+
+def decoder_hints(reader, fields, batch_size):
+    """The `decoder_hint` of each image field of a data set."""
+    return [decoder_hint(reader.sizes_of(field), batch_size) for field in fields]
+
+
+def decoder_options(hw_decoder_load, hints):
+    """The options of the decoder of each image field."""
+    load = {} if hw_decoder_load is None else {"hw_decoder_load": hw_decoder_load}
+    sides = "preallocate_height_hint", "preallocate_width_hint"
+    return [load | dict(zip(sides, hint or (), strict=False)) for hint in hints]
+
+
 @pipeline_def(exec_dynamic=True)
-def _decoding(decoder):
+def decoding(decoder):
+    """Whole images, given as `encoded`: their shapes, as decoded, and their pixels."""
     image = _decode(
         fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True), decoder
     )
@@ -214,7 +292,7 @@ class Decoder:
     """
 
     def __init__(self, batch_size, threads=0):
-        self._pipe = _decoding(
+        self._pipe = decoding(
             "cpu",
             batch_size=batch_size,
             num_threads=threads or default_workers(),
@@ -234,44 +312,3 @@ class Decoder:
         self._pipe.feed_input("encoded", encoded)
         _, images = self._pipe.run()
         return [images.at(number) for number in range(len(encoded))]
-
-
-def what_is_wrong(encoded, size, device):
-    """Why an image, alone, cannot be decoded as the pipeline decodes it; None if it can.
-
-    Args:
-        encoded: (bytes,) uint8.
-        size: (height, width) that it should have.
-        device: as of `build_pipeline`.
-    """
-    cuda = device.type == "cuda"
-    pipe = _decoding(
-        "mixed" if cuda else "cpu",
-        batch_size=1,
-        num_threads=1,
-        device_id=device.index if cuda else None,
-        prefetch_queue_depth=1,
-    )
-    pipe.build()
-    try:
-        pipe.feed_input("encoded", [encoded])
-        shape, _ = pipe.run()
-    except RuntimeError:  # DALI says only that it failed; Pillow mostly knows why
-        try:
-            decoded_size(encoded.tobytes())
-        except BetonError as error:
-            return f"it cannot be decoded ({error})"
-        return "DALI cannot decode it, though Pillow can"
-    return wrong_size(shape.at(0), size)
-
-
-def wrong_size(shape, size):
-    """What to say of an image that is decoded to another size than the file says; None if it is
-    not."""
-    found, expected = [int(side) for side in shape[:2]], [int(side) for side in size]
-    return (
-        None
-        if found == expected
-        else f"it decodes to {found[1]}×{found[0]} pixels, the file says "
-        f"{expected[1]}×{expected[0]}"
-    )

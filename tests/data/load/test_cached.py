@@ -10,7 +10,7 @@ import fastneg.data.load.cached as cached
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load import feeding
-from fastneg.data.load.sample_checks import SampleChecks
+from fastneg.data.load.quarantine import SampleChecks
 from helpers.images import jpeg, photo, saved
 from helpers.loading import train_loader
 

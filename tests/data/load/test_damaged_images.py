@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.data.load import sample_checks
+from fastneg.data.load import quarantine
 from fastneg.data.load.feeding import FeedingLoader
 from fastneg.data.load.train_loader import TrainLoader
 from helpers.images import jpeg, photo
@@ -75,13 +75,13 @@ def views_of(path, device, **options):
 def watched(monkeypatch):
     """What is tried alone, by the device that it is tried on, and whether a batch failed."""
     tried, failed = [], []
-    alone, mend = sample_checks.what_is_wrong, FeedingLoader._mend
+    alone, mend = quarantine.what_is_wrong, FeedingLoader._mend
 
     def what_is_wrong(encoded, size, device):
         tried.append(device.type)
         return alone(encoded, size, device)
 
-    monkeypatch.setattr(sample_checks, "what_is_wrong", what_is_wrong)
+    monkeypatch.setattr(quarantine, "what_is_wrong", what_is_wrong)
     monkeypatch.setattr(
         FeedingLoader, "_mend", lambda self, *args: (failed.append(1), mend(self, *args))[1]
     )

@@ -1,4 +1,5 @@
-"""The pipeline against torchvision given the same numbers."""
+"""The pipeline against torchvision given the same numbers; its batches come in the order in which
+they were given; what a decoder is told beforehand."""
 
 import math
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
+from nvidia.dali import fn, pipeline_def, types
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
@@ -17,6 +19,7 @@ from fastneg.data.load.augmentation import (
     draw_view,
 )
 from fastneg.data.load.labelled_loaders import EvalLoader
+from fastneg.data.load.pipeline import PREALLOCATED, FedPipeline, decoder_hint, decoder_options
 from helpers.images import jpeg
 from helpers.loading import picture, pixels, train_loader
 
@@ -170,3 +173,61 @@ def test_evaluation_is_resize_and_center_crop(tmp_path):
                 pixels(images[index]) - torch.from_numpy(np.array(expected)).permute(2, 0, 1)
             ).abs().mean() < 2.0
         loader.close()
+
+
+@pipeline_def(exec_dynamic=True, batch_size=2, num_threads=1, device_id=None)
+def _sums():
+    first, second = (
+        fn.external_source(name=name, dtype=types.FLOAT, ndim=0, batch=True) for name in "ab"
+    )
+    return first + second
+
+
+def fed(depth):
+    pipe = _sums(prefetch_queue_depth=depth)
+    pipe.build()
+    return FedPipeline(pipe, depth)
+
+
+def batch(number):
+    return {"a": np.full(2, number, np.float32), "b": np.array([0, 0.5], np.float32)}
+
+
+def taken(pipe):
+    (sums,) = pipe.outputs()
+    return float(sums.as_array()[0])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("ahead", [1, 2, 3, 5])
+def test_each_batch_comes_once_in_its_order(depth, ahead):
+    """Also where the first is taken before DALI's queue is full, and in a second round."""
+    pipe, found, given = fed(depth), [], 0
+    for _ in range(2):
+        pending = 0
+        for _ in range(7):
+            pipe.run(batch(given))
+            given, pending = given + 1, pending + 1
+            if pending == ahead:
+                found.append(taken(pipe))
+                pending -= 1
+        found += [taken(pipe) for _ in range(pending)]
+    assert found == list(range(given))
+
+
+def test_the_hint_is_of_nearly_all_images_and_of_none_where_they_are_huge():
+    sizes = np.full((1000, 2), (300, 400))
+    sizes[:5] = 6000, 9000
+    assert decoder_hint(sizes, 256) == (300, 400)
+    sizes[:20] = 6000, 9000
+    assert decoder_hint(sizes, 256) is None and PREALLOCATED < 3 * 6000 * 9000 * 256
+    assert decoder_hint(sizes, 1) == (6000, 9000)
+    found = decoder_hint(np.array([(50, 40)]), 256)
+    assert found == (50, 40)
+
+
+def test_each_decoder_has_the_options_of_its_images():
+    sides = {"preallocate_height_hint": 30, "preallocate_width_hint": 40}
+    assert decoder_options(None, [(30, 40), None]) == [sides, {}]
+    load = {"hw_decoder_load": 0.0}
+    assert decoder_options(0.0, [None, (30, 40)]) == [load, load | sides]

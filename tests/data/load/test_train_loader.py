@@ -13,7 +13,7 @@ from fastneg.config.augmentation import augmentation_of
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load.batch import ViewBatch
 from fastneg.data.load.labelled_loaders import EvalLoader
-from fastneg.data.load.train_options import recipes_of
+from fastneg.data.load.train_loader import recipes_of
 from helpers.images import jpeg, photo
 from helpers.loading import MEAN, STD, picture, pixels, train_loader
 

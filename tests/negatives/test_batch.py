@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fastneg.config import ConfigError
-from fastneg.data.load import negatives
 from fastneg.data.load.train_loader import TrainLoader
+from fastneg.negatives.batch import negatives_config
 from fastneg.training.trainer import Trainer
 from helpers.pretraining import ALONE, settings
 
@@ -60,5 +60,5 @@ def test_none_are_made_unless_asked_for(beton):
         TrainLoader(beton, 8, 32, negatives="patch", patch_max=40)
     with pytest.raises(ValueError, match="not all of them are images"):
         TrainLoader(beton, 8, 32, negatives="queue_entry")
-    config, others = negatives.negatives_config(None, 32, 8, {"threads": 1})
+    config, others = negatives_config(None, 32, 8, {"threads": 1})
     assert config is None and others == {"threads": 1}
