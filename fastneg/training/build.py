@@ -39,7 +39,7 @@ from fastneg.training.optim import OPTIMIZERS, GuardedSGD
 
 @dataclass
 class Parts:
-    """What the loop of trainer.py works with; `build` makes it."""
+    """What a step (step.py) and the loop (trainer.py) work with; `build` makes it."""
 
     config: PretrainConfig
     """With all that a run of it decides once."""

@@ -12,9 +12,9 @@ from fastneg.files import write_atomically
 from fastneg.methods import METHODS
 from fastneg.runs import paths
 from fastneg.runs.checkpoint import load
-from fastneg.training.gradients import accumulate
 from fastneg.training.optim import learning_rate
 from fastneg.training.resume import plain
+from fastneg.training.step import accumulate
 
 FORMAT = 1
 INPUTS = ("query view", "key view", "negatives", "labels")

@@ -1,8 +1,6 @@
-"""The training loop: batches, negatives, method, optimizer, log, checkpoint.
+"""The training loop: epochs of batches, log, kNN, checkpoints, signals.
 
-Every random choice of a step comes from (seed, epoch, iteration), so a run that was stopped
-anywhere and resumed repeats the one that was not, bit for bit on the CPU. What a run is made of
-comes from build.py.
+One step of it is in step.py, what a run is made of in build.py.
 """
 
 from __future__ import annotations
@@ -17,25 +15,21 @@ import torch
 from fastneg import distributed
 from fastneg.counts import counted
 from fastneg.errors import TrainingError
-from fastneg.kernels.host_copy import to_device
-from fastneg.methods import METHODS
-from fastneg.negatives.batch import make_negatives, step_seed
 from fastneg.runs import checkpoint
 from fastneg.runs.checkpoint_writer import CheckpointWriter
 from fastneg.runs.environment import device_memory
-from fastneg.runs.gallery import write_gallery
 from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import build
-from fastneg.training.gradients import accumulate
 from fastneg.training.measured import measure, measures
 from fastneg.training.meter import Clock
 from fastneg.training.nonfinite import NotFinite, dump
 from fastneg.training.optim import learning_rate
-from fastneg.training.profile import Profile, part
+from fastneg.training.profile import Profile
 from fastneg.training.resume import state_of
 from fastneg.training.signals import Signals
 from fastneg.training.similarities import edges, histograms
+from fastneg.training.step import TrainingStep
 
 STOP_EVERY = 10
 """Steps after which several processes ask each other whether one was told to stop, which waits for
@@ -74,8 +68,8 @@ def pretrain(config, stop_after=None):
     return result
 
 
-class Trainer:
-    """One run: its parts and its loop. `pretrain` runs it whole; `train_step` is one step.
+class Trainer(TrainingStep):
+    """One run: its parts and its loop. `pretrain` runs it whole.
 
     Args:
         config: `PretrainConfig`.
@@ -87,57 +81,14 @@ class Trainer:
 
     def __init__(self, config, world, stack):
         parts = build(config, world, stack)
-        self.config, self.world, self.device = parts.config, world, world.device
-        self.run_folder, self.log, self.bad_samples = parts.run_folder, parts.log, parts.bad_samples
-        self.reader, self.loader, self.knn = parts.reader, parts.loader, parts.knn
-        self.method, self.model, self.optimizer = parts.method, parts.model, parts.optimizer
-        self.batch_norms, self.autocast = parts.batch_norms, parts.autocast
-        self.meter, self.clock, self.step = parts.meter, Clock(self.device), parts.step
-        profiled = config.profile if world.first else 0
+        super().__init__(parts, world)
+        self.log, self.bad_samples = parts.log, parts.bad_samples
+        self.loader, self.knn, self.batch_norms = parts.loader, parts.knn, parts.batch_norms
+        self.meter, self.clock = parts.meter, Clock(self.device)
+        profiled = self.config.profile if world.first else 0
         self.profile = Profile(self.run_folder, profiled, self.device, self.log.say)
-        self.iterations = len(self.loader)
-        self.total_steps = config.total_steps(self.iterations)
-        self.epochs = config.total_epochs(self.iterations)
-        self.draws, self.orders = torch.Generator(self.device), torch.Generator()
+        self.epochs = self.config.total_epochs(self.iterations)
         self.writer = CheckpointWriter()
-
-    # One step
-
-    def train_step(self, batch, lr):
-        """One step on a `ViewBatch`; returns its statistics, still on the device."""
-        with part("negatives"):
-            _, negatives = self.draw(batch)
-        if self.step == 0 and self.world.first:
-            normalisation = self.config.normalisation()
-            write_gallery(self.run_folder, self.reader, batch, negatives, normalisation)
-        inputs, parts = self.inputs(batch, negatives), self.config.accumulate or 1
-        output = accumulate(self.model, inputs, self.orders, parts, self.autocast)
-        with part("optimizer"):
-            norm = self.optimizer.step(lr)
-        with part("keys and momentum update"):
-            keys = None if output.keys is None else distributed.gather(output.keys, self.world)
-            self.method.after_step(keys, self.step / self.total_steps)
-        self.similarities = output.similarities
-        return {**output.stats, "gradient_norm": norm}
-
-    def inputs(self, batch, negatives):
-        """What the method takes of a batch."""
-        views = batch.query, batch.key, negatives
-        labelled = METHODS[self.config.method].labels
-        return (*views, to_device(batch.label, self.device)) if labelled else views
-
-    def draw(self, batch):
-        """Seed all random draws of this step, torch's own for the network's dropout included;
-        returns (seed, negatives)."""
-        seed = step_seed(self.config.seed, self.step, self.world.rank)
-        torch.manual_seed(seed)
-        self.draws.manual_seed(seed)
-        # Keys that are shuffled over the processes need one order for all.
-        shuffled = self.config.bn == "shuffle"
-        self.orders.manual_seed(step_seed(self.config.seed, self.step, 0) if shuffled else seed)
-        return seed, make_negatives(batch, self.config, self.draws)
-
-    # The loop
 
     def run(self, signals, stop_after=None):
         """Train to the end or to a signal; returns `Result`.

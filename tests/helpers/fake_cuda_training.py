@@ -12,7 +12,7 @@ from torchvision.models.resnet import BasicBlock
 from fastneg.distributed import World
 from fastneg.methods import moco_torch
 from fastneg.models import backbones
-from fastneg.training import build, trainer
+from fastneg.training import build, step, trainer
 from helpers.fake_cuda import HOST, fake_cuda
 from helpers.fake_cuda_loading import fake_dali
 from helpers.fake_cuda_streams import Fault
@@ -67,7 +67,7 @@ def on_fake_gpu(tiny=OneBlock):
             (moco_torch, "info_nce", _queue_checked(moco_torch.info_nce)),
             # Facts of this machine, which the fake does not change, take seconds.
             (build, "environment", lambda device: {}),
-            (trainer, "write_gallery", lambda *_: None),
+            (step, "write_gallery", lambda *_: None),
         ):
             stack.enter_context(mock.patch.object(target, name, substitute))
         yield state

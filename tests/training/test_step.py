@@ -8,7 +8,7 @@ import torch
 
 from fastneg.errors import TrainingError
 from fastneg.methods.output import MethodOutput
-from fastneg.training.gradients import accumulate
+from fastneg.training.step import accumulate
 from fastneg.training.trainer import pretrain
 from helpers.moco_method import build, views
 from helpers.pretraining import rows, settings, weights
