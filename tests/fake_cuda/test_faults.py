@@ -10,7 +10,7 @@ from fastneg import distributed
 from fastneg.data.load import batch as load_batch
 from fastneg.data.load import feeding
 from fastneg.data.load.train_loader import TrainLoader
-from fastneg.methods import key_order, moco_torch, queue_torch
+from fastneg.methods import key_order, moco_torch
 from fastneg.methods.alpha import Alphas
 from fastneg.models.graphs import GraphedPass
 from fastneg.runs import checkpoint, checkpoint_writer
@@ -83,9 +83,9 @@ def condition_on_the_device(patch):
 
 
 def rows_by_a_mask(patch):
-    plain = queue_torch.enqueue
+    plain = moco_torch.enqueue
     patch.setattr(
-        queue_torch,
+        moco_torch,
         "enqueue",
         lambda queue, keys, at: plain(queue, keys[keys.isfinite().all(1)], at),
     )

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from fastneg.methods import moco_torch
-from fastneg.methods.queue_torch import HalfQueue, enqueue, half_of_autocast
+from fastneg.methods.moco_torch import HalfQueue, enqueue, half_of_autocast
 from helpers.moco_method import build, views
 
 
