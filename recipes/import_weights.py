@@ -11,9 +11,8 @@ from fastneg.methods import METHODS
 from fastneg.models.preprocessing import FIELDS, config_of_file, preprocessing_for, told
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
-from fastneg.runs.environment import environment
+from fastneg.runs.environment import environment, write_settings
 from fastneg.runs.outputs import run_output
-from fastneg.runs.settings import write_settings
 
 DEFAULT = "resnet50"
 

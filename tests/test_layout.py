@@ -178,7 +178,6 @@ SERVED_BY = {
     "fastneg.report.sections.settings": "report/test_page.py",
     "fastneg.runs.folder": "report/test_entries.py",
     "fastneg.runs.load": "training/test_trainer.py",
-    "fastneg.runs.pictures": "report/test_page.py",
     "fastneg.runs.predictions": "report/sections/test_agreement.py",
     "fastneg.runs.results": "report/test_remarks.py",
     # commands that are a few lines around a module, and contenders of a benchmark

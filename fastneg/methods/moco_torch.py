@@ -1,6 +1,6 @@
 """MoCo v2 with non-semantic negatives.
 
-Legend: N batch of this process, B keys of all processes, M non-semantic negatives per query, K queue,
+Legend: N batch of this process, B keys of a step, M non-semantic negatives per query, K queue,
 D feature dimension.
 Source: He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297; Ge et al. 2021,
 arXiv:2110.14189.

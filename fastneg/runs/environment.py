@@ -1,4 +1,5 @@
-"""What a result depends on beside the config: versions, device, cores, commit."""
+"""RUN/config.json and RUN/environment.json: the settings of a run, and what its results depend on
+beside them: versions, device, cores, commit."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ import time
 from pathlib import Path
 
 import torch
+
+from fastneg.files import write_json
+from fastneg.runs import paths
 
 
 def device_memory(device):
@@ -76,3 +80,17 @@ def _commit():
         )
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def write_settings(run, config, environment):
+    """Write both files; the run folder is made.
+
+    Args:
+        run: the run folder.
+        config: dict of `PretrainConfig.as_dict`.
+        environment: dict of `runs.environment.environment`.
+    """
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    for name, content in ((paths.CONFIG, config), (paths.ENVIRONMENT, environment)):
+        write_json(run / name, content)

@@ -13,8 +13,8 @@ from fastneg.config.renamed import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.runs import paths
+from fastneg.runs.gallery import read_gallery
 from fastneg.runs.log import ACCURACY_MOST
-from fastneg.runs.pictures import read_gallery
 from fastneg.runs.predictions import read_predictions
 from fastneg.runs.results import is_number, key_of, misfit
 

@@ -3,8 +3,12 @@ the checkpoints."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from fastneg import distributed
-from fastneg.runs.quarantine import write_quarantine
+from fastneg.files import write_atomically
+from fastneg.runs.paths import QUARANTINE
 
 
 class BadSamples:
@@ -69,3 +73,13 @@ class BadSamples:
     def _name(self, index):
         names = self._loader.reader.names
         return names[index] if names else None
+
+
+def write_quarantine(run, samples):
+    """Write the list anew, through a temporary name.
+
+    Args:
+        samples: [{"index": position in the data, "name": or None, "reason"}, …].
+    """
+    text = json.dumps(samples, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(Path(run) / QUARANTINE, lambda file: file.write(text.encode()))

@@ -24,10 +24,9 @@ from fastneg.models.preprocessing import told_of_init
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
 from fastneg.runs.embed import uses_autocast
-from fastneg.runs.environment import environment
+from fastneg.runs.environment import environment, write_settings
 from fastneg.runs.lock import RunLock
 from fastneg.runs.log import RunLog, drop_rows_after
-from fastneg.runs.settings import write_settings
 from fastneg.training import resume
 from fastneg.training.agreement import check_agreement
 from fastneg.training.bad_samples import BadSamples

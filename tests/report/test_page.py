@@ -1,5 +1,5 @@
 """The report as a reader gets it: parsed HTML, decoded images (fastneg.report.page,
-fastneg.runs.folder, fastneg.runs.results, fastneg.runs.pictures, fastneg.report.blocks,
+fastneg.runs.folder, fastneg.runs.results, fastneg.runs.gallery, fastneg.report.blocks,
 fastneg.report.sections.results, fastneg.report.sections.settings, fastneg.report.sections.training,
 fastneg.report.sections.corruptions)."""
 
@@ -24,7 +24,7 @@ from fastneg.report.entries import mean_cell
 from fastneg.report.page import write_report
 from fastneg.report.sections.settings import reproduce
 from fastneg.runs import folder as run_folder
-from fastneg.runs import pictures
+from fastneg.runs import gallery
 from helpers.report_runs import Page, add_rows, make_run, page_of
 
 
@@ -343,7 +343,7 @@ def test_no_run_is_a_clear_error(tmp_path):
 def test_a_large_picture_becomes_a_thumbnail_and_many_negatives_a_count(tmp_path):
     make_run(tmp_path / "run", negatives=7, size=(500, 250))
     page = page_of(tmp_path, str(tmp_path / "run"))
-    assert len(page.images) == 2 * (3 + pictures.SHOWN_NEGATIVES)
+    assert len(page.images) == 2 * (3 + gallery.SHOWN_NEGATIVES)
     for source in page.images:
         with Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))) as image:
             assert image.size == (224, 112)

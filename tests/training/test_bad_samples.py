@@ -7,7 +7,8 @@ import pytest
 
 from fastneg.data import BetonError, BetonReader, BetonWriter
 from fastneg.data.load.order import EpochOrder
-from fastneg.runs import checkpoint
+from fastneg.runs import checkpoint, paths
+from fastneg.training.bad_samples import write_quarantine
 from fastneg.training.trainer import pretrain
 from helpers.images import jpeg, photo
 from helpers.pretraining import pretrain_in_two, rows, same_weights, settings
@@ -105,3 +106,11 @@ def test_two_processes_tell_each_other_what_each_has_met(tmp_path):
     assert list(checkpoint.load_newest(tmp_path / "run")[1]["quarantine"]) == sorted(
         (first, second)
     )
+
+
+def test_the_list_is_written_anew(tmp_path):
+    first = {"index": 3, "name": "ä.jpg", "reason": "cut short"}
+    for bad in ([first], [first, {"index": 7, "name": None, "reason": "empty"}]):
+        write_quarantine(tmp_path, bad)
+        assert json.loads((tmp_path / paths.QUARANTINE).read_text(encoding="utf-8")) == bad
+    assert [path.name for path in tmp_path.iterdir()] == [paths.QUARANTINE]

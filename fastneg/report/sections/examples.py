@@ -11,7 +11,7 @@ from fastneg.data.beton.shards import open_data
 from fastneg.data.errors import BetonError
 from fastneg.report.blocks import Fold, Picture, Pictures, Section, pretty
 from fastneg.report.sections.agreement import predicted_sets
-from fastneg.runs.pictures import thumbnail
+from fastneg.runs.gallery import thumbnail
 
 EACH = 4
 """Images of each sort for a set."""
