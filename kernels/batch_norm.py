@@ -12,8 +12,7 @@ from . import batch_norm_torch
 from .backend import NUMBA_BACKENDS, resolve_backend
 from .batch_norm_checks import check, check_numbers, is_channels_last
 from .checks import check_choice, check_flags
-from .gradients import first_only
-from .operators import operator
+from .operators import first_only, operator
 
 
 def batch_norm(

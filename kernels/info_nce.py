@@ -2,8 +2,8 @@
 
 Shapes: N batch, K shared negatives (the queue), M extra negatives per query, D feature dimension.
 The derivation is in docs/explanation/loss.md. The two implementations are info_nce_torch.py and
-info_nce_triton.py; the operator that chooses one is in info_nce_operator.py, the gradients are in
-info_nce_grad.py, what is refused in info_nce_checks.py.
+info_nce_triton.py; the operator that chooses one, and the gradients, are in info_nce_operator.py,
+what is refused in info_nce_checks.py.
 """
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
@@ -14,7 +14,6 @@ from torch.autograd import forward_ad
 
 from .backend import debugging
 from .checks import check_dim, check_flags
-from .gradients import transforming
 from .info_nce_call import LeftOut, Pairs, Wanted, operand_of
 from .info_nce_checks import (
     check_labels,
@@ -29,6 +28,7 @@ from .info_nce_checks import (
 )
 from .info_nce_operator import rows_of
 from .info_nce_targets import soften
+from .operators import transforming
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -9,7 +9,7 @@ import torch
 
 from .backend import BACKENDS
 from .checks import check_are_tensors, check_choice, check_dim, check_number
-from .gradients import transforming
+from .operators import transforming
 
 REDUCTIONS = ("mean", "sum", "none")
 LAYOUTS = ("kd", "dk")

@@ -13,7 +13,7 @@ log-sum-exp would be lost.
 import triton
 import triton.language as tl
 
-from .info_nce_triton_parts import (
+from .info_nce_sweep_kernel import (
     HEADROOM,
     LIFT,
     LN2,

@@ -11,7 +11,7 @@ in a fixed order. Weights go into a matrix that the last kernel multiplies with 
 import triton
 import triton.language as tl
 
-from .info_nce_triton_parts import LIFT, LN2, LOG2E, LOWEST, dot
+from .info_nce_sweep_kernel import LIFT, LN2, LOG2E, LOWEST, dot
 
 # log(1 + x) / x on [0, 1], interpolated at Chebyshev's nodes: a_0 + a_1 x + …
 LOG1P_0 = tl.constexpr(0.999999995)

@@ -113,7 +113,7 @@ def test_the_drop_in_loss_and_the_reader_need_torch_and_numpy_alone():
 
 
 TESTS = ROOT / "tests"
-IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu", "_grad")
+IMPLEMENTATIONS = ("_triton_kernels", "_triton", "_torch", "_cpu")
 SERVED_BY = {
     # values that nothing happens to, and exceptions
     "fastneg.errors": "recipes/test_failures.py",
@@ -165,12 +165,10 @@ SERVED_BY = {
     "fastneg.evaluation.sets.stylized": "evaluation/test_view.py",
     "fastneg.evaluation.corruptions.draws": "evaluation/corruptions/test_published_corruptions.py",
     "fastneg.evaluation.corruptions.registry": "evaluation/corruptions/test_corruptions.py",
-    "fastneg.kernels.unit_length": "kernels/test_info_nce_checks.py",
     "fastneg.kernels.info_nce_operator": "kernels/test_info_nce_in_torch.py",
     "fastneg.kernels.info_nce_shipped": "kernels/test_info_nce_tiles.py",
     "fastneg.kernels.pairs_shipped": "kernels/test_pairs.py",
     "fastneg.kernels.info_nce_sweep_kernel": "kernels/test_info_nce_call.py",
-    "fastneg.kernels.info_nce_triton_parts": "kernels/test_info_nce_call.py",
     # what a page shows of a run folder
     "fastneg.report.plots.classes": "report/plots/test_features.py",
     "fastneg.report.sections.alpha": "report/test_entries.py",

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import softplus
 
-from fastneg.kernels.gradients import differentiable, first_only
+from fastneg.kernels.operators import differentiable, first_only
 from fastneg.kernels.pairs import pair_sums, softmax_pairs
 from fastneg.losses.ring import Ring, in_full_precision, in_operand
 

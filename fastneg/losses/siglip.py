@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 
 from fastneg.kernels.checks import check_flags
-from fastneg.kernels.gradients import differentiable, first_only, transforming
 from fastneg.kernels.info_nce_call import operand_of, wide_dtype
 from fastneg.kernels.info_nce_checks import check_options
+from fastneg.kernels.operators import differentiable, first_only, transforming
 from fastneg.kernels.pairs import sigmoid_pairs
 from fastneg.losses.ring import Ring, in_full_precision, in_operand, number_in
 from fastneg.losses.views import check_pair

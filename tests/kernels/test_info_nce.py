@@ -1,5 +1,5 @@
 """InfoNCE against its plain definition in float64: both backends, forward and every gradient
-(fastneg.kernels.info_nce_grad), on ragged sizes and extreme values."""
+(fastneg.kernels.info_nce_operator), on ragged sizes and extreme values."""
 
 import math
 

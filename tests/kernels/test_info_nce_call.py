@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from fastneg.kernels import info_nce_sweep_kernel, info_nce_triton_parts
+from fastneg.kernels import info_nce_sweep_kernel
 from fastneg.kernels.info_nce import info_nce
 from fastneg.kernels.info_nce_call import LARGEST_BOUND, LeftOut, Wanted, bounded
 from fastneg.kernels.info_nce_triton import HALF_BOUND
@@ -136,7 +136,7 @@ def test_longer_rows_are_refused_when_debugging(monkeypatch):
 
 def test_the_bound():
     """Weights at the bound and opposite to it are numbers of the dtype."""
-    room = info_nce_triton_parts.HEADROOM.value
+    room = info_nce_sweep_kernel.HEADROOM.value
     for dtype, largest in ((torch.bfloat16, LARGEST_BOUND), (torch.float16, HALF_BOUND)):
         spread = 2 * largest / math.log(2)
         assert 2.0 ** (room + 0.02 * spread) < torch.finfo(dtype).max

@@ -1,5 +1,5 @@
 """InfoNCELoss against the class of the same call in info-nce-pytorch, and the definition of the
-loss by hand."""
+loss by hand; rows of unit length."""
 
 import math
 import pickle
@@ -7,8 +7,10 @@ import pickle
 import info_nce as peer
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from fastneg.losses import InfoNCELoss, info_nce
+from fastneg.losses.info_nce_loss import unit_rows
 
 MODES = [(None, "unpaired"), (None, "paired"), ((48, 16), "unpaired"), ((12, 7, 16), "paired")]
 
@@ -66,3 +68,20 @@ def test_mistakes_are_named():
         InfoNCELoss(negative_mode="paired")(torch.randn(5, 8), torch.randn(5, 8), torch.randn(7, 8))
     with pytest.raises(ValueError, match="reduction is 'avg'"):
         InfoNCELoss(reduction="avg")(torch.randn(5, 8), torch.randn(5, 8))
+
+
+def test_lengths_out_of_reach_of_a_square():
+    for dtype, values in (
+        (torch.bfloat16, (1e30, 1e-30)),
+        (torch.float32, (1e30, 1e-30, 1e-44)),
+        (torch.float64, (1e200, 1e-200)),
+    ):
+        for value in values:
+            row = torch.full((1, 4), value, dtype=dtype)
+            torch.testing.assert_close(unit_rows(row), torch.full((1, 4), 0.5, dtype=dtype))
+
+
+def test_ordinary_rows_are_those_of_torch_and_bad_ones_stay_bad():
+    rows = torch.randn(5, 7)
+    assert torch.equal(unit_rows(rows), normalize(rows, dim=-1))
+    assert unit_rows(torch.tensor([[1.0, math.inf], [math.nan, 0.0]])).isnan().any(1).all()
