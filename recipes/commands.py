@@ -13,7 +13,7 @@ from pathlib import Path
 from fastneg import config as configs
 from fastneg import plugins
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
-from fastneg.config.show import show_config
+from fastneg.config.tools import show_config
 from fastneg.options import nearest
 from fastneg.recipes.bench.registry import ALL, BENCHES, bench_config, bench_help
 from fastneg.recipes.preset_config import changed, of_preset, preset_config

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastneg.config import ConfigError
-from fastneg.config.renamed import todays_names
+from fastneg.config.pretrain import todays_names
 
 READERS = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 YAML_VALUES = (

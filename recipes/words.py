@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fastneg import plugins
 from fastneg.config import ConfigError
 from fastneg.config.base import field_types
-from fastneg.config.renamed import RENAMED
+from fastneg.config.pretrain import RENAMED
 from fastneg.options import nearest
 from fastneg.recipes.help import usage
 from fastneg.recipes.presets import PRESETS

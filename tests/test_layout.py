@@ -124,6 +124,7 @@ SERVED_BY = {
     "fastneg.config.data": "config/test_commands.py",
     "fastneg.config.evaluation": "config/test_commands.py",
     "fastneg.config.normalisation": "config/test_commands.py",
+    "fastneg.config.tools": "config/test_commands.py",
     "fastneg.config.pretrain": "config/test_parts.py",
     **{
         f"fastneg.config.{part}": "config/test_parts.py"
@@ -135,10 +136,7 @@ SERVED_BY = {
     "fastneg.config.assemble": "methods/test_register.py",
     "fastneg.methods.contract": "methods/test_register.py",
     "fastneg.negatives.contract": "negatives/test_register.py",
-    "fastneg.config.show": "recipes/test_show.py",
     "fastneg.config.study": "recipes/test_study.py",
-    "fastneg.config.stencils": "recipes/test_stencils.py",
-    "fastneg.config.tools": "config/test_commands.py",
     # one kind of input or fault that several modules meet
     "fastneg.data.beton.identity": "data/load/test_handle.py",
     "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",

@@ -12,7 +12,6 @@ from fastneg.config.data import EncodeConfig, TexturesConfig, VerifyConfig
 from fastneg.config.evaluation import EvaluateConfig, FinetuneConfig, KnnConfig, LinearConfig
 from fastneg.config.normalisation import IMAGENET, INTERPOLATIONS, Normalisation
 from fastneg.config.pretrain import PretrainConfig
-from fastneg.config.stencils import StencilsConfig, StencilsSpec
 from fastneg.config.study import StudyConfig
 from fastneg.config.tools import (
     CompletionConfig,
@@ -22,6 +21,8 @@ from fastneg.config.tools import (
     ImportConfig,
     PresetsConfig,
     ReportConfig,
+    StencilsConfig,
+    StencilsSpec,
 )
 from fastneg.options import ConfigError, UnfitError, option
 

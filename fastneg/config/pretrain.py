@@ -14,7 +14,6 @@ from fastneg.config.base import field_docs, field_types
 from fastneg.config.method import MethodPart, method_fields
 from fastneg.config.negatives import NegativesPart, negatives_fields
 from fastneg.config.optimisation import OptimisationPart
-from fastneg.config.renamed import EARLIER, todays_names
 from fastneg.config.run import DataPart, RunPart
 from fastneg.config.views import ViewsPart
 from fastneg.methods import METHODS
@@ -23,6 +22,15 @@ from fastneg.options import ConfigError, UnfitError, comma_text
 
 PARTS = (DataPart, MethodPart, NegativesPart, ViewsPart, OptimisationPart, RunPart)
 """In the order of the fields, and of their checks."""
+RENAMED = {"augmentation": "views", "augment": "augment_with"}
+"""{name in config.json and checkpoints of earlier runs, and as a flag: today's name}."""
+EARLIER = {"stem": "standard", "augment_with": "dali"}
+"""Fields that earlier versions did not write, or had another default: what their runs did."""
+
+
+def todays_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file, config.json or a checkpoint, under today's names."""
+    return {RENAMED.get(name, name): value for name, value in dict(settings).items()}
 
 
 # A dataclass takes the fields of its last parent first.

@@ -1,13 +1,21 @@
 """The commands around training and evaluation: import, export, embed, report, demo, presets,
-completion."""
+completion, stencils, show."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cache
 
 from fastneg.config.base import Config
 from fastneg.config.normalisation import INTERPOLATIONS, Normalisation, three_numbers
+from fastneg.config.pretrain import PretrainConfig
 from fastneg.options import LARGEST_SEED, ConfigError, option
+
+FAMILIES = 16
+"""Shapes that the stencils have, and textures."""
+PICTURES = (".png", ".html")
+"""What `fastneg show` writes."""
 
 
 @dataclass(frozen=True)
@@ -162,3 +170,106 @@ class CompletionConfig(Config):
     shell: str = option(choices=("bash", "zsh", "fish"))
     """The shell. In its start file: eval "$(fastneg completion bash)", likewise for zsh, and
     fastneg completion fish | source."""
+
+
+@dataclass(frozen=True)
+class StencilsSpec(Config):
+    """Everything that decides the pixels of the stencils, except the set and the index."""
+
+    size: int = option(64, at_least=48, at_most=224)
+    """Side in pixels of the square images."""
+    shapes: int = option(12, at_least=2, at_most=FAMILIES)
+    """Classes: this number of shapes from the beginning of CLASSES. The own texture of a class has
+    the same position in TEXTURES."""
+    textures: int | None = option(None, at_least=2, at_most=FAMILIES)
+    """Textures in use: this number from the beginning of TEXTURES. Textures beyond `shapes` belong
+    to no class. Default: one for each shape."""
+    rho: float = option(0.9, at_least=0.0, at_most=1.0)
+    """Correlation of shape and texture in train and in_domain. With this probability an object has
+    its class's own texture, otherwise one drawn from all in use (including its own). 0:
+    independent. 1: texture always gives the shape."""
+    seed: int = option(0, at_least=0, at_most=LARGEST_SEED)
+    """Seeds every image, together with the set and the index."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.textures is not None and self.textures < self.shapes:
+            raise ConfigError(
+                f"--textures is {self.textures}, below --shapes {self.shapes}: each class has a "
+                "texture of its own, by which a conflict of cues is told."
+            )
+
+    def textures_used(self) -> int:
+        """How many textures objects wear."""
+        return self.textures or self.shapes
+
+
+@dataclass(frozen=True)
+class StencilsConfig(StencilsSpec):
+    """Write the built-in set, whose images have known shapes and textures."""
+
+    out: str = ""
+    """The folder to write into: OUT/<set>.beton, or OUT/<set>/<class>/*.jpg."""
+    to: str = option("beton", choices=("beton", "folders"))
+    """beton: one file for each set, with the fields label and texture. folders: class folders of
+    JPEGs; those of the swapped set are named like cue-conflict images."""
+    sets: str = option("", listed="names")
+    """The sets to write, as a comma list; default: train and all test sets."""
+    train: int = option(6000, at_least=1)
+    """Images of the training set."""
+    test: int = option(1320, at_least=1)
+    """Images of each test set. With a multiple of shapes × (shapes - 1) the swapped set has each
+    pair of cues equally often."""
+    workers: int = option(0, at_least=0)
+    """Worker processes; 0: one per core."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.out:
+            raise ConfigError("OUT is missing: the folder to write into.")
+
+    def spec(self) -> StencilsSpec:
+        """What decides about the pixels."""
+        return StencilsSpec(self.size, self.shapes, self.textures, self.rho, self.seed)
+
+
+def show_config():
+    """The config of `fastneg show`: its own fields, and those of `PretrainConfig` that are
+    registered by now."""
+    return _show_class(tuple(field.name for field in dataclasses.fields(PretrainConfig)))
+
+
+@cache
+def _show_class(names):
+    @dataclasses.dataclass(frozen=True)
+    class ShowConfig(PretrainConfig):
+        """Draw the first images of a run with their views and negatives.
+
+        For a run folder the settings are those of the run. For a .beton file they are those of
+        --preset, by default moco_patch_in100. The flags of fastneg pretrain change them.
+        """
+
+        source: str = ""
+        """The .beton file, which may be a URL, or a run folder."""
+        out: str = ""
+        """The file to write: NAME.png or NAME.html."""
+        images: int = option(8, at_least=1, at_most=256)
+        """Number of images to draw, from the beginning of the first batch."""
+
+        def __post_init__(self):
+            super().__post_init__()
+            if not self.out.lower().endswith(PICTURES):
+                raise ConfigError(
+                    f"OUT is {self.out}: a name that ends in {' or '.join(PICTURES)} was expected."
+                )
+
+        @property
+        def run(self):
+            """The run folder, "" where the source is a .beton file."""
+            return "" if self.source == self.data else self.source
+
+        def settings(self):
+            """The `PretrainConfig` of the run that is shown."""
+            return PretrainConfig(**{name: getattr(self, name) for name in names})
+
+    return ShowConfig

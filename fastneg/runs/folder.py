@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fastneg.config import ConfigError, UnfitError
-from fastneg.config.renamed import todays_names
+from fastneg.config.pretrain import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.runs import paths

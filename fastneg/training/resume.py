@@ -9,7 +9,7 @@ import torch
 
 from fastneg.config import PretrainConfig
 from fastneg.config.method import is_own
-from fastneg.config.renamed import EARLIER, todays_names
+from fastneg.config.pretrain import EARLIER, todays_names
 from fastneg.config.views import augmenter
 from fastneg.counts import counted
 from fastneg.data.beton.identity import images_fingerprint, same_images, used_fields

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import flop_registry
 from fastneg import distributed
 from fastneg.methods import METHODS
 from fastneg.recipes.bench.step_contenders import Variant, ready_contender
-from fastneg.training.step import accumulate
 from fastneg.training.optim import OPTIMIZERS
+from fastneg.training.step import accumulate
 
 TERMS = {  # the first whose words the operator's name holds
     "convolutions": ("convolution",),

@@ -1,4 +1,4 @@
-"""Settings with names of earlier versions (fastneg.config.renamed): runs load, resume and show."""
+"""Settings with names of earlier versions (fastneg.config.pretrain): runs load, resume and show."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastneg.config import PretrainConfig
-from fastneg.config.renamed import RENAMED, todays_names
+from fastneg.config.pretrain import RENAMED, todays_names
 from fastneg.models.export import export_weights
 from fastneg.models.preprocessing import of_file
 from fastneg.recipes.cli import main

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fastneg.config.show import show_config
+from fastneg.config.tools import show_config
 from fastneg.data import BetonReader
 from fastneg.recipes.arguments import build_config
 from fastneg.recipes.cli import main

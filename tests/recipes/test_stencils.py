@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fastneg.config import ConfigError
-from fastneg.config.stencils import FAMILIES, StencilsConfig, StencilsSpec
+from fastneg.config.tools import FAMILIES, StencilsConfig, StencilsSpec
 from fastneg.data import BetonReader
 from fastneg.data.stencils import CLASSES, SETS, TEXTURES, render
 from fastneg.recipes.cli import main
