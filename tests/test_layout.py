@@ -139,7 +139,7 @@ SERVED_BY = {
     "fastneg.config.study": "recipes/test_study.py",
     # one kind of input or fault that several modules meet
     "fastneg.data.beton.identity": "data/load/test_handle.py",
-    "fastneg.data.beton.label_field": "data/encode/test_odd_shards.py",
+    "fastneg.data.label_names": "data/encode/test_odd_shards.py",
     "fastneg.data.beton.overlap": "data/beton/test_shared_images.py",
     "fastneg.data.beton.sidecar": "data/beton/test_writer.py",
     "fastneg.data.encode.archives": "data/encode/test_odd_shards.py",
@@ -151,8 +151,6 @@ SERVED_BY = {
     "fastneg.data.beton.publish": "data/encode/test_holdout.py",
     "fastneg.data.encode.prepare": "data/test_images.py",
     "fastneg.data.encode.samples": "data/encode/test_encode.py",
-    "fastneg.data.label_names": "data/encode/test_list_columns.py",
-    "fastneg.data.shared_memory": "data/test_pool.py",
     "fastneg.data.file_names": "data/encode/test_sources.py",
     "fastneg.evaluation.context": "evaluation/sets/test_register.py",
     "fastneg.evaluation.first_set": "evaluation/test_evaluate.py",

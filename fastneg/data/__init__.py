@@ -4,7 +4,7 @@ set that is drawn by a program (stencils/).
 What the rooms share lies beside them:
     jpeg, jpeg_check                JPEG by its markers
     images                          image files decoded
-    pool, shared_memory             work spread over processes
+    pool                            work spread over processes
     file_names                      several files by one text
     labels                          labels of a file, joined to those of a classifier
     label_names, known_classes      what people call labels, and published lists of classes

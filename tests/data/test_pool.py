@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastneg.data import BetonError
-from fastneg.data.pool import in_order
-from fastneg.data.shared_memory import SLOTS
+from fastneg.data.pool import SLOTS, in_order
 from helpers.pool_tasks import (
     die,
     interrupt_yourself,

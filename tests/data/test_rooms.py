@@ -15,7 +15,7 @@ ROOMS = {  # what each part may import beside itself
     "load": {"", "beton"},
     "stencils": {"", "beton", "encode"},
 }
-DOORS = {ROOT / "load" / "negatives.py"}
+DOORS = {ROOT / "load" / "train_loader.py"}
 """What may import fastneg.negatives: a user's own loop asks the loader for them."""
 PATHS = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fastneg.counts import counted
 from fastneg.data.beton.format import HEADER, checksum_field
-from fastneg.data.beton.label_field import label_field
 from fastneg.data.beton.layout import read_layout
 from fastneg.data.beton.sidecar import read_sidecar
 from fastneg.data.errors import BetonError, NoFileError
+from fastneg.data.label_names import label_field
 
 WILL_NEED_BYTES = 1 << 17
 """Linux reads no more of one request than the device's read-ahead or largest transfer, which are

@@ -1,7 +1,7 @@
 """Shards as people have them: the labels of `encode` against those written by hand, or a refusal
 that names what is wrong; and which field of a foreign .beton file is the label.
 
-fastneg.data.encode.companions and fastneg.data.beton.label_field are tested here.
+fastneg.data.encode.companions and fastneg.data.label_names are tested here.
 """
 
 import pickle
@@ -12,10 +12,10 @@ import pytest
 from fastneg.config import ConfigError
 from fastneg.data import BetonError, BetonReader
 from fastneg.data.beton.format import DESCRIPTOR, HEADER
-from fastneg.data.beton.label_field import label_field
 from fastneg.data.beton.writer import BetonWriter
 from fastneg.data.encode.archives import list_archives
 from fastneg.data.encode.folders import SUFFIXES
+from fastneg.data.label_names import label_field
 from fastneg.data.labels import labels_of
 from helpers.encode_sources import PHOTO, labelled, tar
 
