@@ -12,10 +12,9 @@ from torch import nn
 from fastneg.config import ConfigError, UnfitError
 from fastneg.config.method import TIMM, is_own, stem_of
 from fastneg.errors import SettingsError
-from fastneg.models.narrow import is_narrow, narrow_resnet
 from fastneg.models.own_networks import own_network
 from fastneg.models.own_outputs import images_of, in_eval_mode
-from fastneg.models.stems import put, small_stem
+from fastneg.models.small_networks import is_narrow, narrow_resnet, put, small_stem
 from fastneg.options import nearest
 
 CLASSES = 1000

@@ -17,8 +17,8 @@ from fastneg.config.method import RESNET, TIMM, is_own, stem_of
 from fastneg.errors import WeightsError, WeightsOptionError
 from fastneg.files import remove_stale, write_atomically, write_json
 from fastneg.models.backbones import TINY, backbone_of, timm_settings
-from fastneg.models.narrow import is_narrow
 from fastneg.models.own_outputs import images_of
+from fastneg.models.small_networks import is_narrow
 from fastneg.version import __version__
 
 HEADS = {

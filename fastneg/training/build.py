@@ -18,8 +18,8 @@ from fastneg.errors import SettingsError
 from fastneg.methods import METHODS
 from fastneg.models.backbones import check_view_sizes
 from fastneg.models.batch_norm import batch_norms, check_batch_norm, sync_batch_norm
-from fastneg.models.compiled import compile_static
 from fastneg.models.fused_norms import fuse
+from fastneg.models.graphs import compile_static
 from fastneg.models.preprocessing import told_of_init
 from fastneg.models.weights import load_into, read_weights
 from fastneg.runs import checkpoint
