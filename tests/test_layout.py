@@ -166,7 +166,6 @@ SERVED_BY = {
     "fastneg.kernels.pairs_shipped": "kernels/test_pairs.py",
     "fastneg.kernels.info_nce_sweep_kernel": "kernels/test_info_nce_call.py",
     # what a page shows of a run folder
-    "fastneg.report.plots.classes": "report/plots/test_features.py",
     "fastneg.report.sections.alpha": "report/test_entries.py",
     "fastneg.report.sections.classes": "report/test_remarks.py",
     "fastneg.report.sections.settings": "report/test_page.py",

@@ -13,7 +13,7 @@ import torch
 
 from fastneg.counts import counted
 from fastneg.evaluation.accuracy import RESAMPLES, interval
-from fastneg.evaluation.default_answer import most_answered
+from fastneg.evaluation.by_class import most_answered
 
 
 @dataclass(frozen=True)

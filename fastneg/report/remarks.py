@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastneg.evaluation.default_answer import told_of_default
+from fastneg.evaluation.by_class import told_of_default
 from fastneg.evaluation.untrained import KIND, verdict
 from fastneg.report.blocks import pretty
 from fastneg.runs.results import is_number

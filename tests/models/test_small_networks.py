@@ -1,5 +1,5 @@
-"""Narrow ResNets are torchvision's with other numbers of channels; the small stem keeps the pixels of
-small images."""
+"""Narrow ResNets are torchvision's with other numbers of channels; the small stem keeps the pixels
+of small images."""
 
 import pytest
 import torch

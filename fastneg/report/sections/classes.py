@@ -18,7 +18,7 @@ from fastneg.report.blocks import (
 )
 from fastneg.report.entries import entry_columns, mean_of, sets_of
 from fastneg.report.likeness import marked
-from fastneg.report.plots.classes import class_dots
+from fastneg.report.plots.accuracy import class_dots
 from fastneg.report.remarks import default_answers
 from fastneg.runs.results import is_number
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastneg.report.plots import classes, features, style
+from fastneg.report.plots import accuracy, features, style
 
 
 def test_histograms_are_densities_over_bins_of_any_width():
@@ -34,5 +34,5 @@ def test_an_embedding_colours_the_commonest_classes():
 def test_reliability_and_class_dots_stand_where_their_figures_are():
     axes = features.reliability(style.PAGE, [[(20.0, 10.0, 5), (90.0, 80.0, 50)]]).axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[20.0, 10.0], [90.0, 80.0]]
-    axes = classes.class_dots(style.PAGE, ["cat", "dog"], [{"dog": 30.0}]).axes[0]
+    axes = accuracy.class_dots(style.PAGE, ["cat", "dog"], [{"dog": 30.0}]).axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[30.0, 1.0]]
