@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from fastneg.recipes.bench.info_nce_contenders import contenders
-from fastneg.recipes.bench.info_nce_options import parse_shapes, parse_tiles
+from fastneg.recipes.bench.loss_options import parse_shapes, parse_tiles
 from fastneg.recipes.bench.measuring import (
     bench_device,
     dtype_name,

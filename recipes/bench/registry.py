@@ -65,8 +65,8 @@ HERE = "fastneg.recipes.bench"
 BENCHES = {
     bench.name: bench
     for bench in (
-        Bench("info_nce", f"{HERE}.info_nce", options=f"{HERE}.info_nce_options:InfoNCEOptions"),
-        Bench("pairs", f"{HERE}.pairs", options=f"{HERE}.pairs_options:PairsOptions"),
+        Bench("info_nce", f"{HERE}.info_nce", options=f"{HERE}.loss_options:InfoNCEOptions"),
+        Bench("pairs", f"{HERE}.pairs", options=f"{HERE}.loss_options:PairsOptions"),
         Bench("patch_shuffle", f"{HERE}.patch_shuffle"),
         Bench("augment", f"{HERE}.augment"),
         Bench("crop_resize", f"{HERE}.crop_resize"),

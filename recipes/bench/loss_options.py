@@ -1,6 +1,6 @@
-"""The options of `fastneg bench info_nce`: shapes, and tile sizes to try.
+"""The options of `fastneg bench info_nce` (shapes, and tile sizes to try) and `fastneg bench pairs`.
 
-Legend: N batch, K shared negatives, D feature dimension.
+Legend: N batch or pairs, K shared negatives, D feature dimension.
 """
 
 from __future__ import annotations
@@ -70,3 +70,22 @@ def numbers(flag, text, example):
             "expected; several of them with commas."
         )
     return tuple(tuple(map(int, part)) for part in found)
+
+
+@dataclass(frozen=True)
+class PairsOptions(Config):
+    """What is measured of the losses of pairs."""
+
+    pairs: str | None = bench_option("pairs", None)
+    """Number of pairs and feature dimension of the losses of pairs to measure, such as
+    4096x512,65536x768; default: some of each, by device."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pairs is not None:
+            parse_pairs(self.pairs)
+
+
+def parse_pairs(text):
+    """((N, D), …) of "4096x512,…"; ConfigError if it is none."""
+    return numbers("pairs", text, "4096x512")

@@ -1,11 +1,11 @@
-"""What `fastneg bench info_nce` is told: fastneg.recipes.bench.info_nce_options."""
+"""What `fastneg bench info_nce` and `fastneg bench pairs` are told."""
 
 import pytest
 
 from fastneg.config import ConfigError
 from fastneg.kernels.info_nce_tiles import Tiles, options_of, sweep_tiles, use_tiles
 from fastneg.recipes.bench import info_nce_contenders
-from fastneg.recipes.bench.info_nce_options import SWEEP, parse_shapes, parse_tiles
+from fastneg.recipes.bench.loss_options import SWEEP, parse_pairs, parse_shapes, parse_tiles
 from fastneg.recipes.bench.registry import bench_config
 
 
@@ -47,3 +47,14 @@ def test_tiles_become_launch_options():
     with use_tiles(one := Tiles(16, 16, 4, 2)), use_tiles(Tiles(32, 16, 4, 2)) as _:
         assert sweep_tiles(64, 128, "bfloat16", None, None).rows == 32
     assert one.resident == 1
+
+
+def test_pairs_are_read():
+    assert parse_pairs("4096x512,65536x768") == ((4096, 512), (65536, 768))
+    assert bench_config()(name="pairs").pairs is None
+
+
+@pytest.mark.parametrize("text", ["4096", "4096x512x2", "ax512", ""])
+def test_other_text_is_refused(text):
+    with pytest.raises(ConfigError, match="as 4096x512, were expected"):
+        bench_config()(name="pairs", pairs=text)
