@@ -28,9 +28,15 @@ from fastneg.runs.environment import environment, write_settings
 from fastneg.runs.lock import RunLock
 from fastneg.runs.log import RunLog, drop_rows_after
 from fastneg.training import resume
-from fastneg.training.agreement import check_agreement
 from fastneg.training.bad_samples import BadSamples
-from fastneg.training.checks import check_batch, check_data, check_length, check_place, check_room
+from fastneg.training.checks import (
+    check_agreement,
+    check_batch,
+    check_data,
+    check_length,
+    check_place,
+    check_room,
+)
 from fastneg.training.meter import Meter
 from fastneg.training.online_knn import OnlineKnn
 from fastneg.training.optim import OPTIMIZERS, GuardedSGD

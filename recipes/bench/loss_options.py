@@ -1,4 +1,5 @@
-"""The options of `fastneg bench info_nce` (shapes, and tile sizes to try) and `fastneg bench pairs`.
+"""The options of `fastneg bench info_nce` (shapes, and tile sizes to try) and of `fastneg bench
+pairs`.
 
 Legend: N batch or pairs, K shared negatives, D feature dimension.
 """

@@ -8,7 +8,7 @@ from fastneg.data import BetonReader, BetonWriter
 from fastneg.distributed import World
 from fastneg.errors import TrainingError
 from fastneg.recipes.presets import tiny_cpu
-from fastneg.training import agreement
+from fastneg.training import checks
 from helpers.images import jpeg, photo
 from helpers.processes import train
 
@@ -56,7 +56,7 @@ def told(monkeypatch, beton):
         monkeypatch.setattr(distributed, "everyone", everyone)
         with BetonReader(config.data) as reader:
             try:
-                agreement.check_agreement(config, found, reader, ours)
+                checks.check_agreement(config, found, reader, ours)
             except TrainingError as error:
                 return str(error)
         return ""
@@ -87,7 +87,7 @@ def test_the_same_number_of_other_images_is_other_data(told, beton, tmp_path):
         for _ in range(40):
             writer.add(jpeg(photo(rng, 50, 50)), 50, 50, label=0)
     with BetonReader(tmp_path / "other.beton") as other:
-        images = agreement.data_fingerprint(other, tiny_cpu())
+        images = checks.data_fingerprint(other, tiny_cpu())
     assert "reads 40 images, process 1 reads as many others: --data" in told(changed(images=images))
 
 
@@ -100,4 +100,4 @@ def test_places_and_threads_are_each_machine_s_own(told, beton):
 
 def test_one_process_asks_nobody(monkeypatch):
     monkeypatch.setattr(distributed, "everyone", None)
-    agreement.check_agreement(None, None, None, World(0, 1, torch.device("cpu")))
+    checks.check_agreement(None, None, None, World(0, 1, torch.device("cpu")))
