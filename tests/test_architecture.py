@@ -8,7 +8,7 @@ import pytest
 from helpers.modules import ROOT
 
 PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
-FILES_OF_A_BATCH, LINES_OF_A_BATCH = 12, 1600
+FILES_OF_A_BATCH, LINES_OF_A_BATCH = 7, 1350
 
 
 def test_one_batch_is_followed_in_few_files_and_lines():
