@@ -19,7 +19,7 @@ from fastneg.negatives import NEGATIVES
 from fastneg.progress import shown
 from fastneg.runs import checkpoint
 from fastneg.runs.embed import uses_autocast
-from fastneg.training.similarities import edges, histograms
+from fastneg.training.meter import edges, histograms
 
 IMAGES = 2048
 BATCH = 128

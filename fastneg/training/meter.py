@@ -1,4 +1,8 @@
-"""Figures over a number of steps: means of what the device computed, and wall time."""
+"""Figures of steps: means of what the device computed over some of them, wall time, histograms of
+similarities.
+
+Legend: P processes, S kinds of similarity, B bins.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ import torch
 from fastneg.training.profile import part, timed_event
 
 ACCURACIES = ("acc1", "acc5")
+BINS = 40
+"""Equal bins over -1 … 1: each 0.05 wide."""
 
 
 class Meter:
@@ -34,9 +40,9 @@ class Meter:
         """What was added since the last reading, for a checkpoint.
 
         Args:
-            gather: (steps, names) of each process → (S steps, names).
+            gather: (steps, names) of each process → (P steps, names).
         Returns:
-            {"names", "rows": (S, steps, names) of S processes, "shares": accuracies are shares in
+            {"names", "rows": (P, steps, names) of P processes, "shares": accuracies are shares in
             [0, 1]}; None if nothing was added.
         """
         if not self._rows:
@@ -134,3 +140,25 @@ class Clock:
             rates["eta_s"] = steps_left * elapsed / self._steps
         self.start()
         return rates
+
+
+def histograms(similarities):
+    """Count cosine similarities in equal bins over -1 … 1; nothing waits for the device.
+
+    Args:
+        similarities: {kind: tensor of any shape}. Rounding may put values beyond -1 or 1: they
+            count in the outermost bins.
+    Returns:
+        (S, B) float32 counts on the device, in the order of the kinds.
+    """
+    return torch.stack(
+        [
+            torch.histc(values.detach().float().clamp(-1, 1), BINS, -1, 1)
+            for values in similarities.values()
+        ]
+    )
+
+
+def edges():
+    """The B + 1 edges of the bins."""
+    return [-1 + 2 * place / BINS for place in range(BINS + 1)]

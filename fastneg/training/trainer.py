@@ -22,13 +22,12 @@ from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import build
 from fastneg.training.measured import measure, measures
-from fastneg.training.meter import Clock
+from fastneg.training.meter import Clock, edges, histograms
 from fastneg.training.nonfinite import NotFinite, dump
 from fastneg.training.optim import learning_rate
 from fastneg.training.profile import Profile
 from fastneg.training.resume import state_of
 from fastneg.training.signals import Signals
-from fastneg.training.similarities import edges, histograms
 from fastneg.training.step import TrainingStep
 
 STOP_EVERY = 10

@@ -1,14 +1,18 @@
-"""Means over the steps since the last reading, and the share of time that a step waits for data."""
+"""Means over the steps since the last reading; the share of time that a step waits for data;
+histograms of similarities against numpy's, and in a run."""
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from fastneg.distributed import World
+from fastneg.methods.output import sample_rows
 from fastneg.training import profile
-from fastneg.training.meter import Clock, Meter
-from helpers.pretraining import TIMES
+from fastneg.training.meter import BINS, Clock, Meter, edges, histograms
+from fastneg.training.trainer import pretrain
+from helpers.pretraining import TIMES, rows, settings
 
 
 def test_meter_reads_means_and_forgets():
@@ -120,3 +124,43 @@ def test_the_device_is_timed_by_events_that_nothing_waits_for(monkeypatch):
         Event.now += 100.0  # between steps
         assert not Event.read
     assert clock.read()["device_ms"] == 4.0
+
+
+def test_counts_are_numpys():
+    # clear of the edges
+    inside = lambda *shape: (
+        (torch.randint(0, BINS, shape) + 0.1 + 0.8 * torch.rand(shape)) * 2 / BINS - 1
+    )
+    values = {"positive": inside(77), "queue": inside(6, 50)}
+    counts = histograms(values)
+    assert (
+        counts.shape == (2, BINS)
+        and len(edges()) == BINS + 1
+        and edges()[0] == -1
+        and edges()[-1] == 1
+    )
+    for row, kind in zip(counts, values, strict=True):
+        assert np.array_equal(row, np.histogram(values[kind].double(), BINS, (-1, 1))[0])
+
+
+def test_what_rounding_put_beyond_the_ends_is_counted():
+    counts = histograms({"positive": torch.tensor([1.0000001, 1.0, -1.0000001, 0.0]).bfloat16()})[0]
+    assert counts[0] == 1 and counts[-1] == 2 and counts.sum() == 4
+
+
+def test_sampled_rows_are_spread_over_all():
+    assert sample_rows(torch.arange(1000), 4).tolist() == [0, 250, 500, 750]
+    assert sample_rows(torch.arange(3), 4).tolist() == [0, 1, 2]
+
+
+def test_a_run_logs_them_once_an_epoch(beton, tmp_path):
+    pretrain(settings(beton, tmp_path / "run", epochs=2, log_every=2))
+    found = rows(tmp_path / "run", "similarities")
+    assert [row["step"] for row in found] == [4, 10]
+    for row in found:
+        assert (row["low"], row["high"]) == (-1.0, 1.0)
+        assert (
+            sum(row["positive"]) == 8 and sum(row["queue"]) == 8 * 20 and sum(row["negative"]) == 8
+        )
+    ages = [row["queue_age_steps"] for row in rows(tmp_path / "run")]
+    assert ages == [2, 2.5, 2.5, 2.5, 2.5]
