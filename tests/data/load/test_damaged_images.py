@@ -94,15 +94,15 @@ def watched(monkeypatch):
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_decoder_is_not_given_what_is_broken(files, watched, device, name, check_crc):
     whole, nothing, _ = views_of(files["whole"], device)
-    found, quarantine, index = views_of(files[name], device, check_crc=check_crc)
+    found, bad, index = views_of(files[name], device, check_crc=check_crc)
     # Coded data that are others are found by their checksum alone, and decode to some image.
     seen = set(BROKEN) - ({5} if name == "written" or not check_crc else set())
-    assert not nothing and set(quarantine) == seen and set(watched) <= {"cpu"}
+    assert not nothing and set(bad) == seen and set(watched) <= {"cpu"}
     if check_crc and name == "on the disk":
-        assert all("checksum" in reason for reason in quarantine.values()) and not watched
+        assert all("checksum" in reason for reason in bad.values()) and not watched
     else:
-        assert all("cannot be decoded" in reason for reason in quarantine.values())
-        assert "end marker (FF D9) is missing" in quarantine[12]
+        assert all("cannot be decoded" in reason for reason in bad.values())
+        assert "end marker (FF D9) is missing" in bad[12]
         assert len(watched) == 2  # the headers, alone
     assert index == [i + 1 if i in seen else i for i in range(COUNT)]
     # On a GPU two decoders share a batch, and which takes an image depends on the others.
