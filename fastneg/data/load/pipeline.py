@@ -40,6 +40,8 @@ _PLAIN_INPUTS = ("roi_start", "roi_end")
 
 PREFETCH_QUEUE_DEPTH = 2
 """Batches that DALI works on at a time: one is decoded while the other is changed."""
+PREALLOCATED = 1 << 30
+"""Bytes at most that a GPU's JPEG engines are told to take beforehand."""
 
 
 def _inputs(view, names):
@@ -243,10 +245,6 @@ class FedPipeline:
         self._begun = self._begun or len(self._spare) == self._depth
         if self._begun:
             self._pipe.schedule_run()
-
-
-PREALLOCATED = 1 << 30
-"""Bytes at most that a GPU's JPEG engines are told to take beforehand."""
 
 
 def decoder_hint(sizes, batch_size):

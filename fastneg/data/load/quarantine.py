@@ -23,6 +23,8 @@ from fastneg.data.jpeg import END, size_by_header
 from fastneg.data.jpeg_check import check_markers
 from fastneg.data.load.pipeline import decoding
 
+CPU = torch.device("cpu")
+
 
 class Quarantine:
     """The bad samples of a data set, so far as they are known.
@@ -75,9 +77,6 @@ class Quarantine:
                     sample = (sample + 1) % len(self.reader)
                 index[place] = sample
         return index, met
-
-
-CPU = torch.device("cpu")
 
 
 class SampleChecks:
