@@ -13,11 +13,12 @@ from fastneg.distributed import choose_device
 from fastneg.evaluation.by_class import told_of_default
 from fastneg.evaluation.categories import load_groups
 from fastneg.evaluation.context import Context
+from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.first_set import clean_accuracy
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.sets.categories_16 import load_categories
 from fastneg.evaluation.sets.named import parse_sets
-from fastneg.evaluation.sets.registry import evaluate_set, told_of
+from fastneg.evaluation.sets.registry import told_of
 from fastneg.evaluation.untrained import verdict_of
 from fastneg.runs.load import load_run
 from fastneg.runs.outputs import evaluation_output

@@ -219,19 +219,3 @@ def told_of(row):
 def figures():
     """The rows of the report's table that the known kinds give, `Figure`s, each once."""
     return tuple(dict.fromkeys(each for kind in reversed(known()) for each in kind.figures))
-
-
-def evaluate_set(name, asked, context):
-    """(lines of evaluation.jsonl of a set, what was missing of it or failed in words).
-
-    Args:
-        name: of the set.
-        asked: `fastneg.evaluation.sets.named.NamedSet`: its path, METRIC and resize.
-        context: `fastneg.evaluation.context.Context`: the run, and how it is evaluated.
-    Raises:
-        ConfigError, BetonError, OSError: the set cannot be evaluated.
-    """
-    arg_max = context.config.arg_max
-    if asked.metric != "shape_bias":  # which knows no arg-max over some of the classes
-        refuse_other(context.run, name, "arg_max", arg_max, "with --arg_max")
-    return kind_of(asked.path, asked.metric).evaluate(name, asked, context)

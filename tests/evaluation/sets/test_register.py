@@ -14,10 +14,11 @@ from fastneg import plugins
 from fastneg.config import ConfigError, EvaluateConfig, ReportConfig
 from fastneg.data import BetonReader, BetonWriter
 from fastneg.evaluation.context import Context
+from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.linear import LinearClassifier, load_linear, save_linear
 from fastneg.evaluation.sets import SetKind, register
 from fastneg.evaluation.sets.named import NamedSet, parse_sets
-from fastneg.evaluation.sets.registry import KINDS, evaluate_set, kind_of, metrics
+from fastneg.evaluation.sets.registry import KINDS, kind_of, metrics
 from fastneg.models.backbones import build_backbone
 from fastneg.recipes.cli import main
 from fastneg.recipes.evaluate import run_evaluate
