@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import itertools
+import math
 import os
 import re
 import textwrap
@@ -27,15 +28,19 @@ SYNONYMS = {"gpu": "cuda", "float32": "fp32", "bfloat16": "bf16"}
 class ConfigError(ValueError):
     """A setting that cannot be: names the field, the value that came and what was expected.
 
-    Whenever it is found, the command line was wrong: exit code 2.
+    Whenever it is found, the command line was wrong.
     """
+
+    exit_code = 2
 
 
 class UnfitError(ConfigError):
     """A setting that may be, and names what does not serve: data, a run, this machine.
 
-    The job failed: exit code 1.
+    The job failed.
     """
+
+    exit_code = 1
 
 
 def nearest(word: object, known: Iterable[str], prefix: str = "") -> str:
@@ -50,6 +55,11 @@ def nearest(word: object, known: Iterable[str], prefix: str = "") -> str:
     longer = sorted((name for name in lower if name.startswith(typed)), key=len)
     near = longer if len(typed) > 2 and longer else difflib.get_close_matches(typed, lower, 1, 0.5)
     return f"; did you mean {prefix}{lower[near[0]]}?" if near else "."
+
+
+def reason_of(error: Exception) -> str:
+    """Why something cannot be read, without an error's number and path."""
+    return getattr(error, "strerror", None) or str(error).rstrip(".")
 
 
 def option(
@@ -96,7 +106,10 @@ def check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
         "at_least": (lambda bound: value >= bound, lambda bound: f"at least {bound}"),
         "above": (lambda bound: value > bound, lambda bound: f"more than {bound}"),
         "at_most": (lambda bound: value <= bound, lambda bound: f"at most {bound}"),
-        "below": (lambda bound: value < bound, lambda bound: f"less than {bound}"),
+        "below": (
+            lambda bound: value < bound,
+            lambda bound: "finite" if bound == math.inf else f"less than {bound}",
+        ),
     }
     for rule, (holds, wording) in rules.items():
         if rule not in bounds:

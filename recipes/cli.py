@@ -100,7 +100,7 @@ def _answer(arguments):
             config = build_config(name, rest)
     except ConfigError as error:
         Voice().error(f"fastneg: {error}")
-        return _code(error)
+        return error.exit_code
     return _run(name, config, dry_run)
 
 
@@ -124,7 +124,7 @@ def _run(name, config, dry_run=False):
             return getattr(importlib.import_module(f"fastneg.recipes.{module}"), function)(config)
     except ConfigError as error:
         voice.error(f"fastneg {name}: {error}")
-        return _code(error)
+        return error.exit_code
     except KeyboardInterrupt:
         voice.error(f"fastneg {name}: interrupted.")
         return 130
@@ -132,17 +132,14 @@ def _run(name, config, dry_run=False):
         if isinstance(error, BrokenPipeError) and _unread():
             raise
         # Imported here: it brings NumPy, which help and a wrong flag can do without.
-        from fastneg.recipes.failures import JOB_FAILURES
+        from fastneg.recipes.failures import JOB_FAILURES, out_of_memory
 
-        if not isinstance(error, JOB_FAILURES):
+        if isinstance(error, JOB_FAILURES):
+            said = _told(error)
+        elif not (said := out_of_memory(error)):
             raise
-        voice.error(f"fastneg {name}: {_told(error)}")
+        voice.error(f"fastneg {name}: {said}")
         return 1
-
-
-def _code(error):
-    """The exit code of a `ConfigError`: whether the command line was wrong, or what it names."""
-    return 1 if isinstance(error, UnfitError) else 2
 
 
 def _told(error):

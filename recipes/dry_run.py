@@ -20,9 +20,9 @@ def take_dry_run(arguments):
     """(whether they ask for a dry run, the other arguments) of a command line.
 
     Raises:
-        ConfigError: a value that is neither True nor False.
+        ConfigError: a value that is neither True nor False, or the flag twice.
     """
-    asked, others, words = False, [], list(arguments)
+    asked, others, words = None, [], list(arguments)
     while words:
         flag, equals, value = words.pop(0).partition("=")
         if flag not in FLAGS:
@@ -32,8 +32,10 @@ def take_dry_run(arguments):
             equals, value = "=", words.pop(0)
         if equals and value not in ("True", "False"):
             raise ConfigError(f"{flag} is {value!r}: write {flag}, or {flag} False.")
+        if asked is not None:
+            raise ConfigError(f"{flag} is given twice: one of them was expected.")
         asked = value != "False"
-    return asked, others
+    return bool(asked), others
 
 
 def tell(name, config):
@@ -171,10 +173,16 @@ def _labelled(*more):
 
 
 def _evaluate(config):
+    from fastneg.config import PretrainConfig
+    from fastneg.evaluation.evaluate import check_sets
     from fastneg.evaluation.sets.named import parse_sets
+    from fastneg.recipes.settings_files import read_settings
     from fastneg.runs.outputs import evaluation_output
 
-    evaluation_output(config.run, predictions=parse_sets(config.sets))
+    sets = parse_sets(config.sets)
+    evaluation_output(config.run, predictions=sets)
+    if (settings := Path(config.run) / paths.CONFIG).is_file():
+        check_sets(sets, config, PretrainConfig.read(read_settings(str(settings))))
     files = (f"{paths.RESULTS} (lines are added)", paths.PREDICTIONS, paths.FEATURES, paths.SETS)
     classifier = Path(config.run) / paths.CLASSIFIER
     reads = [_run(config.run), f"{_there(classifier)}: the classifier", f"the sets {config.sets}"]

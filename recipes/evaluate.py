@@ -13,7 +13,7 @@ from fastneg.distributed import choose_device
 from fastneg.evaluation.by_class import told_of_default
 from fastneg.evaluation.categories import load_groups
 from fastneg.evaluation.context import Context
-from fastneg.evaluation.evaluate import evaluate_set
+from fastneg.evaluation.evaluate import check_sets, evaluate_set
 from fastneg.evaluation.first_set import clean_accuracy
 from fastneg.evaluation.linear import load_linear
 from fastneg.evaluation.sets.categories_16 import load_categories
@@ -26,11 +26,15 @@ from fastneg.runs.results import append_result
 
 
 def run_evaluate(config):
-    """Evaluate every set that can be read, print a table, append the figures; 1 if a set could not
-    be evaluated, or not wholly."""
+    """Evaluate every set that can be read, print a table, append the figures.
+
+    Returns:
+        1 if a set could not be evaluated, or not wholly; 2 if that is the command line's fault.
+    """
     sets, device = parse_sets(config.sets), choose_device(config.device)
     _guard(config, sets)
     loaded = load_run(config.run, device)
+    check_sets(sets, config, loaded.config)
     context = Context(
         config,
         loaded,
@@ -41,21 +45,7 @@ def run_evaluate(config):
     )
     if config.groups is not None and all(asked.metric != "texture" for asked in sets.values()):
         raise ConfigError("--groups has no effect: none of --sets is NAME=PATH:texture.")
-    rows, failed = [], []
-    for name, asked in sets.items():
-        context = dataclasses.replace(context, clean_top1=clean_accuracy(rows, "val"))
-        try:
-            found, problems = evaluate_set(name, asked, context)
-        except (BetonError, ConfigError, OSError) as error:
-            found, problems = [], [str(error)]
-        for problem in problems:
-            print(f"fastneg evaluate: {name}: {problem}", file=sys.stderr)
-        failed += [name] if problems else []
-        for row in found:
-            append_result(config.run, row)
-        rows += found
-        later = config.replace(corruptions="off", similarity="off")  # both of the first set alone
-        context = dataclasses.replace(context, config=later)
+    rows, failed, code = _evaluated(sets, context)
     print(table(rows, sets))
     for remark in remarks(rows, config.run):
         print(remark)
@@ -65,7 +55,30 @@ def run_evaluate(config):
             f"evaluated wholly: {', '.join(failed)}.",
             file=sys.stderr,
         )
-    return 1 if failed else 0
+    return code
+
+
+def _evaluated(sets, context):
+    """(lines of evaluation.jsonl, names of sets that failed, exit code) of all sets, one after the
+    other: one that fails does not stop the others."""
+    config, rows, failed, code = context.config, [], [], 0
+    for name, asked in sets.items():
+        context = dataclasses.replace(context, clean_top1=clean_accuracy(rows, "val"))
+        try:
+            found, problems = evaluate_set(name, asked, context)
+        except (BetonError, ConfigError, OSError) as error:
+            found, problems = [], [str(error)]
+            code = max(code, getattr(error, "exit_code", 1))
+        for problem in problems:
+            print(f"fastneg evaluate: {name}: {problem}", file=sys.stderr)
+        if problems:
+            failed, code = [*failed, name], max(code, 1)
+        for row in found:
+            append_result(config.run, row)
+        rows += found
+        later = config.replace(corruptions="off", similarity="off")  # both of the first set alone
+        context = dataclasses.replace(context, config=later)
+    return rows, failed, code
 
 
 def _guard(config, sets):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from fastneg.options import ConfigError, nearest
+from fastneg.options import ConfigError, nearest, reason_of
 
 RATIO, SIGMA = (3 / 4, 4 / 3), (0.1, 2.0)
 
@@ -195,8 +195,10 @@ def read_augmentation(path):
     try:
         with open(path, encoding="utf-8") as file:
             recipe = json.load(file)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--views {path} cannot be read as JSON: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"--views {path} cannot be read: {reason_of(error)}.") from error
+    except ValueError as error:
+        raise ConfigError(f"--views {path} is not JSON: {error}.") from error
     try:
         augmentation_of(None if isinstance(recipe, str) else recipe)
     except ConfigError as error:

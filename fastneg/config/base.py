@@ -25,6 +25,8 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.default != "" and (value == "" or (isinstance(value, tuple) and "" in value)):
+                raise ConfigError(f"--{field.name} is empty: a value was expected.")
             if "listed" in field.metadata:
                 value = comma_text(value, field.metadata["listed"])
             value = _fit(field.name, value, field_types(type(self))[field.name])
@@ -93,7 +95,7 @@ def _fit(name, value, expected):
         return os.fspath(value)
     if bool in options and isinstance(value, str):
         raise ConfigError(f"--{name} is the text {value!r}: write --{name} True or --{name} False.")
-    wanted = " or ".join("nothing" if kind is type(None) else _type_name(kind) for kind in options)
+    wanted = " or ".join("None" if kind is type(None) else _type_name(kind) for kind in options)
     raise ConfigError(f"--{name} is {value!r} ({type(value).__name__}): {wanted} was expected.")
 
 

@@ -9,6 +9,7 @@ from fastneg.config.base import Config
 from fastneg.options import ConfigError, option
 
 STAGES = ("dose", "main", "explore")
+MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,17 @@ class StudyConfig(Config):
         """The seeds that --seeds names, rising; () for none."""
         found = set()
         for part in filter(None, self.seeds.split(",")):
-            match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-            if match is None or (match[2] and int(match[2]) < int(match[1])):
+            match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+            first, last = map(int, (match[1], match[2] or match[1])) if match else (1, 0)
+            if last < first:
                 raise ConfigError(
                     f"--seeds is {self.seeds!r}: whole numbers or ranges, such as 0-9 or 0,3, were "
                     "expected."
                 )
-            found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+            if last - first >= MOST_SEEDS:
+                raise ConfigError(
+                    f"--seeds is {self.seeds!r}, {last - first + 1:,} seeds: at most "
+                    f"{MOST_SEEDS:,} were expected."
+                )
+            found.update(range(first, last + 1))
         return tuple(sorted(found))

@@ -16,7 +16,8 @@ class BetonError(Exception):
 
 
 class NoFileError(BetonError, ConfigError):
-    """What was named as a .beton file is a folder, or images: the command line was wrong."""
+    """What was named as a .beton file is a folder, or images, or the list of files is malformed:
+    the command line was wrong."""
 
 
 @contextlib.contextmanager

@@ -5,16 +5,20 @@ from __future__ import annotations
 import fnmatch
 import glob
 import itertools
+import math
 import os
 import re
 
 from fastneg.data.remote import expand_remote, is_remote
+from fastneg.options import ConfigError
 
 # Not by the package braceexpand: a name that holds a single brace is an error to it, a range that
 # runs backwards is counted down (here it names nothing, which is told), {1..010} is filled up to
 # three digits (here the first number says how many), and reading a .beton file would need one more
 # package than torch and NumPy.
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+MOST_FILES = 1_000_000
+"""That the ranges of a part may name: a slip of the finger shall not fill the memory."""
 
 
 def split_names(spec):
@@ -23,6 +27,9 @@ def split_names(spec):
     A part names itself, the matches of a glob sorted by name (maybe none), or one path for each
     number of {000..146}, as WebDataset writes it. A part that is the path of a file is taken as it
     is. Of a URL * is a glob, and nothing else.
+
+    Raises:
+        ConfigError: a range of more than a million numbers.
     """
     return [(part, _paths(part)) for part in map(str.strip, spec.split(","))]
 
@@ -30,6 +37,11 @@ def split_names(spec):
 def _numbered(part):
     """The texts that the ranges in braces of a part stand for."""
     pieces = RANGE.split(part)  # text, first, last, text, …
+    count = math.prod(
+        int(last) - int(first) + 1 for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
+    )
+    if count > MOST_FILES:
+        raise ConfigError(f"{part} names {count:,} files: at most {MOST_FILES:,} were expected.")
     numbers = [
         [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
         for first, last in zip(pieces[1::3], pieces[2::3], strict=True)

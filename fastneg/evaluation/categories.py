@@ -17,6 +17,7 @@ import torch
 
 from fastneg.config import ConfigError, UnfitError
 from fastneg.data.labels import ABSENT
+from fastneg.options import reason_of
 
 
 def load_groups(path):
@@ -33,11 +34,11 @@ def load_groups(path):
         text = path.read_text(encoding="utf-8")
         groups = json.loads(text) if path.suffix.lower() == ".json" else _from_csv(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): {expected}.") from None
-    except (ValueError, KeyError) as error:
-        raise ConfigError(
-            f"{path} holds something else ({type(error).__name__}: {error}): {expected}."
-        ) from None
+        raise ConfigError(f"{path} cannot be read ({reason_of(error)}): {expected}.") from None
+    except KeyError as error:
+        raise ConfigError(f"{path} has no column {error}: {expected}.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} holds something else ({error}): {expected}.") from None
     fits = (
         isinstance(groups, dict)
         and groups

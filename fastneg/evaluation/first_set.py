@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from fastneg.config import ConfigError
+from fastneg.config import ConfigError, UnfitError
 from fastneg.data.errors import BetonError
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS
 from fastneg.evaluation.corruptions.robustness import evaluate_corruptions
 from fastneg.evaluation.similarity import evaluate_similarity
+
+
+def check_first(name, asked, kind, config):
+    """ConfigError where --corruptions or --similarity ask for what the first set cannot give.
+
+    Args:
+        asked: `fastneg.evaluation.sets.named.NamedSet`.
+        kind: its `SetKind`.
+        config: EvaluateConfig.
+    """
+    if not kind.clean and (config.corruptions, config.similarity) != ("off", "off"):
+        raise ConfigError(
+            f"{asked.path} holds corrupted images: --corruptions and --similarity are for clean "
+            "ones, so name those first."
+        )
+    if config.corruptions == "off":
+        return
+    if asked.metric == "texture":
+        raise ConfigError(
+            f"--corruptions {config.corruptions} is scored by labels, {name} by textures: name "
+            "first a set without :texture."
+        )
+    if asked.metric == "shape_bias":
+        raise ConfigError(
+            f"--corruptions {config.corruptions} needs the accuracy of the first set, and {name} "
+            "is asked for its shape bias alone: name first a set without :shape_bias."
+        )
 
 
 def lines_of_first(opened, rows):
@@ -41,14 +68,9 @@ def clean_accuracy(rows, name):
 
 def _under_corruptions(opened, rows):
     name, asked = opened.name, opened.context.config.corruptions
-    if opened.metric == "texture":
-        raise ConfigError(
-            f"--corruptions {asked} is scored by labels, {name} by textures: name first a set "
-            "without :texture."
-        )
     clean = clean_accuracy(rows, name)
     if clean is None:
-        raise ConfigError(
+        raise UnfitError(
             f"--corruptions {asked} needs the accuracy of the first set, and {name} has none."
         )
     context = opened.context

@@ -12,8 +12,10 @@ from fastneg.data.beton.reader import BetonReader
 from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.evaluation import first_set
 from fastneg.evaluation.corruptions import ALL_15, CORRUPTIONS, corrupt, normalised, pixels_of
+from fastneg.evaluation.evaluate import evaluate_set
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
+from fastneg.recipes import evaluate as recipe
 from fastneg.recipes.knn import run_knn
 from fastneg.runs.load import load_run
 from fastneg.runs.predictions import read_predictions, save_predictions
@@ -188,10 +190,11 @@ def test_figures_of_one_arg_max_do_not_replace_those_of_the_other(probed, tmp_pa
     path = make_beton(tmp_path / "modes.beton", 8, classes=("a", "b"), seed=2)
     assert evaluate(probed, f"modes={path}", arg_max="present") == 0
     answers, kept = (probed / "predictions" / "modes.npz").read_bytes(), lines()
-    assert evaluate(probed, f"modes={path}") == 1
-    assert "holds figures of modes with --arg_max present" in capsys.readouterr().err
-    assert lines() == kept and (probed / "predictions" / "modes.npz").read_bytes() == answers
-    assert evaluate(probed, f"modes={path},modes-all={path}") == 1, "the others still run"
+    for sets in (f"modes={path}", f"modes-all={path},modes={path}"):
+        with pytest.raises(ConfigError, match="holds figures of modes with --arg_max present"):
+            evaluate(probed, sets)
+        assert lines() == kept and (probed / "predictions" / "modes.npz").read_bytes() == answers
+    assert evaluate(probed, f"modes-all={path}") == 0
     assert [row["arg_max"] for row in lines() if row["kind"] == "accuracy"] == ["present", "all"]
     assert evaluate(probed, f"modes={path}", arg_max="present") == 0
 
@@ -280,8 +283,43 @@ def test_a_metric_alone_and_one_that_the_set_cannot_give(probed, tmp_path, lines
     assert kinds == [("accuracy", "a"), ("per_class", "a"), ("embedding", "a"), ("shape_bias", "s")]
     assert evaluate(probed, f"s={plain}:shape_bias,a={conflict}:accuracy") == 1
     assert "is no set of conflicting cues" in capsys.readouterr().err and lines()[-1]["set"] == "a"
-    assert evaluate(probed, f"s={conflict}:shape_bias", corruptions="on") == 1
-    assert "needs the accuracy of the first set" in capsys.readouterr().err
+
+
+WRONG_SETS = {
+    "a resize below the network's": ("b={}:resize=8", {}, "b: resize=8 is below the 32 px"),
+    "corruptions of textures": ("b={}:texture", {"corruptions": "on"}, "scored by labels"),
+    "corruptions of a shape bias": ("b={}:shape_bias", {"corruptions": "on"}, "needs the accuracy"),
+    "similarities of corrupted images": ("b={}/cells", {"similarity": "on"}, "for clean ones"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SETS)
+def test_a_wrong_set_is_refused_before_any_work(case, probed, tmp_path, lines):
+    """Before the other sets of the line too: exit code 2, no work was done."""
+    part, options, said = WRONG_SETS[case]
+    (tmp_path / "cells" / "snow" / "1").mkdir(parents=True)
+    path = make_beton(tmp_path / "kept.beton", 8)
+    part = part.format(tmp_path if "cells" in part else path)
+    sets = f"{part},a={path}" if options else f"a={path},{part}"
+    with pytest.raises(ConfigError, match=said) as error:
+        evaluate(probed, sets, **options)
+    assert error.value.exit_code == 2 and not lines()
+
+
+def test_a_wrong_set_that_shows_only_when_it_is_open_stops_no_other(
+    probed, tmp_path, lines, monkeypatch, capsys
+):
+    def open_fails(name, asked, context):
+        if name == "b":
+            raise ConfigError("b is wrong")
+        return evaluate_set(name, asked, context)
+
+    monkeypatch.setattr(recipe, "evaluate_set", open_fails)
+    path = make_beton(tmp_path / "kept.beton", 8)
+    assert evaluate(probed, f"b={path},a={path}") == 2
+    assert {row["set"] for row in lines()} == {"a"}
+    assert evaluate(probed, f"b={path},gone={tmp_path}/gone.beton") == 2
+    assert "b: b is wrong" in capsys.readouterr().err
 
 
 def test_an_extra_that_fails_leaves_the_accuracy_standing(

@@ -71,6 +71,16 @@ LATER = {
         "--backbone nowhere:Net cannot be imported",
     ),
     "a run folder that is taken": ("import x.pth", "UNKNOWN", "already holds checkpoints"),
+    "an empty part of a list": ("verify", "x.beton,", "a part of it is empty"),
+    "a file twice": ("verify", "x.beton,./x.beton", "twice"),
+    "a range of too many files": ("verify", "x-{0..9999999}.beton", "at most 1,000,000"),
+    "a dry run twice": ("verify x.beton --dry_run", "--dry-run", "--dry-run is given twice"),
+    "no metric behind a path": ("evaluate --run y --sets", "a=FOLDER:topone", "one of accuracy"),
+    "views that are not there": (
+        "pretrain --preset tiny_cpu --data x --out y --views",
+        "own.json",
+        "--views own.json cannot be read: No such file or directory.",
+    ),
     "an unknown ending": ("embed --run y --data x", "y.txt", ".npz or .parquet"),
 }
 

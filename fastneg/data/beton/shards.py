@@ -14,7 +14,7 @@ from fastneg.counts import counted
 from fastneg.data.beton.format import TEXTURE_FIELD, checksum_field
 from fastneg.data.beton.local_copy import local_copy
 from fastneg.data.beton.reader import Attributes, BetonReader
-from fastneg.data.errors import BetonError
+from fastneg.data.errors import BetonError, NoFileError
 from fastneg.data.file_names import split_names, twice
 from fastneg.data.remote import is_remote
 
@@ -69,14 +69,13 @@ def named_files(spec):
             for file in found
             if file.removesuffix(".json") == file or file.removesuffix(".json") not in found
         ]
-        if not part or not found:
-            raise BetonError(
-                f"{spec!r} names files, but "
-                f"{f'{part} matches none' if part else 'a part of it is empty'}."
-            )
+        if not part:
+            raise NoFileError(f"{spec!r} names files, but a part of it is empty.")
+        if not found:
+            raise BetonError(f"{spec!r} names files, but {part} matches none.")
         files += found
     if (doubled := twice(files)) is not None:
-        raise BetonError(f"{spec!r} names {doubled} twice: each file may occur once.")
+        raise NoFileError(f"{spec!r} names {doubled} twice: each file may occur once.")
     return files
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastneg.counts import counted
 from fastneg.data.errors import BetonError
+from fastneg.options import reason_of
 
 
 def sidecar_path(path):
@@ -39,7 +40,8 @@ def read_sidecar(path, fingerprint, count):
         return None, None, {}
     except (OSError, UnicodeDecodeError) as error:
         raise BetonError(
-            f"{path} cannot be read: {error}. It belongs to {beton}: restore or remove it."
+            f"{path} cannot be read: {reason_of(error)}. It belongs to {beton}: restore or remove "
+            "it."
         ) from error
     try:
         info = json.loads(text)

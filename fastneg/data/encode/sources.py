@@ -29,7 +29,7 @@ from fastneg.data.errors import BetonError
 from fastneg.data.file_names import readable
 from fastneg.data.known_classes import IMAGENET100
 from fastneg.data.remote import RemotePlaces, is_remote
-from fastneg.options import ConfigError, UnfitError, nearest
+from fastneg.options import ConfigError, UnfitError, nearest, reason_of
 
 LOOSE = "beside the class folders"
 IRREGULAR = "that are FIFOs, sockets or devices"
@@ -295,7 +295,8 @@ def _wanted(subset):
         lines = Path(subset).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"--subset {subset} cannot be read ({error}): a text file of class names was expected."
+            f"--subset {subset} cannot be read ({reason_of(error)}): a text file of class names "
+            "was expected."
         ) from None
     if not (wanted := set(filter(None, map(str.strip, lines)))):
         raise ConfigError(f"--subset {subset} names no class: a class name a line was expected.")
@@ -333,8 +334,8 @@ def read_class_names(path, classes):
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"--class_names {path} cannot be read ({error}): a text file of lines 'CLASS name' "
-            "was expected."
+            f"--class_names {path} cannot be read ({reason_of(error)}): a text file of lines "
+            "'CLASS name' was expected."
         ) from None
     names = {
         line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1]

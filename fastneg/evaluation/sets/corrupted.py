@@ -63,6 +63,7 @@ class CorruptedKind(SetKind):
     """A layout of corrupted images: a derived class says where they lie."""
 
     metrics = ("corruptions",)
+    clean = False
     kinds_of_lines = (WHOLE_ONES, PARTS, TREE)
     figures = (
         Figure("Mean over corruptions", WHOLE_ONES, "mean_top1"),
@@ -135,7 +136,11 @@ class CorruptedKind(SetKind):
         Raises:
             ConfigError: there is nothing that can be evaluated.
         """
-        _refuse_of_clean_sets(asked.path, context.config)
+        if not Path(asked.path).is_dir():
+            raise UnfitError(
+                f"{asked.path} is no folder: ImageNet-C's "
+                f"{asked.path}/<corruption>/<1-5>/<class>/ or …/<1-5>.beton was expected."
+            )
         refuse_other(context.run, name, "resize", str(asked.resize or WHOLE), "with resize")
         root, config = self.root(asked.path) or asked.path, context.loaded.config
         cells, view = self.find(root), chosen_view(asked.resize, whole_view(config), config)
@@ -229,19 +234,6 @@ def missing_of(cells, path, place_of):
                 "expected."
             )
     return missing
-
-
-def _refuse_of_clean_sets(path, config):
-    if config.corruptions != "off" or config.similarity != "off":
-        raise ConfigError(
-            f"{path} holds corrupted images: --corruptions and --similarity are for clean ones, so "
-            "name those first."
-        )
-    if not Path(path).is_dir():
-        raise UnfitError(
-            f"{path} is no folder: ImageNet-C's {path}/<corruption>/<1-5>/<class>/ or "
-            "…/<1-5>.beton was expected."
-        )
 
 
 def _evaluate_cell(file, what, view, trained_on, context):

@@ -46,12 +46,16 @@ def parse_sets(text):
 
 
 def _refuse_near_metric(part, path):
-    """ConfigError where what stands behind the last colon looks like a metric, and is none."""
+    """ConfigError where what stands behind the last colon is no metric, and looks like one or
+    stands behind a path that exists."""
     start, _, word = path.rpartition(":")
     known = metrics()
     if not start or word in known or os.path.exists(path):
         return  # a metric before another one is a part of the path
-    if (guess := nearest(word, known)) != ".":
+    guess = nearest(word, known)
+    if guess == "." and os.path.exists(start):
+        guess = f": one of {', '.join(known)} was expected."
+    if guess != ".":
         raise ConfigError(f"--sets has {part!r}: there is no metric {word!r}{guess}")
 
 

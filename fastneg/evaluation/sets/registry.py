@@ -46,6 +46,8 @@ class SetKind:
     """The words METRIC of --sets NAME=PATH:METRIC that it gives figures for."""
     kinds_of_lines: tuple[str, ...] = ()
     """The kinds of lines of evaluation.jsonl that `told` speaks of."""
+    clean: bool = True
+    """Whether its images are clean ones, of which --corruptions and --similarity may be asked."""
     figures: tuple[Figure, ...] = ()
     """A `Figure` for each number of its lines that the report shows in its table."""
 
