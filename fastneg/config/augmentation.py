@@ -198,7 +198,7 @@ def read_augmentation(path):
     except OSError as error:
         raise ConfigError(f"--views {path} cannot be read: {reason_of(error)}.") from error
     except ValueError as error:
-        raise ConfigError(f"--views {path} is not JSON: {error}.") from error
+        raise ConfigError(f"--views {path} cannot be read as JSON: {error}.") from error
     try:
         augmentation_of(None if isinstance(recipe, str) else recipe)
     except ConfigError as error:
