@@ -8,9 +8,9 @@ from __future__ import annotations
 from fastneg.study.statistics import LEVEL, t_quantile
 
 RULE = (
-    "★ marks the best of a row if its 95% interval does not overlap any other. The interval is "
-    "over images for 1 seed, over seeds (Student's t) for several. Without a ★ the "
-    "intervals overlap, and the order may be chance, or a figure has no interval."
+    "★ marks the best of a row if its 95% interval does not overlap any other. For 1 seed the "
+    "interval is over images, for several it is over seeds (Student's t). A row without a ★ has "
+    "overlapping intervals, so its order may be chance, or a figure without an interval."
 )
 """What a reader must know of the mark."""
 

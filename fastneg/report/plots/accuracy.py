@@ -165,6 +165,12 @@ def against_alpha(style, families, baselines):
     return figure
 
 
+def _rises(joined):
+    """Whether a line through (Cell across, Cell up) goes upwards to the right."""
+    (x, y), (other_x, other_y) = joined[0], joined[-1]
+    return (other_x.value - x.value) * (other_y.value - y.value) > 0
+
+
 def trade_off(style, points, families, across, up, coverages=None):
     """One figure against another: a marker with error bars for each entry.
 
@@ -176,8 +182,11 @@ def trade_off(style, points, families, across, up, coverages=None):
             beside the marker.
     """
     figure, axes = new_figure(style, 4.6, 3.0)
+    rising = set()
     for members in families:
         joined = [points[number] for number in members if number in points]
+        if joined and _rises(joined):
+            rising.update(members)
         axes.plot(
             [x.value for x, _ in joined],
             [y.value for _, y in joined],
@@ -190,7 +199,9 @@ def trade_off(style, points, families, across, up, coverages=None):
         covered = (coverages or {}).get(number)
         axes.errorbar(x.value, y.value, xerr=_error(x), yerr=_error(y), **look, **ERROR)
         if covered is not None:
-            beside = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 7.5}
+            # beside the line, not on it
+            place = (7, -11) if number in rising else (7, 5)
+            beside = {"xytext": place, "textcoords": "offset points", "fontsize": 7.5}
             axes.annotate(f"{covered:.0f}%", (x.value, y.value), color=style.muted, **beside)
     axes.set_xlabel(across)
     axes.set_ylabel(up)

@@ -56,14 +56,14 @@ def section(entries):
     words = []
     if consistency:
         words.append(
-            "Error consistency (kappa) says whether two runs err on the same images more than "
-            "their accuracies make likely. It is 1 where they err on the same ones, and 0 where "
-            "they err independently. Within a group of seeds it is the mean over its pairs."
+            "Error consistency (kappa) says whether two runs err on the same images more often "
+            "than their accuracies alone explain. It is 1 if they err on the same images, and 0 "
+            "if they err independently. Within a group of seeds it is the mean over the pairs."
         )
     if confidence:
         words.append(
-            "Reliability is how often an answer of some confidence is right: on the dashed line, "
-            "as often as the confidence says."
+            "Reliability is the accuracy of answers of about the same confidence. On the dashed "
+            "line the accuracy equals the confidence."
         )
     return (
         Section("answers", "Errors and confidence", folds_last(blocks), " ".join(words))

@@ -25,10 +25,10 @@ from fastneg.runs.results import is_number
 SHOWN = 20
 """Classes in a plot; tables hold all."""
 ORDER = {
-    True: "In the order of recall and precision together (their harmonic mean): recall alone would "
-    "put the default answer first.",
-    False: "In the order of recall alone, which rewards a default answer: these lines tell no "
-    "precision.",
+    True: "The order is by the harmonic mean of recall and precision. Recall alone would put the "
+    "default answer first.",
+    False: "The order is by recall, because these results give no precision. Recall rewards a "
+    "default answer.",
 }
 """What the order of texture classes is by, where the precision is known and where it is not."""
 ANSWERS = {"answered": "answered %", "precision": "precision %"}
@@ -111,7 +111,7 @@ def _texture(entries, test_set):
     bound = order[:SHOWN]
     stem, name = file_stem("texture-classes", test_set), pretty(test_set)
     known = any(cell.value is not None for own in precision.values() for cell in own)
-    caption = "Accuracy on texture alone: the higher, the more the class lives by its texture. "
+    caption = "Accuracy on images of texture only. The higher it is, the more the class depends on texture. "
     caption += ORDER[known]
     if len(order) > SHOWN:
         caption += f" The first {SHOWN} of {len(order)}."
@@ -141,7 +141,8 @@ def _texture(entries, test_set):
         order,
         ("texture_classes", test_set),
     )
-    return [*blocks, Fold(f"All {counted(len(order), 'class')}: {name}", (table,))]
+    title = f"Texture accuracy of all {counted(len(order), 'class')}: {name}"
+    return [*blocks, Fold(title, (table,))]
 
 
 def _per_class(entries, test_set):
@@ -172,7 +173,7 @@ def _per_class(entries, test_set):
     )
     return [
         _dots(stem, f"By class: {name}", shown, cells, caption),
-        Fold(f"All {counted(len(order), 'class')}: {name}", (table,)),
+        Fold(f"Accuracy of all {counted(len(order), 'class')}: {name}", (table,)),
     ]
 
 

@@ -41,8 +41,8 @@ def section(entries):
         *(Fold(plots[0].title.split(":")[0], tuple(plots)) for plots in others),
     ]
     caption = (
-        "How close the query is to its positive, to the queue and to its non-semantic "
-        "negatives, and where the classes lie."
+        "The similarity of a query to its positive, to the queue and to its non-semantic "
+        "negatives, and a map of the classes."
     )
     if any(len(entry.runs) > 1 for entry in entries):
         caption += " Plots show the first seed."

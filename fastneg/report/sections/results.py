@@ -260,10 +260,14 @@ def _against_accuracy(entries):
     )
     names = {"across": across, "up": up}
     draw = partial(trade_off, points=points, families=joined, coverages=coverages, **names)
-    words = ["Beside a marker stands the coverage of its bias."]
-    words += ["Settings that differ in alpha alone are joined, in its order."] if joined else []
+    words = ["The percentage beside a marker is the coverage."]
+    words += (
+        ["A line joins settings that differ only in alpha, in the order of alpha."]
+        if joined
+        else []
+    )
     if chance := told_of_chance(entries, conflicts[0]):
-        words.append(f"{chance[0].upper()}{chance[1:]}: a bias means little near it.")
+        words.append(f"{chance[0].upper()}{chance[1:]}. Near it a bias means little.")
     words.append(whiskers([cell for pair in points.values() for cell in pair]))
     return Plot("trade-off", "Accuracy against shape bias", draw, " ".join(filter(None, words)))
 
@@ -276,15 +280,15 @@ def _caption(entries, table):
     ]
     if any(cell.std is not None for cell in cells):
         words.append(
-            "± is the sample standard deviation over seeds; below stands the 95% interval of their "
-            "mean (Student's t)."
+            "± is the sample standard deviation over seeds. The 95% interval of their mean is below "
+            "it (Student's t)."
         )
     if any(cell.interval for cell in cells):
         words.append(
-            "[low, high] is the 95% interval over resampled images. It says nothing of other seeds."
+            "[low, high] is the 95% interval over resampled images. It does not cover other seeds."
         )
     if len(entries) > 1:
         words.append(RULE)
     if any(entry.seeds == "1 seed" for entry in entries):
-        words.append("A figure of 1 seed says nothing of what another seed would give.")
+        words.append("A figure of 1 seed does not show how much seeds differ.")
     return " ".join(words)
