@@ -104,8 +104,8 @@ def test_several_runs_side_by_side(tmp_path):
     # The one row whose intervals lie apart: those of `few` overlap, all others have none.
     assert re.findall(r'<td class="n best"><span class="v">([\d.]+)<', text) == ["70.0"]
     assert page.row("photos")[1:3] == ["61.2[59.2, 63.2]", "70.0[68.0, 72.0]"]
-    assert "Without a ★ the intervals overlap, and the order may be chance" in page.text
-    assert page.text.count("(1 seed)") >= 2 and "A figure of 1 seed says nothing" in page.text
+    assert "overlapping intervals, so its order may be chance" in page.text
+    assert page.text.count("(1 seed)") >= 2 and "A figure of 1 seed does not show" in page.text
     differing = text[text.index("The runs differ") : text.index("<summary>All settings")]
     assert sorted(re.findall(r'<th scope="row">(\w+)</th>', differing)) == ["lr", "negatives"]
     assert page.text.count("fastneg pretrain --preset") == 2

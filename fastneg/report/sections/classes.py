@@ -111,7 +111,8 @@ def _texture(entries, test_set):
     bound = order[:SHOWN]
     stem, name = file_stem("texture-classes", test_set), pretty(test_set)
     known = any(cell.value is not None for own in precision.values() for cell in own)
-    caption = "Accuracy on images of texture only. The higher it is, the more the class depends on texture. "
+    caption = "Accuracy on images of texture only. The higher it is, the more the class depends on "
+    caption += "texture. "
     caption += ORDER[known]
     if len(order) > SHOWN:
         caption += f" The first {SHOWN} of {len(order)}."

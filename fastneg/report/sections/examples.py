@@ -40,8 +40,8 @@ def section(entries, problems):
     if not blocks:
         return None
     caption = (
-        "The true class is above an image, the answers are below it. Nobody picked the images. They "
-        "are evenly spaced over three groups: all runs are right, some are, none is."
+        "The true class is above an image, the answers are below it. Nobody picked the images. "
+        "They are evenly spaced over three groups: all runs are right, some are, none is."
     )
     left = len(predicted_sets(runs)) - SETS
     caption += f" {left} further sets are not shown." if left > 0 else ""

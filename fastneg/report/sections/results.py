@@ -280,8 +280,8 @@ def _caption(entries, table):
     ]
     if any(cell.std is not None for cell in cells):
         words.append(
-            "± is the sample standard deviation over seeds. The 95% interval of their mean is below "
-            "it (Student's t)."
+            "± is the sample standard deviation over seeds. The 95% interval of their mean is "
+            "below it (Student's t)."
         )
     if any(cell.interval for cell in cells):
         words.append(
