@@ -70,7 +70,7 @@ def test_the_default_answer_does_not_lead_the_texture_bound_classes(run, tmp_pat
         ["bars", "10.0", "1.0", "90.0"],
         ["cross", "0.0", "0.0", "–"],
     ]
-    assert "recall alone would put the default answer first" in page.text
+    assert "Recall alone would put the default answer first" in page.text
     remark = "one answer takes most: 66% of the answers are ring, 8% of the images"
     assert f"Read with care Textures: {remark}. Recall rewards that: see precision." in page.text
     assert page.text.count(remark) >= 2, "at the top, and beside the classes"
@@ -101,7 +101,7 @@ def test_lines_without_precision_say_so(tmp_path):
         {"kind": "accuracy", "set": "textures", "top1": 23.0, "most_answered": {"class": "ring"}},
     )
     page = page_of(tmp_path, str(folder))
-    assert "these lines tell no precision" in page.text and "precision %" not in page.text
+    assert "these results give no precision" in page.text and "precision %" not in page.text
     assert "Read with care" not in page.text
 
 
