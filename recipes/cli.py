@@ -10,6 +10,7 @@ Nothing is printed in colour, so there is nothing that NO_COLOR would switch off
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import select
@@ -26,6 +27,8 @@ from fastneg.recipes.help import help_text, listing, overview
 from fastneg.recipes.once import Voice
 from fastneg.version import __version__
 
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a full or broken disk says to output that is printed."""
 HELP = ("-h", "--help", "help")
 LINUX_ALONE = (
     "fastneg: commands run on Linux alone, this is {}: DALI, which decodes the images, is made for "
@@ -37,6 +40,7 @@ LINUX_ALONE = (
 def main(arguments=None):
     """Run one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _open_closed()
     try:
         code = _answer(arguments)
         sys.stdout.flush()
@@ -45,11 +49,30 @@ def main(arguments=None):
             raise
         # Whoever read the output has seen enough, as `head` has. Of a help that is all there is to
         # do, a job ends before its end.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _silence(sys.stdout, sys.stderr)
         return 0 if _asks_for_help(arguments) else 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _silence(sys.stdout)
+        print(f"fastneg: the output cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
     return code
+
+
+def _open_closed():
+    """Give the output a place where the caller has closed it: as if it went to /dev/null."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
+
+
+def _silence(*streams):
+    """Let what streams still hold go nowhere."""
+    for stream in streams:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unread():
@@ -144,8 +167,9 @@ def _run(name, config, dry_run=False):
 
 def _told(error):
     """An error in words, a system's with the path first and without its number."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and error.strerror:
+        named = "" if error.filename is None else f"{error.filename}: "
+        return f"{named}{error.strerror}."
     return str(error)
 
 

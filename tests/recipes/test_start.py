@@ -101,6 +101,24 @@ def test_every_command_ends_quietly_where_nobody_reads():
     assert presets == "presets: 141"  # 128 + SIGPIPE: a job that did not come to its end
 
 
+@pytest.mark.parametrize(
+    ("words", "where", "code", "said"),
+    [
+        ("--help", ">&-", 0, ""),
+        ("presets", ">&-", 0, ""),
+        ("presets", "2>&-", 0, ""),
+        ("--help", ">/dev/full", 1, "fastneg: the output cannot be written: No space left on"),
+        ("presets", ">/dev/full", 1, "fastneg presets: No space left on device."),
+    ],
+)
+def test_output_that_goes_nowhere(words, where, code, said):
+    """It was closed by the caller, or its disk is full: no traceback."""
+    command = f"{shlex.quote(sys.executable)} -m fastneg {words} {where}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code and done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
+
+
 @pytest.mark.parametrize("words", [["--help"], ["pretrain", "--wrong"]])
 def test_a_terminal_gets_no_colours(words):
     """So NO_COLOR has nothing to switch off."""
