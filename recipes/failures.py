@@ -4,8 +4,6 @@ its traceback."""
 import re
 import textwrap
 
-import torch
-
 from fastneg.config import ConfigError
 from fastneg.data.errors import BetonError
 from fastneg.errors import CheckpointError, TrainingError
@@ -26,14 +24,12 @@ WHERE = re.compile(r"^\[[^]]*\] (\S+ == \S+ )?")
 def out_of_memory(error):
     """What to say of an error if memory is what was missing; None of any other."""
     said = str(error).strip()
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    if not isinstance(error, kinds) and not (
-        isinstance(error, RuntimeError) and NO_MEMORY.search(said)
-    ):
+    of_torch = isinstance(error, RuntimeError) and NO_MEMORY.search(said)
+    if not of_torch and not isinstance(error, MemoryError):
         return None
     line = textwrap.shorten(WHERE.sub("", said.partition("\n")[0]), 120, placeholder=" …")
     return (
         f"memory is missing{f' ({line})' if line else ''}: take a smaller batch, smaller images or "
-        "a smaller network, or end other programs. "
-        "fastneg pretrain … --dry_run tells what a training takes."
+        "a smaller network, or end other programs. fastneg pretrain … --dry_run "
+        "tells what a training takes."
     )

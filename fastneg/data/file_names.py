@@ -38,7 +38,8 @@ def _numbered(part):
     """The texts that the ranges in braces of a part stand for."""
     pieces = RANGE.split(part)  # text, first, last, text, …
     count = math.prod(
-        int(last) - int(first) + 1 for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
+        max(0, int(last) - int(first) + 1)
+        for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
     )
     if count > MOST_FILES:
         raise ConfigError(f"{part} names {count:,} files: at most {MOST_FILES:,} were expected.")

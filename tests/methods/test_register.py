@@ -106,7 +106,7 @@ def test_its_options_are_fields_with_default_bounds_and_check(margin):
     for changes, said in (
         ({"my_margin": 0}, "--my_margin is 0.0: it must be more than 0"),
         ({"my_margin": 1.5}, "--my_margin is above 1: no negatives then"),
-        ({"my_margin": "x"}, "a number or nothing was expected"),
+        ({"my_margin": "x"}, "a number or None was expected"),
         ({"queue_size": 4}, r"no effect with --method margin \(only with moco\)"),
         ({"method": "moco", "my_margin": 0.5}, r"no effect with --method moco \(only with margin"),
         ({"bn": "split"}, r"has no effect with --method margin: .*\(moco only\)"),
