@@ -27,7 +27,7 @@ from fastneg.data.beton.format import TEXTURE_FIELD
 from fastneg.data.errors import BetonError
 from fastneg.data.load.batch import Request
 from fastneg.data.load.cached import CachedImages
-from fastneg.data.load.handle import Handle
+from fastneg.data.load.handle import Handle, device_of, whole
 from fastneg.data.load.pipeline import PREFETCH_QUEUE_DEPTH, build_pipeline, decoder_hints
 from fastneg.data.load.producer import Producer
 from fastneg.data.load.quarantine import Quarantine, SampleChecks, wrong_size
@@ -99,9 +99,10 @@ class FeedingLoader(Handle):
         quarantine=None,
         cache=None,
     ):
+        whole("threads", threads, 0)
         self.reader, self.order, self._textures = reader, order, textures
         self._normalisation = normalisation
-        self.device, self._stream = torch.device(device), None
+        self.device, self._stream = device_of(device), None
         if self.device.type == "cuda":
             if self.device.index is None:
                 self.device = torch.device("cuda", torch.cuda.current_device())
@@ -158,8 +159,9 @@ class FeedingLoader(Handle):
             self._running.close()
         self._begin_pass(epoch, start)
         what = f"the next batch of {self.reader.path}"
-        self._running = Producer(self._made(epoch, start), WAIT_S, what, BATCHES_AHEAD)
-        for iteration, (request, tensors, ready) in enumerate(self._running, start):
+        running = Producer(self._made(epoch, start), WAIT_S, what, BATCHES_AHEAD)
+        self._running = running
+        for iteration, (request, tensors, ready) in enumerate(running, start):
             if ready is not None:
                 consumer = torch.cuda.current_stream(self.device)
                 consumer.wait_event(ready)
@@ -169,6 +171,9 @@ class FeedingLoader(Handle):
             self.quarantine.update(request.replaced)
             self._at = epoch, iteration + 1
             yield request, tensors
+            # Its thread has ended: the next batch would be waited for in vain.
+            if self._running is not running and iteration + 1 < len(self):
+                raise self._cut_short()
 
     # In the thread
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastneg.config.augmentation import EVALUATION, LINEAR_PROBE, augmentation_of
+from fastneg.counts import counted
 from fastneg.data.load.augmentation import (
     batch_generator,
     dali_inputs,
@@ -21,7 +22,7 @@ from fastneg.data.load.augmentation import (
 )
 from fastneg.data.load.batch import EvalBatch, Request
 from fastneg.data.load.feeding import FeedingLoader
-from fastneg.data.load.handle import Data, opened
+from fastneg.data.load.handle import Data, opened, refuse_unknown, whole
 from fastneg.data.load.order import EpochOrder
 from fastneg.kernels.host_copy import to_device
 
@@ -109,7 +110,8 @@ class EvalLoader(FeedingLoader):
         **feeding: Any,
     ) -> None:
         _refuse_cache(**feeding)
-        self._image_size = image_size
+        refuse_unknown(type(self), feeding)
+        self._image_size = whole("image_size", image_size, 1)
         self._resize = resize or round(image_size * EVALUATION["resize"])
         if self._resize < image_size:
             raise ValueError(
@@ -119,8 +121,12 @@ class EvalLoader(FeedingLoader):
         if not 0 <= rank < world_size:
             raise ValueError(f"rank is {rank}, world_size {world_size}: 0 ≤ rank < world_size.")
         reader, self._owns_reader = opened(data)
-        whole = np.arange(len(reader)) if samples is None else np.asarray(samples)
-        self._samples = whole[rank::world_size]
+        self._samples = _positions(samples, len(reader))[rank::world_size]
+        if not len(self._samples):
+            raise ValueError(
+                f"Process {rank} of {world_size} has no image: at least "
+                f"{counted(world_size, 'image')} were expected."
+            )
         order = EpochOrder(len(self._samples), batch_size, order="sequential", last="pad")
         super().__init__(reader, order, views=1, augment=False, **feeding)
 
@@ -155,6 +161,24 @@ class EvalLoader(FeedingLoader):
             bad,
             kept=np.array([sample not in bad for sample in own.tolist()]),
         )
+
+
+def _positions(samples, length):
+    """(n,) int64: the positions in a file that are asked for; all where `samples` is None."""
+    if samples is None:
+        return np.arange(length)
+    found = np.asarray(samples)
+    if found.ndim != 1 or not (found.size == 0 or np.issubdtype(found.dtype, np.integer)):
+        raise ValueError(
+            f"samples is {found.dtype} {found.shape}: whole numbers (n,) were expected, positions "
+            "in the file. np.flatnonzero gives those of a mask."
+        )
+    if found.size and not 0 <= found.min() <= found.max() < length:
+        raise ValueError(
+            f"samples has positions from {found.min()} to {found.max()}: 0 to {length - 1} were "
+            "expected."
+        )
+    return found.astype(np.int64)
 
 
 def _refuse_cache(cache=None, **_):

@@ -71,7 +71,7 @@ class EpochOrder:
         if last == "drop" and length < batch_size:
             raise ValueError(
                 f"length is {length}, less than one batch of {batch_size}, and incomplete batches "
-                "are dropped: no batch would be left. Take a smaller batch_size, or last='pad'."
+                "are dropped: no batch would be left. Take a smaller batch_size."
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.order, self.last = order, last

@@ -27,7 +27,7 @@ from fastneg.data.load.augmentation import (
 )
 from fastneg.data.load.batch import Request, TextureSources, ViewBatch
 from fastneg.data.load.feeding import FeedingLoader
-from fastneg.data.load.handle import Data, opened
+from fastneg.data.load.handle import Data, device_of, opened, refuse_unknown, whole
 from fastneg.data.load.order import EpochOrder
 from fastneg.negatives.batch import BatchNegatives, negatives_config
 
@@ -104,13 +104,16 @@ class TrainLoader(FeedingLoader):
         if self._joined:
             rank, world_size = distributed.joined_place()
         self._size = image_size if callable(image_size) else lambda epoch: image_size
+        whole("batch_size", batch_size, 1), whole("image_size", self._size(0), 1)
         config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
+        refuse_unknown(type(self), feeding)
         told = {} if config is None else config.negative_options()
         texture = told.get("texture", texture)
         texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = recipes_of(augmentation, views)
         check_options(augment_with, texture, last, rank, world_size)
-        device = torch.device(feeding.get("device", "cpu")).type
+        check_area(crop_area)
+        device = device_of(feeding.get("device", "cpu")).type
         augment_with = augmenter(augment_with, device, feeding.get("cache") is not None)
         check_cache(augment_with, **feeding)
         self._augment_with, self._texture = augment_with, texture
@@ -240,9 +243,23 @@ def check_options(augment_with, texture, last, rank, world_size):
         )
 
 
+def check_area(area):
+    """ValueError for shares of an image's area that cannot be."""
+    try:
+        smallest, largest = area
+        fits = 0 < smallest <= largest <= 1
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"crop_area is {area!r}: two fractions of the image's area were expected, the smallest "
+            "and the largest, above 0 and up to 1."
+        )
+
+
 def recipes_of(augmentation, views):
     """One `Augmentation` for each view."""
-    if views < 2:
+    if whole("views", views, 1) < 2:
         raise ValueError(f"views is {views}: at least 2 were expected, a query and a key.")
     each = augmentation if isinstance(augmentation, (list, tuple)) else [augmentation] * views
     if len(each) != views:

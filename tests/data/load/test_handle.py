@@ -88,6 +88,11 @@ def test_a_state_of_another_loader_is_refused(beton, tmp_path):
     for changes in ({"seed": 1}, {"batch_size": 4}, {"order": "sequential"}, {"last": "short"}):
         with opened(beton, **changes) as other, pytest.raises(ValueError, match="other settings"):
             other.load_state_dict(state)
+    with opened(beton) as loader:
+        for none in ({}, None, {**state, "iteration": 6}, {**state, "epoch": -1}):
+            with pytest.raises(ValueError, match=r"The state (has|is)"):
+                loader.load_state_dict(none)
+        assert loader.batch_size == 8 and loader.next_epoch == 0
     images, rng = tmp_path / "other.beton", np.random.default_rng(5)
     with BetonReader(beton) as reader, BetonWriter(images) as writer:
         for height, width in reader.sizes.tolist():  # as many, and as large
@@ -110,6 +115,54 @@ def test_the_same_images_are_told_wherever_they_lie(beton, tmp_path):
             one, two = (images_fingerprint(each, ["image"]) for each in (reader, other))
     assert one["records"] != two["records"] and same_images(one, two)
     assert not same_images({**one, "checksums": ""}, two)
+
+
+def test_a_pass_that_another_one_or_the_end_cuts_short_says_so(beton):
+    with opened(beton) as loader:
+        first, second = iter(loader), iter(loader)
+        next(first), next(second)
+        with pytest.raises(RuntimeError, match=r"Another pass .* open a second loader"):
+            next(first)
+        assert len(list(loader)) == 5 and loader.next_epoch == 2
+        batches = iter(loader)
+        next(batches)
+        loader.close()
+        with pytest.raises(RuntimeError, match="was closed within a pass"):
+            next(batches)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        (
+            "Train",
+            {"image_size": (32, 32)},
+            r"image_size is \(32, 32\): a whole number of at least",
+        ),
+        ("Eval", {"image_size": 0}, "image_size is 0"),
+        ("Train", {"batch_size": 8.0}, "batch_size is 8.0"),
+        ("Train", {"threads": -1}, "threads is -1"),
+        ("Eval", {"device": "mps"}, "device is 'mps': 'cpu', 'cuda'"),
+        ("Train", {"device": "gpu"}, "device is 'gpu': 'cpu', 'cuda'"),
+        ("Train", {"crop_area": (0.5, 0.2)}, r"crop_area is \(0.5, 0.2\): two fractions"),
+        ("Train", {"crop_area": 0.5}, "crop_area is 0.5: two fractions"),
+        ("Train", {"num_workers": 2}, "TrainLoader has no option 'num_workers': threads is"),
+        ("Eval", {"treads": 2}, "EvalLoader has no option 'treads'; did you mean threads"),
+        ("Eval", {"samples": [-1]}, "samples has positions from -1 to -1: 0 to 39 were"),
+        ("Eval", {"samples": [3, 40]}, "samples has positions from 3 to 40"),
+        ("Eval", {"samples": [True, False]}, r"samples is bool \(2,\): .*np.flatnonzero"),
+        ("Eval", {"samples": []}, "Process 0 of 1 has no image"),
+        ("Eval", {"samples": [1], "rank": 1, "world_size": 2}, "Process 1 of 2 has no image"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_at_once(beton, kind, changes, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        opened(beton, getattr(fastneg, f"{kind}Loader"), **changes)
+
+
+def test_data_that_is_no_file_is_refused():
+    with pytest.raises(TypeError, match=r"data is of type int: the path of a .beton file"):
+        opened(3)
 
 
 def test_processes_share_each_batch(beton):
