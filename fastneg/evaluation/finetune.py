@@ -6,7 +6,6 @@ Legend: N images, F backbone features, C classes.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from functools import partial
 
@@ -57,7 +56,7 @@ def fine_tune(
     device, config = torch.device(device), loaded.config
     _refuse_single(batch_size, reader, samples)
     torch.manual_seed(seed)  # for dropout and the like; order and crops have numbers of their own
-    backbone = copy.deepcopy(loaded.backbone).requires_grad_(True).train()
+    backbone = loaded.backbone_copy().requires_grad_(True).train()
     head = LinearClassifier(loaded.feature_dim, count).to(device)
     rates = ((backbone, lr), (head, head_lr))
     options = {"device": device, "seed": seed, "threads": threads, **config.evaluation_options()}

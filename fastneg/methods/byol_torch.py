@@ -7,7 +7,7 @@ joined to it as written below.
 
 from __future__ import annotations
 
-import copy
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -49,9 +49,11 @@ class BYOL(nn.Module):
             config.key_momentum,
             config.momentum_schedule,
         )
-        self.query_encoder = Encoder.of(config, hidden_dim=config.hidden_dim, unit_length=False)
+        options = {"hidden_dim": config.hidden_dim, "unit_length": False}
+        make = functools.partial(Encoder.of, config, **options)
+        self.query_encoder = make()
         self.predictor = mlp(config.feature_dim, config.hidden_dim, config.feature_dim, norm=True)
-        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.key_encoder = self.query_encoder.key_copy(make)
         self.joint = config.negatives_bn == "joint"
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
 

@@ -8,7 +8,7 @@ arXiv:2110.14189.
 
 from __future__ import annotations
 
-import copy
+import functools
 
 import torch
 import torch.distributed as dist
@@ -43,7 +43,8 @@ class MoCo(nn.Module):
         splits = config.bn_splits if config.bn == "split" else 1
         # Nothing can leak through statistics that do not exist (vision transformers, ConvNeXt).
         self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"
-        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.key_encoder = self.query_encoder.key_copy(functools.partial(Encoder.of, config))
+        split_batch_norm(self.key_encoder, splits)  # of one that was made anew
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
         self.batched, self.joint = config.key_pass == "batched", config.negatives_bn == "joint"
         self.splits, self.per_query = splits, config.negatives_per_query

@@ -8,7 +8,7 @@ Ge et al. 2021, arXiv:2110.14189, joined to it as MoCo's.
 
 from __future__ import annotations
 
-import copy
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -52,11 +52,12 @@ class MoCoV3(nn.Module):
         hidden, out = config.hidden_dim, config.feature_dim
         between = [hidden] * (config.projector_layers - 1)
         head = lambda width: normalised_mlp([width, *between, out])
-        self.query_encoder = Encoder.of(config, head=head, unit_length=False)
+        make = functools.partial(Encoder.of, config, head=head, unit_length=False)
+        self.query_encoder = make()
         if config.freeze_patches:
             freeze_patches(self.query_encoder.backbone)
         self.predictor = normalised_mlp([out, hidden, out])
-        self.key_encoder = copy.deepcopy(self.query_encoder).requires_grad_(False)
+        self.key_encoder = self.query_encoder.key_copy(make)
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None
 
     def forward(self, query_view, key_view, negatives=None, generator=None):

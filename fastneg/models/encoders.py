@@ -5,6 +5,7 @@ Legend: N batch, F backbone features, D feature dimension, H W pixels.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -12,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fastneg.config.method import is_own
 from fastneg.models.backbones import build_backbone
+from fastneg.models.own_outputs import copied
 
 
 class Encoder(nn.Module):
@@ -40,6 +43,7 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         self.backbone, width = build_backbone(backbone, image_size, stem)
+        self._own, self._image_size = is_own(backbone), image_size
         if head is None:
             norm = hidden_dim is not None
             self.projector = mlp(width, hidden_dim or width, feature_dim, norm=norm)
@@ -56,6 +60,15 @@ class Encoder(nn.Module):
         """
         sizes = config.feature_dim, config.image_size
         return cls(config.backbone, *sizes, stem=config.stem, **options)
+
+    def key_copy(self, make):
+        """A frozen copy, for the keys.
+
+        Args:
+            make: makes another encoder like this one, for an own network that cannot be copied.
+        """
+        twin = copied(self, make, self._image_size) if self._own else copy.deepcopy(self)
+        return twin.requires_grad_(False)
 
     def forward(self, images):
         features = at_least_float32(self.projector(self.backbone(images)))

@@ -33,6 +33,7 @@ from fastneg.models.own_outputs import (
 
 GIVEN = "object:"
 """How the name of a network begins that was given as an object and has no importable maker."""
+IMAGENET_CLASSES = 1000
 _MADE = weakref.WeakSet()
 """The networks that factories have given in this process."""
 
@@ -82,7 +83,8 @@ def named(backbone: str | nn.Module | Callable[[], nn.Module], image_size: int) 
     if callable(backbone):
         return Given(_importable(backbone) or _called(backbone), backbone)
     raise ConfigError(
-        f"backbone is {backbone!r}: a name, an nn.Module or a function that makes one was expected."
+        f"backbone is of type {type(backbone).__name__}: a name, an nn.Module or a function that "
+        "makes one was expected."
     )
 
 
@@ -119,7 +121,7 @@ def own_network(name: str, image_size: int) -> tuple[nn.Module, int]:
         raise ConfigError(
             f"--backbone {name} gives {type(network).__name__}: an nn.Module was expected."
         )
-    network = unwrapped(network).cpu()
+    network = _on_cpu(name, unwrapped(network))
     if isinstance(network, torch.jit.ScriptModule):
         raise ConfigError(
             f"--backbone {name} gives a TorchScript program, whose layers cannot be reached: give "
@@ -135,12 +137,28 @@ def own_network(name: str, image_size: int) -> tuple[nn.Module, int]:
     network.register_forward_hook(Features(name, width))
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     network.told = [f"--backbone {name}: {millions:.2f} M parameters, {shape}."]
+    for path, layer in network.named_children():
+        if width == IMAGENET_CLASSES == getattr(layer, "out_features", None):
+            network.told.append(
+                f"  Its {path} has {width} outputs: if they are those of a classifier, put "
+                "nn.Identity() in its place."
+            )
     if idle:
         network.told.append(
             f"  {counted(len(idle), 'parameter')} of it (first: {next(iter(idle))}) have no part "
             "in the features and are not trained."
         )
     return network, width
+
+
+def _on_cpu(name, network):
+    try:
+        return network.cpu()
+    except NotImplementedError as error:  # torch's, of tensors on the device meta
+        raise ConfigError(
+            f"--backbone {name} has parameters without values, on the device meta: let it make "
+            "them on the CPU, or call .to_empty(device='cpu') and initialise them."
+        ) from error
 
 
 def _made(name, image_size):
@@ -159,7 +177,7 @@ def _made(name, image_size):
         found = _imported(target)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise ConfigError(
             f"--backbone {name} cannot be imported ({type(error).__name__}: {error}) from the "
             "current folder, PYTHONPATH or the installed packages. If it was renamed or moved, "
@@ -188,7 +206,7 @@ def _call(name, make, image_size):
         )
     try:
         made = make(image_size=image_size) if _takes_size(make) else make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = str(error).rstrip(".") or "without a message"
         raise ConfigError(
             f"--backbone {name} raises {type(error).__name__} when it is called: {said}. A class "

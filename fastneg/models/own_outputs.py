@@ -6,13 +6,18 @@ Legend: N batch, F features, H W pixels.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import nn
 
 from fastneg.config import ConfigError
 from fastneg.errors import SettingsError
+
+SHOWN = 4
+"""Parts of an output that a message lists."""
 
 
 class Features:
@@ -44,35 +49,123 @@ def tried(name, network, image_size):
     Raises:
         ConfigError: it does not take them, or gives no features.
     """
+    images = images_of(image_size, 2)
     try:
         with in_eval_mode(network):
-            out = network(images_of(image_size, 2))
+            out = network(images)
     except Exception as error:
         raise ConfigError(
-            f"--backbone {name} does not take images (2, 3, {image_size}, {image_size}): "
-            f"{type(error).__name__}: {str(error).rstrip('.')}.{_other_dtype(network)}"
+            f"--backbone {name} does not take images (2, 3, {image_size}, {image_size}) "
+            f"(--image_size): {type(error).__name__}: {str(error).rstrip('.')}."
+            f"{_other_dtype(network)}"
         ) from error
-    fits = isinstance(out, torch.Tensor) and out.ndim in (2, 4) and len(out) == 2
-    last = fits and out.ndim == 4 and out.shape[1] == out.shape[2] != out.shape[3]
-    if last or not fits or not out.is_floating_point():
-        # A map of square images is square: where the first two sides are alike, the channels are
-        # the last ones, and the mean would be over them.
-        hint = "Let forward return only the features, not several outputs and not tokens."
-        if last:
-            hint = "Its channels seem to be the last: let forward return out.permute(0, 3, 1, 2)."
+    if objection := _objection(out):
         raise ConfigError(
             f"--backbone {name} gives {_what(out)} for images (2, 3, {image_size}, {image_size}): "
-            f"features (2, F), or a map (2, F, H, W), of floats were expected. {hint}"
+            f"features (2, F), or a map (2, F, H, W), of floats were expected. {objection}"
+        )
+    if not torch.equal(images, images_of(image_size, 2)):
+        raise ConfigError(
+            f"--backbone {name} changes the images that it is given, which others still need: let "
+            "its first operation be none in place."
         )
     return out
 
 
+def _objection(out):
+    """What to do about an output that is not features of two images; None where it is."""
+    if found := _parts(out):
+        fitting = [key for key, each in found.items() if _fits(each)]
+        which = f", such as out{fitting[-1] if '[0]' in found else fitting[0]}" if fitting else ""
+        return f"Let forward return one of them{which}."
+    if not isinstance(out, torch.Tensor) or out.ndim not in (2, 3, 4) or len(out) != 2:
+        return "Let forward return only the features, one row for each image."
+    if out.ndim == 3:
+        return (
+            "If they are tokens (N, L, F), let forward return their mean, out.mean(1), or the "
+            "class token, out[:, 0]."
+        )
+    # A map of square images is square: where the first two sides are alike, the channels are the
+    # last ones, and the mean would be over them.
+    if out.ndim == 4 and out.shape[1] == out.shape[2] != out.shape[3]:
+        return "Its channels seem to be the last: let forward return out.permute(0, 3, 1, 2)."
+    if out.dtype != torch.float32:
+        return "Call .float() on the network, or let forward return out.float()."
+    return None
+
+
+def _fits(out):
+    return isinstance(out, torch.Tensor) and _objection(out) is None
+
+
+def _parts(out):
+    """{how it is written after the output: part} of an output of several; {} of another."""
+    if isinstance(out, Mapping):
+        return {f"[{key!r}]": each for key, each in out.items()}
+    if dataclasses.is_dataclass(out):
+        return {f".{field.name}": getattr(out, field.name) for field in dataclasses.fields(out)}
+    if isinstance(out, (list, tuple)):
+        return {f"[{number}]": each for number, each in enumerate(out)}
+    return {}
+
+
 def _what(out):
     """An output in words."""
+    if found := list(_parts(out).items()):
+        told = ", ".join(f"{key} {_what(each)}" for key, each in found[:SHOWN])
+        more = ", …" if len(found) > SHOWN else ""
+        return f"{type(out).__name__} of {told}{more}"
     if not isinstance(out, torch.Tensor):
         return type(out).__name__
-    dtype = "" if out.is_floating_point() else f" of {str(out.dtype).removeprefix('torch.')}"
+    dtype = "" if out.dtype == torch.float32 else f" of {str(out.dtype).removeprefix('torch.')}"
     return f"{tuple(out.shape)}{dtype}"
+
+
+def copied(network: nn.Module, make: Callable[[], nn.Module], image_size: int) -> nn.Module:
+    """A copy of an own network, or of an encoder with one, on its device.
+
+    It may hold what cannot be copied, or a hook that would go on working on the first one: then
+    another is made, and gets the weights.
+
+    Args:
+        make: makes another such network.
+        image_size: side in pixels of the images on which the two are compared.
+    Raises:
+        SettingsError: that one gives other features.
+    """
+    with contextlib.suppress(Exception):  # whatever is in a user's network
+        copy_of_it = copy.deepcopy(network)
+        if _alike(network, copy_of_it, image_size):
+            return copy_of_it
+    with torch.random.fork_rng(devices=[]):
+        made = make()
+    made.load_state_dict(network.state_dict())
+    made = made.to(next(network.parameters()).device)
+    if not _alike(network, made, image_size):
+        raise SettingsError(
+            "The backbone cannot be copied: another one with the same weights gives other "
+            "features. Its state_dict() must hold all that they depend on, and in eval mode they "
+            "must not be random."
+        )
+    return made
+
+
+@torch.no_grad()
+def _alike(one, other, image_size):
+    """Whether two networks give the same features in eval mode."""
+    device = next(one.parameters()).device
+    images = images_of(image_size, 3).to(device)  # not as many as in another call before
+    try:
+        with in_eval_mode(one), in_eval_mode(other):
+            return torch.equal(_seeded(one, images), _seeded(other, images))
+    except Exception:  # whatever a network raises on what was left of another call
+        return False
+
+
+def _seeded(network, images):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return network(images)
 
 
 def _other_dtype(network):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 from collections.abc import Callable
@@ -12,10 +13,12 @@ import torch
 from torch import nn
 
 from fastneg.config import ConfigError, PretrainConfig, UnfitError
+from fastneg.config.method import is_own
 from fastneg.data.load.handle import Data
 from fastneg.errors import CheckpointError
 from fastneg.models.backbones import backbone_of
 from fastneg.models.own_networks import named, unwrapped
+from fastneg.models.own_outputs import copied
 from fastneg.runs import checkpoint
 from fastneg.runs.embed import BATCH, Features, central_crops, extract_features, uses_autocast
 
@@ -37,6 +40,14 @@ class LoadedRun:
     def device(self) -> torch.device:
         """Where the backbone is."""
         return next(self.backbone.parameters()).device
+
+    def backbone_copy(self) -> nn.Module:
+        """Another network with the same weights, on the same device."""
+        if not is_own(self.config.backbone):
+            return copy.deepcopy(self.backbone)
+        return copied(
+            self.backbone, lambda: backbone_of(self.config)[0], self.config.image_size
+        ).eval()
 
     def embed(
         self,

@@ -137,6 +137,11 @@ def new_method(config, world):
     torch.manual_seed(config.seed)  # of the fresh weights: alike in all processes
     method = METHODS[config.method](config)
     backbone = method.query_encoder.backbone
+    if not any(True for _ in backbone.parameters()):
+        raise SettingsError(
+            f"--backbone {config.backbone} has no parameters: layers in a list or a dict belong "
+            "into nn.ModuleList or nn.ModuleDict."
+        )
     if not any(each.requires_grad for each in backbone.parameters()):
         raise SettingsError(
             f"--backbone {config.backbone} has no parameter to train: each is frozen, or the "

@@ -1,5 +1,9 @@
 """Networks of a user's own, as his module holds them."""
 
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -139,6 +143,82 @@ class Dropping(Wide):
 
     def forward(self, images):
         return self.dropout(super().forward(images))
+
+
+class Locked(Wide):
+    """What cannot be copied."""
+
+    def __init__(self):
+        super().__init__(4)
+        self.lock = threading.Lock()
+
+
+class Hooked(Wide):
+    """Features that a hook keeps: that of a copy would go on working on the first one."""
+
+    def __init__(self):
+        super().__init__(4)
+        self.body[0].register_forward_hook(lambda *call: setattr(self, "kept", call[-1]))
+
+    def forward(self, images):
+        self.body(images)
+        return self.kept
+
+
+class Keyed(Changing):
+    """As Hugging Face's models."""
+
+    def forward(self, images):
+        found = self.layer(images)
+        return OrderedDict(pooled=found.mean((2, 3)), tokens=found.flatten(2).mT)
+
+
+class Fields(Changing):
+    @dataclass
+    class Out:
+        features: torch.Tensor
+
+    def forward(self, images):
+        return self.Out(self.layer(images))
+
+
+class Half(Changing):
+    def forward(self, images):
+        return super().forward(images).bfloat16()
+
+
+class InPlace(Changing):
+    def forward(self, images):
+        return super().forward(images.mul_(2))
+
+
+class Exiting(Changing):
+    def __init__(self):
+        raise SystemExit(3)  # as argparse does
+
+
+class Valueless(Changing):
+    def __init__(self):
+        super().__init__()
+        self.to("meta")
+
+
+class Classifier(Wide):
+    def __init__(self):
+        super().__init__(4)
+        self.fc = nn.Linear(4, 1000)
+
+    def forward(self, images):
+        return self.fc(super().forward(images))
+
+
+class Listed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Conv2d(3, 4, 4)]
+
+    def forward(self, images):
+        return self.layers[0](images)
 
 
 one = Wide(4)

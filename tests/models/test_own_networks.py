@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 import fastneg
+from fastneg import distributed
 from fastneg.config import ConfigError, PretrainConfig
 from fastneg.errors import CheckpointError, TrainingError
+from fastneg.methods import METHODS
 from fastneg.models.backbones import build_backbone
 from fastneg.models.encoders import Encoder
 from fastneg.models.own_networks import Given, named, own_network
@@ -18,6 +20,7 @@ from fastneg.models.own_outputs import images_of
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
 from fastneg.runs.load import load_run
+from fastneg.training.build import new_method
 from fastneg.training.trainer import pretrain
 from helpers import own_nets
 from helpers.pretraining import pretrain_in_two, rows, same_weights, settings, weights
@@ -50,8 +53,17 @@ def test_a_factory_may_ask_for_the_size():
     [
         ("broken", "raises RuntimeError when it is called: no such weights"),
         ("no_module", "gives int: an nn.Module was expected"),
-        ("Tokens", r"gives \(2, 3, 1024\).*Let forward return only the features"),
-        ("Several", "gives tuple for images"),
+        ("Tokens", r"gives \(2, 3, 1024\).*tokens .*return their mean, out.mean\(1\)"),
+        (
+            "Several",
+            r"gives tuple of \[0\] \(2, 3, 32, 32\), \[1\] .*one of them, such as out\[1\]",
+        ),
+        ("Keyed", r"OrderedDict of \['pooled'\] \(2, 4\), \['tokens'\] .*out\['pooled'\]"),
+        ("Fields", r"gives Out of .features \(2, 4, 8, 8\) .*such as out.features"),
+        ("Half", r"gives \(2, 4\) of bfloat16 .*Call .float\(\) on the network, or"),
+        ("InPlace", "changes the images that it is given"),
+        ("Exiting", "raises SystemExit when it is called: 3"),
+        ("Valueless", "parameters without values, on the device meta"),
         ("Picky", "does not take images .*TypeError: two inputs, please"),
         ("absent", "cannot be imported .*AttributeError"),
         ("Wide", "raises TypeError when it is called.*'width'. A class or function without"),
@@ -67,6 +79,34 @@ def test_a_network_that_is_given_out_twice_is_refused():
     own_network(HERE + "same", 32)
     with pytest.raises(ConfigError, match="the same network at each call: let it make a new one"):
         own_network(HERE + "same", 32)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("method", ["moco", "byol", "moco_v3"])
+@pytest.mark.parametrize("name", ["Locked", "Hooked", "Computed"])
+def test_what_cannot_be_copied_is_made_again_for_the_keys(method, name):
+    sizes = {"queue_size": 8, "feature_dim": 5, "bn_splits": 2} if method == "moco" else {}
+    config = PretrainConfig(method=method, backbone=HERE + name, image_size=32, **sizes)
+    made = METHODS[method](config).eval()
+    images = torch.randn(4, 3, 32, 32)
+    assert torch.equal(made.query_encoder(images), made.key_encoder(images))
+    assert not any(each.requires_grad for each in made.key_encoder.parameters())
+    with torch.no_grad():
+        next(made.query_encoder.backbone.parameters()).zero_()
+    assert not torch.equal(made.query_encoder(images), made.key_encoder(images))
+    layers = [
+        {type(each) for each in one.modules()} for one in (made.query_encoder, made.key_encoder)
+    ]
+    assert layers[0] == layers[1]
+
+
+def test_a_classifier_and_layers_that_are_not_found_are_told():
+    assert "Its fc has 1000 outputs" in "\n".join(own_network(HERE + "Classifier", 32)[0].told)
+    with pytest.raises(ConfigError, match=r"type OrderedDict: a name, an nn.Module or a function"):
+        named(nn.Conv2d(3, 4, 3).state_dict(), 32)
+    config = PretrainConfig(method="simclr", backbone=HERE + "Listed", image_size=32)
+    with pytest.raises(TrainingError, match=r"no parameters: layers in a list .*ModuleList"):
+        new_method(config, distributed.World(0, 1, torch.device("cpu")))
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

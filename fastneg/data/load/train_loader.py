@@ -104,15 +104,12 @@ class TrainLoader(FeedingLoader):
         if self._joined:
             rank, world_size = distributed.joined_place()
         self._size = image_size if callable(image_size) else lambda epoch: image_size
-        whole("batch_size", batch_size, 1), whole("image_size", self._size(0), 1)
-        config, feeding = negatives_config(negatives, self._size(0), batch_size, options)
-        refuse_unknown(type(self), feeding)
+        config, feeding = self._parted(negatives, batch_size, options)
         told = {} if config is None else config.negative_options()
         texture = told.get("texture", texture)
         texture_patch = told.get("texture_patch", texture_patch)
         self._recipes = recipes_of(augmentation, views)
-        check_options(augment_with, texture, last, rank, world_size)
-        check_area(crop_area)
+        check_options(augment_with, crop_area, texture, last, rank, world_size)
         device = device_of(feeding.get("device", "cpu")).type
         augment_with = augmenter(augment_with, device, feeding.get("cache") is not None)
         check_cache(augment_with, **feeding)
@@ -143,6 +140,13 @@ class TrainLoader(FeedingLoader):
             patches=texture == "image",
             **feeding,
         )
+
+    def _parted(self, negatives, batch_size, options):
+        """`negatives_config`, once the numbers and the names of the options fit."""
+        side = whole("image_size", self._size(0), 1)
+        parted = negatives_config(negatives, side, whole("batch_size", batch_size, 1), options)
+        refuse_unknown(type(self), parted[1])
+        return parted
 
     def __iter__(self) -> Iterator[ViewBatch]:
         """The next epoch: the first at the first time, then the one after the last that was begun;
@@ -226,8 +230,9 @@ class TrainLoader(FeedingLoader):
         return max((recipe.blur_sigma[1] for recipe in self._recipes if recipe.blur_p), default=0.0)
 
 
-def check_options(augment_with, texture, last, rank, world_size):
+def check_options(augment_with, crop_area, texture, last, rank, world_size):
     """ValueError for arguments that cannot be."""
+    _check_area(crop_area)
     if rank is None or world_size is None:
         raise ValueError(f"rank is {rank}, world_size {world_size}: both or none were expected.")
     if augment_with not in ("auto", "dali", "kernel"):
@@ -243,7 +248,7 @@ def check_options(augment_with, texture, last, rank, world_size):
         )
 
 
-def check_area(area):
+def _check_area(area):
     """ValueError for shares of an image's area that cannot be."""
     try:
         smallest, largest = area
