@@ -25,7 +25,7 @@ BESIDE = re.compile(
     r"mask_token"
 )
 """What stands beside a backbone and is no part of one, by the first part of its name."""
-EVALUATED = re.compile(r"teacher|(^|[._])ema([._]|$)")
+EVALUATED = re.compile(r"teacher|(^|[._])(ema|swa|averaged?|polyak)([._]|$)")
 FOLLOWED = re.compile(r"student")
 SLOW = re.compile(r"momentum|encoder_k|(^|[._])key([._]|$)|key_encoder|target|shadow|_k[._]")
 SHOWN = 5
@@ -107,7 +107,7 @@ def _looked_at(network, wanted, tensors, prefix, theirs, strict):
         prefix,
         names,
         [ours for ours in names if ours not in there],
-        [ours for ours in there if not _alike(tensors[names[ours]], wanted[ours])],
+        [n for n in names if n in there and not _alike(tensors[names[n]], wanted[n])],
         unknown,
         left,
     )
@@ -197,12 +197,16 @@ def by_timms_filter(network: nn.Module, tensors: Tensors) -> dict[str, torch.Ten
     translate = getattr(sys.modules.get(type(network).__module__), "checkpoint_filter_fn", None)
     if translate is None or not type(network).__module__.startswith("timm."):
         return None
-    for root in ("", "state_dict.", "model.", "teacher.", "module.", "state_dict.module."):
+    near = [place.prefix for place in places(network, tensors) if place.fitting][:SHOWN]
+    usual = ("", "state_dict.", "model.", "teacher.", "module.", "state_dict.module.")
+    for root in dict.fromkeys([*sorted(near, key=rank), *usual]):
         below = {n[len(root) :]: each for n, each in tensors.items() if n.startswith(root)}
         try:
             made = translate(dict(below), network)
         except Exception:  # it is of another project
             continue
+        beside = {name: each for name, each in tensors.items() if not name.startswith(root)}
+        made = beside | {root + name: each for name, each in made.items()}
         if any(place.fits for place in places(network, made)):
             return made
     return None
@@ -268,10 +272,17 @@ def _advice(backbone, tensors, wanted, best, first):
             f"take it with --prefix {best.prefix.strip('.') or '.'} (of --init: --init_prefix)."
         )
     hint = "Name the network they are of with --backbone, and a ViT's --image_size."
-    if best.unlike and tensors[best.names[first]].shape[2:] == (3, 3) and not best.missing:
-        hint = "Its first convolution is 3×3: give --stem small."
-    elif best.unlike and wanted[first].shape[2:] == (3, 3) and not best.missing:
-        hint = "Its first convolution is larger than 3×3: give --stem standard."
+    if len(best.unlike) == 1 and not best.missing and wanted[first].ndim == 4:
+        came, due = tensors[best.names[first]].shape, wanted[first].shape
+        if came[0] == due[0] and came[1] != due[1] == 3 and came[2:] == due[2:]:
+            hint = (
+                f"They are of images with {counted(came[1], 'channel')}, and images here have 3: "
+                "make that layer's weight one of 3 channels, and save the weights again."
+            )
+        elif came[:2] == due[:2] and (3, 3) in (came[2:], due[2:]):
+            small = came[2:] == (3, 3)
+            hint = f"Its first convolution is {'' if small else 'larger than '}3×3: give --stem "
+            hint += "small." if small else "standard."
     return hint + _order_hint(backbone, tensors)
 
 

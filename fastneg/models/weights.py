@@ -245,7 +245,9 @@ def _chosen(weights, tensors, fits):
             for name in first.names
         )
         if not alike:
-            listed = ", ".join(place.prefix or "(no prefix)" for place in [first, *others])
+            listed = ", ".join(
+                place.prefix.strip(".") or "(no prefix)" for place in [first, *others]
+            )
             raise WeightsOptionError(
                 f"{weights.path} holds the backbone under several prefixes: {listed}. Say which "
                 "with --prefix (of --init: --init_prefix)."

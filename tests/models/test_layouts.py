@@ -173,12 +173,13 @@ def test_byols_predictor_is_taken_too(network, tmp_path):
 def test_which_of_several_is_taken():
     order = ["teacher.backbone.", "backbone.", "student.backbone.", "momentum_backbone."]
     assert [rank(prefix) for prefix in order] == [0, 1, 2, 3]
+    assert rank("swa_model.") == rank("averaged_model.module.") == rank("model_ema.") == 0
     assert rank("state_dict_ema.") == 0 and rank("module.base_encoder.") == 1
     assert rank("module.encoder_k.") == rank("backbone_momentum.") == rank("target_net.") == 3
 
 
 def test_of_equals_one_must_be_named_or_they_are_alike(network, ours, tmp_path):
-    with pytest.raises(WeightsError, match=r"several prefixes: one\., two\..*--prefix"):
+    with pytest.raises(WeightsError, match=r"several prefixes: one, two\. .*--prefix"):
         loaded(ours, spread(network, "one.", "two."), tmp_path)
     loaded(ours, spread(network, "one.", "two."), tmp_path, prefix="two.")
     assert holds(ours.query_encoder.backbone, network, 1)
@@ -203,6 +204,15 @@ def test_a_small_stem_in_the_file_is_named(ours, tmp_path):
     small, _ = build_backbone("resnet18", 64, "small")
     with pytest.raises(WeightsError, match="give --stem small"):
         loaded(ours, small.state_dict(), tmp_path)
+
+
+def test_images_of_another_number_of_channels_are_named(network, ours, tmp_path):
+    state = dict(network.state_dict())
+    state["conv1.weight"] = state["conv1.weight"].sum(1, keepdim=True)
+    with pytest.raises(
+        WeightsError, match="of images with 1 channel, and images here have 3: make"
+    ):
+        loaded(ours, state, tmp_path)
 
 
 CONVNEXT = (
@@ -246,5 +256,20 @@ def test_timms_own_translation_of_foreign_names_is_tried(tmp_path):
             name = re.sub(ours, authors, name)
         theirs[name] = value + 1
     said = loaded(method, {"model": theirs}, tmp_path)
-    assert said[1] == f"  backbone: taken, {len(theirs)} tensors" and "translated" in said[2]
+    assert said[1] == f"  backbone: taken from model, {len(theirs)} tensors"
+    assert "translated" in said[2]
     assert torch.equal(backbone.state_dict()["head.norm.weight"], theirs["norm.weight"])
+
+
+@pytest.mark.parametrize("prefix", ["", "teacher.backbone.", "state_dict.model.encoder."])
+def test_a_vision_transformer_of_another_size_is_taken_below_any_prefix(prefix, tmp_path):
+    pytest.importorskip("timm")
+    config = CONFIG.replace(backbone="timm:test_vit", image_size=32)
+    larger, _ = build_backbone("timm:test_vit", 64)
+    method, named = MoCo(config), prefix.strip(".")
+    assert larger.pos_embed.shape != method.query_encoder.backbone.pos_embed.shape
+    state = {prefix + name: value for name, value in larger.state_dict().items()}
+    said = loaded(method, state, tmp_path)
+    assert said[1].startswith(f"  backbone: taken{f' from {named}' if named else ''}, ")
+    weight = larger.state_dict()["patch_embed.proj.weight"]
+    assert torch.equal(method.query_encoder.backbone.patch_embed.proj.weight, weight)
