@@ -49,8 +49,12 @@ def temporary_file(path):
     before = _status(path)
     _refuse_no_file(path, before, "The file to write")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    file = open(temporary, "x+b")  # noqa: SIM115 it is closed below, where a failure to write its
-    try:  # last bytes must not hide another
+    try:
+        file = open(temporary, "x+b")  # noqa: SIM115 it is closed below, where a failure to write
+    except OSError as error:  # its last bytes must not hide another
+        error.filename = str(path)  # the name that a user knows
+        raise
+    try:
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if before is not None:

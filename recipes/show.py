@@ -51,6 +51,7 @@ def run_show(config):
         lines = _lines(reader, *shown, told, config.images)
     title = _title(config, told, processes, device)
     draw = sheet_png if out.suffix.lower() == ".png" else sheet_html
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda file: draw(title, lines, file))
     print(f"{config.out}: {counted(len(lines), 'image')} of the first batch.")
     return 0

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from urllib.parse import quote, unquote
 
 from fastneg.data.errors import BetonError
 from fastneg.options import ConfigError, UnfitError
 
+FORBIDDEN = 403
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -36,9 +38,9 @@ def told(url):
 
 def _words(error):
     if isinstance(error, FileNotFoundError):
-        # Its text is the path alone. fsspec raises it too where a server cannot be reached.
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        return f"there is no file {error}{cause}"
+        # Its text is the path alone. fsspec raises it too where a server cannot be reached, or does
+        # not give the file.
+        return str(error.__cause__ or f"there is no file {error}")
     return str(error) or type(error).__name__
 
 
@@ -157,13 +159,31 @@ def open_source(path):
         return files.open(inner, "rb")
 
 
+def beside(url, ending):
+    """The URL of the file that lies beside another one, with an ending more; what follows a ? in an
+    address of the web, such as a signature, stays at its end."""
+    place, mark, query = url.partition("?") if _is_http(url) else (url, "", "")
+    return f"{place}{ending}{mark}{query}"
+
+
+def file_name(url):
+    """The last part of a URL, without what follows a ? in an address of the web."""
+    return (url.partition("?")[0] if _is_http(url) else url).rpartition("/")[2]
+
+
 def read_remote(url):
-    """The bytes of a small file; None where there is none."""
+    """The bytes of a small file; None where there is none, or where it may not be read: some stores
+    say so of each file that is not there."""
     files, path = filesystem(url)
     with told(url):
         try:
             return files.cat_file(path)
         except FileNotFoundError:
+            return None
+        except Exception as error:  # of HTTP clients, which have exceptions of their own
+            if not isinstance(error, PermissionError) and getattr(error, "status", 0) != FORBIDDEN:
+                raise
+            print(f"{url}: it may not be read ({_words(error)}).", file=sys.stderr, flush=True)
             return None
 
 

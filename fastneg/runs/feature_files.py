@@ -42,6 +42,7 @@ def write_features(path, parts: Iterable, names=None, classes=None, about=None):
     shape = []
     facts = {"names": names, "classes": classes, "about": json.dumps(about or {})}
     folder = Path(path).absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: shape.extend(write(file, parts, folder, **facts)))
     return tuple(shape)
 

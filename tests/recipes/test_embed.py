@@ -29,11 +29,11 @@ def embedded(run, data, out, *more):
 
 def test_it_writes_what_embed_gives(parts, tmp_path, capsys):
     run, data = parts
-    assert embedded(run, data, tmp_path / "f.npz", "--batch_size", "7") == 0
+    assert embedded(run, data, tmp_path / "new/f.npz", "--batch_size", "7") == 0
     assert "24 × 128 features" in capsys.readouterr().out
     loaded = fastneg.load_run(run)
     out = loaded.embed(data, threads=1)
-    with np.load(tmp_path / "f.npz") as found, BetonReader(data) as reader:
+    with np.load(tmp_path / "new/f.npz") as found, BetonReader(data) as reader:
         assert np.allclose(found["features"], out.features, atol=1e-5)
         assert np.array_equal(found["labels"], out.labels)
         assert ("names" in found) == (reader.names is not None)

@@ -42,7 +42,9 @@ def run(beton, tmp_path):
 
 
 def test_a_run_shows_its_first_batch(run, tmp_path):
-    assert main(["show", run.out, str(tmp_path / "o.html"), "--images", "3", "--device=cpu"]) == 0
+    assert (
+        main(["show", run.out, str(tmp_path / "new/o.html"), "--images", "3", "--device=cpu"]) == 0
+    )
     again = run.replace(out=str(tmp_path / "again"))
     with contextlib.ExitStack() as stack:
         trainer = Trainer(again, ALONE, stack)
@@ -52,7 +54,7 @@ def test_a_run_shows_its_first_batch(run, tmp_path):
         same, drawn, texts = first_batch(run, reader, ALONE, 1)
     assert torch.equal(same.query, batch.query) and torch.equal(same.key, batch.key)
     assert torch.equal(drawn, negatives) and [len(row) for row in texts] == [8] * 8
-    shown = pictures(tmp_path / "o.html")
+    shown = pictures(tmp_path / "new/o.html")
     assert len(shown) == 3 * 11
     for i in range(3):
         row = shown[11 * i : 11 * (i + 1)]

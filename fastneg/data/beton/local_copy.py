@@ -15,8 +15,9 @@ from pathlib import Path
 from fastneg.data.beton.format import VERSION
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.errors import BetonError
-from fastneg.data.remote import filesystem, read_remote, told
+from fastneg.data.remote import beside, file_name, filesystem, is_remote, read_remote, told
 from fastneg.files import write_atomically, write_json
+from fastneg.options import ConfigError
 from fastneg.progress import Progress
 
 CHUNK_BYTES = 1 << 23
@@ -38,6 +39,8 @@ _EXPECTED = (
 
 def cache_folder(given=""):
     """The folder of copies: what is given, or FASTNEG_CACHE, or fastneg in the user's cache."""
+    if is_remote(given):
+        raise ConfigError(f"--cache_dir is {given}: a folder of this machine was expected.")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     named = os.path.expanduser(os.environ.get(CACHE_VARIABLE, ""))
     return Path(given or named or os.path.join(home, "fastneg"))
@@ -56,11 +59,11 @@ def local_copy(url, folder="", checked=True):
         folder: where copies lie; as of `cache_folder`.
         checked: compare samples with checksums; False leaves that to whoever asks next.
     Raises:
-        BetonError: it cannot be read or is no .beton file, the copy is damaged, there is no room
-            for it, or nothing can be written into the folder.
+        ConfigError: the folder is a URL. BetonError: the file cannot be read or is no .beton file,
+            the copy is damaged, there is no room for it, or nothing can be written into the folder.
     """
     files, path, info, stamp, place = _place(url, folder)
-    copy, record = place / (os.path.basename(path) or "data.beton"), place / RECORD
+    copy, record = place / (file_name(url) or "data.beton"), place / RECORD
     if copy.is_file() and record.is_file():
         facts = json.loads(record.read_text("utf-8"))
         if VERIFIED in facts or not checked:
@@ -103,9 +106,11 @@ def not_copied(url, folder=""):
     _, _, info, _, place = _place(url, folder)
     if (place / RECORD).is_file():
         return None
-    notes = json.loads(read_remote(f"{url}.json") or b"{}")
+    notes = json.loads(read_remote(beside(url, ".json")) or b"{}")
     if "samples" not in notes:
-        raise BetonError(f"{url}.json, which says how many samples the file holds, is missing.")
+        raise BetonError(
+            f"{beside(url, '.json')}, which says how many samples the file holds, is missing."
+        )
     classes = notes.get("classes")
     count = None if classes is None else len(classes)
     return {"samples": notes["samples"], "bytes": info.get("size"), "classes": count}
@@ -135,7 +140,7 @@ def _copy(files, path, url, info, copy):
             f"{url} has {size / 2**30:.1f} GiB, {copy.parent} has {free / 2**30:.1f} GiB free. "
             f"{_ELSEWHERE}"
         )
-    notes = read_remote(f"{url}.json")
+    notes = read_remote(beside(url, ".json"))
     digests = {}
 
     def fill(file):

@@ -12,6 +12,7 @@ import pytest
 from fastneg.data import BetonError, BetonReader, BetonWriter, open_data
 from fastneg.data.beton import local_copy
 from fastneg.data.load.train_loader import TrainLoader
+from fastneg.options import ConfigError
 from helpers.http_files import served
 from helpers.images import jpeg
 from helpers.tinted import damage, make_beton
@@ -44,6 +45,21 @@ def test_it_is_copied_once(site, capsys):
     assert asked["/x.beton"] == asked["/x.beton.json"] == 1
     with open_data(url, cache_dir=str(folder / "other")) as reader:
         assert reader.path.startswith(str(folder / "other"))
+
+
+def test_a_signed_address_keeps_its_signature_at_the_end(site, capsys):
+    _, url, asked = site
+    asked.forbidden = {"/x.beton.json?signature=2"}
+    for number, classes in ((1, ["a", "b", "c", "d"]), (2, None)):
+        with open_data(f"{url}?signature={number}") as reader:
+            assert reader.classes == classes and os.path.basename(reader.path) == "x.beton"
+        assert asked[f"/x.beton.json?signature={number}"] == 1
+    assert "signature=2: it may not be read (403" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="cache_dir is memory://c: a folder of this machine"):
+        open_data(url, cache_dir="memory://c")
+    asked.forbidden = {"/x.beton"}
+    with pytest.raises(BetonError, match="cannot be read or written: 403"):
+        open_data(url)
 
 
 def test_processes_wait_for_the_one_that_copies(site):
