@@ -49,12 +49,9 @@ def temporary_file(path):
     before = _status(path)
     _refuse_no_file(path, before, "The file to write")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        file = open(temporary, "x+b")  # noqa: SIM115 it is closed below, where a failure to write
-    except OSError as error:  # its last bytes must not hide another
-        error.filename = str(path)  # the name that a user knows
-        raise
-    try:
+    os.stat(path.parent)  # where it is missing, the error names it and not the temporary file
+    file = open(temporary, "x+b")  # noqa: SIM115 it is closed below, where a failure to write its
+    try:  # last bytes must not hide another
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if before is not None:
