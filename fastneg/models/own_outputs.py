@@ -157,9 +157,11 @@ def _alike(one, other, image_size):
     images = images_of(image_size, 3).to(device)  # not as many as in another call before
     try:
         with in_eval_mode(one), in_eval_mode(other):
-            return torch.equal(_seeded(one, images), _seeded(other, images))
+            ours, theirs = _seeded(one, images), _seeded(other, images)
     except Exception:  # whatever a network raises on what was left of another call
         return False
+    # A GPU does not compute them bit for bit alike each time.
+    return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=1e-2, atol=1e-3)
 
 
 def _seeded(network, images):
