@@ -130,11 +130,8 @@ def test_a_published_set_is_read_whole(probed, lines, tmp_path, categories, caps
         "whole: read whole, scaled to the 32 px" in printed
         and "cropped: shorter side scaled to 64 px" in printed
     )
-    assert evaluate(probed, f"silhouettes={root}:resize=64", categories=categories) == 1
-    assert (
-        "holds figures of silhouettes with resize none, which those with resize 64 would replace"
-        in capsys.readouterr().err
-    )
+    with pytest.raises(ConfigError, match="silhouettes with resize none, which those with resize"):
+        evaluate(probed, f"silhouettes={root}:resize=64", categories=categories)
 
 
 def test_corruptions_show_the_images_as_the_clean_set_was(probed, lines, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Evaluation on a GPU that computes nothing: the host asks it nothing batch by batch."""
 
 import contextlib
+import copy
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -178,8 +179,10 @@ def test_hits_under_corruptions_are_counted_on_the_device(gpu, images):
 
 
 def test_a_probe_and_fine_tuning_take_crops_without_a_wait(gpu, images):
+    backbone = OneBlock().to(GPU).eval()
     loaded = SimpleNamespace(
-        backbone=OneBlock().to(GPU).eval(),
+        backbone=backbone,
+        backbone_copy=lambda: copy.deepcopy(backbone),
         config=settings(images, "run", device="cuda"),
         feature_dim=OneBlock.features,
         digest="",

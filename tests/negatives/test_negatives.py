@@ -88,7 +88,7 @@ def test_a_callers_mistake_is_named(call, message):
         ({"negatives": "patches"}, "one of none, patch, texture, blur, random_image"),
         ({"negatives": "patch,patch"}, "each once"),
         ({"negatives": "none,patch"}, "without none"),
-        ({"negatives": ""}, "--negatives is ''"),
+        ({"negatives": ""}, "--negatives is empty"),
         ({"alpha": "patch=2,texture=1"}, "each named once"),
         ({"alpha": "patch=2", "negatives": "patch,texture"}, "each named once"),
         ({"alpha": "patch=2,patch=1"}, "each named once"),

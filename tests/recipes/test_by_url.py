@@ -85,14 +85,14 @@ def test_what_is_no_file_of_ours_is_refused_before_it_is_copied(place, tmp_path,
     inner = root.removeprefix("memory:/")
     files.pipe(f"{inner}/photos.tar", b"cat/1.jpg" + bytes(500))
     capsys.readouterr()
-    for url, said in (
-        ("photos", "is a folder: a .beton file was expected. fastneg encode makes one"),
-        ("photos.tar", "is no .beton file, it begins with b'cat/1.jpg"),
-        ("none.beton", "cannot be read or written: there is no file /"),
-        ("photos:corruptions", "of those .beton files alone are read, without the metric corr"),
+    for url, said, code in (
+        ("photos", "is a folder: a .beton file was expected. fastneg encode makes one", 2),
+        ("photos.tar", "is no .beton file, it begins with b'cat/1.jpg", 1),
+        ("none.beton", "cannot be read or written: there is no file /", 1),
+        ("photos:corruptions", "of those .beton files alone are read, without the metric corr", 2),
     ):
         line = ["evaluate", "--run=run", f"--sets=x={root}/{url}", "--cache_dir=here", *COMPUTE]
-        assert main(line) == 1
+        assert main(line) == code
         assert said in capsys.readouterr().err
     assert not [path for path in (tmp_path / "here").rglob("*") if "photos" in path.name]
     (tmp_path / "file").write_bytes(b"")

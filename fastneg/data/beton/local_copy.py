@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fastneg.data.beton.format import VERSION
 from fastneg.data.beton.reader import BetonReader
-from fastneg.data.errors import BetonError
+from fastneg.data.errors import BetonError, NoFileError
 from fastneg.data.remote import beside, file_name, filesystem, is_remote, read_remote, told
 from fastneg.files import write_atomically, write_json
 from fastneg.options import ConfigError
@@ -90,7 +90,7 @@ def _place(url, folder):
     with told(url):
         info = files.info(path)
     if info.get("type") == "directory":
-        raise BetonError(f"{url} is a folder: {_EXPECTED}")
+        raise NoFileError(f"{url} is a folder: {_EXPECTED}")
     stamp = {name: str(info[name]) for name in STAMPS if info.get(name) is not None}
     key = hashlib.sha256(json.dumps([url, stamp]).encode()).hexdigest()[:24]
     return files, path, info, stamp, cache_folder(folder) / key

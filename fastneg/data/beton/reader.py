@@ -216,8 +216,8 @@ class BetonReader(Attributes):
                 size = os.fstat(file.fileno()).st_size
                 if size < HEADER.itemsize:
                     raise BetonError(
-                        f"{self.path} has {counted(size, 'byte')}, a .beton file least "
-                        f"{HEADER.itemsize}: it is empty or no such file."
+                        f"{self.path} has {counted(size, 'byte')}, a .beton file has at "
+                        f"least {HEADER.itemsize}: it is empty or no such file."
                     )
                 return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
         except OSError as error:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastneg.config import ConfigError
 from fastneg.data.beton.reader import BetonReader
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
@@ -152,12 +153,9 @@ def test_texture_accuracy_is_that_of_the_texture(probed, tmp_path, lines, capsys
     said = capsys.readouterr().out
     assert "worn: scored by the textures that its int field texture names." in said
     assert "worn: 4 of 4 classes and 30 of 40 images remain." in said
-    assert evaluate(probed, f"worn={path}:texture", corruptions="on") == 1
-    assert (
-        "under corruptions: --corruptions on is scored by labels, worn by textures"
-        in capsys.readouterr().err
-    )
-    assert evaluate(probed, f"worn={path},second={path}") == 1
+    with pytest.raises(ConfigError, match="--corruptions on is scored by labels, worn by textures"):
+        evaluate(probed, f"worn={path}:texture", corruptions="on")
+    assert evaluate(probed, f"worn={path},second={path}") == 2
     assert (
         "holds figures of worn scored by the texture field, which those scored by the label would "
         "replace" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from fastneg.config import ConfigError
 from fastneg.evaluation.sets.imagenet_c import ImageNetC, is_imagenet_c
 from fastneg.runs import embed as features
 from fastneg.runs.results import misfit
@@ -152,11 +153,9 @@ def test_the_central_crop_is_taken_without_a_resize(probed, tree, monkeypatch):
     assert seen == [SIZE] * 14
 
 
-@pytest.mark.parametrize("options", [{"corruptions": "on"}, {}])
-def test_what_cannot_be_is_told(probed, tree, tmp_path, options, capsys):
-    path = tree if options else tmp_path / "imagenet-c" / "frost"
-    assert evaluate(probed, f"c={path}:corruptions", **options) == 1
-    assert (
-        "so name those first" if options else "holds no images of a corruption"
-    ) in capsys.readouterr().err
+def test_what_cannot_be_is_told(probed, tree, tmp_path, capsys):
+    with pytest.raises(ConfigError, match="so name those first"):
+        evaluate(probed, f"c={tree}:corruptions", corruptions="on")
+    assert evaluate(probed, f"c={tmp_path / 'imagenet-c' / 'frost'}:corruptions") == 1
+    assert "holds no images of a corruption" in capsys.readouterr().err
     assert json.loads((probed / "evaluation.jsonl").read_text().splitlines()[0])["kind"] == "linear"
