@@ -56,8 +56,8 @@ class ScalingOptions(ModelOption):
     """The model's latency of one hop of a collective, in microseconds."""
     loader_cpu_ms: float | None = bench_option("scaling", 1.7, at_least=0.0)
     """The model's time of one CPU core for the data of an image, in milliseconds; default: the time
-    for decoding on a CPU in docs/benchmarks/loader-cpu.csv. A GPU's engines reduce it, which is not
-    measured yet."""
+    for decoding alone on an AVX-512 CPU (docs/benchmarks/data.md). A GPU's engines reduce it, which
+    is not measured yet."""
     image_kb: float | None = bench_option("scaling", 110.0, above=0.0)
     """The model's size of an image in the .beton file, in 1,000 bytes; default: ImageNet's mean."""
 
