@@ -29,15 +29,15 @@ from fastneg.study.folder import (
     results_of,
     rows_of,
 )
-from fastneg.study.plan import PLAIN, SIZES, arms_of, choose_dose, figures_of
+from fastneg.study.plan import PLAIN, SIZES, arms_of, choose_dose, figures_of, size_for
 from fastneg.study.verdict import judge, sentence
 
 
 def run_study(config: StudyConfig):
     """Train and evaluate what is missing, block by block, and judge; 0 when the stage is whole."""
     names = named_arms(config)
-    out, size = output_folder(config.out, "--out"), SIZES[config.size]
-    _same_study(out, config)
+    out, size = output_folder(config.out, "--out"), size_for(config.size, config.method)
+    _same_study(out, config, size)
     dose = None if config.stage == "dose" else _dose(out, config)
     queue = METHODS[config.method].queue
     arms = [arm for arm in arms_of(config.stage, dose, size, queue) if arm.name in names]
@@ -90,12 +90,12 @@ def _train(out, config, size, left):
     return signal
 
 
-def _same_study(out, config):
+def _same_study(out, config, size):
     """Write down what all runs of a folder share; ConfigError where it is another study's."""
     path, wanted = out / FACTS, {"size": config.size, "method": config.method}
     # Views that DALI makes and those of the kernel differ a little.
     wanted["augment_with"] = "kernel" if config.cache == "device" else "dali"
-    wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(SIZES[config.size])))
+    wanted["plan"] = json.loads(json.dumps(dataclasses.asdict(size)))
     del wanted["plan"]["seeds"]  # which seeds there are by default changes nothing in a run
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastneg.counts import counted
 from fastneg.files import json_rows
-from fastneg.study.plan import DATA, SIZES, arms_of
+from fastneg.study.plan import DATA, arms_of, size_for
 
 FACTS, RESULTS, VERDICT = "study.json", "results.jsonl", "verdict.json"
 
@@ -71,4 +71,4 @@ def conditions(facts, rows):
 
 def size_of(facts):
     """The `Size` of a study, as this version has it."""
-    return SIZES[facts["size"]]
+    return size_for(facts["size"], facts["method"])

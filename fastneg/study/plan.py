@@ -5,6 +5,7 @@ A dose is alpha / T: what the negatives weigh in the softmax depends on both tog
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from dataclasses import dataclass
 
@@ -98,6 +99,9 @@ SIZES = {
         seeds={"dose": (100,), "main": (0,), "explore": (0,)},
     ),
 }  # fmt: skip
+EPOCHS = {("cpu", "moco"): 32}
+"""{(size, method): epochs} of a method that needs more than the size's own to pass the gate: those
+of its preset."""
 DATA = {
     "stencils": "built-in set",
     "photographs": "Tiny-ImageNet, 67 classes",
@@ -115,6 +119,12 @@ UNBIASED = ("unbiased_decorrelated", "unbiased_swapped")
 images whose texture tells nothing of the class, so it cannot gain by using texture."""
 FIGURES = (*SETS, *UNBIASED, "corrupted", *TRANSFER, "shape_bias", "coverage")
 """All that a row of results may hold in percent, in the order of tables."""
+
+
+def size_for(name, method):
+    """The `Size` of that name, as long as the method needs."""
+    size = SIZES[name]
+    return dataclasses.replace(size, epochs=EPOCHS.get((name, method), size.epochs))
 
 
 def figures_of(rows):

@@ -6,8 +6,9 @@ import pytest
 
 from fastneg.config.study import StudyConfig
 from fastneg.methods import METHODS
+from fastneg.recipes.presets import tiny_moco, tiny_simclr
 from fastneg.recipes.study_runs import Task, settings
-from fastneg.study.plan import SIZES, arms_of
+from fastneg.study.plan import SIZES, arms_of, size_for
 
 
 @pytest.mark.parametrize("method", ["simclr", "moco"])
@@ -28,13 +29,25 @@ def test_arms_differ_in_their_negatives_alone(tmp_path, method):
 @pytest.mark.parametrize("stage", ["dose", "main", "explore"])
 def test_the_settings_of_every_arm_can_be(tmp_path, size, method, stage):
     config = StudyConfig(out=str(tmp_path), method=method, size=size, stage=stage)
-    plan = SIZES[size]
+    plan = size_for(size, method)
     for arm in arms_of(stage, 10.0, plan, METHODS[method].queue):
         made = settings(Task(config, plan, arm, 0))
         length = made.epochs if plan.steps is None else made.steps
         assert length == round((plan.steps or plan.epochs) * arm.length)
         assert made.batch_size == plan.batch_size
         assert made.data == str(tmp_path / "data" / "train.beton")
+
+
+@pytest.mark.parametrize("preset", [tiny_simclr, tiny_moco])
+def test_the_plain_arm_is_the_preset_that_passes_the_gate(tmp_path, preset):
+    known = preset()
+    config = StudyConfig(out=str(tmp_path), method=known.method, cache="device")
+    arm = arms_of("main", 12.5)[0]
+    made = settings(Task(config, size_for("cpu", known.method), arm, 1)).as_dict()
+    own = {"data", "out", "seed", "threads", "checkpoint_every", "keep_checkpoints", "log_every"}
+    chosen = {"precision", "fused_bn", "alpha", "dose", "device"}  # what a CPU takes anyway
+    differing = {name for name, value in known.as_dict().items() if made[name] != value}
+    assert differing <= own | chosen
 
 
 def test_a_cache_goes_with_the_kernel(tmp_path):
