@@ -42,7 +42,7 @@ def run_study(config: StudyConfig):
     queue = METHODS[config.method].queue
     arms = [arm for arm in arms_of(config.stage, dose, size, queue) if arm.name in names]
     seeds = config.seed_numbers() or size.seeds[config.stage]
-    make_data(out, size, config.data, config.stage)
+    make_data(out, size, config.data)
     plan = [(seed, arm) for seed in seeds for arm in arms]
     done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results_of(out)}
     left = [

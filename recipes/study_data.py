@@ -25,14 +25,13 @@ def file_of(out, name):
     return Path(out) / "data" / f"{name}.beton"
 
 
-def make_data(out, size, folder, stage="main"):
+def make_data(out, size, folder):
     """Make the files that are not there; one that is there is whole.
 
     Args:
         out: the study's folder.
         size: `Size`.
         folder: --data, or "".
-        stage: explore has a training set more, where the images are the built-in ones.
     Raises:
         ConfigError: --data is missing, holds nothing of what is needed, or has no effect.
     """
@@ -44,14 +43,6 @@ def make_data(out, size, folder, stage="main"):
     {"stencils": _stencils, "photographs": _photographs, "imagenet100": _imagenet100}[size.data](
         out, size, folder
     )
-    if has_unbiased(size, stage):
-        spec = stencils.StencilsSpec(rho=0.0)
-        _make(file_of(out, UNBIASED_TRAIN), spec, "train", size.train_images)
-
-
-def has_unbiased(size, stage):
-    """Whether a stage has a second probe on `UNBIASED_TRAIN`."""
-    return size.data == "stencils" and stage == "explore"
 
 
 def _stencils(out, size, folder):
@@ -59,6 +50,8 @@ def _stencils(out, size, folder):
     counts["swapped"] = size.swapped_images
     for name, count in counts.items():
         _make(file_of(out, name), stencils.StencilsSpec(), name, count)
+    unbiased = stencils.StencilsSpec(rho=0.0)
+    _make(file_of(out, UNBIASED_TRAIN), unbiased, "train", size.train_images)
 
 
 def _make(path, spec, set_name, count):

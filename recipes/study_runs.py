@@ -19,7 +19,7 @@ from fastneg.evaluation.logistic import fit_on_features
 from fastneg.recipes.evaluate import run_evaluate
 from fastneg.recipes.linear import run_linear
 from fastneg.recipes.presets import moco_in100, simclr_in100, tiny_moco, tiny_simclr
-from fastneg.recipes.study_data import UNBIASED_TRAIN, file_of, has_unbiased
+from fastneg.recipes.study_data import UNBIASED_TRAIN, file_of
 from fastneg.recipes.study_jobs import printed_to
 from fastneg.runs.environment import environment
 from fastneg.runs.folder import read_run
@@ -162,10 +162,10 @@ def _evaluation(task, made):
 
 def _second_probe(task, made):
     """{figure: top-1 in percent} of a probe on another training set: on PACS's photographs for its
-    other domains; in the stage explore on images whose texture tells nothing."""
+    other domains; of the built-in set on images whose texture tells nothing."""
     if task.size.data == "photographs":
         train, tests = "pacs_photo", dict(zip(TRANSFER, TRANSFER, strict=True))
-    elif has_unbiased(task.size, task.config.stage):
+    elif task.size.data == "stencils":
         train, tests = UNBIASED_TRAIN, {name: name.removeprefix("unbiased_") for name in UNBIASED}
     else:
         return {}

@@ -115,8 +115,8 @@ SETS = ("in_domain", "decorrelated", "swapped", "unseen_texture", "texture_only"
 TRANSFER = ("pacs_art_painting", "pacs_cartoon", "pacs_sketch")
 """Accuracies of photographs: a probe on PACS's photographs, tested on its other domains."""
 UNBIASED = ("unbiased_decorrelated", "unbiased_swapped")
-"""Accuracies on the built-in images in the stage explore, of a second probe. It is trained on
-images whose texture tells nothing of the class, so it cannot gain by using texture."""
+"""Accuracies on the built-in images of a second probe. It is trained on images whose texture tells
+nothing of the class, so it cannot gain by using texture."""
 FIGURES = (*SETS, *UNBIASED, "corrupted", *TRANSFER, "shape_bias", "coverage")
 """All that a row of results may hold in percent, in the order of tables."""
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 
 import pytest
 import torch
@@ -70,17 +69,12 @@ def test_the_arms_of_a_block_begin_alike(whole):
     assert not torch.equal(states[0][name], states[1][name])  # trained, they differ
 
 
-def test_explore_has_a_second_probe(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(study.SIZES, "tiny", MINI)
-    shutil.copytree(whole / "data", tmp_path / "data")
-    flags = ["--size", "tiny", "--dose", "10", "--device", "cpu", "--stage", "explore"]
-    assert main(["study", *flags, "--out", str(tmp_path), "--arms", "blur"]) == 0
-    (row,) = results_of(tmp_path)
-    assert all(0 <= row[name] <= 100 for name in UNBIASED)
-    # another probe than the first, on the same test set
-    assert row["unbiased_swapped"] != row["swapped"]
-    assert "unbiased swapped" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not set(UNBIASED) & results_of(whole)[0].keys()
+def test_each_run_has_a_second_probe(whole):
+    for row in results_of(whole):
+        assert all(0 <= row[name] <= 100 for name in UNBIASED)
+        # another probe than the first, on the same test set
+        assert row["unbiased_swapped"] != row["swapped"]
+    assert "unbiased swapped" in (whole / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_same_command_has_nothing_left_to_do(whole, monkeypatch, capsys):
