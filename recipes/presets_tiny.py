@@ -61,11 +61,13 @@ def tiny_moco_patch():
 def tiny_byol():
     """BYOL on the built-in set, in minutes on two CPU cores.
 
-    One seed reached 77.3% in domain (untrained 29.7%), less than the other methods. The momentum of
-    the target is 0.9: with 0.99 it hardly learned in this time.
+    Three seeds reached 82.1%, 79.3% and 78.7% in domain (untrained 32.4% in the mean). The target
+    follows fast, with momentum 0.9 from the first step to the last: with 0.99 the network hardly
+    learned in this time.
     """
     byol = _tiny(method="byol", negatives="none", feature_dim=64, hidden_dim=256)
-    return byol.replace(batch_size=50, epochs=32, warmup_epochs=1, key_momentum=0.9)
+    target = {"key_momentum": 0.9, "momentum_schedule": "constant"}
+    return byol.replace(batch_size=50, epochs=32, warmup_epochs=1, lr=0.1, **target)
 
 
 def tiny_byol_patch():
