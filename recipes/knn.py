@@ -47,7 +47,7 @@ def run_knn(config):
         "mode": "features",
     }
     row |= {
-        **data.field(),
+        **data.fields(),
         "checkpoint": loaded.checkpoint,
         "k": k,
         "temperature": config.temperature,

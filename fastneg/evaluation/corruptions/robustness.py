@@ -9,6 +9,7 @@ import contextlib
 
 import torch
 
+from fastneg.data.beton.identity import content_key
 from fastneg.data.labels import ABSENT, join_labels
 from fastneg.evaluation.accuracy import columns_of, rank_among, share_interval
 from fastneg.evaluation.corruptions import (
@@ -23,6 +24,7 @@ from fastneg.evaluation.view import run_view
 from fastneg.kernels.host_copy import to_device
 from fastneg.models.encoders import embed
 from fastneg.progress import shown
+from fastneg.runs.classifier import classifier_key
 from fastneg.runs.embed import central_crops, uses_autocast
 
 IMAGENET_CLASSES = 1000
@@ -215,8 +217,7 @@ def evaluate_corruptions(
     return {
         "kind": "corruptions",
         "set": name,
-        "path": str(reader.path),
-        "checkpoint": loaded.checkpoint,
+        **_measured(reader, loaded, head),
         "by_corruption": by_corruption,
         "images": images,
         "skipped": len(skipped),
@@ -224,6 +225,17 @@ def evaluate_corruptions(
         **view.fields(),
         **_origin(loaded.config.image_size),
         **with_interval(means, of_the_15[known] / cells),
+    }
+
+
+def _measured(reader, loaded, head):
+    """What was measured on what: fields of a line."""
+    return {
+        "path": str(reader.path),
+        "data": content_key(reader),
+        "checkpoint": loaded.checkpoint,
+        "classifier": classifier_key(head.weight, head.bias),
+        "classifier_classes": head.out_features,
     }
 
 
