@@ -38,7 +38,7 @@ def run_finetune(config):
         "path": str(config.val),
         **result.figures(),
     }
-    row |= {"skipped": skipped, **data.field(), "checkpoint": loaded.checkpoint, **settings}
+    row |= {"skipped": skipped, **data.fields(), "checkpoint": loaded.checkpoint, **settings}
     row |= {"share": config.share, "train_images": len(rows)} if few else {}
     append_result(config.run, row)
     how = (

@@ -37,7 +37,7 @@ def run_knn(config):
             config.temperature,
             device,
         )
-        result = accuracy(votes, data.val_labels[queries.index])
+        result = accuracy(votes, data.val_labels[queries.index], above=0)
     row = {
         "kind": "knn",
         "set": "val",
@@ -47,7 +47,7 @@ def run_knn(config):
         "mode": "features",
     }
     row |= {
-        **data.field(),
+        **data.fields(),
         "checkpoint": loaded.checkpoint,
         "k": k,
         "temperature": config.temperature,

@@ -10,6 +10,7 @@ import torch
 
 from fastneg.config import UnfitError
 from fastneg.counts import counted
+from fastneg.data.beton.identity import content_key
 from fastneg.data.beton.overlap import FIELD, shared_images, told_shared
 from fastneg.data.beton.shards import open_data
 from fastneg.data.encode.outputs import named_data
@@ -30,10 +31,18 @@ class Labelled(NamedTuple):
     """(images of val,) int64 in train's numbering, ABSENT where train has no such class."""
     shared: int = 0
     """Images of val that train holds too, byte for byte."""
+    trained_on: str = ""
+    """How the command named train."""
 
-    def field(self):
+    def fields(self):
         """What a result row says of them."""
-        return {FIELD: self.shared}
+        return {
+            FIELD: self.shared,
+            "data": content_key(self.val),
+            "train": self.trained_on,
+            "train_data": content_key(self.train),
+            "classifier_classes": self.count,
+        }
 
 
 @contextlib.contextmanager
@@ -80,7 +89,7 @@ def open_labelled(config, cache_dir=""):
         words = told_shared(shared, len(val), config.train, config.val)
         if words:
             print(words, flush=True)
-        yield Labelled(train, val, labels, count, val_labels, shared)
+        yield Labelled(train, val, labels, count, val_labels, shared, str(config.train))
 
 
 def _told_of_join(config, train, val, labels, val_labels):

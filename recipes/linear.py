@@ -22,6 +22,7 @@ from fastneg.evaluation.shared import train_facts
 from fastneg.evaluation.untrained import KIND, untrained_of, verdict
 from fastneg.options import ConfigError
 from fastneg.recipes.labelled import open_labelled, told
+from fastneg.runs.classifier import classifier_key
 from fastneg.runs.load import load_run
 from fastneg.runs.results import append_result
 
@@ -43,6 +44,7 @@ def run_linear(config):
             row |= {"share": config.share}
         else:
             settings = {name: row[name] for name in SETTINGS if name in row}
+            row["classifier"] = classifier_key(head.weight, head.bias)
             save_linear(
                 config.run,
                 head,
@@ -98,7 +100,7 @@ def _probe(config, loaded, data, mode, rows, device):
     found = features_of(config.run, loaded, data.val, device, config.threads)
     result = accuracy(head.logits(found.features, device), data.val_labels[found.index])
     row = {"set": "val", "path": str(config.val), **result.figures(), "mode": mode}
-    row |= {"skipped": len(found.skipped), **data.field(), **settings}
+    row |= {"skipped": len(found.skipped), **data.fields(), **settings}
     row |= {} if rows is None else {"train_images": len(rows)}
     if mode == "lbfgs":
         how = f"weight decay {settings['weight_decay']:g}"

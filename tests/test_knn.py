@@ -82,3 +82,7 @@ def test_the_recipe_joins_by_name_and_clips_k(tmp_path, capsys):
     assert row["kind"] == "knn" and row["k"] == 40 and row["images"] == 20 and row["classes"] == 4
     assert row["top1"] > 90, "joined by number only one class in four would fit"
     assert "all of them vote" in capsys.readouterr().out
+    # one neighbour names one class: the three others are not among the first five
+    run_knn(KnnConfig(str(run), str(train), str(val), k=1, device="cpu", threads=1))
+    row = json.loads((run / "evaluation.jsonl").read_text().splitlines()[-1])
+    assert row["k"] == 1 and row["top5"] == row["top1"] > 50

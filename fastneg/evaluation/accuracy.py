@@ -5,6 +5,7 @@ Legend: N images, C classes of the classifier.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from fastneg.counts import counted
 from fastneg.data.labels import ABSENT
 
-RESAMPLES = 10_000
+Z = 1.959963984540054
+"""The 97.5% quantile of the normal distribution."""
 CALIBRATION_RESAMPLES = 1000
 BINS = 15
 
@@ -29,7 +31,7 @@ class Accuracy:
     classes: int
     """Classes among them."""
     top1_interval: tuple[float, float]
-    """Percent: 95% of the bootstrap over the images.
+    """Percent: the 95% interval of `hit_interval`.
 
     It tells of the choice of images, not of the seed of the training.
     """
@@ -51,13 +53,16 @@ class Accuracy:
         }
 
 
-def accuracy(logits, labels, arg_max="all"):
+def accuracy(logits, labels, arg_max="all", above=None):
     """Top-1 and top-5 accuracy over the images whose class is known.
 
     Args:
         logits: (N, C), any float dtype.
         labels: (N,) int64 in the classifier's numbering, ABSENT where its class is not known.
         arg_max: "all": over all C classes; "present": over the classes that occur among the labels.
+        above: a class counts as an answer only if its score is above this; None: each does. Of
+            votes it is 0: a class that no neighbour votes for is not among the first five, however
+            few classes have votes.
     Returns:
         Accuracy. Of equal logits the class with the lower number wins; an image with a NaN among
         its logits counts as wrong.
@@ -66,6 +71,9 @@ def accuracy(logits, labels, arg_max="all"):
     """
     known, columns = labels != ABSENT, columns_of(labels, arg_max)
     rank = rank_among(logits[known], labels[known], columns)
+    if above is not None:
+        true = logits[known].gather(1, labels[known][:, None])[:, 0]
+        rank = rank.masked_fill(true <= above, logits.shape[1] + 5)
     first, five = rank < 1, rank < 5
     classes = len(labels[known].unique())
     return Accuracy(
@@ -118,22 +126,33 @@ def percent(hits):
 
 
 def hit_interval(hits):
-    """The 95% bootstrap interval (low, high) of a share of hits, in percent.
-
-    Booleans drawn with replacement hold a binomial number of hits, so that resamples need not be
-    made.
+    """The 95% interval (low, high) of a share of hits, in percent, as of `share_interval`.
 
     Args:
         hits: (N,) bool.
     """
-    counts = np.random.default_rng(0).binomial(len(hits), float(hits.sum()) / len(hits), RESAMPLES)
-    return interval(100 * counts / len(hits))
+    return share_interval(hits.sum().item() / len(hits), len(hits))
 
 
-def interval(values):
-    """(low, high): the 2.5% and 97.5% quantiles."""
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+def share_interval(share, count):
+    """Wilson's 95% interval (low, high) of a share of independent images, in percent.
+
+    It is never of no width: nine right answers of nine give 70.1 to 100. A bootstrap would give 100
+    to 100.
+
+    Args:
+        share: 0 to 1.
+        count: images, above 0. It need not be a whole number: images that count for more or less
+            than one answer each have an effective number.
+    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; Brown, Cai and DasGupta 2001,
+        doi:10.1214/ss/1009213286, who recommend it for few images too.
+    """
+    spread = Z * Z / count
+    centre = share + spread / 2
+    half = Z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    low, high = ((centre + side) / (1 + spread) for side in (-half, half))
+    # a share of 0 or 1 is an end of its interval, but for rounding
+    return 100.0 * max(0.0, min(low, share)), 100.0 * min(1.0, max(high, share))
 
 
 def answers(logits, columns=None):
@@ -177,7 +196,7 @@ def calibration_interval(confidence, right, bins=BINS):
         some = draw.integers(0, count, count)
         sums = np.bincount(place[some], gap[some], bins)
         found.append(100.0 * np.abs(sums).sum() / count)
-    low, high = interval(found)
+    low, high = (float(end) for end in np.quantile(found, [0.025, 0.975]))
     error = calibration_error(confidence, right, bins)
     shift = error - float(np.mean(found))
     return min(error, max(0.0, low + shift)), max(error, min(100.0, high + shift))

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from fastneg.config import EvaluateConfig
+from fastneg.data.beton.identity import content_key
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import LinearClassifier
 from fastneg.evaluation.view import View
+from fastneg.runs.classifier import classifier_key
 from fastneg.runs.embed import Features
 from fastneg.runs.load import LoadedRun
 
@@ -42,6 +44,11 @@ class Context:
     def run(self) -> str:
         """The run folder."""
         return self.config.run
+
+    @cached_property
+    def classifier(self) -> str:
+        """What tells the classifier from others: the field of that name of evaluation.jsonl."""
+        return classifier_key(self.head.weight, self.head.bias)
 
     def computing(self) -> dict[str, Any]:
         """The device and the decoding threads, as the functions of this package take them."""
@@ -85,7 +92,9 @@ class OpenedSet:
         return {
             "set": self.name,
             "path": str(self.reader.path),
+            "data": content_key(self.reader),
             "checkpoint": self.context.loaded.checkpoint,
+            "classifier": self.context.classifier,
             **self.view.fields(),
             "skipped": len(self.features.skipped),
         }

@@ -19,9 +19,10 @@ from fastneg.counts import counted
 from fastneg.files import write_atomically
 from fastneg.models.torch_files import UnreadableError, load_file
 from fastneg.runs.embed import Features, central_crops, extract_features, uses_autocast
+from fastneg.runs.load import same_outputs
 from fastneg.runs.paths import features_path
 
-FORMAT = 2
+FORMAT = 3
 
 
 def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resize=None):
@@ -43,7 +44,8 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
     autocast = uses_autocast(config, device)
     key = cache_key(loaded.digest, reader, config, device.type, autocast, resize)
     path = cache_path(run, key)
-    stored = _stored(path, key, report)
+    outputs = loaded.outputs()
+    stored = _stored(path, key, outputs, report)
     if stored is not None:
         report(
             f"{reader.path}: features of {counted(len(stored.index), 'image')}, stored "
@@ -62,6 +64,7 @@ def features_of(run, loaded, reader, device="cpu", threads=0, report=print, resi
         "labels": found.labels,
         "index": found.index,
         "skipped": found.skipped,
+        "outputs": outputs,
     }
     write_atomically(path, lambda file: torch.save(content, file))
     seconds = time.perf_counter() - began
@@ -91,12 +94,16 @@ def cache_key(digest, reader, config, device_type, autocast, resize=None):
     """All that the stored features depend on; any change of it makes them be extracted anew."""
     files = [Path(file).resolve() for file in reader.files]
     stats = [file.stat() for file in files]
+    # without checksums nothing else tells pixels of the same sizes that a tool put in with the old
+    # time
+    changed = [] if reader.checksums is not None else [stat.st_ctime_ns for stat in stats]
     return {
         "format": FORMAT,
         "weights": digest,
         "files": list(map(str, files)),
         "bytes": [stat.st_size for stat in stats],
         "modified_ns": [stat.st_mtime_ns for stat in stats],
+        "changed_ns": changed,
         "samples": len(reader),
         # of the files' metadata, checksums of samples among them, where a copy kept size and time
         "fingerprint": reader.fingerprint,
@@ -114,13 +121,15 @@ def cache_path(run, key):
     return features_path(run, digest)
 
 
-def _stored(path, key, report):
+def _stored(path, key, outputs, report):
     if not path.exists():
         return None
     try:
         content = load_file(path)
         if content["key"] != key:
             raise ValueError("it holds the features of something else")
+        if not same_outputs(content["outputs"], outputs):
+            raise ValueError("the network computes something else now, with the same weights")
         return Features(
             content["features"], content["labels"], content["index"], content["skipped"]
         )

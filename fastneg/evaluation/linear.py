@@ -17,10 +17,11 @@ from fastneg.kernels.host_copy import joined_later, to_device
 from fastneg.models.encoders import embed
 from fastneg.runs.classifier import classifier_path, read_classifier, write_classifier
 from fastneg.runs.embed import uses_autocast
-from fastneg.runs.load import weights_digest
+from fastneg.runs.load import same_outputs, weights_digest
 
 FORMAT = 1
 LEARNING_RATE = 10.0
+NOT_FACTS = ("weight", "bias", "classes", "outputs")
 EPOCHS = {"crops": 60, "features": 100}
 
 
@@ -200,6 +201,7 @@ def save_linear(run, head, loaded, **facts):
         "classes": head.classes,
         "checkpoint": loaded.checkpoint,
         "digest": loaded.digest,
+        "outputs": loaded.outputs(),
         **facts,
     }
     write_classifier(run, content)
@@ -209,7 +211,8 @@ def load_linear(run, loaded):
     """The classifier of RUN/linear.pt.
 
     Raises:
-        ConfigError: there is none, or it was trained on other weights than the loaded encoder's.
+        ConfigError: there is none, or it was trained on other weights than the loaded encoder's, or
+            on the same of a network that computes something else now.
         CheckpointError: it cannot be read.
     """
     content = read_classifier(run)
@@ -218,10 +221,14 @@ def load_linear(run, loaded):
             f"{classifier_path(run)} was trained on {content['checkpoint']}, the newest checkpoint "
             f"is {loaded.checkpoint} with other weights: run fastneg linear again."
         )
+    if not same_outputs(content.get("outputs"), loaded.outputs()):
+        raise UnfitError(
+            f"{classifier_path(run)} was trained on {content['checkpoint']}, but "
+            f"{loaded.config.backbone} computes something else with its weights now: run fastneg "
+            "linear again."
+        )
     count, width = content["weight"].shape
     head = LinearClassifier(width, count, content["classes"])
     head.load_state_dict({"weight": content["weight"], "bias": content["bias"]})
-    head.facts = {
-        name: value for name, value in content.items() if name not in ("weight", "bias", "classes")
-    }
+    head.facts = {name: value for name, value in content.items() if name not in NOT_FACTS}
     return head

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from fastneg.counts import counted
-from fastneg.evaluation.accuracy import RESAMPLES, interval
+from fastneg.evaluation.accuracy import share_interval
 from fastneg.evaluation.by_class import most_answered
 
 
@@ -44,9 +43,9 @@ class ShapeBias:
     Its share of the images is that of the shapes.
     """
     interval: tuple[float, float] | None
-    """Percent: the 95% bootstrap interval over the images.
+    """Percent: the 95% interval over the images decided by shape or by texture.
 
-    None where shape_bias is, or where a resample has neither decision.
+    None where shape_bias is.
     """
 
     def figures(self):
@@ -121,20 +120,8 @@ def shape_bias(probabilities, shape_labels, texture_labels, categories=None):
     share = 100.0 * shapes / decided if decided else None
     dropped, chance = int((~conflict).sum()), 200.0 / len(names)
     found = share, 100.0 * decided / len(answer), by_category, len(answer), dropped, chance
-    return ShapeBias(*found, said, most, _interval(shapes, textures, len(answer)))
-
-
-def _interval(shapes, textures, images):
-    """The 95% bootstrap interval of the shape bias.
-
-    Images drawn with replacement hold a multinomial number of each decision, so that resamples need
-    not be made.
-    """
-    draws = np.random.default_rng(0).multinomial(
-        images, [shapes / images, textures / images, 1 - (shapes + textures) / images], RESAMPLES
-    )
-    decided = draws[:, 0] + draws[:, 1]
-    return interval(100 * draws[:, 0] / decided) if decided.all() else None
+    bounds = share_interval(shapes / decided, decided) if decided else None
+    return ShapeBias(*found, said, most, bounds)
 
 
 def _check(probabilities, shape_labels, texture_labels, categories):

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from fastneg.data.beton.identity import content_key
 from fastneg.data.beton.overlap import FIELD, checksum_keys, shared_images, told_shared
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.beton.shards import BetonSet
@@ -23,7 +24,12 @@ def train_facts(spec, reader):
         reader: its open reader.
     """
     files = [os.path.abspath(file) for file in reader.files]
-    return {"train": str(spec), "train_files": files, "train_fingerprint": reader.fingerprint}
+    return {
+        "train": str(spec),
+        "train_files": files,
+        "train_fingerprint": reader.fingerprint,
+        "train_data": content_key(reader),
+    }
 
 
 def mark_shared(name, rows, reader, head, report=print):

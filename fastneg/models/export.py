@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def _write_folder(backbone, config, out):
             "input_size": [3, config.image_size, config.image_size],
             "fixed_input_size": False,
             "interpolation": config.eval_interpolation,
-            "crop_pct": config.image_size / resize,
+            "crop_pct": _crop_share(config.image_size, resize),
             "crop_mode": "center",
             "mean": list(config.mean),
             "std": list(config.std),
@@ -142,6 +143,14 @@ def _write_folder(backbone, config, out):
     write_json(out / HUGGINGFACE[0], settings)
     _write(out / HUGGINGFACE[1], lambda file: file.write(data))
     return [f'  timm.create_model("local-dir:{out}", pretrained=True) reads it.']
+
+
+def _crop_share(side, resize):
+    """The share of the resized image that is cut out, of which timm gets the resize again:
+    floor(side / share)."""
+    share = side / resize
+    # rounding would lose a pixel: of 192 and 225 px
+    return share if math.floor(side / share) == resize else math.nextafter(share, 0)
 
 
 def _has_timm():

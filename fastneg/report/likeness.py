@@ -8,8 +8,11 @@ from fastneg.counts import counted
 from fastneg.data.beton.overlap import FIELD
 from fastneg.report.blocks import pretty, with_best
 from fastneg.report.entries import sets_of
+from fastneg.runs.folder import TRAINED_ON
 from fastneg.runs.results import is_number
 
+FILES = {"file": ("path", "data"), "training file": ("train", "train_data")}
+"""{words: fields of a line that name a file and tell its content}."""
 EVERYWHERE = ("images", "classes", "arg_max", "resize")
 OF_KIND = {
     "few_shot": ("mode", "train_images"),
@@ -38,12 +41,40 @@ def unlike(entries, kind, test_set):
 
     It is empty where they may be compared.
     """
-    told = {}
-    for run in (run for entry in entries for run in entry.runs):
+    told, runs = {}, [run for entry in entries for run in entry.runs]
+    lines = [run.results[kind, test_set] for run in runs if (kind, test_set) in run.results]
+    for name, fields in FILES.items():
+        if name == "file" or kind not in OF_CLASSIFIER:  # of which linear.pt says it
+            told[name] = dict.fromkeys(_files(lines, *fields))
+    for run in runs:
         if (kind, test_set) in run.results:
             for name, value in _facts(run, kind, run.results[kind, test_set]).items():
                 told.setdefault(name, {})[value] = True
+    if kind in OF_CLASSIFIER:
+        trained = [
+            {"train": run.classifier.get(TRAINED_ON), "data": run.train_data} for run in runs
+        ]
+        told[TRAINED_ON] = dict.fromkeys(_files(trained, "train", "data"))
     return {name: list(values) for name, values in told.items() if len(values) > 1}
+
+
+def _files(lines, path, key):
+    """The files that lines name, in words, each once.
+
+    Lines that tell the content of their files are compared by that, whatever the names; else files
+    of one name are taken for one.
+    """
+    named = [line for line in lines if isinstance(line.get(path), str)]
+    names = [Path(line[path]).name for line in named]
+    keys = [line.get(key) for line in named]
+    if not all(isinstance(each, str) for each in keys):
+        return list(dict.fromkeys(names))
+    first = {}
+    for each, name in zip(keys, names, strict=True):
+        first.setdefault(each, name)
+    if len(set(first.values())) == len(first):
+        return list(first.values())
+    return [f"{name} ({each})" for each, name in first.items()]
 
 
 def warning(entries, kind, test_set):
@@ -119,8 +150,7 @@ def _facts(run, kind, row):
 
     What it does not say is left out, as lines of earlier versions say less.
     """
-    path = row.get("path")
-    facts = {"file": Path(path).name} if isinstance(path, str) else {}
+    facts = {}
     for name in (*EVERYWHERE, *OF_KIND.get(kind.split(" ")[0], ())):
         value = row.get(name)
         if value is not None:
@@ -129,7 +159,7 @@ def _facts(run, kind, row):
                 sorted(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
             )
     if kind in OF_CLASSIFIER:
-        facts |= run.classifier
+        facts |= {name: value for name, value in run.classifier.items() if name != TRAINED_ON}
     return facts
 
 

@@ -155,7 +155,7 @@ def make_report(folders, group="seeds"):
     sections = [
         replace(section, blocks=with_own_names(section.blocks, taken)) for section in sections
     ]
-    shown = [figure.kind for figure in results.all_figures()]
+    shown = [figure.kind for figure in results.all_figures(entries)]
     unlike = likeness.warnings(entries, dict.fromkeys([*shown, "shape_bias", "texture_classes"]))
     sets = dict.fromkeys([*sets_of(entries, "accuracy"), *sets_of(entries, "shape_bias")])
     report = Report(entries, sections, results.headline(entries), problems, unlike)

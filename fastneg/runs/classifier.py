@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -16,6 +17,17 @@ NEEDED = ("digest", "checkpoint", "classes", "weight", "bias")
 
 def classifier_path(run):
     return Path(run) / CLASSIFIER
+
+
+def classifier_key(weight, bias):
+    """12 hex digits that tell a classifier from others, by its float32 weight (C, F) and bias (C,).
+
+    Lines of evaluation.jsonl have it: linear.pt may be another one by the time they are read.
+    """
+    digest = hashlib.sha256()
+    for values in (weight, bias):
+        digest.update(values.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def write_classifier(run, content):

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fastneg.config import ConfigError, UnfitError
 from fastneg.config.pretrain import todays_names
 from fastneg.data.errors import BetonError
 from fastneg.models.torch_files import UnreadableError, load_file
-from fastneg.runs import paths
+from fastneg.runs import checkpoint, paths
+from fastneg.runs.classifier import classifier_key
 from fastneg.runs.gallery import read_gallery
 from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.predictions import read_predictions
 from fastneg.runs.results import is_number, key_of, misfit
 
+TRAINED_ON = "probe trained on"
+"""The words of `Run.classifier` for the file that the classifier was trained on."""
 OF_IMPORTED = (
     "backbone",
     "stem",
@@ -56,6 +61,8 @@ class Run:
     """The classifier's class names, of linear.pt; None where they are not known."""
     classifier: dict = field(default_factory=dict)
     """How the classifier was trained, {what: in words}."""
+    train_data: str | None = None
+    """What tells its training images from others, see `data.beton.identity.content_key`."""
     imported: str = ""
     """The file of weights that the folder was made of by fastneg import; empty where they were
     trained."""
@@ -70,22 +77,31 @@ class Run:
         return path
 
     def answered_as(self, other, test_set):
-        """Whether another run has predictions of the same images: of a file of the same name, at
-        the same positions."""
+        """Whether another run has predictions of the same images: of a file of the same name, with
+        the same classes at the same positions."""
         if test_set not in self.predictions or test_set not in other.predictions:
             return False
         files = {
             Path(str(run.results.get(("accuracy", test_set), {}).get("path"))).name
             for run in (self, other)
         }
-        return len(files) == 1 and np.array_equal(
-            self.predictions[test_set].index, other.predictions[test_set].index
-        )
+        one, two = (run.predictions[test_set] for run in (self, other))
+        if len(files) > 1 or not np.array_equal(one.index, two.index):
+            return False
+        names = [run.classes_of(test_set) for run in (self, other)]
+        if None in names:  # numbers may be of any classes
+            return True
+        pairs = set(zip(one.label.tolist(), two.label.tolist(), strict=True))
+        return all(self.class_name(a, test_set) == other.class_name(b, test_set) for a, b in pairs)
+
+    def classes_of(self, test_set=None):
+        """Names of the classes in which a set is answered; None where they are not known."""
+        return getattr(self.predictions.get(test_set), "classes", None) or self.classes
 
     def class_name(self, number, test_set=None):
         """The name of a class of the classifier, or of what a set is answered in; its number where
         there are no names."""
-        classes = getattr(self.predictions.get(test_set), "classes", None) or self.classes
+        classes = self.classes_of(test_set)
         known = classes is not None and 0 <= number < len(classes)
         return str(classes[number]) if known else f"class {number}"
 
@@ -196,7 +212,11 @@ def _read_classifier(run):
         told = [f"{name} {value:g}" for name, value in settings.items() if is_number(value)]
         run.classifier["probe"] = ", ".join([facts["mode"], *told])
     if isinstance(facts.get("train"), str):
-        run.classifier["probe trained on"] = Path(facts["train"]).name
+        run.classifier[TRAINED_ON] = Path(facts["train"]).name
+    run.train_data = facts.get("train_data")
+    layer = [facts.get(name) for name in ("weight", "bias")]
+    if all(isinstance(values, torch.Tensor) for values in layer):
+        _compare_classifiers(run, classifier_key(*layer))
 
 
 def _read_answers(run):
@@ -211,19 +231,39 @@ def _read_answers(run):
     run.predictions = {named.get(stem, stem): predictions for stem, predictions in found.items()}
 
 
+def _compare_classifiers(run, key):
+    """Point out results that are not those of the classifier in linear.pt."""
+    told = [
+        f"{kind} {test_set}"
+        for (kind, test_set), row in run.results.items()
+        if row.get("classifier") not in (None, key)
+    ]
+    if told:
+        run.problems.append(
+            "evaluation.jsonl: results are of another classifier than linear.pt holds now "
+            f"({', '.join(told)}): run fastneg evaluate again to compare like with like."
+        )
+
+
 def _compare_checkpoints(run):
-    """Point out results that are not of the same weights."""
+    """Point out results that are not of the same weights, or not of the newest ones."""
     sources = {}
     for (kind, test_set), row in run.results.items():
         if row.get("checkpoint"):
             sources.setdefault(str(row["checkpoint"]), []).append(f"{kind} {test_set}")
     if len(sources) > 1:
-        told = "; ".join(
-            f"{checkpoint}: {', '.join(results)}" for checkpoint, results in sources.items()
-        )
+        told = "; ".join(f"{name}: {', '.join(results)}" for name, results in sources.items())
         run.problems.append(
             f"evaluation.jsonl: results are of different checkpoints ({told}): evaluate again to "
             "compare like with like."
+        )
+    newest = None
+    with contextlib.suppress(OSError):  # of a folder that cannot be read nothing is known
+        newest = max((path.name for path in checkpoint.paths(run.folder)), default=None)
+    if sources and newest is not None and newest not in sources:
+        run.problems.append(
+            f"evaluation.jsonl: all results are of {', '.join(sources)}, the newest checkpoint is "
+            f"{newest}: evaluate again to see the figures of the longer training."
         )
 
 

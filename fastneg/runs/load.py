@@ -18,7 +18,7 @@ from fastneg.data.load.handle import Data
 from fastneg.errors import CheckpointError
 from fastneg.models.backbones import backbone_of
 from fastneg.models.own_networks import named, unwrapped
-from fastneg.models.own_outputs import copied
+from fastneg.models.own_outputs import copied, images_of
 from fastneg.runs import checkpoint
 from fastneg.runs.embed import BATCH, Features, central_crops, extract_features, uses_autocast
 
@@ -35,6 +35,18 @@ class LoadedRun:
     """File name of the checkpoint."""
     digest: str
     """SHA-256 of the weights."""
+
+    @torch.no_grad()
+    def outputs(self) -> torch.Tensor | None:
+        """(2, F) float32 on the CPU: what the backbone gives for two images in which every pixel
+        differs.
+
+        The digest knows the weights alone: an own network whose forward was changed has the same.
+        None of a network that gives something else each time.
+        """
+        images = images_of(self.config.image_size, 2).to(self.device)
+        first, second = (self.backbone(images.clone()).float().cpu() for _ in range(2))
+        return first if same_outputs(first, second) else None
 
     @property
     def device(self) -> torch.device:
@@ -118,6 +130,15 @@ def load_run(
         path.name,
         weights_digest(backbone),
     )
+
+
+def same_outputs(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    """Whether two results of `LoadedRun.outputs` are of the same function, but for the rounding of
+    devices; also where one of them is None."""
+    if one is None or other is None:
+        return True
+    limit = 1e-2 * other.abs().max().item()
+    return one.shape == other.shape and torch.allclose(one, other, 0, limit, equal_nan=True)
 
 
 def load_into_module(module, run):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fastneg.config import ConfigError, KnnConfig
+from fastneg.data.beton.identity import content_key
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.load.labelled_loaders import EvalLoader
 from fastneg.evaluation import first_set
@@ -17,6 +18,7 @@ from fastneg.evaluation.features import features_of
 from fastneg.evaluation.linear import load_linear
 from fastneg.recipes import evaluate as recipe
 from fastneg.recipes.knn import run_knn
+from fastneg.runs.classifier import classifier_key
 from fastneg.runs.load import load_run
 from fastneg.runs.predictions import read_predictions, save_predictions
 from helpers.encoder_runs import evaluate, make_run, probe
@@ -39,6 +41,10 @@ def test_accuracy_of_a_set_joined_by_name(probed, tmp_path, lines, capsys):
         and row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
         and 0 <= row["ece"] <= 100
     )
+    known = [torch.load(probed / "linear.pt")[name] for name in ("weight", "bias")]
+    assert row["classifier"] == per_class["classifier"] == classifier_key(*known)
+    with BetonReader(path) as reader:
+        assert row["data"] == content_key(reader) and row["classifier_classes"] == 4
     images = {name: own["images"] for name, own in per_class["by_class"].items()}
     assert per_class["kind"] == "per_class" and images == {"a": 5, "b": 5, "d": 5}
     assert np.mean([own["top1"] for own in per_class["by_class"].values()]) == pytest.approx(

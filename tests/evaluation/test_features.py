@@ -19,7 +19,7 @@ from fastneg.runs import embed as module
 from fastneg.runs.embed import extract_features, uses_autocast
 from fastneg.runs.load import load_run
 from helpers.encoder_runs import make_run, silent
-from helpers.images import jpeg, photo
+from helpers.images import photo
 from helpers.tinted import SIZE, damage, make_beton
 
 
@@ -68,15 +68,19 @@ def test_the_same_features_are_read_from_disk(parts, monkeypatch):
     assert not list((run / "features").glob(".*"))
 
 
-@pytest.mark.parametrize("change", ["weights", "data", "transform", "time"])
+@pytest.mark.parametrize("change", ["weights", "data", "transform", "time", "forward"])
 def test_any_change_extracts_anew(parts, tmp_path, change):
     run, loaded, reader = parts
     first = features_of(run, loaded, reader, threads=1, report=silent)
     said, same = [], change == "time"
+    files = 1 if change == "forward" else 2
     if change == "weights":
         loaded = load_run(make_run(run, seed=1, step=2))
     elif change == "transform":
         loaded = load_run(make_run(run, step=2, precision="bf16"))
+    elif change == "forward":  # of the same weights, as after an edit of an own network's code
+        forward = loaded.backbone.forward
+        loaded.backbone.forward = lambda images: 2 * forward(images)
     elif change == "data":
         reader = BetonReader(make_beton(reader.path, seed=5))
     else:
@@ -84,18 +88,20 @@ def test_any_change_extracts_anew(parts, tmp_path, change):
     second = features_of(run, loaded, reader, threads=1, report=said.append)
     assert "stored before" not in said[0]
     assert torch.equal(first.features, second.features) == same
-    assert len(list((run / "features").glob("*.pt"))) == 2
+    assert len(list((run / "features").glob("*.pt"))) == files
+    assert ("computes something else now" in said[0]) == (change == "forward")
 
 
-def test_other_content_of_the_same_name_size_and_time_is_noticed(tmp_path):
+@pytest.mark.parametrize("checksums", [True, False])
+def test_other_content_of_the_same_name_size_and_time_is_noticed(tmp_path, checksums):
     """Two images change places, and the file gets its old time back: only the checksums in its
-    metadata tell."""
+    metadata tell, or, as in FFCV's files of raw pixels, nothing but the time of the change."""
     rng, run, path = np.random.default_rng(0), make_run(tmp_path / "run"), tmp_path / "data.beton"
-    images, found = [jpeg(photo(rng, 40, 48)) for _ in range(4)], []
+    images, found = [photo(rng, 40, 48) for _ in range(4)], []
     for order in ((0, 1, 2, 3), (1, 0, 2, 3)):
-        with BetonWriter(path, classes=["a"]) as writer:
+        with BetonWriter(path, classes=["a"], checksums=checksums) as writer:
             for i in order:
-                writer.add(images[i], 40, 48, label=0)
+                writer.add_raw(np.asarray(images[i]), label=0)
         os.utime(path, ns=(1, 1))
         with BetonReader(path) as reader:
             found.append(

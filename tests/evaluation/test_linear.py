@@ -191,6 +191,11 @@ def test_the_classifier_is_kept_with_what_it_belongs_to(parts):
         and again.classes == ["x", "y", "z"]
         and not list(run.glob(".*"))
     )
+    forward = loaded.backbone.forward
+    loaded.backbone.forward = lambda images: 2 * forward(images)
+    with pytest.raises(ConfigError, match="resnet_tiny computes something else with its weights"):
+        load_linear(run, loaded)
+    loaded.backbone.forward = forward
     make_run(run, seed=3, step=2)
     with pytest.raises(
         ConfigError, match=r"step-000000001.pt, the newest checkpoint is step-000000002.pt"

@@ -99,10 +99,12 @@ def test_a_format_without_a_counterpart_is_refused(tmp_path):
     assert not (tmp_path / "x.pth").exists()
 
 
-@pytest.mark.parametrize(("name", "side"), [("resnet18", 64), ("timm:test_vit", 96)])
-def test_timm_reads_the_folder_for_hugging_face(tmp_path, name, side):
+@pytest.mark.parametrize(
+    ("name", "side", "resize"), [("resnet18", 64, 99), ("timm:test_vit", 96, 100)]
+)
+def test_timm_reads_the_folder_for_hugging_face(tmp_path, name, side, resize):
     timm = pytest.importorskip("timm")
-    normalisation = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "eval_resize": 100}
+    normalisation = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "eval_resize": resize}
     config = CONFIG.replace(backbone=name, image_size=side, **normalisation)
     ours = MoCo(config).eval()
     export_weights(ours.state_dict(), config, "huggingface", tmp_path / "out")
@@ -111,7 +113,8 @@ def test_timm_reads_the_folder_for_hugging_face(tmp_path, name, side):
     torch.testing.assert_close(model(images), ours.query_encoder.backbone(images))
     settings = timm.data.resolve_model_data_config(model)
     assert (tuple(settings["mean"]), tuple(settings["std"])) == (config.mean, config.std)
-    assert tuple(settings["input_size"]) == (3, side, side) and settings["crop_pct"] == side / 100
+    assert tuple(settings["input_size"]) == (3, side, side)
+    assert timm.data.create_transform(**settings).transforms[0].size == resize
     content = json.loads((tmp_path / "out/config.json").read_text())
     assert content["num_classes"] == 0 and content["architecture"] == name.removeprefix("timm:")
 

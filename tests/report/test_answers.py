@@ -5,11 +5,13 @@ fastneg.report.sections.shape_or_texture)."""
 
 import base64
 import io
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.report_runs import add_rows, make_run, page_of
+from helpers.report_runs import add_predictions, add_rows, make_run, page_of
 
 
 def test_every_new_kind_is_on_the_page(two, tmp_path):
@@ -37,6 +39,18 @@ def test_every_new_kind_is_on_the_page(two, tmp_path):
     with Image.open(io.BytesIO(base64.b64decode(page.images[0].split(",")[1]))) as image:
         image.load()
     assert "Missing or damaged" not in page.text
+
+
+def test_answers_to_other_images_have_no_error_consistency(two, tmp_path):
+    """A file of the same name with as many images of the classes in another order."""
+    page = page_of(tmp_path, *two)
+    assert "Error consistency: photos" in page.text and "different images" not in page.text
+    label = (np.arange(40) + 1) % 4
+    add_predictions(Path(two[1]), label, label, np.ones(40))
+    assert "Error consistency: photos" not in page_of(tmp_path, *two).text
+    # numbered in another way, the same classes
+    add_predictions(Path(two[1]), label, label, np.ones(40), classes="dabc")
+    assert "Error consistency: photos" in page_of(tmp_path, *two).text
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,26 @@ def test_other_images_are_no_match_and_none_is_the_best(tmp_path):
     ]
 
 
+def test_files_are_known_by_their_content_where_the_lines_tell_it(tmp_path):
+    named_alike = two(tmp_path / "a", path=("x/val.beton", "y/val.beton"), data=("1a", "2b"))
+    assert likeness.unlike(named_alike, "accuracy", "x") == {
+        "file": ["val.beton (1a)", "val.beton (2b)"]
+    }
+    one_set = two(tmp_path / "b", path=("x.beton", "copy.beton"), data=("1a", "1a"))
+    assert likeness.unlike(one_set, "accuracy", "x") == {}
+    other = two(tmp_path / "c", path=("x.beton", "y.beton"), data=("1a", "2b"))
+    assert likeness.unlike(other, "accuracy", "x") == {"file": ["x.beton", "y.beton"]}
+    for name, known in (("one", "1a"), ("two", "2b")):
+        row = {"kind": "knn", "set": "val", "top1": 5.0, "train": "t.beton", "train_data": known}
+        add_rows(tmp_path / "c" / name, row)
+        facts = {"classes": list("abcd"), "mode": "lbfgs", "train": "t.beton", "train_data": known}
+        torch.save(facts, tmp_path / "c" / name / "linear.pt")
+    entries = group_runs([read_run(tmp_path / "c" / name, name) for name in ("one", "two")])
+    told = ["t.beton (1a)", "t.beton (2b)"]
+    assert likeness.unlike(entries, "knn", "val") == {"training file": told}
+    assert likeness.unlike(entries, "linear", "val") == {"probe trained on": told}
+
+
 def test_a_field_that_an_earlier_version_did_not_write_is_no_difference(tmp_path):
     assert likeness.unlike(two(tmp_path, arg_max=("all", None)), "accuracy", "x") == {}
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from fastneg.config import ConfigError, PretrainConfig, ReportConfig
@@ -25,6 +26,7 @@ from fastneg.report.page import write_report
 from fastneg.report.sections.settings import reproduce
 from fastneg.runs import folder as run_folder
 from fastneg.runs import gallery
+from fastneg.runs.classifier import classifier_key
 from helpers.report_runs import Page, add_rows, make_run, page_of
 
 
@@ -297,6 +299,23 @@ def test_results_of_several_checkpoints_are_pointed_out(tmp_path):
         "of different checkpoints (a.pt: knn val; b.pt: accuracy late)"
         in page_of(tmp_path, str(tmp_path / "run")).text
     )
+
+
+def test_results_that_the_run_has_outgrown_are_pointed_out(tmp_path):
+    """Of an earlier checkpoint than the newest, and of a classifier that another has replaced."""
+    folder = tmp_path / "run"
+    make_run(folder)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "step-000000040.pt").touch()
+    layer = {"weight": torch.eye(4), "bias": torch.zeros(4)}
+    torch.save({"classes": list("abcd"), **layer}, folder / "linear.pt")
+    key = classifier_key(**layer)
+    for name, own in (("new", key), ("old", "0" * 12)):
+        add_rows(folder, {"kind": "accuracy", "set": name, "top1": 9.0, "classifier": own})
+    text = page_of(tmp_path, str(folder)).text
+    assert "all results are of a.pt, the newest checkpoint is step-000000040.pt" in text
+    assert "of another classifier than linear.pt holds now (accuracy old): run fastneg" in text
+    assert classifier_key(layer["weight"], layer["bias"] + 1e-6) != key
 
 
 @pytest.mark.parametrize("kept", ["config.json", "metrics.jsonl", "evaluation.jsonl"])

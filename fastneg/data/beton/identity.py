@@ -1,4 +1,4 @@
-"""Whether two data sets hold the same images in the same order, in whatever files."""
+"""Whether two data sets hold the same images, in whatever files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from fastneg.data.beton.format import TEXTURE_FIELD
+from fastneg.data.beton.overlap import checksum_keys
 
 
 def used_fields(reader, textures):
@@ -38,6 +39,34 @@ def same_images(one, other):
     """Whether two fingerprints of `images_fingerprint` are of the same images."""
     by = "checksums" if one["checksums"] and other["checksums"] else "records"
     return one["sizes"] == other["sizes"] and one[by] == other[by]
+
+
+def content_key(reader):
+    """8 hex digits that are the same for sets of the same images in the same classes, whatever
+    their order, their numbers of the classes and their files; None where a set has no checksums.
+
+    Args:
+        reader: `BetonReader` or `BetonSet`, with labels or without.
+    """
+    keys = checksum_keys(reader)
+    if keys is None:
+        return None
+    places, used = np.zeros(len(keys), np.int64), []
+    if reader.labels is not None:
+        numbers, own = np.unique(reader.labels, return_inverse=True)
+        names = [_class_name(reader, number) for number in numbers.tolist()]
+        used = sorted(names)
+        places = np.array([used.index(name) for name in names], np.int64)[own]
+    order = np.lexsort((places, keys))
+    value = zlib.crc32("\n".join(used).encode())
+    for column in (keys[order], places[order]):
+        value = zlib.crc32(np.ascontiguousarray(column, f"<{column.dtype.kind}8").tobytes(), value)
+    return f"{value:08x}"
+
+
+def _class_name(reader, number):
+    known = reader.classes is not None and 0 <= number < len(reader.classes)
+    return reader.classes[number] if known else str(number)
 
 
 def _crc32(columns):

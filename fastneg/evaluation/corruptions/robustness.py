@@ -9,8 +9,9 @@ import contextlib
 
 import torch
 
+from fastneg.data.beton.identity import content_key
 from fastneg.data.labels import ABSENT, join_labels
-from fastneg.evaluation.accuracy import columns_of, rank_among
+from fastneg.evaluation.accuracy import columns_of, rank_among, share_interval
 from fastneg.evaluation.corruptions import (
     ALL_15,
     SEVERITIES,
@@ -23,6 +24,7 @@ from fastneg.evaluation.view import run_view
 from fastneg.kernels.host_copy import to_device
 from fastneg.models.encoders import embed
 from fastneg.progress import shown
+from fastneg.runs.classifier import classifier_key
 from fastneg.runs.embed import central_crops, uses_autocast
 
 IMAGENET_CLASSES = 1000
@@ -149,7 +151,11 @@ def summary(by_corruption, clean_top1, classes, same_images=True):
 
 
 def with_interval(row, shares):
-    """A row with the 95% interval of its mean accuracy: normal, over the choice of images.
+    """A row with the 95% interval of its mean accuracy over the choice of images.
+
+    It is that of a share (`share_interval`) of so many images as have its variance: the versions of
+    an image are not independent, and not one answer either. Shares that are all 0, or all 1, have
+    no variance to go by, and count as one answer an image.
 
     Args:
         shares: (N,) of each image, in how many of its versions that count it is right, 0 to 1.
@@ -157,8 +163,9 @@ def with_interval(row, shares):
     name = "mean_top1" if row["mean_top1"] is not None else "partial_mean_top1"
     if len(shares) < 2:
         return row
-    half = 196.0 * shares.std().item() / len(shares) ** 0.5
-    return {**row, f"{name}_interval": [max(0.0, row[name] - half), min(100.0, row[name] + half)]}
+    share, variance = row[name] / 100, shares.double().var().item()
+    count = len(shares) * max(1.0, share * (1 - share) / variance if variance else 1.0)
+    return {**row, f"{name}_interval": list(share_interval(share, count))}
 
 
 def evaluate_corruptions(
@@ -210,8 +217,7 @@ def evaluate_corruptions(
     return {
         "kind": "corruptions",
         "set": name,
-        "path": str(reader.path),
-        "checkpoint": loaded.checkpoint,
+        **_measured(reader, loaded, head),
         "by_corruption": by_corruption,
         "images": images,
         "skipped": len(skipped),
@@ -219,6 +225,17 @@ def evaluate_corruptions(
         **view.fields(),
         **_origin(loaded.config.image_size),
         **with_interval(means, of_the_15[known] / cells),
+    }
+
+
+def _measured(reader, loaded, head):
+    """What was measured on what: fields of a line."""
+    return {
+        "path": str(reader.path),
+        "data": content_key(reader),
+        "checkpoint": loaded.checkpoint,
+        "classifier": classifier_key(head.weight, head.bias),
+        "classifier_classes": head.out_features,
     }
 
 

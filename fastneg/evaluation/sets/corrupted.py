@@ -156,6 +156,8 @@ class CorruptedKind(SetKind):
             "set": name,
             "path": str(asked.path),
             "checkpoint": context.loaded.checkpoint,
+            "classifier": context.classifier,
+            "classifier_classes": context.head.out_features,
             "arg_max": context.config.arg_max,
             **view.fields(),
             "skipped": max(found.skipped for found in results.values()),

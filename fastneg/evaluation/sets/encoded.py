@@ -72,7 +72,9 @@ def encoded(root, run, workers=0, report=print, out=None, subset=None, sources=N
 def _survey(root):
     """(hash of a folder's files, bytes of those images that are no JPEGs).
 
-    The hash is of their names, sizes and times. A BetonError where something there cannot be read.
+    The hash is of their names, sizes and times. One of these is that of the last change of any
+    kind, which no copy and no unpacked archive sets back. A BetonError where something there cannot
+    be read.
     """
     digest, tree, lossless = hashlib.sha256(f"{STORAGE} ".encode()), Tree(), 0
     digest.update(os.fsencode(Path(root).resolve()))
@@ -80,7 +82,8 @@ def _survey(root):
         for file in files:
             name = f"{folder}/{file}" if folder else file
             stat = os.stat(os.path.join(root, name))
-            digest.update(os.fsencode(f"{name} {stat.st_size} {stat.st_mtime_ns}\n"))
+            told = f"{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n"
+            digest.update(os.fsencode(told))
             if is_image(file) and not file.lower().endswith(JPEG_SUFFIXES):
                 lossless += stat.st_size
     for name, reason in tree.failed.items():

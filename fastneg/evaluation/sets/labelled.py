@@ -174,6 +174,7 @@ def _accuracy_lines(opened, judged, truth):
         "ece": calibration_error(confidence[known], said == true),
         "ece_interval": list(calibration_interval(confidence[known], said == true)),
         "arg_max": arg_max,
+        "classifier_classes": context.head.out_features,
         "most_answered": shares["most_answered"],
     }
     if in_categories:

@@ -26,18 +26,24 @@ TRAINED = (
     Figure("Linear probe", "linear", "top1"),
     Figure("Linear probe of an untrained encoder", "untrained", "top1", None),
     Figure("kNN", "knn", "top1"),
-    Figure("Few-shot, 1% of the labels", "few_shot 1", "top1"),
-    Figure("Few-shot, 10% of the labels", "few_shot 10", "top1"),
+    Figure("Few-shot", "few_shot", "top1"),
     Figure("Fine-tuning", "finetune", "top1"),
-    Figure("Fine-tuning, 1% of the labels", "few_shot_finetune 1", "top1"),
-    Figure("Fine-tuning, 10% of the labels", "few_shot_finetune 10", "top1"),
+    Figure("Fine-tuning", "few_shot_finetune", "top1"),
 )
-"""Figures of the commands that train on labels, or vote by them."""
+"""Figures of the commands that train on labels, or vote by them; few-shot ones at any share."""
 
 
-def all_figures():
+def all_figures(entries):
     """The rows of the table: those of TRAINED, then those of the known kinds of test sets."""
-    return (*TRAINED, *figures())
+    found = {kind for entry in entries for run in entry.runs for kind, _ in run.results}
+    trained = []
+    for figure in TRAINED:
+        shares = [kind.rpartition(" ")[2] for kind in found if kind.startswith(f"{figure.kind} ")]
+        for share in sorted(shares, key=float):
+            title = f"{figure.title}, {share}% of the labels"
+            trained.append(figure._replace(title=title, kind=f"{figure.kind} {share}"))
+        trained += [] if figure.kind.startswith("few_shot") else [figure]
+    return (*trained, *figures())
 
 
 def headline(entries):
@@ -108,7 +114,7 @@ def _speed(entry):
 def result_table(entries):
     """All figures that are one number for each set."""
     rows, columns = [], (*entry_columns(entries, "%"), Column("chance"))
-    for title, kind, field, highest in all_figures():
+    for title, kind, field, highest in all_figures(entries):
         for test_set in sets_of(entries, kind):
             cells = [entry.cell(kind, test_set, field) for entry in entries]
             lines = [line for entry in entries for line in entry.rows(kind, test_set)]
@@ -194,6 +200,10 @@ def _chance(entries, kind, test_set):
             answers.add(len(line["categories"]))
             continue
         # A classifier over all its classes can answer those that do not occur in a set.
+        if is_number(known := line.get("classifier_classes")) and line.get("arg_max") != "present":
+            answers.add(known)
+            continue
+        # lines of earlier versions do not say of how many classes it is
         rows = [line] if kind in PROBES or line.get("arg_max") == "present" else [line, *probes]
         counts = [
             row["classes"] for row in rows if is_number(row.get("classes")) and row["classes"] > 0

@@ -9,7 +9,7 @@ import torch
 
 import fastneg
 from fastneg.data import BetonReader, BetonWriter
-from fastneg.data.beton.identity import images_fingerprint, same_images
+from fastneg.data.beton.identity import content_key, images_fingerprint, same_images
 from fastneg.data.load import handle
 from helpers.images import jpeg, photo
 
@@ -115,6 +115,25 @@ def test_the_same_images_are_told_wherever_they_lie(beton, tmp_path):
             one, two = (images_fingerprint(each, ["image"]) for each in (reader, other))
     assert one["records"] != two["records"] and same_images(one, two)
     assert not same_images({**one, "checksums": ""}, two)
+
+
+def test_the_content_of_a_set_is_known_in_any_order_and_numbering(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [np.asarray(photo(rng, 8, 9)) for _ in range(4)]
+
+    def key(labels, classes, order=(0, 1, 2, 3), **options):
+        with BetonWriter(tmp_path / "x.beton", classes=classes, **options) as writer:
+            for i in order:
+                writer.add_raw(images[i], label=labels[i])
+        with BetonReader(tmp_path / "x.beton") as reader:
+            return content_key(reader)
+
+    one = key([0, 1, 1, 0], ["cat", "dog"])
+    assert len(one) == 8 and key([0, 1, 1, 0], ["cat", "dog"], checksums=False) is None
+    assert one == key([2, 0, 0, 2], ["dog", "none", "cat"], order=(3, 1, 0, 2))
+    others = [key([1, 1, 1, 0], ["cat", "dog"]), key([0, 1, 1, 0], ["cat", "cow"])]
+    others.append(key([0, 1, 1, 0], ["cat", "dog"], order=(0, 1, 2, 2)))
+    assert len({one, *others, key([0, 1, 1, 0], None)}) == 5
 
 
 def test_a_pass_that_another_one_or_the_end_cuts_short_says_so(beton):

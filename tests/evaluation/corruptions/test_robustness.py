@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fastneg.evaluation.accuracy import share_interval
 from fastneg.evaluation.corruptions import ALL_15
 from fastneg.evaluation.corruptions.robustness import (
     ALEXNET,
@@ -112,13 +113,16 @@ def test_where_mce_means_nothing_it_is_not_given():
 def test_the_interval_of_the_mean_is_over_images_and_not_over_their_versions():
     """Of 100 images each is right always or never: 75 versions of one tell no more than one."""
     shares = (torch.arange(100) < 40).float()
-    row = with_interval({"mean_top1": 40.0}, shares)
-    low, high = row["mean_top1_interval"]
-    assert (
-        high - 40
-        == pytest.approx(40 - low)
-        == pytest.approx(196 * (0.4 * 0.6 / 99) ** 0.5, abs=1e-3)
-    )
+    found = with_interval({"mean_top1": 40.0}, shares)["mean_top1_interval"]
+    assert found == pytest.approx(share_interval(0.4, 100), abs=0.01)
+    # where they differ, many images: the normal interval of a mean
+    shares = torch.linspace(0.2, 0.6, 4000)
+    found = with_interval({"mean_top1": 40.0}, shares)["mean_top1_interval"]
+    half = 196 * shares.std().item() / 4000**0.5
+    assert found == pytest.approx([40 - half, 40 + half], abs=0.01)
+    for share in (0.0, 1.0):  # an interval of no width would claim too much
+        row = with_interval({"mean_top1": 100 * share}, torch.full((30,), share))
+        assert row["mean_top1_interval"] == [*share_interval(share, 30)]
     part = with_interval({"mean_top1": None, "partial_mean_top1": 1.0}, torch.tensor([0.0, 0.02]))
-    assert part["partial_mean_top1_interval"][0] == 0.0
+    assert part["partial_mean_top1_interval"][0] >= 0.0
     assert with_interval({"mean_top1": 40.0}, shares[:1]) == {"mean_top1": 40.0}

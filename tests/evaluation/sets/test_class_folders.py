@@ -1,5 +1,6 @@
 """Test sets on disk: folders of classes are encoded once, and again when they change."""
 
+import os
 import shutil
 
 import pytest
@@ -22,6 +23,16 @@ def test_a_folder_is_encoded_once_and_again_when_it_changes(tmp_path):
     (folder / "a" / "one-more.jpg").write_bytes((folder / name).read_bytes())
     with open_set(folder, tmp_path / "run", 1, said.append) as reader:
         assert len(reader) == 7 and len(said) == 2
+    # another image of the same size, with the time of the one before
+    old = (folder / "a" / "one-more.jpg").stat()
+    data = bytearray((folder / "a" / "one-more.jpg").read_bytes())
+    middle = len(data) * 3 // 4
+    data[middle] ^= 1
+    (folder / "a" / "one-more.jpg").write_bytes(data)
+    os.utime(folder / "a" / "one-more.jpg", ns=(old.st_atime_ns, old.st_mtime_ns))
+    with open_set(folder, tmp_path / "run", 1, said.append) as reader:
+        stored = reader.jpeg(reader.names.index("a/one-more.jpg")).tobytes()
+        assert stored == bytes(data) and len(said) == 3
 
 
 def test_a_folder_of_splits_gives_its_val(tmp_path):
