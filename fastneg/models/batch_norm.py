@@ -5,6 +5,8 @@ Legend: N batch, C channels, H W pixels, S splits.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -122,6 +124,24 @@ def split_batch_norm(module, splits):
 
 def _layers(module, kinds):
     return [child for child in module.modules() if takes_kernel(child, kinds)]
+
+
+@contextlib.contextmanager
+@torch.no_grad()
+def statistics_kept(module):
+    """Within it, the running statistics of a module do not move: what passes is not what the module
+    is evaluated on."""
+    norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._NormBase)]
+    norms = [each for each in norms if each.running_mean is not None]
+    moved = [buffer for each in norms for buffer in (each.running_mean, each.running_var)]
+    counts = [each.num_batches_tracked for each in norms]
+    before = [torch._foreach_mul(group, 1) if group else [] for group in (moved, counts)]
+    yield
+    for group, values in zip((moved, counts), before, strict=True):
+        if group:
+            # Autograd keeps them for a backward pass that does not use them in training: to write
+            # through `data` is not to change them in its eyes.
+            torch._foreach_copy_([buffer.data for buffer in group], values)
 
 
 class Processes:
