@@ -175,16 +175,22 @@ def _synchronisable(module):
     return _layers(module, (nn.BatchNorm1d, nn.BatchNorm2d, GroupedBatchNorm2d))
 
 
-def check_batch_norm(backbone, config):
+def check_batch_norm(method, config):
     """What is to be said of --bn and this backbone, as lines.
 
     Args:
-        backbone: of the built method, which has split its layers where the config asks for that.
+        method: as built, which has split the layers of its backbone where the config asks for that.
         config: `PretrainConfig`.
     Raises:
         TrainingError: --bn or --key_pass would reach a part of the layers only.
     """
+    backbone = method.query_encoder.backbone
     layers = batch_norms(backbone)
+    if not layers and config.bn == "sync" and batch_norms(method):
+        return [
+            f"{config.backbone} has no batch normalisation: --bn sync acts on that of the heads "
+            "alone."
+        ]
     if not layers and config.bn != "none":
         return [
             f"{config.backbone} has no batch normalisation: nothing can leak through it, and "
