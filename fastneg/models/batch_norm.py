@@ -127,7 +127,6 @@ def _layers(module, kinds):
 
 
 @contextlib.contextmanager
-@torch.no_grad()
 def statistics_kept(module):
     """Within it, the running statistics of a module do not move: what passes is not what the module
     is evaluated on."""
