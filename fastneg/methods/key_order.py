@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from fastneg.kernels.host_copy import to_device
+from fastneg.models.batch_norm import statistics_kept
 
 
 class Same:
@@ -103,6 +104,9 @@ def in_one_batch(encode, views, groups=1):
 def views_and_negatives(encode, views, negatives, joint):
     """Features of views that pass as one batch, and of their negatives.
 
+    The network is the one that is evaluated, on images. So negatives that pass by themselves leave
+    no trace in its running statistics.
+
     Args:
         encode: a network.
         views: V batches (n, 3, H, W).
@@ -113,5 +117,8 @@ def views_and_negatives(encode, views, negatives, joint):
     """
     others = [] if negatives is None else negatives.unbind(1)
     found = in_one_batch(encode, [*views, *(others if joint else [])])
-    extra = found[len(views) :] or [encode(images) for images in others]
+    extra = found[len(views) :]
+    if others and not joint:
+        with statistics_kept(encode):
+            extra = [encode(images) for images in others]
     return found[: len(views)], torch.stack(extra, 1) if extra else None

@@ -19,7 +19,7 @@ from fastneg.kernels.info_nce import info_nce
 from fastneg.methods.alpha import Alphas
 from fastneg.methods.key_order import Permuted, Same, Shuffled, in_one_batch
 from fastneg.methods.output import MethodOutput, of_negatives, sample_rows
-from fastneg.models.batch_norm import split_batch_norm
+from fastneg.models.batch_norm import batch_norms, split_batch_norm
 from fastneg.models.encoders import Encoder, momentum_update, scheduled_momentum
 from fastneg.models.graphs import GraphedPass
 from fastneg.negatives import NEGATIVES
@@ -41,8 +41,9 @@ class MoCo(nn.Module):
         self.momentum, self.schedule = config.key_momentum, config.momentum_schedule
         self.query_encoder = Encoder.of(config)
         splits = config.bn_splits if config.bn == "split" else 1
+        split_batch_norm(self.query_encoder, splits)
         # Nothing can leak through statistics that do not exist (vision transformers, ConvNeXt).
-        self.order = config.bn if split_batch_norm(self.query_encoder, splits) else "none"
+        self.order = config.bn if batch_norms(self.query_encoder) else "none"
         self.key_encoder = self.query_encoder.key_copy(functools.partial(Encoder.of, config))
         split_batch_norm(self.key_encoder, splits)  # of one that was made anew
         self.graphed = GraphedPass(self.key_encoder) if config.cuda_graphs else None

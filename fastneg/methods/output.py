@@ -20,7 +20,7 @@ class MethodOutput(NamedTuple):
     """
     similarities: dict[str, torch.Tensor]
     """Cosine similarities of single pairs by kind, detached, of any shape: counted into histograms
-    when these are logged."""
+    when these are logged. It may be empty."""
 
 
 def of_two_views(first, second):

@@ -5,6 +5,8 @@ Legend: N batch, C channels, H W pixels, S splits.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -124,6 +126,23 @@ def _layers(module, kinds):
     return [child for child in module.modules() if takes_kernel(child, kinds)]
 
 
+@contextlib.contextmanager
+def statistics_kept(module):
+    """Within it, the running statistics of a module do not move: what passes is not what the module
+    is evaluated on."""
+    norms = [each for each in module.modules() if isinstance(each, nn.modules.batchnorm._NormBase)]
+    norms = [each for each in norms if each.running_mean is not None]
+    moved = [buffer for each in norms for buffer in (each.running_mean, each.running_var)]
+    counts = [each.num_batches_tracked for each in norms]
+    before = [torch._foreach_mul(group, 1) if group else [] for group in (moved, counts)]
+    yield
+    for group, values in zip((moved, counts), before, strict=True):
+        if group:
+            # Autograd keeps them for a backward pass that does not use them in training: to write
+            # through `data` is not to change them in its eyes.
+            torch._foreach_copy_([buffer.data for buffer in group], values)
+
+
 class Processes:
     """The processes of the group, as `fastneg.kernels.batch_norm` asks for them."""
 
@@ -155,16 +174,22 @@ def _synchronisable(module):
     return _layers(module, (nn.BatchNorm1d, nn.BatchNorm2d, GroupedBatchNorm2d))
 
 
-def check_batch_norm(backbone, config):
+def check_batch_norm(method, config):
     """What is to be said of --bn and this backbone, as lines.
 
     Args:
-        backbone: of the built method, which has split its layers where the config asks for that.
+        method: as built, which has split the layers of its backbone where the config asks for that.
         config: `PretrainConfig`.
     Raises:
         TrainingError: --bn or --key_pass would reach a part of the layers only.
     """
+    backbone = method.query_encoder.backbone
     layers = batch_norms(backbone)
+    if not layers and config.bn == "sync" and batch_norms(method):
+        return [
+            f"{config.backbone} has no batch normalisation: --bn sync acts on that of the heads "
+            "alone."
+        ]
     if not layers and config.bn != "none":
         return [
             f"{config.backbone} has no batch normalisation: nothing can leak through it, and "

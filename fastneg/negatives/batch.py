@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fastneg.config import PretrainConfig
+from fastneg.errors import SettingsError
 from fastneg.negatives.contract import NEGATIVES
 
 
@@ -27,8 +28,13 @@ def make_negatives(batch, config, generator):
         generator: torch.Generator on the batch's device, from which the kinds draw in turn.
     Returns:
         (N, kinds·M, C, H, W); None for none.
+    Raises:
+        SettingsError: a kind, one of a user's own, gives anything else than its (N, M, C, H, W).
     """
-    made = [NEGATIVES[kind](batch, config, generator) for kind in config.image_kinds()]
+    made = [
+        _fitting(kind, NEGATIVES[kind](batch, config, generator), batch, config)
+        for kind in config.image_kinds()
+    ]
     if len(made) < 2:
         return made[0] if made else None
     count, n = sum(images.shape[1] for images in made), len(batch.query)
@@ -38,6 +44,20 @@ def make_negatives(batch, config, generator):
         memory_format=torch.channels_last if nhwc else torch.contiguous_format
     )
     return torch.cat(made, 1, out=out.unflatten(0, (n, count)))
+
+
+def _fitting(kind, images, batch, config):
+    """What a kind made, if it is of the right shape: with fewer negatives, or more, a step would
+    go on and weight them otherwise."""
+    views = batch.query
+    expected = (len(views), config.negatives_per_query, *views.shape[1:])
+    came = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+    if came != expected:
+        raise SettingsError(
+            f"--negatives {kind} gives {came} for views {tuple(views.shape)}: {expected}, "
+            "(N, M, C, H, W) with M of --negatives_per_query, was expected."
+        )
+    return images
 
 
 def negatives_config(negatives, image_size, batch_size, options):

@@ -17,9 +17,11 @@ class Patch(Negative):
     generate = "fastneg.negatives.patch_torch:generate"
 
     patch_min: int = option(0, at_least=0)
-    """Smallest patch side in pixels of a patch negative; 0: 1/14 of the view, 16 at 224 px."""
+    """Smallest patch side in pixels of a patch negative, in all views of --image_size_schedule; 0:
+    1/14 of --image_size, 16 at 224 px."""
     patch_max: int = option(0, at_least=0)
-    """Largest patch side in pixels of a patch negative; 0: 9/28 of the view, 72 at 224 px."""
+    """Largest patch side in pixels of a patch negative, likewise; 0: 9/28 of --image_size, 72 at
+    224 px. If the smallest views have fewer pixels, both are fractions of these."""
 
     def defaults(self, config):
         """Those of 0 in proportion to the views, or to the smallest ones where they would not

@@ -161,7 +161,7 @@ def begin_with(method, config):
 def _set_batch_norm(method, config, world):
     """Let --bn act on the network; returns how many layers its backbone has."""
     backbone = method.query_encoder.backbone
-    _say(check_batch_norm(backbone, config), world)
+    _say(check_batch_norm(method, config), world)
     norms = batch_norms(backbone)
     if config.bn == "sync":
         # The whole method: BYOL's projector and predictor are normalised too.

@@ -39,7 +39,7 @@ def forecast(config, world):
     iterations = len(data) // config.batch_size
     check_length(config, iterations)
     read = [f"  {config.data}: {said_of_data}"]
-    told += check_batch_norm(method.query_encoder.backbone, config)
+    told += check_batch_norm(method, config)
     said = [f"  {line}" for line in told]
     found = checkpoint.paths(folder)
     if config.init and not found:

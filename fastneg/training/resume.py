@@ -217,12 +217,12 @@ def _renamed(was, now):
 
 def _length(path, before, config, step, iterations):
     """What another number of epochs, or of steps, does to the schedules."""
-    least = config.warmup_epochs + 1
+    warmup = config.warmup_epochs  # the run may have been shorter, and is refused later on
     if before["steps"] is None:
-        then, was = config.replace(epochs=max(before["epochs"], least)), before["epochs"]
+        then, was = config.replace(epochs=max(before["epochs"], warmup + 1)), before["epochs"]
     else:
         was = before["steps"]
-        then = config.replace(steps=max(was, least * iterations))
+        then = config.replace(steps=max(was, warmup * iterations + 1))
     total = config.total_steps(iterations)
     if total == then.total_steps(iterations):
         return []

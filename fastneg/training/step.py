@@ -122,7 +122,7 @@ def _joined(outputs):
             for name in first.stats
         },
         {
-            name: torch.cat([output.similarities[name] for output in outputs])
+            name: torch.cat([torch.atleast_1d(output.similarities[name]) for output in outputs])
             for name in first.similarities
         },
     )

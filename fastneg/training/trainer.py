@@ -275,6 +275,8 @@ class Trainer(TrainingStep):
         self.log.row("measured", self.step, {**found, **dict(zip(names, values, strict=True))})
 
     def _log_similarities(self):
+        if not self.similarities:  # a method of a user's own need not give any
+            return
         counts = distributed.average(histograms(self.similarities), self.world) * self.world.size
         by_kind = zip(self.similarities, counts.round().int().tolist(), strict=True)
         self.log.histograms(self.step, dict(by_kind), edges())

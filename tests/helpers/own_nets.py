@@ -33,6 +33,17 @@ class Wide(nn.Module):
         return self.body(images).amax((2, 3))
 
 
+class Vectors(nn.Module):
+    """Its batch normalisation is of vectors alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(3, 4, 4, 4), nn.BatchNorm1d(4)
+
+    def forward(self, images):
+        return self.norm(self.layer(images).mean((2, 3)))
+
+
 class Scaled(nn.Module):
     """A number that no tensor of its state tells."""
 

@@ -126,6 +126,11 @@ def test_a_backbone_without_batch_norm_needs_no_split():
     assert MoCo(PretrainConfig(backbone="convnext_tiny", queue_size=8)).order == "none"
 
 
+def test_keys_are_shuffled_whatever_layer_normalises_their_batch():
+    own = {"backbone": "helpers.own_nets:Vectors", "image_size": 32, "queue_size": 8}
+    assert MoCo(PretrainConfig(bn="shuffle", **own)).order == "shuffle"
+
+
 @pytest.mark.parametrize("options", [{"bn": "split", "bn_splits": 2}, {"bn": "none"}])
 def test_one_pass_for_keys_and_negatives_gives_the_numbers_of_separate_ones(options):
     query_view, key_view, negatives = views(m=3)

@@ -50,6 +50,20 @@ def test_statistics_are_those_of_the_batch_that_is_named(float64, name, negative
     torch.testing.assert_close(output.similarities["negative"], expected)
 
 
+@pytest.mark.parametrize("name", [name for name, one in METHODS.items() if not one.key_encoder])
+def test_running_statistics_are_those_of_the_views_where_negatives_pass_apart(float64, name):
+    """The encoder is evaluated with them, on images."""
+    method = method_of(name)
+    reference = copy.deepcopy(method.query_encoder)
+    query_view, key_view, negatives = views()
+    method(query_view, key_view, negatives).loss.backward()
+    reference(torch.cat([query_view, key_view]))
+    for (key, expected), value in zip(
+        reference.named_buffers(), method.query_encoder.buffers(), strict=True
+    ):
+        torch.testing.assert_close(value, expected, msg=key)
+
+
 def test_groups_of_a_split_hold_keys_and_negatives_alike(float64):
     method = method_of("moco", negatives_bn="joint", bn="split", bn_splits=2)
     reference = copy.deepcopy(method)

@@ -11,6 +11,9 @@ import torch
 
 from fastneg.config import ConfigError
 from fastneg.errors import TrainingError
+from fastneg.methods import METHODS
+from fastneg.models.batch_norm import check_batch_norm
+from fastneg.recipes.presets import tiny_cpu
 from fastneg.training.trainer import pretrain
 from helpers.pretraining import in_float64, rows, settings, weights
 from helpers.processes import train
@@ -132,6 +135,15 @@ def test_processes_that_exchange_or_synchronise_do_what_one_does(beton, tmp_path
     for rounded, exact in zip(rows(tmp_path / "compressed"), rows(tmp_path / "sync"), strict=True):
         assert rounded["loss"] == pytest.approx(exact["loss"], rel=2e-2)
     assert rows(tmp_path / "compressed")[-1]["loss"] != rows(tmp_path / "sync")[-1]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("byol", "acts on that of the heads alone"), ("simclr", "has no effect")]
+)
+def test_what_sync_does_beside_a_backbone_without_batch_norm_is_said(method, said):
+    config = tiny_cpu().replace(method=method, bn="sync", backbone="helpers.own_nets:Tied")
+    (line,) = check_batch_norm(METHODS[method](config), config)
+    assert said in line
 
 
 def test_what_one_process_cannot_do_is_refused(beton, tmp_path):

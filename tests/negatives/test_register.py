@@ -1,12 +1,15 @@
 """A kind of negatives of a user's own, registered by a file, is as good as a built-in one."""
 
 import sys
+from unittest import mock
 
 import pytest
 import torch
 
 from fastneg import plugins
 from fastneg.config import ConfigError, EvaluateConfig, PretrainConfig, field_docs
+from fastneg.errors import SettingsError
+from fastneg.negatives.batch import make_negatives
 from fastneg.negatives.contract import NEGATIVES, Negative, register
 from fastneg.recipes.cli import build_config, main
 from fastneg.recipes.presets import tiny_cpu
@@ -135,3 +138,15 @@ def test_a_generator_is_called_with_the_batch_the_config_and_a_generator(shift):
     batch.query = torch.randn(2, 3, 32, 32)
     made = NEGATIVES["shift"](batch, config, torch.Generator())
     assert torch.equal(made[:, 0, :, :, 3:], batch.query[..., :-3])
+
+
+@pytest.mark.parametrize("given", [lambda views: views, lambda views: views[:, None], len])
+def test_what_it_gives_must_be_as_many_negatives_as_a_query_has(shift, monkeypatch, given):
+    plugins.load_named()
+    config, batch = tiny_cpu().replace(negatives="shift", negatives_per_query=2), mock.Mock()
+    batch.query = torch.randn(4, 3, 32, 32)
+    assert make_negatives(batch, config, None).shape == (4, 2, 3, 32, 32)
+    wrong = staticmethod(lambda batch, *others: given(batch.query))
+    monkeypatch.setattr(type(NEGATIVES["shift"]), "generate", wrong)
+    with pytest.raises(SettingsError, match=r"--negatives shift gives .*: \(4, 2, 3, 32, 32\), "):
+        make_negatives(batch, config, None)

@@ -118,6 +118,8 @@ def test_another_number_of_steps_says_so_too(data):
     config = settings("x.beton", "run", lr=1.0, lr_schedule="cosine_step")
     whole = config.replace(epochs=2)
     assert goes_on(whole, config.replace(steps=2 * STEPS), data) == []  # the same length
+    within = config.replace(steps=2 * STEPS + 2, warmup_epochs=2)  # ends in the epoch after it
+    assert goes_on(within, within, data) == []
     (more,) = goes_on(whole, config.replace(steps=4 * STEPS), data)
     assert f"--steps is {4 * STEPS}, it was --epochs 2" in more
     assert "is 0.854 from here on, not 0.5" in more

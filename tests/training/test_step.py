@@ -39,6 +39,18 @@ def test_parts_have_batch_statistics_of_their_own():
     torch.testing.assert_close(output.loss, (first.loss + second.loss) / 2)
 
 
+def test_a_part_may_give_one_number_of_a_kind():
+    weight = torch.ones((), requires_grad=True)
+
+    def method(query, *others):
+        loss = weight * query.mean()
+        return MethodOutput(loss, None, {}, {"mean": loss.detach()})
+
+    images = torch.arange(4.0).view(4, 1, 1, 1)
+    output = accumulate(method, (images, images, None), torch.Generator(), parts=2)
+    assert output.similarities["mean"].tolist() == [0.5, 2.5]
+
+
 def test_the_trainer_takes_one_step_a_batch(beton, tmp_path):
     """In parts of a batch, with as many groups of batch normalisation in all: the queries'
     statistics are the same."""
