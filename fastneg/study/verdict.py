@@ -12,7 +12,8 @@ The rules:
    the plain arm in domain by `MARGIN` points.
 5. *not supported*: an interval of those effects lies below `MEANINGFUL` points, or the treatment is
    inferior in domain by more than `MARGIN` points.
-6. *undecided*: anything else; more seeds may tell.
+6. *undecided*: anything else; more seeds may tell. Also where a run of a block has no shape bias,
+   because no answer names either cue: its seed is not dropped.
 """
 
 from __future__ import annotations
