@@ -46,7 +46,7 @@ def results_of(folder):
             if row.get(name, facts.get(name)) != facts.get(name, row.get(name)):
                 raise UnfitError(
                     f"{path} has a line of {name} {row[name]}, and the study is of {facts[name]}: "
-                    "such lines belong into a folder of their own."
+                    "such lines belong in a folder of their own."
                 )
     return rows
 
