@@ -24,6 +24,10 @@ class TrainingError(Exception):
     """A run that cannot start or go on, for a reason that its user can mend."""
 
 
+class BusyError(TrainingError):
+    """Another training holds the run folder."""
+
+
 class SettingsError(TrainingError, ConfigError):
     """Settings that a run cannot have, with its network, its processes or its folder: the command
     line was wrong."""

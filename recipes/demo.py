@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -25,6 +26,7 @@ from fastneg.recipes.demo_summary import summary
 from fastneg.recipes.presets import tiny_simclr, tiny_simclr_patch
 from fastneg.report.page import write_report
 from fastneg.runs.folder import read_run
+from fastneg.runs.paths import CONFIG
 
 STEPS = ("make the images", "encode", "train and evaluate", "report")
 ARMS = {"none": tiny_simclr, "patch": tiny_simclr_patch}
@@ -56,6 +58,7 @@ def run_demo(config: DemoConfig):
         it, and the same command goes on from there.
     """
     out, size, began = demo_output(config.out), SIZES[config.size], time.perf_counter()
+    _same_demo(out, config)
     print(
         f"From images to a report in {counted(len(STEPS), 'step')}, all of it in {out}/: "
         f"{size.takes}.",
@@ -131,6 +134,21 @@ def demo_output(out):
             "what has its files' names."
         )
     return out
+
+
+def _same_demo(out, config):
+    """Before anything is written over: OutputError where `out` is of a demo of another size or
+    seed, whose images would be replaced by those of this one."""
+    for name, settings in settings_of(config).items():
+        path = out / name / CONFIG
+        there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        for field in ("seed", "epochs"):
+            wanted = getattr(settings, field)
+            if there.get(field, wanted) != wanted:
+                raise OutputError(
+                    f"--out is {out}, which is of a demo with {field} {there[field]}, not "
+                    f"{wanted}: keep its --size and --seed, or choose another --out."
+                )
 
 
 def _where(out, report):

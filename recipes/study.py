@@ -7,7 +7,6 @@ import dataclasses
 import json
 import statistics
 import sys
-import time
 
 from fastneg.config import ConfigError, StudyConfig, UnfitError, default_workers
 from fastneg.counts import counted
@@ -17,7 +16,7 @@ from fastneg.options import nearest
 from fastneg.progress import time_left
 from fastneg.recipes.study_data import make_data
 from fastneg.recipes.study_jobs import run_all
-from fastneg.recipes.study_runs import Task, train_and_evaluate
+from fastneg.recipes.study_runs import Task, log_of, train_and_evaluate
 from fastneg.report.blocks import pretty
 from fastneg.report.study import write_study_report
 from fastneg.study.folder import (
@@ -34,7 +33,12 @@ from fastneg.study.verdict import judge, sentence
 
 
 def run_study(config: StudyConfig):
-    """Train and evaluate what is missing, block by block, and judge; 0 when the stage is whole."""
+    """Train and evaluate what is missing, block by block, and judge.
+
+    Returns:
+        0 when all runs that were asked for are there; 128 + signal where one stopped it; 1 where
+        another process trains the rest.
+    """
     names = named_arms(config)
     out, size = output_folder(config.out, "--out"), size_for(config.size, config.method)
     _same_study(out, config, size)
@@ -44,10 +48,7 @@ def run_study(config: StudyConfig):
     seeds = config.seed_numbers() or size.seeds[config.stage]
     make_data(out, size, config.data)
     plan = [(seed, arm) for seed in seeds for arm in arms]
-    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results_of(out)}
-    left = [
-        (seed, arm) for seed, arm in plan if (config.stage, arm.name, seed, arm.dose) not in done
-    ]
+    left = _missing(out, config, plan)
     print(
         f"{config.stage.capitalize()}: {counted(len(arms), 'arm')} on "
         f"{counted(len(seeds), 'seed')}, {len(plan) - len(left)} of {counted(len(plan), 'run')} "
@@ -57,17 +58,29 @@ def run_study(config: StudyConfig):
     stopped = _train(out, config, size, left)
     if stopped:
         return 128 + stopped
+    if missing := _missing(out, config, plan):
+        print(
+            f"{counted(len(missing), 'run')} of another process, which trains in {out} too: when "
+            "it has ended, the same command goes on.",
+            flush=True,
+        )
+        return 1
     _tell(out, config, dose)
     return 0
+
+
+def _missing(out, config, plan):
+    """Those of [(seed, arm)] that results.jsonl has no line of."""
+    done = {(row["stage"], row["arm"], row["seed"], row["dose"]) for row in results_of(out)}
+    return [
+        (seed, arm) for seed, arm in plan if (config.stage, arm.name, seed, arm.dose) not in done
+    ]
 
 
 def _train(out, config, size, left):
     """Train and evaluate [(seed, arm)], writing down each; the signal that stopped it, or None."""
     threads = 0 if config.jobs == 1 else max(1, default_workers() // config.jobs)
-    untrained = {row["seed"]: row["untrained"] for row in results_of(out)}
-    # One after the other, for a run knows what those before it have measured.
-    tasks = (Task(config, size, arm, seed, untrained.get(seed), threads) for seed, arm in left)
-    began, done, signal = time.perf_counter(), 0, None
+    tasks, signal = _tasks(out, config, size, left, threads), None
     with contextlib.closing(run_all(train_and_evaluate, tasks, config.jobs, threads)) as runs:
         for task, (row, stopped) in runs:
             who = f"{task.arm.name}, seed {task.seed}"
@@ -77,17 +90,41 @@ def _train(out, config, size, left):
                 if config.jobs == 1:
                     return signal
                 continue
+            if row is None:
+                print(f"Left out {who}: another process trains it.", flush=True)
+                continue
             append_json(out / RESULTS, row, sync=True)
-            untrained[task.seed] = row["untrained"]
-            done += 1
-            rest = (time.perf_counter() - began) / done * (len(left) - done)
+            missing = _missing(out, config, left)
             told = ", ".join(f"{pretty(name)} {row[name]:.1f}" for name in figures_of([row])[:3])
             print(
-                f"{done} of {len(left)}  {who}: {told}, {row['seconds']:.0f} s; "
-                f"{time_left(rest)} left",
+                f"{len(left) - len(missing)} of {len(left)}  {who}: {told}, "
+                f"{row['seconds']:.0f} s; {time_left(_rest(out, config, missing))} left",
                 flush=True,
             )
     return signal
+
+
+def _tasks(out, config, size, left, threads):
+    """`Task`s of [(seed, arm)], each made when a process is free for it: a run knows what those
+    before it have measured, and another process may have made one meanwhile."""
+    for seed, arm in left:
+        if not _missing(out, config, [(seed, arm)]):
+            continue
+        untrained = {row["seed"]: row["untrained"] for row in results_of(out)}
+        task = Task(config, size, arm, seed, untrained.get(seed), threads)
+        print(f"Begins: {arm.name}, seed {seed}; what it prints is in {log_of(task)}.", flush=True)
+        yield task
+
+
+def _rest(out, config, left):
+    """Seconds that the runs [(seed, arm)] take, by those of their arms that are there."""
+    seconds = {}
+    for row in results_of(out):
+        if (row["stage"], row.get("jobs")) == (config.stage, config.jobs):
+            seconds.setdefault(row["arm"], []).append(row["seconds"])
+    means = {name: statistics.fmean(found) for name, found in seconds.items()}
+    usual = statistics.fmean(means.values())
+    return sum(means.get(arm.name, usual) for _, arm in left) / min(config.jobs, len(left) or 1)
 
 
 def _same_study(out, config, size):
@@ -170,11 +207,12 @@ def _tell(out, config, dose):
     judged = config.stage == "main" and SIZES[config.size].judged
     if judged and any(row["arm"] == PLAIN for row in rows):
         verdict = judge(rows)
-        told = sentence(verdict, conditions(facts_of(out), rows))
-        write_json(out / VERDICT, {"sentence": told, **dataclasses.asdict(verdict)})
+        told = sentence(verdict, conditions(facts_of(out), rows, dose))
+        write_json(out / VERDICT, {"sentence": told, "dose": dose, **dataclasses.asdict(verdict)})
         print(told)
         if config.size == "tiny":
             said = "The size tiny shows that everything works, and nothing of the method."
             print(said, file=sys.stderr)
     if rows:
-        print(f"Report: {write_study_report(out, out / 'report.html')}")
+        made = write_study_report(out, out / "report.html", doses={config.stage: dose})
+        print(f"Report: {made}")

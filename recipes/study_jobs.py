@@ -25,7 +25,8 @@ def run_all(work, tasks, jobs, threads=0):
     """Yield (task, result) of each task, as they are done.
 
     With one job they are done in this process, one after the other. With more, SIGTERM and SIGINT
-    go on to the runs: each leaves a checkpoint, and its result is (None, the signal). Where one
+    go on to the runs: each leaves a checkpoint, and its result names the signal that came. Where
+    one
     fails, or whoever takes the results leaves, the others are told to stop likewise.
 
     Args:
@@ -115,6 +116,8 @@ class _Worker:
             ) from None
         if not well:
             raise result
+        if result[1] and stopped is not None:  # it was told by SIGTERM, whatever came here
+            result = (result[0], stopped)
         return task, result
 
     def tell(self):

@@ -13,6 +13,7 @@ from fastneg.config import EvaluateConfig, LinearConfig, UnfitError
 from fastneg.data.beton.shards import open_data
 from fastneg.data.labels import class_count, labels_of
 from fastneg.distributed import choose_device
+from fastneg.errors import BusyError
 from fastneg.evaluation.accuracy import accuracy
 from fastneg.evaluation.features import features_of
 from fastneg.evaluation.logistic import fit_on_features
@@ -24,6 +25,7 @@ from fastneg.recipes.study_jobs import printed_to
 from fastneg.runs.environment import environment
 from fastneg.runs.folder import read_run
 from fastneg.runs.load import load_run
+from fastneg.runs.paths import METRICS
 from fastneg.study.plan import SETS, TRANSFER, UNBIASED, Arm, Size
 from fastneg.study.verdict import IN_DOMAIN
 from fastneg.training.trainer import pretrain
@@ -56,6 +58,9 @@ TIMED = 100
 """Steps after which a run of days is told how long it will take."""
 CONFLICT = {"stencils": "swapped", "photographs": "cue_conflict", "imagenet100": None}
 """{data: its set of conflicting cues}"""
+PATIENCE_S = 15.0
+"""Seconds for which a run that another process trains is waited for: those of a killed study end
+with it, after a checkpoint."""
 LAST_SHARE = 0.1
 """The share of training at its end over which what the negatives take of the softmax is averaged.
 """
@@ -115,20 +120,51 @@ def settings(task):
 
 
 def train_and_evaluate(task):
-    """(the line of a run, None), or (None, the signal that stopped it)."""
+    """(the line of a run, None), or (None, the signal that stopped it); (None, None) where another
+    process trains it."""
     began, made = time.perf_counter(), settings(task)
-    log = task.out / "logs" / task.config.stage / f"{task.arm.name}-{task.seed}.txt"
+    log = log_of(task)
+    resumed = (Path(made.out) / METRICS).exists()
     with printed_to(log):
-        result = _pretrain(task, made)
+        try:
+            result = _when_free(lambda: _pretrain(task, made))
+        except BusyError:
+            return None, None
         if not result.finished:
             return None, result.signal or 1
-        trained = time.perf_counter() - began
+        trained = _seconds_of_steps(made.out) if resumed else time.perf_counter() - began
+        began = time.perf_counter()
         for step in _evaluation(task, made):
             if code := step():
                 raise UnfitError(f"{made.out}: the evaluation ended with {code}; see {log}.")
         second = _second_probe(task, made)
-    seconds = {"train_seconds": trained, "seconds": time.perf_counter() - began}
+    seconds = {"train_seconds": trained, "seconds": trained + time.perf_counter() - began}
     return _row(task, made, result.step, seconds, second), None
+
+
+def log_of(task):
+    """The file that takes what a run prints."""
+    return task.out / "logs" / task.config.stage / f"{task.arm.name}-{task.seed}.txt"
+
+
+def _when_free(train):
+    """What `train` returns; it is tried again while another process holds the run."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return train()
+        except BusyError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.5)
+
+
+def _seconds_of_steps(run):
+    """Wall time of a run's steps, by its log: several calls had a part of it."""
+    seconds = done = 0
+    for row in read_run(run, run).rows:
+        seconds, done = seconds + (row["step"] - done) * row.get("step_ms", 0.0) / 1000, row["step"]
+    return seconds
 
 
 def _pretrain(task, made):
@@ -222,7 +258,9 @@ def _row(task, made, steps, seconds, second):
         "arm": task.arm.name,
         "seed": task.seed,
         "dose": task.arm.dose,
+        "measured_dose": task.arm.measured or None,
         "method": task.config.method,
+        "size": task.config.size,
         "steps": steps,
         **_accuracies(found),
         **second,

@@ -56,7 +56,7 @@ class StudyConfig(Config):
     def seed_numbers(self) -> tuple[int, ...]:
         """The seeds that --seeds names, rising; () for none."""
         found = set()
-        for part in filter(None, self.seeds.split(",")):
+        for part in filter(str.strip, self.seeds.split(",")):
             match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
             first, last = map(int, (match[1], match[2] or match[1])) if match else (1, 0)
             if last < first:

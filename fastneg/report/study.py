@@ -49,19 +49,20 @@ class Arm(NamedTuple):
         return self.number, self.name, self.rows
 
 
-def write_study_report(folder, out, tell=lambda line: None):
+def write_study_report(folder, out, tell=lambda line: None, doses=None):
     """Write the page of a study, and its figures and tables as files beside; the page's Path.
 
     Args:
         folder: of `fastneg study`.
         out: the .html file to write.
         tell: called with lines for a person: what could not be drawn.
+        doses: {stage: the dose to show}; default: that of the stage's newest run.
     Raises:
         ConfigError: the study has no results yet. OutputError: `out` is no .html file, or what the
             study holds.
     """
     out = study_output(folder, out)
-    report, head = make_study_report(folder)
+    report, head = make_study_report(folder, doses)
     write_page(report, out, files_folder(out), tell, **head)
     return out
 
@@ -71,32 +72,37 @@ def study_output(folder, out):
     return page_output(out, [folder], harmless=is_page)
 
 
-def make_study_report(folder):
-    """(`Report`, what stands in the head of its page) of a study's folder."""
-    facts, rows = facts_of(folder), results_of(folder)
+def make_study_report(folder, doses=None):
+    """(`Report`, what stands in the head of its page) of a study's folder; `doses` as of
+    `write_study_report`."""
+    facts, rows, doses = facts_of(folder), results_of(folder), doses or {}
     size = size_of(facts)
     if not rows:
         raise UnfitError(f"{folder} holds no results yet: fastneg study --out {folder} makes them.")
-    main = rows_of(rows, "main", size=size)
+    dose = doses.get("main") or dose_of(rows, "main", size)
+    main, explore = (
+        rows_of(rows, "main", dose, size),
+        rows_of(rows, "explore", doses.get("explore")),
+    )
     arms = _arms(main)
     sections = _main(arms, main, size.judged) if main else []
-    for stage, title, caption in (
-        ("explore", "Further arms", HINT),
-        ("dose", "The dose", "How strong the negatives may be: on seeds of its own."),
+    strong = "How strong the negatives may be: on seeds of its own."
+    for stage, title, caption, found in (
+        ("explore", "Further arms", HINT, explore),
+        ("dose", "The dose", strong, rows_of(rows, "dose")),
     ):
-        found = rows_of(rows, stage)
         if found:
             plain = [row for row in found if row["arm"] == PLAIN]
             second = (name for name in figures_of(found) if name in UNBIASED)
             short = (IN_DOMAIN, *_outcomes(found), "coverage", *second, SHARE)
             table = _table(f"{stage}-arms", "", _arms(found), plain, short)
             sections.append(Section(stage, title, (table,), caption, legend=False))
-    if equal := _equal_time(main, rows_of(rows, "explore")):
+    if equal := _equal_time(main, explore):
         sections.append(equal)
     sections.append(Section("runs", "The runs", (runs_table(rows),), legend=False))
     head = {
         "title": "Does the method work?",
-        "lead": _told(facts, rows, main),
+        "lead": _told(facts, main, dose),
         "subtitle": conditions(facts, rows),
         "several": False,  # the arms' colours are told above the figures
         "many_runs": True,
@@ -115,20 +121,19 @@ def _arms(rows):
     ]
 
 
-def _told(facts, rows, main):
+def _told(facts, main, dose):
     """The verdict in one sentence, or why there is none yet."""
     if not any(row["arm"] == PLAIN for row in main):
-        return "No verdict yet: the main stage has no runs."
-    words = conditions(facts, main)
-    dose = dose_of(rows, "main", size_of(facts))
+        lacking = f" of the arm {PLAIN}" if main else ""
+        return f"No verdict yet: the main stage has no runs{lacking}."
     if not size_of(facts).judged:
         seeds = counted(len({row["seed"] for row in main}), "seed")
         return (
-            f"No verdict ({seeds}; {words}): its rules are those of the built-in set. Below are "
-            "the differences with their intervals, which say nothing of other data, networks, "
-            "sizes or lengths of training."
+            f"No verdict ({seeds}; {conditions(facts, main)}): its rules are those of the built-in "
+            "set. Below are the differences with their intervals, which say nothing of other data, "
+            "networks, sizes or lengths of training."
         )
-    return sentence(judge(main), words if dose is None else f"{words}, dose {dose:g}")
+    return sentence(judge(main), conditions(facts, main, dose))
 
 
 def _outcomes(rows):
@@ -193,7 +198,7 @@ def _main(arms, rows, judged):
     figures, numbers = zip(*drawn, strict=True)  # the figures side by side, the numbers below
     blocks = (*figures, Fold("The figures of these plots", numbers))
     sections = [Section("figures", "Figures", blocks)]
-    tables = [verdict_table(rows)] if compared and judged else []
+    tables = [verdict_table(rows)] if compared and judged and judge(rows).comparisons else []
     full = (*figures_of(rows), "untrained", SHARE, "seconds")
     tables.append(_table("arms", "All figures, mean over seeds", arms, None, full))
     return [*sections, Section("figures-in-numbers", "In numbers", tuple(tables), legend=False)]

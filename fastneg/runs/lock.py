@@ -8,7 +8,7 @@ import os
 import socket
 from pathlib import Path
 
-from fastneg.errors import TrainingError
+from fastneg.errors import BusyError
 from fastneg.runs.paths import LOCK
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -25,7 +25,7 @@ class RunLock:
     Args:
         run: the run folder; it is made.
     Raises:
-        TrainingError: another training holds it.
+        BusyError: another training holds it.
         OSError: the folder cannot be written to.
     """
 
@@ -41,7 +41,7 @@ class RunLock:
             holder = os.pread(self._file, 200, 0).decode(errors="replace").strip()
             os.close(self._file)
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise TrainingError(
+                raise BusyError(
                     f"Another training runs in {run} ({holder}): wait for its end, or choose "
                     "another --out."
                 ) from error

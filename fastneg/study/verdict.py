@@ -12,7 +12,8 @@ The rules:
    the plain arm in domain by `MARGIN` points.
 5. *not supported*: an interval of those effects lies below `MEANINGFUL` points, or the treatment is
    inferior in domain by more than `MARGIN` points.
-6. *undecided*: anything else; more seeds may tell.
+6. *undecided*: anything else; more seeds may tell. Also where a run of a block has no shape bias,
+   because no answer names either cue: its seed is not dropped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from fastneg.counts import counted
 from fastneg.study.statistics import LEVEL, Paired, detectable, holm, paired
 
-OUTCOMES = ("swapped", "shape_bias")
+SWAPPED, BIAS = "swapped", "shape_bias"
+OUTCOMES = (SWAPPED, BIAS)
 """Primary outcomes, in percent: accuracy on images that wear another class's texture, and the share
 of answers by shape among those that name either cue."""
 IN_DOMAIN = "in_domain"
@@ -74,15 +76,23 @@ def judge(rows, treatment="patch", plain="none", control="random_image"):
             "untrained" (in-domain percent of the run's encoder before training) where known.
         treatment, plain, control: names of arms.
     Returns:
-        `Verdict`. With fewer than two whole blocks it is undecided, without comparisons.
+        `Verdict`. It is undecided, without comparisons, where there are fewer than two whole
+        blocks, or where a run in them has no shape bias, because no answer names either cue. The
+        seed is not left out: which seeds count would then depend on what came out.
     Raises:
-        ValueError: a run of an arm comes twice for one seed, or lacks a figure.
+        ValueError: a run of an arm comes twice for one seed, or lacks an accuracy.
     """
     arms = (plain, treatment, control)
     found = _by_arm(rows, arms)
     seeds = tuple(sorted(set.intersection(*(set(found[arm]) for arm in arms))))
     if len(seeds) < 2:
         reason = f"{counted(len(seeds), 'whole block')} of runs: two or more were expected."
+        return Verdict("undecided", reason, seeds, (), None)
+    runs = ((arm, seed) for seed in seeds for arm in arms)
+    lacking = next(((arm, seed) for arm, seed in runs if found[arm][seed].get(BIAS) is None), None)
+    if lacking is not None:
+        arm, seed = lacking
+        reason = f"the run of {arm}, seed {seed} has no shape bias: no answer names either cue."
         return Verdict("undecided", reason, seeds, (), None)
     values = {
         (arm, outcome): [found[arm][seed][outcome] for seed in seeds]
@@ -127,7 +137,7 @@ def _by_arm(rows, arms):
             continue
         if row["seed"] in own:
             raise ValueError(f"arm {row['arm']} has seed {row['seed']} twice: one was expected.")
-        if missing := [name for name in (IN_DOMAIN, *OUTCOMES) if row.get(name) is None]:
+        if missing := [name for name in (IN_DOMAIN, SWAPPED) if row.get(name) is None]:
             raise ValueError(f"arm {row['arm']}, seed {row['seed']} has no {missing[0]}.")
         own[row["seed"]] = row
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from fastneg.methods import METHODS
 from fastneg.methods.alpha import Alphas
 from fastneg.models.encoders import at_least_float32
 from fastneg.negatives.batch import step_seed
@@ -24,7 +25,16 @@ def measures(config, method):
     return not (config.negative_kinds() or config.compile) and hasattr(method, "alphas")
 
 
-def measure(method, batch, config, step, rank=0, autocast=False):
+def queue_before(config, method):
+    """A copy of the queue as a step finds it, (K, D); None of a run that measures nothing, or of a
+    method without a queue. After the step it holds the keys of the batch."""
+    if not measures(config, method) or not METHODS[config.method].queue:
+        return None
+    queue = getattr(method, "queue", None)  # one of a user's own may call it otherwise
+    return queue.clone() if isinstance(queue, torch.Tensor) else None
+
+
+def measure(method, batch, config, step, rank=0, autocast=False, queue=None):
     """One patch negative for each query of a batch, through the whole method, without a trace.
 
     Args:
@@ -35,6 +45,8 @@ def measure(method, batch, config, step, rank=0, autocast=False):
         step, rank: of the run and of this process; the negatives are drawn from them, and from the
             step alone what all processes must draw alike.
         autocast: whether the forward pass runs in bfloat16.
+        queue: (K, D), of `queue_before`, in place of the method's own: a query's positive key in it
+            would take a part of the softmax that it does not take in training.
     Returns:
         {"negatives", "alpha", "negative_similarity", and of methods with a softmax
         "negative_share"}, the last two 0-d tensors on the device.
@@ -51,6 +63,8 @@ def measure(method, batch, config, step, rank=0, autocast=False):
     forked = [device] if device.type == "cuda" else []
     try:
         method.alphas = Alphas((alpha,))
+        if queue is not None:
+            method.queue.copy_(queue)
         with (
             torch.no_grad(),
             torch.random.fork_rng(forked),

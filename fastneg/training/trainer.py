@@ -21,7 +21,7 @@ from fastneg.runs.environment import device_memory
 from fastneg.runs.log import ACCURACY_MOST
 from fastneg.runs.outputs import pretrain_output
 from fastneg.training.build import build
-from fastneg.training.measured import measure, measures
+from fastneg.training.measured import measure, measures, queue_before
 from fastneg.training.meter import Clock, edges, histograms
 from fastneg.training.nonfinite import NotFinite, dump
 from fastneg.training.optim import learning_rate
@@ -163,6 +163,8 @@ class Trainer(TrainingStep):
         with contextlib.closing(batches):
             for batch in self.clock.wait(batches):
                 lr = learning_rate(self.config, epoch, self.step % self.iterations, self.iterations)
+                last = self._last_line(epoch, self.step + 1)
+                queue = queue_before(self.config, self.method) if last else None
                 with self.clock.step():
                     stats = self.train_step(batch, lr)
                 self.meter.add(stats)
@@ -171,12 +173,11 @@ class Trainer(TrainingStep):
                 self.writer.look()
                 self.bad_samples.tell(self.step)
                 self.clock.count(self.config.batch_size)
-                logging = self.step % self.config.log_every == 0 or self.step == self.total_steps
-                if logging:
+                if logging := self._has_line(self.step):
                     self._log(epoch, lr)
-                    if self._last_line(epoch):
-                        with self.clock.paused():
-                            self._measure(batch)
+                if last:
+                    with self.clock.paused():
+                        self._measure(batch, queue)
                 if self._stopping(logging):
                     return True
                 if self.step == self.total_steps:
@@ -255,20 +256,24 @@ class Trainer(TrainingStep):
         figures["bad_samples"] = self.bad_samples.count()
         figures |= {**self.clock.read(self.total_steps - self.step), **device_memory(self.device)}
         self.log.row("train", self.step, {"epoch": epoch, "lr": lr, **figures})
-        if self._last_line(epoch):
+        if self._last_line(epoch, self.step):
             self._log_similarities()
 
-    def _last_line(self, epoch):
-        """Whether the line of this step is the last one of an epoch."""
-        end = min((epoch + 1) * self.iterations, self.total_steps)
-        return self.step + self.config.log_every > end
+    def _has_line(self, step):
+        """Whether a line of the log follows this step."""
+        return step % self.config.log_every == 0 or step == self.total_steps
 
-    def _measure(self, batch):
+    def _last_line(self, epoch, step):
+        """Whether the line after this step is the last one of an epoch."""
+        end = min((epoch + 1) * self.iterations, self.total_steps)
+        return self._has_line(step) and step + self.config.log_every > end
+
+    def _measure(self, batch, queue):
         """Log what patch negatives would be to a run without any."""
         if not measures(self.config, self.method):
             return
         place = self.step, self.world.rank
-        found = measure(self.method, batch, self.config, *place, self.autocast)
+        found = measure(self.method, batch, self.config, *place, self.autocast, queue)
         names = [name for name, value in found.items() if isinstance(value, torch.Tensor)]
         values = torch.stack([found[name].float() for name in names])
         values = distributed.average(values, self.world).tolist()

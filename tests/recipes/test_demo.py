@@ -19,6 +19,7 @@ from fastneg.config import ConfigError
 from fastneg.data.beton.reader import BetonReader
 from fastneg.data.stencils import TEST_SETS, StencilsSpec
 from fastneg.recipes.arguments import build_config
+from fastneg.recipes.cli import main
 from fastneg.recipes.demo import _make_images
 from fastneg.recipes.presets import PRESETS
 from fastneg.runs import checkpoint
@@ -137,6 +138,24 @@ def test_images_of_another_demo_are_not_mixed_in(tmp_path):
     _make_images(spec, "train", 24, tmp_path)
     with pytest.raises(ConfigError, match="holds 24 images, 12 were made"):
         _make_images(spec, "train", 12, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--seed", "1"], "with seed 0, not 1"),
+        (["--size", "small"], "with epochs 2, not 24"),
+        (["--seed", "1", "--size", "small"], "with seed 0, not 1"),
+    ],
+)
+def test_another_demo_is_not_written_over(tmp_path, capsys, flags, said):
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "config.json").write_text('{"seed": 0, "epochs": 2}')
+    tiny = [] if "--size" in flags else ["--size", "tiny"]
+    assert main(["demo", "--out", str(tmp_path), *tiny, *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not list((tmp_path / "images" / "train").iterdir())
 
 
 def test_a_second_call_goes_on_from_the_finished_run(demo):

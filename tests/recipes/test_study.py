@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
 
 from fastneg.config import ConfigError
 from fastneg.config.study import StudyConfig
+from fastneg.files import append_json
 from fastneg.recipes import study
 from fastneg.recipes.cli import main
 from fastneg.runs import checkpoint
 from fastneg.study.folder import results_of
-from fastneg.study.plan import SETS, UNBIASED, Size
+from fastneg.study.plan import SETS, UNBIASED, Size, arms_of
+from helpers.study_folders import row_of
 
 MINI = Size(
     train_images=48, test_images=24, swapped_images=24, epochs=1, warmup_epochs=0, batch_size=24,
@@ -87,6 +90,76 @@ def test_the_same_command_has_nothing_left_to_do(whole, monkeypatch, capsys):
     assert "2 of 2 runs are there" in capsys.readouterr().out
 
 
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """(folder, flags) of a study whose runs take no time: figures are made up, and a run of seed 7
+    is always another process's."""
+
+    def run(task):
+        if task.seed == 7:
+            return None, None
+        helps = 10.0 if task.arm.dose == 10.0 else -10.0
+        effect = helps if task.arm.name == "patch" else 0.0
+        known = {"size": "tiny", "in_domain": 85.0, "seconds": 200.0 if task.arm.dose else 100.0}
+        found = row_of("main", task.arm, task.seed, effect, **known)
+        return found, None
+
+    monkeypatch.setitem(study.SIZES, "tiny", MINI)
+    monkeypatch.setattr(study, "make_data", lambda *_: None)
+    monkeypatch.setattr(study, "train_and_evaluate", run)
+    monkeypatch.setattr(study, "write_study_report", lambda folder, out, doses: doses)
+    out = tmp_path / "study"
+    return out, ["study", "--size", "tiny", "--out", str(out), "--arms", "none,patch,random_image"]
+
+
+def test_the_page_and_the_verdict_are_of_the_same_dose(made_up, capsys):
+    """Also where runs of another dose are newer."""
+    out, flags = made_up
+    for dose, word in (("10", "supported"), ("5", "not supported"), ("10", "supported")):
+        assert main([*flags, "--dose", dose, "--seeds", "0-4"]) == 0
+        verdict = json.loads((out / "verdict.json").read_text())
+        assert (verdict["word"], verdict["dose"]) == (word, float(dose))
+        assert f"dose {dose})" in verdict["sentence"]
+        assert f"Report: {{'main': {float(dose)}}}" in capsys.readouterr().out
+
+
+def test_the_rest_takes_what_such_arms_took(made_up, capsys):
+    """A plain run takes half of the time of the others."""
+    _, flags = made_up
+    assert main([*flags, "--dose", "10", "--seeds", "0-1"]) == 0
+    said = capsys.readouterr().out
+    left = re.findall(r"(\d) of 6  .*; (.*) left", said)
+    # in seconds: 5 × 100; 2 × 150 + 100 + 200; then each arm is known
+    times = ["8 min 20 s", "10 min 00 s", "8 min 20 s", "6 min 40 s", "3 min 20 s", "0 s"]
+    assert left == list(zip("123456", times, strict=True))
+    assert "Begins: none, seed 0; what it prints is in" in said
+
+
+def test_runs_of_another_process_are_left_to_it(made_up, capsys):
+    out, flags = made_up
+    assert main([*flags, "--dose", "10", "--seeds", "0,7"]) == 1
+    said = capsys.readouterr().out
+    assert "Left out none, seed 7: another process trains it." in said
+    assert "3 runs of another process" in said and not (out / "verdict.json").exists()
+    assert [row["seed"] for row in results_of(out)] == [0, 0, 0]
+
+
+def test_what_another_process_has_made_meanwhile_is_not_made_again(made_up, monkeypatch):
+    out, flags = made_up
+    own = study.train_and_evaluate
+
+    def run(task):
+        if task.arm.name == "none":  # the other one's line comes while this one trains
+            arm = arms_of("main", 10.0)[1]
+            append_json(out / "results.jsonl", row_of("main", arm, task.seed, size="tiny"))
+        assert task.arm.name != "patch"
+        return own(task)
+
+    monkeypatch.setattr(study, "train_and_evaluate", run)
+    assert main([*flags, "--dose", "10", "--seeds", "0"]) == 0
+    assert sorted(row["arm"] for row in results_of(out)) == ["none", "patch", "random_image"]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -103,7 +176,8 @@ def test_what_cannot_be_is_refused(whole, monkeypatch, capsys, flags, said):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("0-3", (0, 1, 2, 3)), ("5,0, 2-3", (0, 2, 3, 5)), ("", ())]
+    ("text", "expected"),
+    [("0-3", (0, 1, 2, 3)), ("5,0, 2-3", (0, 2, 3, 5)), ("3, 1-2,3, ", (1, 2, 3)), ("", ())],
 )
 def test_seeds_are_numbers_and_ranges(text, expected):
     assert StudyConfig(seeds=text).seed_numbers() == expected

@@ -68,7 +68,7 @@ def test_a_signal_goes_on_to_every_run(tmp_path):
 
     threading.Thread(target=stop).start()
     results = list(run_all(job_tasks.until_told, [tmp_path] * 3, 2))
-    assert results == [(tmp_path, (None, signal.SIGTERM))] * 2  # the third was not begun
+    assert results == [(tmp_path, (None, signal.SIGINT))] * 2  # the third was not begun
     assert len(list(tmp_path.glob("*.ended"))) == 2
 
 

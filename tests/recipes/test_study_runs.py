@@ -1,14 +1,18 @@
 """One run of a study: its settings follow the arm, the seed and the flags alone."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from fastneg.config.study import StudyConfig
+from fastneg.errors import BusyError
 from fastneg.methods import METHODS
+from fastneg.recipes import study_runs
 from fastneg.recipes.presets import tiny_moco, tiny_simclr
 from fastneg.recipes.study_runs import Task, settings
 from fastneg.study.plan import SIZES, arms_of, size_for
+from fastneg.training.trainer import Result
 
 
 @pytest.mark.parametrize("method", ["simclr", "moco"])
@@ -48,6 +52,44 @@ def test_the_plain_arm_is_the_preset_that_passes_the_gate(tmp_path, preset):
     chosen = {"precision", "fused_bn", "alpha", "dose", "device"}  # what a CPU takes anyway
     differing = {name for name, value in known.as_dict().items() if made[name] != value}
     assert differing <= own | chosen
+
+
+def task_of(folder):
+    return Task(
+        StudyConfig(out=str(folder), size="tiny"), SIZES["tiny"], arms_of("main", 1.0)[0], 0
+    )
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch):
+    """After a while: what a killed study left ends soon."""
+    tried = []
+
+    def held(config):
+        tried.append(config.out)
+        raise BusyError("another training runs there")
+
+    monkeypatch.setattr(study_runs, "pretrain", held)
+    monkeypatch.setattr(study_runs, "PATIENCE_S", 0.3)
+    assert study_runs.train_and_evaluate(task_of(tmp_path)) == (None, None)
+    assert len(tried) > 1
+
+
+def test_the_seconds_of_several_calls_are_those_of_all_steps(tmp_path, monkeypatch):
+    task, found = task_of(tmp_path), {}
+    run = Path(settings(task).out)
+    run.mkdir(parents=True)
+    rows = [{"step": step, "step_ms": ms} for step, ms in ((10, 100.0), (20, 300.0), (25, 1000.0))]
+    lines = [{"kind": "start", "step": 0, "total_steps": 25}]
+    lines += [{"kind": "train", **row} for row in rows]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    finished = Result(run, 25, finished=True)
+    monkeypatch.setattr(study_runs, "pretrain", lambda config: finished)
+    monkeypatch.setattr(study_runs, "_evaluation", lambda *_: ())
+    monkeypatch.setattr(study_runs, "_second_probe", lambda *_: {})
+    monkeypatch.setattr(study_runs, "_row", lambda *values: found.update(values[3]) or values[2])
+    assert study_runs.train_and_evaluate(task) == (25, None)
+    assert found["train_seconds"] == pytest.approx(1.0 + 3.0 + 5.0)
+    assert 9.0 <= found["seconds"] < 10.0
 
 
 def test_a_cache_goes_with_the_kernel(tmp_path):

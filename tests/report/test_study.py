@@ -7,6 +7,7 @@ import pytest
 
 from fastneg.config import ConfigError
 from fastneg.recipes.cli import main
+from fastneg.report.blocks import leaves
 from fastneg.report.study import make_study_report, write_study_report
 from fastneg.study.folder import results_of
 from helpers.study_folders import study_folder
@@ -88,6 +89,34 @@ def test_a_study_that_has_only_begun_says_so(tmp_path):
     lead = make_study_report(one)[1]["lead"]
     assert lead.startswith("Undecided (1 seed;") and "1 whole block" in lead
     write_study_report(one, tmp_path / "one.html")
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (lambda row: row["arm"] != "none", "the main stage has no runs of the arm none"),
+        (lambda row: row["arm"] != "random_image", "0 whole blocks"),
+        (lambda row: (row["arm"], row["seed"]) != ("patch", 1), "1 whole block"),
+    ],
+)
+def test_a_stage_without_whole_blocks_has_no_table_of_the_verdict(tmp_path, kept, said):
+    folder = study_folder(tmp_path / "study", seeds=(0, 1), stages=("main",))
+    rows = [row for row in results_of(folder) if kept(row)]
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report, head = make_study_report(folder)
+    assert said in head["lead"]
+    tables = [block.name for section in report.sections for block in leaves(section.blocks)]
+    assert "arms" in tables and "verdict" not in tables
+
+
+def test_the_dose_may_be_named(tmp_path):
+    """Else it is that of the newest run."""
+    folder = study_folder(tmp_path / "study", seeds=(0, 1), stages=("main",))
+    weak = study_folder(tmp_path / "weak", seeds=(0, 1, 2), stages=("main",), dose=5.0)
+    with open(folder / "results.jsonl", "ab") as file:
+        file.write((weak / "results.jsonl").read_bytes())
+    for doses, said in ((None, "dose 5)"), ({"main": 12.5}, "dose 12.5)")):
+        assert said in make_study_report(folder, doses)[1]["lead"]
 
 
 def test_a_study_without_results_is_refused(tmp_path, capsys):

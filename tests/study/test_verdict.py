@@ -82,6 +82,15 @@ def test_holms_correction_is_used():
         assert larger.adjusted_p >= larger.paired.p
 
 
+def test_a_run_without_shape_bias_leaves_it_open():
+    """None of its answers names either cue: its seed is not dropped, for that would be a choice."""
+    open_ = [dict(row) for row in CASES["supported"]]
+    open_[13]["shape_bias"] = None
+    verdict = judge(open_)
+    assert verdict.word == "undecided" and verdict.comparisons == ()
+    assert "patch, seed 3 has no shape bias" in verdict.reason and 3 in verdict.seeds
+
+
 @pytest.mark.parametrize("fault", ["twice", "without"])
 def test_rows_that_cannot_be_are_refused(fault):
     broken = rows(PLAIN, PLAIN, PLAIN)

@@ -32,17 +32,38 @@ def test_the_run_is_the_one_that_measures_nothing(beton, tmp_path, monkeypatch, 
     assert rows(tmp_path / "with") == rows(tmp_path / "without")
 
 
-@pytest.mark.parametrize("method", ["moco", "simclr"])
-def test_it_is_what_a_run_with_them_logs(beton, method):
+def test_the_queue_is_that_of_the_step(beton, tmp_path, monkeypatch):
+    """Without the keys of the batch, of which one is the positive key of each query."""
+    met = []
+
+    def look(method, batch, config, step, rank, autocast, queue):
+        met.append((len(batch.query), method.pointer, (queue != method.queue).any(1)))
+        return measure(method, batch, config, step, rank, autocast, queue)
+
+    monkeypatch.setattr(trainer, "measure", look)
+    config = settings(beton, tmp_path / "run", epochs=2, log_every=2, negatives="none")
+    pretrain(config.replace(queue_size=64))
+    assert [row["step"] for row in rows(tmp_path / "run", "measured")] == [4, 10] and len(met) == 2
+    for count, pointer, changed in met:
+        places = torch.arange(pointer - count, pointer) % len(changed)
+        assert changed.nonzero().flatten().tolist() == sorted(places.tolist())
+
+
+@pytest.mark.parametrize(("method", "own"), [("moco", False), ("moco", True), ("simclr", False)])
+def test_it_is_what_a_run_with_them_logs(beton, method, own):
+    """Of the queue that is given, where one is."""
     config = settings(beton, "run", alpha=1.5).replace(method=method)
     plain = config.replace(negatives="none")
     torch.manual_seed(0)
     network = METHODS[method](plain).train()
     twin = METHODS[method](config).train()
     twin.load_state_dict(network.state_dict())
-    batch = first_batch(config)
+    batch, queue = first_batch(config), None
+    if own:
+        queue = network.queue.clone()
+        network.queue.copy_(queue.flip(1))
     before = copy.deepcopy(network.state_dict())
-    found = measure(network, batch, plain, 7, rank=1)
+    found = measure(network, batch, plain, 7, rank=1, queue=queue)
     # its own; that of all processes
     seeds = [step_seed(plain.seed, 7, rank, STREAM) for rank in (1, 0)]
     draws, orders = (torch.Generator().manual_seed(seed) for seed in seeds)
