@@ -48,7 +48,11 @@ def run_study(config: StudyConfig):
     seeds = config.seed_numbers() or size.seeds[config.stage]
     make_data(out, size, config.data)
     plan = [(seed, arm) for seed in seeds for arm in arms]
+    if config.only:
+        arm_of = {arm.name: arm for arm in arms}
+        plan = [(seed, arm_of[name]) for name, seed in config.single_runs()]
     left = _missing(out, config, plan)
+    seeds = {seed for seed, _ in plan}
     print(
         f"{config.stage.capitalize()}: {counted(len(arms), 'arm')} on "
         f"{counted(len(seeds), 'seed')}, {len(plan) - len(left)} of {counted(len(plan), 'run')} "
@@ -173,17 +177,19 @@ def _dose(out, config):
 
 
 def named_arms(config):
-    """The names in --arms; all arms of the stage where it names none.
+    """The names in --arms or --only; all arms of the stage where these name none.
 
     Raises:
         ConfigError: one of them is no arm of the stage.
     """
     size, queue = SIZES[config.size], METHODS[config.method].queue
     known = [arm.name for arm in arms_of(config.stage, 1.0, size, queue)]  # whatever the dose
-    names = [name.strip() for name in config.arms.split(",") if name.strip()] or known
+    flag = "only" if config.only else "arms"
+    given = dict(config.single_runs()) if config.only else config.arms.split(",")
+    names = [name.strip() for name in given if name.strip()] or known
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(
-            f"--arms has {unknown[0]!r}: {', '.join(known)} are the arms of --stage "
+            f"--{flag} has {unknown[0]!r}: {', '.join(known)} are the arms of --stage "
             f"{config.stage}{nearest(unknown[0], known)}"
         )
     return names

@@ -34,6 +34,9 @@ class StudyConfig(Config):
     """Arms of the stage to train, as a comma list; default: all."""
     seeds: str = option("", listed="names")
     """Seeds, such as 0-9 or 0,3; default: those of the stage."""
+    only: str = option("", listed="names")
+    """Single runs, such as patch-3 or none-3,patch-3, by arm and seed; in place of --arms and
+    --seeds."""
     dose: float | None = option(None, above=0.0)
     """alpha / T of the negatives in main and explore; default: the one that the stage dose has
     chosen in --out."""
@@ -48,6 +51,11 @@ class StudyConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         self.seed_numbers()
+        if self.single_runs() and (self.arms or self.seeds):
+            raise ConfigError(
+                f"--only is {self.only!r}, which names arms and seeds: leave --arms and --seeds "
+                "out."
+            )
         if self.dose is not None and self.stage == "dose":
             raise ConfigError(
                 f"--dose is {self.dose}, which has no effect with --stage dose: leave it out."
@@ -71,3 +79,16 @@ class StudyConfig(Config):
                 )
             found.update(range(first, last + 1))
         return tuple(sorted(found))
+
+    def single_runs(self) -> tuple[tuple[str, int], ...]:
+        """(arm, seed) of the runs that --only names, each once; () for none."""
+        found = {}
+        for part in filter(str.strip, self.only.split(",")):
+            match = re.fullmatch(r"\s*(\w[\w.]*)-(\d{1,18})\s*", part)
+            if match is None:
+                raise ConfigError(
+                    f"--only has {part.strip()!r}: an arm and a seed, such as patch-3, were "
+                    "expected."
+                )
+            found[match[1], int(match[2])] = None
+        return tuple(found)
