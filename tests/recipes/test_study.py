@@ -76,7 +76,9 @@ def test_each_run_has_a_second_probe(whole):
     rows = results_of(whole)
     assert all(0 <= row[name] <= 100 for row in rows for name in UNBIASED)
     # another probe than the first, on the same test sets
-    assert any(row[name] != row[name.removeprefix("unbiased_")] for row in rows for name in UNBIASED)
+    assert any(
+        row[name] != row[name.removeprefix("unbiased_")] for row in rows for name in UNBIASED
+    )
     assert "unbiased swapped" in (whole / "report.html").read_text(encoding="utf-8")
 
 
