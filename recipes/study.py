@@ -48,9 +48,9 @@ def run_study(config: StudyConfig):
     seeds = config.seed_numbers() or size.seeds[config.stage]
     make_data(out, size, config.data)
     plan = [(seed, arm) for seed in seeds for arm in arms]
-    if config.only:
+    if single := config.single_runs():
         arm_of = {arm.name: arm for arm in arms}
-        plan = [(seed, arm_of[name]) for name, seed in config.single_runs()]
+        plan = [(seed, arm_of[name]) for name, seed in single]
     left = _missing(out, config, plan)
     seeds = {seed for seed, _ in plan}
     print(
@@ -184,8 +184,8 @@ def named_arms(config):
     """
     size, queue = SIZES[config.size], METHODS[config.method].queue
     known = [arm.name for arm in arms_of(config.stage, 1.0, size, queue)]  # whatever the dose
-    flag = "only" if config.only else "arms"
-    given = dict(config.single_runs()) if config.only else config.arms.split(",")
+    single = dict(config.single_runs())
+    flag, given = ("only", single) if single else ("arms", config.arms.split(","))
     names = [name.strip() for name in given if name.strip()] or known
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(

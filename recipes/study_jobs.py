@@ -26,8 +26,7 @@ def run_all(work, tasks, jobs, threads=0):
 
     With one job they are done in this process, one after the other. With more, SIGTERM and SIGINT
     go on to the runs: each leaves a checkpoint, and its result names the signal that came. Where
-    one
-    fails, or whoever takes the results leaves, the others are told to stop likewise.
+    one fails, or whoever takes the results leaves, the others are told to stop likewise.
 
     Args:
         work: a function of a module, task → result, whose second entry is the signal that stopped

@@ -146,6 +146,8 @@ def test_single_runs_by_name(made_up, capsys):
     for wrong, said in (("pach-3", "--only has 'pach'"), ("patch", "--only has 'patch': an arm")):
         assert main([*flags[:-2], "--dose", "10", "--only", wrong]) == 2
         assert said in capsys.readouterr().err
+    assert main([*flags[:-2], "--dose", "10", "--seeds", "3", "--only", " , "]) == 0  # none named
+    assert "4 arms on 1 seed, 2 of 4 runs are there" in capsys.readouterr().out
     assert main([*flags, *single]) == 2
     assert "leave --arms and --seeds out" in capsys.readouterr().err
 
