@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -24,6 +23,7 @@ from fastneg.files import OutputError, output_folder
 from fastneg.recipes.demo_arms import UNTRAINED, arms_of, run_arms
 from fastneg.recipes.demo_summary import summary
 from fastneg.recipes.presets import tiny_simclr, tiny_simclr_patch
+from fastneg.recipes.settings_files import read_settings
 from fastneg.report.page import write_report
 from fastneg.runs.folder import read_run
 from fastneg.runs.paths import CONFIG
@@ -141,7 +141,7 @@ def _same_demo(out, config):
     seed, whose images would be replaced by those of this one."""
     for name, settings in settings_of(config).items():
         path = out / name / CONFIG
-        there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        there = read_settings(str(path)) if path.is_file() else {}
         for field in ("seed", "epochs"):
             wanted = getattr(settings, field)
             if there.get(field, wanted) != wanted:
